@@ -1,0 +1,92 @@
+"""`posegen`: the commands. Each builds a settings object and calls one function; nothing heavy is imported before.
+
+Exit codes: 0 done, 2 a problem of the input (one line on stderr), 130 interrupted (the same command goes on).
+"""
+
+import errno
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from posegen.config import ExtractConfig, GenerateConfig
+from posegen.errors import OutputError, PosegenError
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """List the models that can be used by name, and what each needs."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Make a video from the inputs that come with posegen: a first try on any computer."""
+
+    output: Path = Path("outputs/demo.mp4")
+    """The video to write; a side-by-side video goes beside it."""
+    steps: int = 25
+    """Denoising steps of each segment."""
+
+
+Command = (
+    Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
+    | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
+    | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; `arguments` defaults to those of the process."""
+    sys.exit(guarded(lambda: dispatch(parse(arguments))))
+
+
+def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig:
+    """Read the arguments into a settings object."""
+    return tyro.cli(  # type: ignore[call-overload, no-any-return]
+        Command,
+        prog="posegen",
+        args=arguments,
+        description="One reference image of a person + one driving video -> a video of that person moving so, "
+        "of any length. `posegen COMMAND --help` explains each command.",
+    )
+
+
+def guarded(run: Callable[[], None]) -> int:
+    """Run and turn what a user can cause into one line and an exit code."""
+    try:
+        run()
+    except PosegenError as error:
+        print(f"posegen: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("posegen: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"posegen: {OutputError('the disk is full: free some space, then the same command goes on')}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def dispatch(config: GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig) -> None:
+    """Hand the settings to the function that does the work."""
+    from posegen.apps import commands
+
+    match config:
+        case GenerateConfig():
+            commands.generate(config)
+        case ExtractConfig():
+            commands.extract(config)
+        case ModelsConfig():
+            commands.list_models()
+        case DemoConfig():
+            commands.demo(config.output, config.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What each command does, in a few calls; imported only when a command runs, because it needs torch."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from posegen.apps.terminal import Terminal
+from posegen.conditions.extract import extract_conditions, write_overlay
+from posegen.config import ExtractConfig, GenerateConfig, parse_fps, parse_size
+from posegen.media.fitting import check_size, choose_size, plan_fit
+from posegen.media.video import probe_video
+from posegen.pipeline.job import check_writable, work_folder
+from posegen.pipeline.long_video import generate_video
+from posegen.pipeline.models import NAMES, describe_model
+from posegen.pipeline.writing import side_by_side_path
+
+SIZE_MULTIPLE = 16
+"""Pixels; what every model of the family takes."""
+
+
+def generate(config: GenerateConfig) -> None:
+    """`posegen generate`."""
+    _quiet_libraries()
+    with Terminal() as terminal:
+        generate_video(config, terminal)
+        if config.dry_run:
+            return
+        terminal.say(f"wrote {config.output}")
+        if config.side_by_side:
+            terminal.say(f"wrote {side_by_side_path(config.output)}")
+        terminal.say(f"conditions and segments are kept in {work_folder(config.output)}; delete it when you are done")
+
+
+def extract(config: ExtractConfig) -> None:
+    """`posegen extract`."""
+    _quiet_libraries()
+    driving = probe_video(config.driving)
+    source = (driving.height, driving.width)
+    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], SIZE_MULTIPLE)
+    check_size(size, SIZE_MULTIPLE)
+    fit = plan_fit(source, size, config.fit)
+    check_writable(config.output)
+    with Terminal() as terminal:
+        terminal.say(f"{config.driving.name}: {fit.describe()}")
+        conditions = extract_conditions(
+            config.driving,
+            config.output,
+            fit,
+            fps=parse_fps(config.fps) if config.fps else driving.fps,
+            hands=config.hands,
+            progress=lambda done, total: terminal.update("conditions", done, total),
+        )
+        for line in conditions.report:
+            terminal.say(line)
+        overlay = config.output / "overlay.mp4"
+        write_overlay(conditions, config.driving, overlay)
+        terminal.say(f"wrote {overlay} and the conditions beside it")
+
+
+def list_models() -> None:
+    """`posegen models`."""
+    for name in NAMES:
+        model = describe_model(name)
+        trained = "" if model.trained else ", UNTRAINED (random weights)"
+        print(
+            f"{name:<22} segments of {model.segment_length} frames, about {model.default_area:,} pixels a frame, "
+            f"weights {model.weights_bytes / 1e9:.2f} GB{trained}"
+        )
+    print("or a folder: one that posegen saved, or a Wan2.1 image-to-video checkpoint in diffusers' layout")
+
+
+def demo(output: Path, steps: int) -> None:
+    """`posegen demo`: `generate` on the bundled inputs."""
+    with resources.as_file(resources.files("posegen") / "demo") as folder:
+        generate(
+            GenerateConfig(
+                reference=folder / "reference.png",
+                driving=folder / "driving.mp4",
+                output=output,
+                prompt="A realistic video of a woman in a room. The camera does not move.",
+                steps=steps,
+                side_by_side=True,
+            )
+        )
+
+
+def _quiet_libraries() -> None:
+    """Leave the terminal to posegen's own lines."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()

@@ -1,0 +1,144 @@
+"""Settings of the main jobs: every setting has its one home, one line of documentation and its check here.
+
+The command line and the Python API build these dataclasses; both then call the same functions. This file imports
+nothing heavy, knows no model and touches no file: whether paths exist is checked where they are opened.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from posegen.errors import PosegenError
+
+FitMode = Literal["crop", "pad"]
+SharingPreset = Literal["paper", "release", "off"]
+Framing = Literal["close-up", "half-body", "full-body", "distant"]
+DataType = Literal["auto", "float32", "bfloat16"]
+
+MAX_SIDE = 8192
+"""Pixels; beyond it a size is taken for a slip."""
+MAX_FPS = 240.0
+
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
+    "杂乱的背景，三条腿，背景人很多，倒着走"
+)
+"""Wan's usual negative prompt (too garish, static, blurred, subtitles, deformed hands, crowd, walking backwards ...)."""
+
+DEFAULT_PROMPT = "A realistic video of a person in front of a steady background. The camera does not move."
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read "HxW" as (height, width) in pixels; raises `PosegenError` for anything else or an absurd size."""
+    match = re.fullmatch(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", text.strip())
+    if match is None:
+        raise PosegenError(f"--size {text!r} is not a size: write HEIGHTxWIDTH in pixels, like 192x112")
+    height, width = int(match[1]), int(match[2])
+    if not (64 <= height <= MAX_SIDE and 64 <= width <= MAX_SIDE):
+        raise PosegenError(f"--size {height}x{width}: both sides must lie between 64 and {MAX_SIDE} pixels")
+    return height, width
+
+
+def parse_fps(text: str) -> Fraction:
+    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError` outside (0, 240]."""
+    try:
+        fps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise PosegenError(f"--fps {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
+    if not 0 < fps <= MAX_FPS:
+        raise PosegenError(f"--fps {text}: a frame rate lies above 0 and not above {MAX_FPS:g} frames per second")
+    return fps.limit_denominator(100_000)
+
+
+def _finite(name: str, value: float, low: float, high: float) -> None:
+    if not math.isfinite(value) or not low <= value <= high:
+        raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Make the conditions of one driving video (keypoints, skeletons, hand normals) and an overlay to look at."""
+
+    driving: Path
+    """The driving video."""
+    output: Path
+    """Folder for keypoints, skeleton and hand videos, overlay and manifest."""
+    size: str | None = None
+    """HEIGHTxWIDTH in pixels of the conditions; by default the driving video's own size, fitted to multiples of 16."""
+    fps: str | None = None
+    """Frame rate of the conditions; by default that of the driving video."""
+    fit: FitMode = "crop"
+    """How the driving video is fitted to the size: cut what is too much, or pad with black."""
+    hands: bool = True
+    """Make hand normals too."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            parse_size(self.size)
+        if self.fps is not None:
+            parse_fps(self.fps)
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Make a video: the person of a reference image makes the movements of a driving video."""
+
+    reference: Path
+    """Picture of the person: who, and where they are."""
+    driving: Path
+    """Video of the movements."""
+    output: Path
+    """The video to write (.mp4). Beside it a folder OUTPUT.posegen keeps conditions and finished segments."""
+    model: str = "mini"
+    """Name of a model (`posegen models` lists them) or a folder with one."""
+    prompt: str | None = None
+    """What the video shows: image style; person, clothes and background; camera. It should name the person."""
+    negative_prompt: str = field(default=NEGATIVE_PROMPT)
+    """What guidance leads away from."""
+    subject: str | None = None
+    """The word of the prompt that names the person, if it is not a usual one (woman, man, person, dancer ...)."""
+    seed: int = 42
+    """Same seed, same video."""
+    steps: int = 25
+    """Denoising steps of each segment."""
+    guidance: float = 5.0
+    """Strength of classifier-free guidance; 1 switches it off and halves the work."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the result; by default the model's usual area in the shape of the reference image."""
+    fps: str | None = None
+    """Frame rate of the result; by default that of the driving video."""
+    fit: FitMode = "crop"
+    """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
+    sharing: SharingPreset = "paper"
+    """Background sharing between segments: as in the paper, exactly as the published code, or none."""
+    framing: Framing = "half-body"
+    """Framing of the person; only `--sharing release` looks at it."""
+    hands: bool = True
+    """Use hand normals as a condition."""
+    person_check: bool = True
+    """Refuse a reference image in which no person is found."""
+    side_by_side: bool = False
+    """Also write OUTPUT_side_by_side.mp4: reference, skeleton and result beside each other."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    dtype: DataType = "auto"
+    """Number format of the models; auto is bfloat16."""
+    dry_run: bool = False
+    """Print the plan (segments, frames, tokens, estimated memory) and stop."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            parse_size(self.size)
+        if self.fps is not None:
+            parse_fps(self.fps)
+        _finite("--steps", self.steps, 1, 1000)
+        _finite("--guidance", self.guidance, 0, 100)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.output.suffix.lower() != ".mp4":
+            raise PosegenError(f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4")
+        if self.prompt is not None and not self.prompt.strip():
+            raise PosegenError("--prompt is empty: describe the picture, or leave the option out")

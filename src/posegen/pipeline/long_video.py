@@ -1,0 +1,53 @@
+"""The story of posegen: reference image + driving video -> a video of any length.
+
+read -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend -> write. Each verb lives in a file of
+its own; this one only says in which order they happen, and fails before expensive work where it can.
+"""
+
+from posegen.conditions.extract import estimate_reference_pose, extract_conditions
+from posegen.config import GenerateConfig
+from posegen.pipeline.blend import blend_segments
+from posegen.pipeline.job import Job, check_writable, work_folder
+from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
+from posegen.pipeline.progress import Progress, Silent
+from posegen.pipeline.request import Request, prepare
+from posegen.pipeline.segment_maker import SegmentMaker
+from posegen.pipeline.segments import plan_segments
+from posegen.pipeline.writing import write_videos
+
+
+def generate_video(config: GenerateConfig, progress: Progress | None = None) -> Request:
+    """Make the video that `config` describes, write it to `config.output`, and return the request as it was checked.
+
+    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. Raises
+    `PosegenError` for anything the user can mend; then nothing half-written is at `config.output`.
+    """
+    progress = progress or Silent()
+    device, dtype = choose_device(config.device), choose_dtype(config.dtype)
+    request = prepare(config)
+    progress.say(request.describe())
+    if config.dry_run:
+        return request
+    check_writable(config.output.parent)
+    if config.person_check:
+        estimate_reference_pose(request.reference)
+    model = request.model
+
+    with Job(config.output, request.settings()) as job:
+        conditions = extract_conditions(
+            config.driving,
+            work_folder(config.output) / "conditions",
+            request.driving_fit,
+            fps=request.fps,
+            hands=config.hands,
+            colors=model.skeleton_colors,
+            draw_scale=model.draw_scale,
+            progress=lambda done, total: progress.update("conditions", done, total),
+        )
+        for line in conditions.report:
+            progress.say(line)
+        pipeline = load_pipeline(config.model, device, dtype)
+        plan = plan_segments(conditions.num_frames, model.segment_length, model.head, model.tail)
+        maker = SegmentMaker(pipeline, request, conditions, plan, job, progress)
+        write_videos(request, conditions, blend_segments(plan, maker.frames_of))
+    return request

@@ -1,0 +1,176 @@
+"""From the name of a model, or a folder, to its description (without loading a weight) and to a pipeline.
+
+Three kinds of folder are known: one of our own `save_pretrained`; a stock Wan2.1-I2V diffusers checkpoint (its new
+parameters are initialised, not trained); and, by name, the published adapters on their base. Reading weights into the
+transformer is `model/loading.py`'s concern.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posegen.config import DataType
+from posegen.errors import PosegenError, logger
+from posegen.pipeline import mini
+
+WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
+WAN_TRANSFORMER = {
+    "num_attention_heads": 40,
+    "attention_head_dim": 128,
+    "ffn_dim": 13824,
+    "num_layers": 40,
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the parts of a published model lie on the hub."""
+
+    wan: str
+    release: str
+    base: str
+    stitch: str
+    area: int
+    weights_bytes: int
+
+
+PUBLISHED = {
+    "wan2.1-i2v-14b-720p": Published(
+        "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "Jessie459/PoseGen", "720p-81f-base", "720p-81f-cond",
+        1280 * 720, 47_000_000_000,
+    ),
+    "wan2.1-i2v-14b-480p": Published(
+        "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "Jessie459/PoseGen", "720p-81f-base", "720p-81f-cond",
+        832 * 480, 47_000_000_000,
+    ),
+}  # fmt: skip
+"""The published adapters exist for 720p only; `-480p` is the same model at the smaller size (faster, less sharp)."""
+
+NAMES = ("mini", *PUBLISHED)
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What planning needs to know of a model."""
+
+    name: str
+    segment_length: int
+    head: int
+    tail: int
+    default_area: int
+    draw_scale: int
+    max_text_tokens: int
+    trained: bool
+    skeleton_colors: str
+    num_attention_heads: int
+    attention_head_dim: int
+    ffn_dim: int
+    num_layers: int
+    weights_bytes: int
+    spatial_stride: int = 8
+    temporal_stride: int = 4
+    patch: int = 2
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width are multiples of this many pixels."""
+        return self.spatial_stride * self.patch
+
+    @property
+    def dim(self) -> int:
+        """Width of the transformer."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(video tokens, reference tokens) of a segment of `size` = (height, width) pixels."""
+        per_frame = (size[0] // self.size_multiple) * (size[1] // self.size_multiple)
+        frames = (self.segment_length - 1) // self.temporal_stride + 1
+        return frames * per_frame, per_frame
+
+
+def _describe(name: str, settings: dict[str, Any], **more: Any) -> ModelDescription:
+    known = {field.name for field in fields(ModelDescription)}
+    values = {"trained": True, "skeleton_colors": "openpose", **settings, **more, "name": name}
+    return ModelDescription(**{key: value for key, value in values.items() if key in known})
+
+
+def _unknown(name: str) -> PosegenError:
+    return PosegenError(f"unknown model {name!r}: it is neither a folder nor one of {', '.join(NAMES)}")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise PosegenError(f"{path.parent} is not a whole model folder: {path.name} cannot be read ({error})") from None
+    return content
+
+
+def describe_model(name: str) -> ModelDescription:
+    """Describe a model by name or folder; raises `PosegenError` for an unknown one or a folder that is not a model."""
+    if name == "mini":
+        parameters = 8_000_000
+        return _describe(name, {**mini.SETTINGS, **mini.TRANSFORMER}, weights_bytes=parameters * 2)
+    if name in PUBLISHED:
+        published = PUBLISHED[name]
+        return _describe(
+            name, {**WAN_SETTINGS, **WAN_TRANSFORMER}, default_area=published.area, skeleton_colors="release",
+            weights_bytes=published.weights_bytes,
+        )  # fmt: skip
+    folder = Path(name)
+    if not folder.is_dir():
+        raise _unknown(name)
+    index = _read_json(folder / "model_index.json")
+    transformer, vae = (_read_json(folder / part / "config.json") for part in ("transformer", "vae"))
+    settings = index if "segment_length" in index else {**WAN_SETTINGS, "default_area": 1280 * 720, "trained": False}
+    return _describe(
+        name, {**transformer, **settings},
+        weights_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"}),
+        spatial_stride=vae.get("scale_factor_spatial", 8),
+        temporal_stride=vae.get("scale_factor_temporal", 4),
+        patch=transformer.get("patch_size", [1, 2, 2])[-1],
+    )  # fmt: skip
+
+
+def model_identity(name: str) -> str:
+    """A text that changes when the model does: its name, and of a folder every file's name, size and time."""
+    folder = Path(name)
+    if name in NAMES or not folder.is_dir():
+        return name
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return f"{folder.resolve()} " + " ".join(f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is the first CUDA device, or the CPU if there is none; raises `PosegenError` for one that is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise PosegenError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from None
+    return chosen
+
+
+def choose_dtype(dtype: DataType) -> torch.dtype:
+    """`auto` is bfloat16, on the CPU too (processors with AVX512-bf16 are several times faster in it)."""
+    return torch.float32 if dtype == "float32" else torch.bfloat16
+
+
+def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
+    loader: Callable[[], Any]
+    if name == "mini":
+        pipeline = mini.build_mini()
+    elif name in PUBLISHED:
+        pipeline = _load_published(PUBLISHED[name], dtype)
+    elif Path(name).is_dir():
+        pipeline = _load_folder(Path(name), dtype)
+    else:
+        raise _unknown(name)
+    return pipeline.to(device=device, dtype=dtype)

@@ -1,0 +1,254 @@
+"""`PoseGenPipeline`: the models of one checkpoint and the stages that turn one segment's inputs into frames.
+
+A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and device placement work as for any other.
+Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import ftfy
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from jaxtyping import Float, UInt8
+from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
+
+from posegen.conditions.prompt import subject_token_indices
+from posegen.config import NEGATIVE_PROMPT
+from posegen.errors import PosegenError
+from posegen.model import lora
+from posegen.model.transformer import PoseGenTransformer3DModel
+from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
+from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+Image = UInt8[np.ndarray, "height width 3"]
+Tokens = Float[torch.Tensor, "1 tokens channels"]
+
+ADAPTERS = ("base", "stitch")
+ADAPTER_FOLDER = "adapters"
+
+
+class PoseGenPipeline(DiffusionPipeline):
+    """Reference image + skeleton and hand frames -> the frames of one segment.
+
+    Settings of the checkpoint, saved in its `model_index.json`:
+        segment_length, head, tail: frames of a segment, and of those that a stitch segment is given
+        default_area: usual height · width in pixels
+        draw_scale: the skeleton is drawn at this multiple of the size and reduced (its lines are made for 720p)
+        max_text_tokens: tokens of the prompt that the model reads
+        trained: False announces random weights in every result
+    """
+
+    model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: UMT5EncoderModel,
+        image_processor: CLIPImageProcessor,
+        image_encoder: CLIPVisionModel,
+        vae: AutoencoderKLWan,
+        transformer: PoseGenTransformer3DModel,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        segment_length: int = 81,
+        head: int = 21,
+        tail: int = 20,
+        default_area: int = 1280 * 720,
+        draw_scale: int = 1,
+        max_text_tokens: int = 512,
+        skeleton_colors: Literal["openpose", "release"] = "openpose",
+        trained: bool = True,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            image_processor=image_processor,
+            image_encoder=image_encoder,
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+        )
+        self.register_to_config(
+            segment_length=segment_length,
+            head=head,
+            tail=tail,
+            default_area=default_area,
+            draw_scale=draw_scale,
+            max_text_tokens=max_text_tokens,
+            skeleton_colors=skeleton_colors,
+            trained=trained,
+        )
+        for module in (text_encoder, image_encoder, vae, transformer):
+            module.eval()
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer."""
+        folder = Path(save_directory)
+        with lora.bare(self.transformer):
+            super().save_pretrained(str(folder), **kwargs)
+        for name in lora.adapter_names(self.transformer):
+            lora.save_adapter(self.transformer, name, folder / ADAPTER_FOLDER / name)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "PoseGenPipeline":
+        """Load a folder written by `save_pretrained`, with its adapters. Names of models: see `loading.load_pipeline`."""
+        folder = Path(pretrained_model_name_or_path)
+        pipeline: PoseGenPipeline = super().from_pretrained(str(folder), **kwargs)
+        for adapter in sorted((folder / ADAPTER_FOLDER).glob("*/")):
+            lora.load_adapter(pipeline.transformer, adapter.name, adapter)
+        return pipeline
+
+    # -- sizes ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of a video are multiples of this many pixels."""
+        return int(self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[-1])
+
+    @property
+    def temporal_stride(self) -> int:
+        """A segment has 1 + k times this many frames."""
+        return int(self.vae.config.scale_factor_temporal)
+
+    def latent_shape(self, num_frames: int, size: tuple[int, int]) -> tuple[int, int, int, int, int]:
+        """(1, c, f, h, w) of the latents of `num_frames` frames of `size` = (height, width) pixels."""
+        scale = self.vae.config.scale_factor_spatial
+        frames = (num_frames - 1) // self.temporal_stride + 1
+        return 1, int(self.vae.config.z_dim), frames, size[0] // scale, size[1] // scale
+
+    # -- encoders ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def clean_prompt(prompt: str) -> str:
+        """Mend encoding slips and white space, as Wan's pipeline does before it reads a prompt."""
+        return " ".join(ftfy.fix_text(prompt).split())
+
+    @torch.no_grad()
+    def encode_text(self, prompt: str) -> Tokens:
+        """UMT5 features (1, max_text_tokens, d); positions beyond the prompt's end are zero, as Wan was trained."""
+        length = self.config.max_text_tokens
+        encoded = self.tokenizer(
+            self.clean_prompt(prompt), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        mask = encoded.attention_mask.to(self.text_encoder.device)
+        features = self.text_encoder(encoded.input_ids.to(mask.device), attention_mask=mask).last_hidden_state
+        return (features.float() * mask.unsqueeze(-1)).cpu()
+
+    @torch.no_grad()
+    def encode_image(self, image: Image) -> Tokens:
+        """CLIP's last-but-one hidden state of the whole picture, resized without a crop as Wan was trained."""
+        side = self.image_encoder.config.image_size
+        inputs = self.image_processor(
+            images=image, size={"height": side, "width": side}, do_center_crop=False, return_tensors="pt"
+        )
+        pixels = inputs["pixel_values"].to(device=self.image_encoder.device, dtype=self.image_encoder.dtype)
+        return self.image_encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
+
+    def subject_tokens(self, prompt: str, subject: str | None = None) -> list[int]:
+        """Positions of the tokens that name the person; raises `PosegenError` when the prompt has none."""
+        return subject_token_indices(self.tokenizer, self.clean_prompt(prompt), subject, self.config.max_text_tokens)
+
+    def encode_conditions(
+        self,
+        skeleton: Frames,
+        hands: Frames | None,
+        head_frames: Frames | None = None,
+        tail_frames: Frames | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
+
+        Preserved frames replace skeleton and hand frames at head and tail before the VAE sees them, and their mask is 1.
+        """
+        head = 0 if head_frames is None else len(head_frames)
+        tail = 0 if tail_frames is None else len(tail_frames)
+
+        def with_preserved(frames: Frames) -> Frames:
+            frames = frames.copy()
+            if head_frames is not None:
+                frames[:head] = head_frames
+            if tail_frames is not None and tail:
+                frames[-tail:] = tail_frames
+            return frames
+
+        pose = encode_frames(self.vae, with_preserved(skeleton))
+        mask = preserve_mask(len(skeleton), head, tail, pose.shape[-2], pose.shape[-1], self.temporal_stride)
+        hand_latents = None if hands is None else encode_frames(self.vae, with_preserved(hands))
+        return torch.cat([mask, pose], dim=1), hand_latents
+
+    def noise(self, num_frames: int, size: tuple[int, int], seed: int) -> torch.Tensor:
+        """Starting noise of a segment, drawn on the CPU so that every device gets the same."""
+        generator = torch.Generator("cpu").manual_seed(seed)
+        return torch.randn(self.latent_shape(num_frames, size), generator=generator, dtype=torch.float32)
+
+    # -- one segment ---------------------------------------------------------------------------------------------------
+
+    def use_adapter(self, kind: Literal["base", "stitch"]) -> None:
+        """Switch to the adapter of this kind of segment; a checkpoint without adapters stays as it is."""
+        if kind in lora.adapter_names(self.transformer):
+            lora.use_adapter(self.transformer, kind)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        reference: Image,
+        skeleton: Frames,
+        hands: Frames | None = None,
+        prompt: str = "",
+        negative_prompt: str = NEGATIVE_PROMPT,
+        head_frames: Frames | None = None,
+        tail_frames: Frames | None = None,
+        num_inference_steps: int = 25,
+        guidance_scale: float = 5.0,
+        seed: int = 42,
+        background: Background = no_background,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> Frames:
+        """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
+
+        With head or tail frames it is a stitch segment, else a base segment. Raises `PosegenError` when sizes disagree
+        with each other or with the model's multiples.
+        """
+        if reference.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
+            raise PosegenError(
+                f"reference {reference.shape[:2]}, skeleton and hand frames must have one size, "
+                f"not {skeleton.shape[1:3]} and {None if hands is None else hands.shape[1:3]}"
+            )
+        stitch = head_frames is not None or tail_frames is not None
+        self.use_adapter("stitch" if stitch else "base")
+        condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
+        conditioning = Conditioning(
+            condition_latents=condition_latents,
+            hand_latents=hand_latents,
+            reference_latents=encode_frames(self.vae, reference[None]),
+            text=self.encode_text(prompt),
+            negative_text=self.encode_text(negative_prompt) if guidance_scale != 1.0 else None,
+            image=self.encode_image(reference),
+        )
+        size = (skeleton.shape[1], skeleton.shape[2])
+        latents = denoise(
+            self.transformer,
+            self.scheduler,
+            self.noise(len(skeleton), size, seed),
+            conditioning,
+            num_inference_steps,
+            guidance_scale,
+            background,
+            on_step,
+        )
+        return decode_latents(self.vae, latents)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a saved pipeline, read from its `model_index.json` without loading a weight."""
+    try:
+        index: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError) as error:
+        raise PosegenError(f"{folder} is not a model folder: no readable model_index.json ({error})") from None
+    return index

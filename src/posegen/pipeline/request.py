@@ -1,0 +1,138 @@
+"""What is asked for, checked: inputs probed, sizes fitted, frames counted, memory estimated; nothing expensive done yet.
+
+A dry run prints it and stops. Whether a person is in the pictures, and everything that needs a model, comes later.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from posegen import __version__
+from posegen.conditions.prompt import find_subject
+from posegen.config import DEFAULT_PROMPT, GenerateConfig, parse_fps, parse_size
+from posegen.errors import PosegenError
+from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
+from posegen.media.image import read_image
+from posegen.media.video import VideoInfo, count_frames, probe_video
+from posegen.model.sharing import preset_config
+from posegen.pipeline.job import file_digest
+from posegen.pipeline.models import ModelDescription, describe_model, model_identity
+from posegen.pipeline.segments import SegmentPlan, plan_segments
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request: inputs read, sizes fitted, frames counted; nothing expensive done yet."""
+
+    config: GenerateConfig
+    model: ModelDescription
+    reference: np.ndarray
+    driving: VideoInfo
+    size: tuple[int, int]
+    fps: Fraction
+    num_frames: int
+    prompt: str
+
+    @property
+    def reference_fit(self) -> Fit:
+        """How the reference image becomes a picture of the video's size."""
+        return plan_fit(self.reference.shape[:2], self.size, self.config.fit)
+
+    @cached_property
+    def fitted_reference(self) -> np.ndarray:
+        """The reference image at the video's size: uint8 (H, W, 3)."""
+        return self.reference_fit.apply(self.reference)
+
+    @property
+    def driving_fit(self) -> Fit:
+        """How the driving video becomes a video of the result's size."""
+        return plan_fit((self.driving.height, self.driving.width), self.size, self.config.fit)
+
+    @property
+    def plan(self) -> SegmentPlan:
+        """The segments, as far as the container tells the number of frames."""
+        return plan_segments(self.num_frames, self.model.segment_length, self.model.head, self.model.tail)
+
+    def settings(self) -> dict[str, object]:
+        """Everything the result depends on, as JSON values: what a job is recognised by."""
+        config = self.config
+        ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt"}
+        chosen = {key: value for key, value in vars(config).items() if key not in ignored}
+        return {
+            **chosen,
+            "prompt": self.prompt,
+            "size": list(self.size),
+            "fps": str(self.fps),
+            "model": model_identity(config.model),
+            "reference_sha256": file_digest(config.reference),
+            "driving_sha256": file_digest(config.driving),
+            "posegen": __version__,
+        }
+
+    def memory(self) -> int:
+        """Estimated peak memory of the models in bytes."""
+        video, reference = self.model.tokens(self.size)
+        shared = 0
+        if self.config.sharing != "off" and len(self.plan.base_segments) > 1:
+            preset = preset_config(self.config.sharing, self.config.steps, self.model.num_layers, self.config.framing)
+            shared = len(preset.steps) * len(preset.layers) * (2 if self.config.guidance != 1.0 else 1)
+        height, width = self.size
+        return estimate_memory(
+            video + reference, self.model.dim, self.model.ffn_dim, self.model.weights_bytes, height * width, shared
+        )
+
+    def describe(self) -> str:
+        """The plan in a few lines: inputs, fit, segments, tokens, memory."""
+        config, plan = self.config, self.plan
+        video, reference = self.model.tokens(self.size)
+        stitches = len(plan.segments) - len(plan.base_segments)
+        lines = [
+            f"reference  {config.reference.name}: {self.reference_fit.describe()}",
+            f"driving    {config.driving.name}: {self.driving_fit.describe()}",
+            f"result     {self.num_frames} frames, {float(self.fps):g} frames/s, "
+            f"{float(self.num_frames / self.fps):.1f} s, {self.size[0]}x{self.size[1]} (height x width)",
+            f"plan       {len(plan.base_segments)} base + {stitches} stitch segments of {plan.segment_length} frames, "
+            f"{config.steps} steps each, background sharing: {config.sharing if stitches else 'not needed'}",
+            f"tokens     {video} video + {reference} reference tokens a segment",
+            f"memory     about {self.memory() / 1e9:.1f} GB (estimated)",
+            f"prompt     {self.prompt}",
+        ]
+        if not self.model.trained:
+            lines.append(f"NOTE       the model {config.model!r} is untrained: its weights are random, expect noise")
+        return "\n".join(lines)
+
+
+def prepare(config: GenerateConfig) -> Request:
+    """Read and check everything that is cheap: model name, inputs, size, frame rate, prompt."""
+    model = describe_model(config.model)
+    reference = read_image(config.reference)
+    driving = probe_video(config.driving)
+    if config.output.resolve() in {config.driving.resolve(), config.reference.resolve()}:
+        raise PosegenError(f"--output {config.output} is one of the inputs: choose another name")
+    size = parse_size(config.size) if config.size else None
+    if size is None:
+        size = choose_size(reference.shape[:2], model.default_area, model.size_multiple)
+    check_size(size, model.size_multiple)
+    fps = parse_fps(config.fps) if config.fps else driving.fps
+    prompt = config.prompt or DEFAULT_PROMPT
+    num_frames = count_frames(driving, fps if config.fps else None)
+    request = Request(config, model, reference, driving, size, fps, num_frames, prompt)
+    if config.sharing != "off" and len(request.plan.base_segments) > 1:
+        find_subject(prompt, config.subject)
+    return request
+
+
+def estimate_memory(
+    tokens: int, dim: int, ffn_dim: int, weights: int, pixels: int, shared: int, bytes_per_value: int = 2
+) -> int:
+    """Bytes that a job needs at its peak, roughly: weights, the larger of a block's and the decoder's work, the store.
+
+    tokens: video + reference tokens; pixels: height · width of a frame; shared: steps · layers · branches of sharing.
+    """
+    block = tokens * (8 * dim + ffn_dim) * bytes_per_value
+    decoder = pixels * 96 * 4 * 6 * bytes_per_value
+    store = shared * 2 * tokens * dim * bytes_per_value
+    return weights + max(block, decoder) + store + math.ceil(0.5e9)

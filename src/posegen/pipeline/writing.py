@@ -1,0 +1,39 @@
+"""Writes the result: frames as they become final, with the driving video's sound; and a side-by-side video if wanted."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from posegen.conditions.extract import Conditions
+from posegen.media.video import VideoWriter
+from posegen.pipeline.blend import Frame
+from posegen.pipeline.request import Request
+
+
+def side_by_side_path(output: Path) -> Path:
+    """OUTPUT_side_by_side.mp4."""
+    return output.with_stem(output.stem + "_side_by_side")
+
+
+def write_videos(request: Request, conditions: Conditions, frames: Iterator[Frame]) -> None:
+    """Write `frames` to the output; a file appears under its name only when it is whole.
+
+    The side-by-side video shows reference, skeleton and result from left to right.
+    """
+    config, (height, width) = request.config, conditions.size
+    sound = config.driving if request.driving.has_audio else None
+    with ExitStack() as stack:
+        beside = None
+        if config.side_by_side:
+            path = side_by_side_path(config.output)
+            beside = stack.enter_context(VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound))
+        writer = stack.enter_context(
+            VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound)
+        )
+        for index, frame in enumerate(frames):
+            writer.write(frame)
+            if beside is not None:
+                skeleton = conditions.skeleton_frames(index, index + 1)[0]
+                beside.write(np.hstack([request.fitted_reference, skeleton, frame]))
