@@ -1,0 +1,128 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "posegen.apps.cli"]
+ENVIRONMENT = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+
+
+def posegen(*arguments, **keywords):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT, timeout=240, **keywords
+    )
+
+
+def make_video(path: Path, frames: int = 5, size=(128, 96), fps: int = 10) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for index in range(frames):
+            picture = np.full((*size, 3), 10 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, shared_media):
+    folder = tmp_path_factory.mktemp("inputs")
+    Image.new("RGB", (200, 300), "grey").save(folder / "nobody.png")
+    Image.new("RGB", (40, 40)).save(folder / "tiny.png")
+    (folder / "text.png").write_text("not an image")
+    (folder / "text.mp4").write_text("not a video")
+    make_video(folder / "nobody.mp4")
+    whole = (shared_media / "driving_presenter_half_body.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_help_is_fast_and_every_command_explains_itself():
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = posegen("--help")
+        times.append(time.monotonic() - start)
+        assert done.returncode == 0
+    assert min(times) < 0.5
+    for command in ("generate", "extract", "models", "demo"):
+        assert command in done.stdout
+        text = posegen(command, "--help").stdout
+        assert len(text.splitlines()) > 4
+    assert "--dry-run" in posegen("generate", "--help").stdout
+
+
+def test_models_lists_every_name():
+    done = posegen("models")
+    assert done.returncode == 0
+    assert "mini" in done.stdout
+    assert "wan2.1-i2v-14b-720p" in done.stdout
+
+
+BAD = {
+    "missing reference": (["--reference", "{inputs}/none.png"], "none.png"),
+    "missing driving": (["--driving", "{inputs}/none.mp4"], "none.mp4"),
+    "not an image": (["--reference", "{inputs}/text.png"], "text.png"),
+    "not a video": (["--driving", "{inputs}/text.mp4"], "text.mp4"),
+    "a folder as image": (["--reference", "{inputs}"], "image"),
+    "truncated video": (["--driving", "{inputs}/truncated.mp4"], "truncated.mp4"),
+    "small image": (["--reference", "{inputs}/tiny.png"], "64"),
+    "no person in the reference": (["--reference", "{inputs}/nobody.png"], "person"),
+    "no person in the driving video": (["--driving", "{inputs}/nobody.mp4"], "person"),
+    "unknown model": (["--model", "gpt"], "unknown model"),
+    "folder that is no model": (["--model", "{inputs}"], "model_index.json"),
+    "size that is none": (["--size", "large"], "HEIGHTxWIDTH"),
+    "absurd size": (["--size", "100000x100000"], "8192"),
+    "size off the multiple": (["--size", "190x112"], "192"),
+    "absurd fps": (["--fps", "100000"], "240"),
+    "no fps": (["--fps", "0"], "above 0"),
+    "no steps": (["--steps", "0"], "--steps"),
+    "guidance nan": (["--guidance", "nan"], "--guidance"),
+    "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
+    "subject not in prompt": (["--subject", "wizard"], "wizard"),
+    "empty prompt": (["--prompt", " "], "--prompt"),
+    "unknown device": (["--device", "cuda:77"], "--device"),
+    "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
+    "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "write"),
+    "output over the input": (["--output", "{media}/driving_presenter_half_body.mp4"], "one of the inputs"),
+    "unknown option": (["--colour", "red"], "--colour"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_line_and_leaves_nothing(case, inputs, tmp_path, shared_media):
+    arguments, expected = BAD[case]
+    options = {
+        "--reference": str(shared_media / "reference_man_half_body.png"),
+        "--driving": str(shared_media / "driving_presenter_half_body.mp4"),
+        "--output": str(tmp_path / "result.mp4"),
+        "--steps": "1",
+    }
+    arguments = [text.format(inputs=inputs, outputs=tmp_path, media=shared_media) for text in arguments]
+    options.update(zip(arguments[::2], arguments[1::2], strict=True))
+    done = posegen("generate", *[part for pair in options.items() for part in pair])
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.mp4*")) + list(tmp_path.glob("*.avi"))
+    if case != "unknown option":  # tyro draws a box around its own
+        assert done.stderr.rstrip().splitlines()[-1].startswith("posegen: ")
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
+    done = posegen(
+        "generate", "--reference", shared_media / "reference_elf_half_body.jpeg",
+        "--driving", shared_media / "driving_dance_full_body.mp4", "--output", tmp_path / "x.mp4", "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for expected in ("288 frames", "6 base + 5 stitch", "video + ", "GB (estimated)", "untrained"):
+        assert expected in done.stderr
+    assert not list(tmp_path.iterdir())
