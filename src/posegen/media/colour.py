@@ -1,0 +1,84 @@
+"""A decoded frame of any pixel format as upright 8-bit RGB with square pixels.
+
+It honours the frame's colour matrix and range, the display matrix and the size it is told; which frames, and where
+the pixel aspect comes from, is `reading`'s business.
+"""
+
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from jaxtyping import UInt8
+
+# full chroma and accurate rounding: without them edges of saturated colours are two pixels wide and levels are off by
+# up to 3
+RESAMPLING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+
+_UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
+_HDR_TRANSFERS = {int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)}
+
+
+def is_hdr(frame: VideoFrame) -> bool:
+    """Whether the frame's transfer function is PQ (HDR10, Dolby Vision) or HLG."""
+    return int(frame.color_trc) in _HDR_TRANSFERS
+
+
+class Orientation:
+    """How a stored picture is turned for display: transposed first, then mirrored.
+
+    Read from the 3x3 display matrix that phones write, which maps stored (x, y) to x' = a x + c y, y' = b x + d y. Only
+    quarter turns and mirrorings exist in practice; another angle is taken to the nearest.
+    """
+
+    def __init__(self, frame: VideoFrame) -> None:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5] if data is not None else (1, 0, 0, 0, 1)
+        self.transposed = abs(int(b)) + abs(int(c)) > abs(int(a)) + abs(int(d))
+        self.mirrored_x = bool((c if self.transposed else a) < 0)
+        self.mirrored_y = bool((b if self.transposed else d) < 0)
+
+    @property
+    def degrees(self) -> int:
+        """Clockwise turn for display, 0, 90, 180 or 270 (a mirroring in one direction only is not told by it)."""
+        if self.transposed:
+            return 270 if self.mirrored_y else 90
+        return 180 if self.mirrored_x and self.mirrored_y else 0
+
+    def apply(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """The image as it is to be shown (a view)."""
+        if self.transposed:
+            image = image.transpose(1, 0, 2)
+        return image[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
+
+
+class RgbConverter:
+    """Converts the frames of one video; `size` is the stored picture's (H, W) with square pixels, before it is turned.
+
+    HDR (PQ, HLG) is brought to BT.709 by libswscale's colour mapping: BT.2020 to BT.709 primaries, relative
+    colorimetric, 203 cd/m² to about white, brighter lights clipped. That is good enough to find a person and to train
+    on; it is not a grading.
+    """
+
+    def __init__(self, size: tuple[int, int], orientation: Orientation) -> None:
+        self._height, self._width = size
+        self._orientation = orientation
+        self._reformatter = VideoReformatter()  # keeps its tables between frames
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+        """RGB, C-contiguous: rows of PyAV frames can be padded, and libraries that ignore strides then see noise."""
+        settings = {"src_colorspace": _matrix(frame), "dst_color_range": ColorRange.JPEG, "interpolation": RESAMPLING}
+        if is_hdr(frame):
+            if int(frame.color_primaries) == ColorPrimaries.UNSPECIFIED:
+                frame.color_primaries = ColorPrimaries.BT2020
+            settings |= {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+        rgb = self._reformatter.reformat(frame, self._width, self._height, "rgb24", **settings)
+        return np.ascontiguousarray(self._orientation.apply(rgb.to_ndarray()))
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """The YUV matrix: as tagged, else BT.709 from 720 lines on and BT.601 below, as players do."""
+    tagged = int(frame.colorspace)
+    if tagged != _UNSPECIFIED_MATRIX:
+        return tagged
+    return int(Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)

@@ -1,0 +1,142 @@
+"""Pictures from and to files: always upright 8-bit sRGB without alpha inside posegen.
+
+It accepts what Pillow reads; fitting to a model's size is `fitting`'s business.
+"""
+
+import io
+import os
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from posegen.errors import PosegenError, logger
+from posegen.media.output import AtomicFile, output_errors
+
+MIN_SIDE = 64
+"""Shortest accepted side of a picture, pixels: less shows nobody."""
+
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_QUALITY = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+# what Pillow's decoders raise on damaged files
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    MemoryError,
+)
+
+
+def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a picture as RGB 0..255: turned by its EXIF orientation, alpha over white, its colour profile brought to sRGB.
+
+    16-bit values are scaled, not cut; of an animation the first frame is taken. Raises `PosegenError`: no such file,
+    not a picture, HEIC, damaged, shorter than `MIN_SIDE` on a side, larger than Pillow's limit against decompression
+    bombs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PosegenError(f"{path}: {'is a folder, not a picture' if path.is_dir() else 'no such file'}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters below is raised
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_size(path, image)
+                return _as_rgb(path, image)
+    except PosegenError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PosegenError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down first") from error
+    except UnidentifiedImageError as error:
+        raise PosegenError(f"{path}: {_what_instead(path)}") from error
+    except _DECODING_ERRORS as error:
+        raise PosegenError(f"{path}: the picture is damaged or cut off ({error})") from error
+
+
+def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write an RGB picture in the format of the suffix (.png is lossless); it appears only when complete.
+
+    Raises `PosegenError` for an unknown suffix, `OutputError` if it cannot be written.
+    """
+    path = Path(path)
+    file_format = _FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise PosegenError(f"{path}: pictures are written as {', '.join(_FORMATS)}")
+    file = AtomicFile(path)
+    try:
+        with output_errors(path):
+            Image.fromarray(image).save(file.temporary, format=file_format, **_QUALITY.get(file_format, {}))
+    except BaseException:
+        file.discard()
+        raise
+    file.commit()
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    if min(image.size) < MIN_SIDE:
+        raise PosegenError(
+            f"{path}: {image.height}x{image.width} pixels (height x width); at least {MIN_SIDE} a side are needed"
+        )
+
+
+def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(path, image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK"):
+        image = _to_srgb(path, image, profile)
+    return np.array(image.convert("RGB"))
+
+
+def _deep_grey(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Grey with more than 8 bits; Pillow's own conversion would clip at 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise PosegenError(f"{path}: grey values outside 0..65535 or with fractions; save it as 8- or 16-bit PNG")
+    grey = np.round(values / 257.0).astype(np.uint8)
+    return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+
+
+def _to_srgb(path: Path, image: Image.Image, profile: bytes) -> Image.Image:
+    """The picture's colours by its embedded profile; a broken profile is told of and left out."""
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(embedded).lower():
+            return image
+        converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        logger.warning("%s: its colour profile cannot be used (%s); colours may be off", path, error)
+        return image
+    assert converted is not None, "only in-place conversion returns nothing"
+    return converted
+
+
+def _what_instead(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return "HEIC pictures cannot be read; save it as JPEG or PNG"
+    return "not a picture that can be read (PNG, JPEG, WebP, TIFF, GIF, BMP, AVIF)"

@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all: written beside their target under another name, renamed when complete.
+
+What the content is, and who writes it, is the caller's business (`writing`, `image`).
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from posegen.errors import OutputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def output_errors(target: Path) -> Iterator[None]:
+    """Turn an operating system's error inside the block into an `OutputError` that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise OutputError(
+                f"{target}: the disk is full ({error.strerror}); free some space and run again"
+            ) from error
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+class AtomicFile:
+    """A place to write `target` to: `commit` makes it appear, `discard` leaves no trace.
+
+    A killed process leaves its `.part` file. Missing parent folders are made. `temporary` keeps the target's suffix,
+    since encoders choose by it. Raises `OutputError` at once if nothing can be written there.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+        if target.is_dir():
+            raise OutputError(f"{target}: is a folder; give the name of a file")
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.temporary.touch(exist_ok=False)  # not tempfile: the result must have the user's usual permissions
+
+    def commit(self) -> None:
+        """Put the finished file in the target's place. Raises `OutputError`."""
+        with output_errors(self.target):
+            os.replace(self.temporary, self.target)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.temporary.unlink(missing_ok=True)

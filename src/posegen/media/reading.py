@@ -1,0 +1,169 @@
+"""The frames of a video file one by one, at a constant rate, upright, in 8-bit RGB; a clip is never held in memory.
+
+Sound stays with `audio`; fitting to a model's size with `fitting`.
+"""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from jaxtyping import UInt8
+
+from posegen.errors import PosegenError, logger
+from posegen.media.colour import Orientation, RgbConverter
+from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
+from posegen.media.timing import as_rate, resample
+
+
+def count_frames(
+    info: VideoInfo, fps: Fraction | float | int | None = None, start: float | None = None, end: float | None = None
+) -> int:
+    """How many frames `iterate_frames` yields with the same arguments, exactly. Raises `PosegenError` as it does."""
+    return len(resample(info.frame_times, info.duration, _output_rate(info, fps), start, end))
+
+
+def iterate_frames(
+    path: str | os.PathLike[str],
+    fps: Fraction | float | int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield the frames from `start` to `end` (seconds) at the constant rate `fps`, by default the video's average rate.
+
+    Frames are RGB 0..255, C-contiguous, turned upright, with square pixels; each is the caller's own. Frame i shows
+    what the video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate gives
+    each frame once.
+
+    Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
+    during iteration, naming the second, where the pictures cannot be decoded.
+    """
+    source = inspect(Path(path))
+    shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
+    if source.info.is_hdr:
+        logger.info("%s: HDR colours are mapped to the standard range (BT.709)", path)
+    return _iterate(source, shown.tolist())
+
+
+def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
+    """Frames `start` to `stop` - 1 of a constant-rate video, by index, without reading what lies before.
+
+    Meant for posegen's own FFV1 intermediates, in which every frame stands alone; in other files decoding begins at
+    the key frame before. Raises `PosegenError` if the file cannot be read or has fewer frames.
+    """
+    if not 0 <= start < stop:
+        raise PosegenError(f"{path}: a range of frames was expected, not {start} to {stop}")
+    frames: list[UInt8[np.ndarray, "h w 3"]] = []
+    with open_video(Path(path)) as (container, stream):
+        rate, first_time = stream.average_rate, float((stream.start_time or 0) * stream.time_base)
+        _seek(container, stream, first_time + start / float(rate))
+        convert = None
+        with _decoding_errors(Path(path)):
+            for frame in container.decode(stream):
+                index = round((frame.time - first_time) * float(rate))
+                if index >= stop:
+                    break
+                if index >= start:
+                    convert = convert or RgbConverter((frame.height, frame.width), Orientation(frame))
+                    frames.append(convert(frame))
+    if len(frames) != stop - start:
+        raise PosegenError(f"{path}: frames {start} to {stop - 1} were expected, {len(frames)} of them are there")
+    return np.stack(frames)
+
+
+def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
+    if fps is not None:
+        return as_rate(fps)
+    try:
+        return as_rate(info.fps)
+    except PosegenError as error:
+        raise PosegenError(f"{info.path}: {error}; choose one (--fps)") from error
+
+
+def _iterate(source: Source, shown: list[int]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield source frame `shown[i]` as output frame i; the indices never fall."""
+    convert = RgbConverter(source.stored_size, source.orientation)
+    position, latest = 0, None
+    for index, frame in _decode(source, shown[0]):
+        while shown[position] < index:
+            # nothing before it could be decoded (a small loss, else _decode had complained): the first good frame
+            # stands in
+            yield convert(latest or frame)
+            position += 1
+            if position == len(shown):
+                return
+        latest = frame
+    if latest is not None:
+        for _ in shown[position:]:
+            yield convert(latest)
+
+
+def _decode(source: Source, first: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (index, frame) in order, from frame `first` or one before it to the end.
+
+    Raises `PosegenError` where more than a tolerable run of frames is missing.
+    """
+    info = source.info
+    with open_video(info.path) as (container, stream):
+        previous = -1
+        if first > 0 and source.origin is not None:
+            _seek(container, stream, source.origin + float(info.frame_times[first]))
+            begun = next(_decode_good(source, container, stream, -1), None)
+            if begun is not None and begun[0] <= first:
+                previous = begun[0] - 1
+                target = info.frame_times[first]
+            else:  # the container's index leads too far: from the beginning
+                target = 0.0
+            _seek(container, stream, source.origin + float(target))
+        for index, frame in _decode_good(source, container, stream, previous):
+            _check_loss(source, previous, index)
+            if index > previous:
+                yield index, frame
+                previous = index
+        _check_loss(source, previous, info.num_frames)
+
+
+def _decode_good(source: Source, container: Any, stream: Any, previous: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (index, frame) for every frame that can be decoded."""
+    times = source.info.frame_times
+    slack = 0.25 / float(source.info.fps)
+    try:
+        for packet in container.demux(stream):
+            with contextlib.suppress(av.error.FFmpegError):  # a loss is judged by the frames that do not come
+                for frame in packet.decode():
+                    if source.origin is None or frame.pts is None:
+                        previous += 1
+                    else:
+                        time = float(frame.pts * frame.time_base) - source.origin
+                        previous = int(np.searchsorted(times, time + min(slack, 0.001), side="right")) - 1
+                    yield previous, frame
+    except av.error.FFmpegError:
+        return  # the container ends here
+
+
+def _check_loss(source: Source, previous: int, index: int) -> None:
+    """Complain if too many frames between `previous` and `index` could not be decoded."""
+    lost = index - previous - 1
+    if lost > 0 and lost / float(source.info.fps) > source.tolerable_loss:
+        moment = float(source.info.frame_times[previous + 1])
+        raise broken(source.info.path, moment, f"{lost} of {source.info.num_frames} frames cannot be decoded there")
+
+
+@contextlib.contextmanager
+def _decoding_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise PosegenError(f"{path}: cannot be decoded ({error.strerror})") from error
+
+
+def _seek(container: Any, stream: Any, time: float) -> None:
+    """Go to the last key frame at or before `time` (seconds on the container's clock)."""
+    # half a millisecond later: containers round times, and a seek to just before a key frame goes to the one before it
+    container.seek(math.floor((time + 0.0005) / stream.time_base), stream=stream, backward=True)

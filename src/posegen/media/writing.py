@@ -1,0 +1,184 @@
+"""Writing video files: H.264 for people to watch, FFV1 for stages to hand frames to each other without loss.
+
+A file appears at its place only when it is complete. Where frames come from is the caller's business.
+"""
+
+import contextlib
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from jaxtyping import UInt8
+
+from posegen.errors import PosegenError, logger
+from posegen.media.audio import AudioTrack
+from posegen.media.colour import RESAMPLING
+from posegen.media.output import AtomicFile, output_errors
+from posegen.media.probing import probe_video
+from posegen.media.timing import as_rate
+
+_SUFFIXES = {"h264": (".mp4", ".m4v"), "ffv1": (".mkv",)}
+_GROUP_SECONDS = 2  # between H.264 key frames: a player can jump this finely
+
+
+class VideoWriter:
+    """A video file being written, a context manager: it appears at `path` on leaving without an error, else not at all.
+
+    `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
+    x264's quality, 0 (lossless) to 51. `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums.
+    `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.
+
+    Raises `PosegenError` for a wrong suffix, rate or size, or an unreadable `audio_from`; `OutputError` if the file
+    cannot be written, also from `write` and on leaving (disk full).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fps: Fraction | float | int,
+        size: tuple[int, int],
+        codec: Literal["h264", "ffv1"] = "h264",
+        audio_from: str | os.PathLike[str] | None = None,
+        *,
+        audio_start: float = 0.0,
+        crf: int = 16,
+    ) -> None:
+        self.path = Path(path)
+        self._fps = as_rate(fps)
+        self._height, self._width = size
+        self._codec = codec
+        self._count = 0
+        self._reformatter = VideoReformatter()
+        self._audio: AudioTrack | None = None
+        self._check()
+        with_sound = audio_from is not None and probe_video(audio_from).has_audio
+        self._file = AtomicFile(self.path)
+        try:
+            with output_errors(self.path):
+                self._container = self._open()
+                self._stream = self._add_video(crf)
+            if audio_from is not None and with_sound:
+                self._audio = AudioTrack(Path(audio_from), self._container, audio_start)
+            elif audio_from is not None:
+                logger.info("%s has no sound: the result is silent", audio_from)
+        except BaseException:
+            self._discard()
+            raise
+
+    def write(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Append one RGB frame of the writer's size. Raises `OutputError`."""
+        assert frame.shape[:2] == (self._height, self._width), f"writing {self._height, self._width}, got {frame.shape}"
+        picture = self._convert(frame)
+        picture.pts, picture.time_base = self._count, 1 / self._fps
+        self._count += 1
+        with output_errors(self.path):
+            self._container.mux(self._stream.encode(picture))
+        self._write_audio()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._discard()
+            raise
+        self._file.commit()
+
+    def _check(self) -> None:
+        suffixes = _SUFFIXES[self._codec]
+        if self.path.suffix.lower() not in suffixes:
+            raise PosegenError(f"{self.path}: {self._codec} video is written as {' or '.join(suffixes)}")
+        if min(self._height, self._width) < 2 or (self._codec == "h264" and (self._height % 2 or self._width % 2)):
+            nearest = " or ".join(f"{side(self._height)}x{side(self._width)}" for side in (_even_below, _even_above))
+            raise PosegenError(
+                f"size {self._height}x{self._width} (height x width): H.264 needs even sides of at least 2; nearest is
+                {nearest}"
+            )
+
+    def _open(self) -> Any:
+        options = {"movflags": "+faststart"} if self._codec == "h264" else {}
+        container_format = "mp4" if self._codec == "h264" else "matroska"
+        return av.open(f"file:{self._file.temporary}", "w", format=container_format, container_options=options)
+
+    def _add_video(self, crf: int) -> Any:
+        if self._codec == "h264":
+            stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(crf)})
+            stream.pix_fmt = "yuv420p"
+            stream.gop_size = max(1, round(_GROUP_SECONDS * self._fps))
+            stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
+            stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        else:
+            stream = self._container.add_stream(
+                "ffv1", rate=self._fps, options={"level": "3", "slices": "4", "slicecrc": "1"}
+            )
+            stream.pix_fmt = "bgr0"  # FFV1 codes it as RGB with a reversible transform
+            stream.gop_size = 1
+            stream.thread_type, stream.thread_count = "SLICE", 4
+        stream.width, stream.height = self._width, self._height
+        return stream
+
+    def _convert(self, frame: UInt8[np.ndarray, "h w 3"]) -> VideoFrame:
+        picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        if self._codec == "ffv1":
+            return self._reformatter.reformat(picture, format="bgr0")
+        picture = self._reformatter.reformat(
+            picture,
+            format="yuv420p",
+            src_color_range=ColorRange.JPEG,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=RESAMPLING,
+        )
+        picture.color_primaries, picture.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        return picture
+
+    def _write_audio(self) -> None:
+        """Write the sound up to the end of the last frame written."""
+        if self._audio is not None:
+            for packet in self._audio.packets_until(float(self._count / self._fps)):
+                with output_errors(self.path):
+                    self._container.mux(packet)
+
+    def _finish(self) -> None:
+        if not self._count:
+            raise PosegenError(f"{self.path}: there are no frames to write")
+        with output_errors(self.path):
+            self._container.mux(self._stream.encode(None))
+            if self._audio is not None:
+                for packet in self._audio.finish():
+                    self._container.mux(packet)
+            self._container.close()
+        self._close_audio()
+
+    def _close_audio(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+            self._audio = None
+
+    def _discard(self) -> None:
+        self._close_audio()
+        if hasattr(self, "_container"):
+            with contextlib.suppress(av.error.FFmpegError):
+                self._container.close()
+        self._file.discard()
+
+
+def _even_below(side: int) -> int:
+    return max(2, side // 2 * 2)
+
+
+def _even_above(side: int) -> int:
+    return max(2, (side + 1) // 2 * 2)
