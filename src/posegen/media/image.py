@@ -92,9 +92,8 @@ def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"])
 
 def _check_size(path: Path, image: Image.Image) -> None:
     if min(image.size) < MIN_SIDE:
-        raise PosegenError(
-            f"{path}: {image.height}x{image.width} pixels (height x width); at least {MIN_SIDE} a side are needed"
-        )
+        size = f"{image.height}x{image.width} (height x width)"
+        raise PosegenError(f"{path}: {size} is too small; at least {MIN_SIDE} pixels a side are needed")
 
 
 def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

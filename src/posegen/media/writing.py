@@ -103,10 +103,8 @@ class VideoWriter:
             raise PosegenError(f"{self.path}: {self._codec} video is written as {' or '.join(suffixes)}")
         if min(self._height, self._width) < 2 or (self._codec == "h264" and (self._height % 2 or self._width % 2)):
             nearest = " or ".join(f"{side(self._height)}x{side(self._width)}" for side in (_even_below, _even_above))
-            raise PosegenError(
-                f"size {self._height}x{self._width} (height x width): H.264 needs even sides of at least 2; nearest is
-                {nearest}"
-            )
+            size = f"size {self._height}x{self._width} (height x width)"
+            raise PosegenError(f"{size}: H.264 needs even sides of at least 2; the nearest are {nearest}")
 
     def _open(self) -> Any:
         options = {"movflags": "+faststart"} if self._codec == "h264" else {}
