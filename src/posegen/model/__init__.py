@@ -1,0 +1,1 @@
+"""The transformer, background sharing, adapters, and the ways to load them."""

@@ -1,0 +1,463 @@
+"""Background sharing (PoseGen Algorithm 1): what of the anchor segment is kept, and who takes it.
+
+One `BackgroundSharing` lives as long as a job. While the anchor segment denoises, `record(step, branch)` goes to
+the transformer as `background`; for every other base segment `share(step, branch)` does. The attention itself is in
+`transformer.py`: here are the subject masks, the choice of tokens, and the store of keys and values.
+No n x n mask is ever built: the tokens that take the anchor's attention are gathered.
+Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from posegen.errors import PosegenError
+
+Preset = Literal["paper", "release"]
+Branch = Literal["positive", "negative"]
+Framing = Literal["close-up", "half-body", "full-body", "distant"]
+
+_PAPER_STEPS, _PAPER_LAYERS = 5, 10
+_RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {
+    "close-up": (1, 6),
+    "half-body": (2, 6),
+    "full-body": (4, 8),
+    "distant": (4, 10),
+}
+_RELEASE_MASK_LAYERS = 11  # the published code's last block of the mask is 10, included
+_OF_STEPS, _OF_LAYERS = 25, 40  # all counts above are of 25 steps and 40 layers
+_BINS = 256
+_CHUNK = 8192  # query tokens turned into float32 at once when a subject map is made
+
+
+@dataclass(frozen=True)
+class SharingConfig:
+    """Where the background is shared, and by which preset.
+
+    Attributes:
+        preset: `paper` (Algorithm 1) or `release` (what the published code does); the differences are in design.md.
+        steps: denoising steps that share.
+        layers: transformer layers that share.
+        mask_layers: `release` only: the number of first layers whose maps make the subject mask; None = all.
+    """
+
+    preset: Preset
+    steps: Sequence[int]
+    layers: Sequence[int]
+    mask_layers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset not in ("paper", "release"):
+            raise PosegenError(f"preset of background sharing: expected 'paper' or 'release', got {self.preset!r}")
+        for name in ("steps", "layers"):
+            indices = sorted(set(getattr(self, name)))
+            if indices and indices[0] < 0:
+                raise PosegenError(f"{name} of background sharing count from 0, got {indices[0]}")
+            object.__setattr__(self, name, tuple(indices))
+        if self.mask_layers is not None and self.mask_layers < 1:
+            raise PosegenError(f"mask_layers of background sharing must be at least 1, got {self.mask_layers}")
+
+
+def make_sharing_config(
+    preset: Preset, num_steps: int, num_layers: int, framing: Framing = "half-body"
+) -> SharingConfig:
+    """The preset's steps and layers for a schedule of `num_steps` and a model of `num_layers`.
+
+    Counts are published for 25 steps and 40 layers; others take the same fractions, rounded up.
+    `framing` matters to `release` only.
+    """
+    if num_steps < 1 or num_layers < 1:
+        raise PosegenError(f"background sharing needs steps and layers, got {num_steps} and {num_layers}")
+    if preset == "release" and framing not in _RELEASE_BY_FRAMING:
+        raise PosegenError(f"framing: expected one of {', '.join(_RELEASE_BY_FRAMING)}, got {framing!r}")
+    steps, layers = (_PAPER_STEPS, _PAPER_LAYERS) if preset == "paper" else _RELEASE_BY_FRAMING[framing]
+    layers = _scaled(layers, num_layers, _OF_LAYERS)
+    return SharingConfig(
+        preset=preset,
+        steps=range(_scaled(steps, num_steps, _OF_STEPS)),
+        layers=range(num_layers - layers, num_layers),
+        mask_layers=_scaled(_RELEASE_MASK_LAYERS, num_layers, _OF_LAYERS) if preset == "release" else None,
+    )
+
+
+def _scaled(count: int, total: int, of: int) -> int:
+    return -(-count * total // of)
+
+
+@runtime_checkable
+class BackgroundStore(Protocol):
+    """Where the anchor's keys and values are: memory now; disk or recomputation later."""
+
+    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep `key` and `value`, each `(B, n, heads, width)`."""
+
+    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
+        """Give them back; KeyError when they were never put."""
+
+    def places(self) -> Iterable[tuple[int, Branch, int]]:
+        """What is kept, as (step, branch, layer)."""
+
+
+class MemoryStore:
+    """Keeps tensors as they are, or on `device` (for example "cpu")."""
+
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        self.device = device
+        self._tensors: dict[tuple[int, Branch, int], dict[str, Tensor]] = {}
+
+    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the tensors of one attention, replacing earlier ones."""
+        self._tensors[step, branch, layer] = {
+            name: tensor.detach() if self.device is None else tensor.detach().to(self.device)
+            for name, tensor in tensors.items()
+        }
+
+    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
+        """The tensors of one attention."""
+        return self._tensors[step, branch, layer]
+
+    def places(self) -> list[tuple[int, Branch, int]]:
+        """What is kept, as (step, branch, layer)."""
+        return list(self._tensors)
+
+
+class BackgroundSharing:
+    """The anchor's background for one job: recorded once, shared with every other base segment.
+
+    Attributes:
+        store: keys and values of the anchor, video and reference tokens.
+        anchor_masks: `M_src` by (step, layer), `(B, f, h, w)`, True = subject.
+        subject_masks: `M` of the latest segment that shared, by (step, layer).
+    """
+
+    def __init__(
+        self, config: SharingConfig, subject_tokens: Sequence[int] | None, store: BackgroundStore | None = None
+    ) -> None:
+        if subject_tokens is not None and not subject_tokens:
+            raise PosegenError("no subject tokens: give the subject word's token positions, or None for no mask")
+        self.config = config
+        self.subject_tokens = None if subject_tokens is None else list(subject_tokens)
+        self.store: BackgroundStore = MemoryStore() if store is None else store
+        self.anchor_masks: dict[tuple[int, int], Tensor] = {}
+        self.subject_masks: dict[tuple[int, int], Tensor] = {}
+
+    def record(self, step: int, branch: Branch) -> "SharingPass | None":
+        """What the anchor segment's forward takes as `background`; None outside the shared steps."""
+        return self._forward("record", step, branch)
+
+    def share(self, step: int, branch: Branch) -> "SharingPass | None":
+        """What another base segment's forward takes as `background`; None outside the shared steps."""
+        return self._forward("share", step, branch)
+
+    def _forward(self, mode: Literal["record", "share"], step: int, branch: Branch) -> "SharingPass | None":
+        if branch not in ("positive", "negative"):
+            raise PosegenError(f"branch of guidance: expected 'positive' or 'negative', got {branch!r}")
+        if step not in self.config.steps or not self.config.layers:
+            return None
+        return SharingPass(self, mode, step, branch)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything recorded, by name, ready for safetensors."""
+        state = {
+            f"step{step}.{branch}.layer{layer}.{name}": tensor.contiguous()
+            for step, branch, layer in self.store.places()
+            for name, tensor in self.store.get(step, branch, layer).items()
+        }
+        for (step, layer), mask in self.anchor_masks.items():
+            state[f"step{step}.layer{layer}.subject"] = mask
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take over what an earlier `state_dict` gave, so that the anchor need not run again.
+
+        Raises:
+            PosegenError: a name is not one that `state_dict` writes.
+        """
+        tensors: dict[tuple[int, Branch, int], dict[str, Tensor]] = {}
+        for name, tensor in state_dict.items():
+            kept = re.fullmatch(r"step(\d+)\.(positive|negative)\.layer(\d+)\.(key|value)", name)
+            mask = re.fullmatch(r"step(\d+)\.layer(\d+)\.subject", name)
+            if kept:
+                branch: Branch = "positive" if kept[2] == "positive" else "negative"
+                tensors.setdefault((int(kept[1]), branch, int(kept[3])), {})[kept[4]] = tensor
+            elif mask:
+                self.anchor_masks[int(mask[1]), int(mask[2])] = tensor.bool()
+            else:
+                raise PosegenError(f"recorded background: unknown tensor {name!r}")
+        for (step, branch, layer), pair in tensors.items():
+            self.store.put(step, branch, layer, pair)
+
+
+class SharingPass:
+    """Background sharing during one forward of the transformer. Made by `BackgroundSharing`."""
+
+    def __init__(self, sharing: BackgroundSharing, mode: Literal["record", "share"], step: int, branch: Branch) -> None:
+        self.sharing, self.mode, self.step, self.branch = sharing, mode, step, branch
+        self.grid = (0, 0, 0)
+        self._total: Tensor | None = None  # sum over layers of (B, n) maps: thresholded (paper) or normalised (release)
+        self._count = 0
+
+    def begin(self, grid: tuple[int, int, int], num_layers: int, num_text_tokens: int) -> None:
+        """Check what can be checked before the first layer; `grid` = latent frames, rows and columns of tokens.
+
+        Raises:
+            PosegenError: layers or subject tokens that do not exist, or nothing to share.
+        """
+        sharing, config = self.sharing, self.sharing.config
+        self.grid, self._total, self._count = grid, None, 0
+        if config.layers[-1] >= num_layers:
+            raise PosegenError(
+                f"background sharing at layer {config.layers[-1]}, but the model has {num_layers} layers"
+            )
+        wrong = [token for token in sharing.subject_tokens or [] if not 0 <= token < num_text_tokens]
+        if wrong:
+            raise PosegenError(f"subject token {wrong[0]} is outside the prompt's {num_text_tokens} tokens")
+        if self.mode == "record":
+            return
+        kept = set(sharing.store.places())
+        for layer in config.layers:
+            if (self.step, self.branch, layer) not in kept:
+                raise PosegenError(
+                    f"the anchor segment has not recorded step {self.step}, {self.branch} branch, layer {layer}: "
+                    "run it first with record()"
+                )
+            if self.masked:
+                source = sharing.anchor_masks.get((self.step, layer))
+                if source is None:
+                    raise PosegenError(
+                        f"the anchor segment recorded no subject mask at step {self.step}: "
+                        "give it the same subject tokens"
+                    )
+                if tuple(source.shape[1:]) != grid:
+                    raise PosegenError(
+                        f"the anchor segment has {tuple(source.shape[1:])} tokens and this one {grid}: "
+                        "segments that share a background with a subject mask need one size"
+                    )
+                if self.branch == "negative" and (self.step, layer) not in sharing.subject_masks:
+                    raise PosegenError("the positive branch must run before the negative one at each shared step")
+
+    @property
+    def masked(self) -> bool:
+        """Whether subject tokens are told from background ones."""
+        return self.sharing.subject_tokens is not None
+
+    def layer(self, index: int) -> "LayerSharing | None":
+        """What layer `index` has to do, None when nothing."""
+        config = self.sharing.config
+        shared = index in config.layers
+        wants_map = self.masked and self.branch == "positive" and index <= config.layers[-1]
+        if config.preset == "release" and config.mask_layers is not None:
+            wants_map = wants_map and index < config.mask_layers
+        if not shared and not wants_map:
+            return None
+        return LayerSharing(self, index, shared, wants_map)
+
+    def add_map(self, subject_map: Float[Tensor, "b n"]) -> None:
+        """Take one layer's subject map into account."""
+        maps = subject_map.unflatten(1, self.grid)  # (B, f, h, w)
+        if self.sharing.config.preset == "paper":
+            taken = (maps > otsu_threshold(maps.flatten(2))[..., None, None]).float()
+        else:
+            low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+            taken = (maps - low) / (high - low + 1e-6)
+        self._total = taken if self._total is None else self._total + taken
+        self._count += 1
+
+    def current_mask(self) -> Bool[Tensor, "b f h w"] | None:
+        """The subject mask of the layers seen so far; None before the first."""
+        if self._total is None:
+            return None
+        if self.sharing.config.preset == "paper":
+            return 2 * self._total >= self._count  # mean of the thresholded maps >= 0.5, exactly
+        maps = self._total / self._count
+        return maps > unit_otsu_threshold(maps.flatten(2))[..., None, None]
+
+
+class LayerSharing:
+    """What one layer does for background sharing in one forward.
+
+    Attributes:
+        records: keep this layer's keys and values (and its subject mask).
+        shares: common-background tokens take the anchor's attention.
+        map_before_fusion: the subject map comes from the states after the ordinary self-attention (Algorithm 1).
+        map_in_cross_attention: the subject map comes from this layer's cross-attention itself.
+        query: the ordinary self-attention's query, `(B, n, heads, width)`, left here by the processor.
+    """
+
+    def __init__(self, forward: SharingPass, index: int, shared: bool, wants_map: bool) -> None:
+        self._forward, self.index = forward, index
+        self.records = shared and forward.mode == "record"
+        self.shares = shared and forward.mode == "share"
+        paper = forward.sharing.config.preset == "paper"
+        self.map_before_fusion = wants_map and self.shares and paper
+        self.map_in_cross_attention = wants_map and not self.map_before_fusion
+        self.query: Tensor | None = None
+
+    @torch.compiler.disable
+    def keep(self, key: Float[Tensor, "b n heads width"], value: Float[Tensor, "b n heads width"]) -> None:
+        """Record the anchor's keys and values."""
+        forward = self._forward
+        forward.sharing.store.put(forward.step, forward.branch, self.index, {"key": key, "value": value})
+
+    @torch.compiler.disable
+    def observe(self, query: Float[Tensor, "b n heads width"], text_key: Float[Tensor, "b t heads width"]) -> None:
+        """Make this layer's subject map from cross-attention's video queries and text keys."""
+        sharing = self._forward.sharing
+        assert sharing.subject_tokens is not None
+        with torch.no_grad():
+            self._forward.add_map(
+                subject_map(query, text_key[:, sharing.subject_tokens], total=sharing.config.preset == "release")
+            )
+
+    @torch.compiler.disable
+    def finish(self) -> None:
+        """After the layer: keep the anchor's subject mask."""
+        forward = self._forward
+        if not (self.records and forward.masked and forward.branch == "positive"):
+            return
+        mask = forward.current_mask()
+        assert mask is not None, "layer 0 makes a map whenever a later layer records"
+        forward.sharing.anchor_masks[forward.step, self.index] = mask
+
+    def _masks(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`M` and `M_src`, each (B, n)."""
+        forward = self._forward
+        sharing, place = forward.sharing, (forward.step, self.index)
+        source = sharing.anchor_masks[place].to(device).expand(batch, -1, -1, -1)
+        if forward.branch == "positive":
+            mask = forward.current_mask()
+            # `release` with layer 0 shared: its own map comes too late (the published code fails there)
+            sharing.subject_masks[place] = torch.zeros_like(source) if mask is None else mask
+        return sharing.subject_masks[place].to(device).flatten(1), source.flatten(1)
+
+    @torch.compiler.disable
+    def plan(self, num_video_tokens: int) -> list["ItemSharing"]:
+        """For each item of the batch: which tokens take the anchor's attention, its keys and its values."""
+        assert self.query is not None, "the self-attention processor leaves its query"
+        forward, query = self._forward, self.query
+        self.query = None
+        sharing = forward.sharing
+        batch, num_tokens = query.shape[:2]
+        kept = sharing.store.get(forward.step, forward.branch, self.index)
+        key, value = (kept[name].to(device=query.device, dtype=query.dtype) for name in ("key", "value"))
+        if key.shape[0] not in (1, batch):
+            raise PosegenError(f"the anchor segment was recorded with batch {key.shape[0]}, this forward has {batch}")
+        key, value = (tensor.expand(batch, -1, -1, -1) for tensor in (key, value))
+
+        paper = sharing.config.preset == "paper"
+        subject = torch.zeros(batch, num_video_tokens, dtype=torch.bool, device=query.device)
+        if forward.masked:
+            subject, source = self._masks(batch, query.device)
+            subject = subject | source
+            if paper:  # the anchor's subject keeps its weight in the softmax but contributes nothing
+                hidden = torch.nn.functional.pad(source, (0, value.shape[1] - source.shape[1]))
+                value = value.masked_fill(hidden[..., None, None], 0)
+        reference = torch.arange(num_video_tokens, num_tokens, device=query.device)
+        items = []
+        for item in range(batch):
+            tokens = torch.nonzero(~subject[item]).squeeze(1)
+            if not paper:
+                tokens = torch.cat([tokens, reference])
+            items.append(
+                ItemSharing(
+                    tokens=tokens,
+                    num_video_tokens=int(tokens.numel() - (0 if paper else reference.numel())),
+                    query=query[item : item + 1, tokens],
+                    key=key[item : item + 1],
+                    value=value[item : item + 1],
+                )
+            )
+        return items
+
+
+@dataclass(frozen=True)
+class ItemSharing:
+    """One batch item's second attention: gathered queries over the anchor's keys and values.
+
+    Attributes:
+        tokens: `(k,)` indices into the joint sequence, video tokens first.
+        num_video_tokens: how many of them are video tokens.
+        query: `(1, k, heads, width)`; key, value: `(1, n, heads, width)`.
+    """
+
+    tokens: Int[Tensor, " k"]
+    num_video_tokens: int
+    query: Float[Tensor, "1 k heads width"]
+    key: Float[Tensor, "1 n heads width"]
+    value: Float[Tensor, "1 n heads width"]
+
+
+def subject_map(
+    query: Float[Tensor, "b n heads width"], text_key: Float[Tensor, "b t heads width"], total: bool
+) -> Float[Tensor, "b n"]:
+    """`A^(l)` of Algorithm 1 in float32: (text key · video query) / sqrt(width), mean over heads, no softmax.
+
+    Averaged over the subject's `t` tokens, or summed with `total` (the published code).
+    """
+    heads, width = query.shape[2:]
+    key = text_key.float().flatten(2)
+    key = (key.sum(1) if total else key.mean(1)) / (heads * math.sqrt(width))  # (B, d)
+    chunks = [torch.einsum("bnd,bd->bn", part.flatten(2).float(), key) for part in query.split(_CHUNK, dim=1)]
+    return torch.cat(chunks, dim=1)
+
+
+def otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
+    """Otsu's threshold of each frame over 256 bins between its own minimum and maximum.
+
+    Exactly `skimage.filters.threshold_otsu` of each frame (same bins, same rounding, same choice among ties), for
+    all frames at once: what is above the threshold is foreground. A constant frame's threshold is its value.
+    """
+    dtype, device = values.dtype, values.device
+    low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
+    constant = (low == high).squeeze(-1)
+    span = torch.where(low == high, torch.ones_like(low), high - low)
+
+    edges = torch.arange(_BINS + 1, dtype=dtype, device=device) * (span / _BINS) + low
+    edges[..., -1:] = high
+    bins = ((values - low) / span * _BINS).long().clamp_(max=_BINS - 1)
+    # the division may be an ulp off: numpy moves such values to the bin whose edges contain them
+    bins = bins - (values < edges.gather(-1, bins)).long()
+    bins = bins + ((values >= edges.gather(-1, bins + 1)) & (bins != _BINS - 1)).long()
+    counts = torch.zeros(*values.shape[:-1], _BINS, dtype=torch.float32, device=device)
+    counts.scatter_add_(-1, bins, torch.ones_like(bins, dtype=torch.float32))
+
+    centers = (edges[..., :-1] + edges[..., 1:]) / 2
+    moments = counts * centers
+    below, above = counts.cumsum(-1), counts.flip(-1).cumsum(-1).flip(-1)  # integers: exact in any order
+    mean_below = _running_sum(moments) / below
+    mean_above = _running_sum(moments.flip(-1)).flip(-1) / above
+    variance = below[..., :-1] * above[..., 1:] * (mean_below[..., :-1] - mean_above[..., 1:]).square()
+    best = torch.nan_to_num(variance, nan=-1.0).argmax(-1, keepdim=True)
+    return torch.where(constant, values[..., 0], centers.gather(-1, best).squeeze(-1))
+
+
+def _running_sum(values: Tensor) -> Tensor:
+    """Cumulative sum from left to right in the values' own precision, as numpy does (torch sums in double)."""
+    sums = list(values.unbind(-1))
+    for index in range(1, len(sums)):
+        sums[index] = sums[index - 1] + sums[index]
+    return torch.stack(sums, dim=-1)
+
+
+def unit_otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
+    """Otsu's threshold as the published PoseGen code computes it: 256 bins fixed between 0 and 1, in float32."""
+    values = values.float()
+    bins = (values * _BINS).long().clamp_(0, _BINS - 1)
+    counts = torch.zeros(*values.shape[:-1], _BINS, device=values.device)
+    counts.scatter_add_(-1, bins, torch.ones_like(values))
+    shares = counts / values.shape[-1]
+    centers = (torch.arange(_BINS, dtype=torch.float32, device=values.device) + 0.5) / _BINS
+    tiny = 1e-8
+    below = shares.cumsum(-1)
+    above = 1.0 - below
+    first_moment = (shares * centers).cumsum(-1)
+    mean_below = torch.where(below > tiny, first_moment / (below + tiny), 0.0)
+    mean_above = torch.where(above > tiny, (first_moment[..., -1:] - first_moment) / (above + tiny), 0.0)
+    variance = below * above * (mean_below - mean_above).square()
+    return centers[variance.argmax(-1)]
