@@ -8,6 +8,7 @@ import os
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,7 +29,7 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_QUALITY = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+_QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 # what Pillow's decoders raise on damaged files
 _DECODING_ERRORS = (
@@ -45,7 +46,7 @@ _DECODING_ERRORS = (
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture as RGB 0..255: turned by its EXIF orientation, alpha over white, its colour profile brought to sRGB.
+    """Read a picture as sRGB 0..255, turned by its EXIF orientation, alpha over white, colour profile applied.
 
     16-bit values are scaled, not cut; of an animation the first frame is taken. Raises `PosegenError`: no such file,
     not a picture, HEIC, damaged, shorter than `MIN_SIDE` on a side, larger than Pillow's limit against decompression

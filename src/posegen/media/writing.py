@@ -8,7 +8,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -81,7 +81,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(picture))
         self._write_audio()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(
