@@ -439,9 +439,9 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
     def forward(
         self,
         hidden_states: Float[Tensor, "b c f h w"],
-        condition_latents: Float[Tensor, "b m f h w"],
-        hand_latents: Float[Tensor, "b c f h w"] | None,
-        reference_latents: Float[Tensor, "b c 1 hr wr"] | None,
+        condition_latents: Float[Tensor, "_b m _f _h _w"],
+        hand_latents: Float[Tensor, "_b _c _f _h _w"] | None,
+        reference_latents: Float[Tensor, "_b _c 1 hr wr"] | None,
         timestep: Tensor,
         encoder_hidden_states: Float[Tensor, "b t dt"],
         encoder_hidden_states_image: Float[Tensor, "b i di"] | None = None,
@@ -581,6 +581,19 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
                 "caching skips blocks, which then have no keys and values to share: disable the cache at the steps "
                 "of background sharing"
             )
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Write the model as diffusers does.
+
+        Raises:
+            PosegenError: adapters are attached, whose wrapped names no one could load again.
+        """
+        if getattr(self, "peft_config", None):
+            raise PosegenError(
+                f"the transformer has adapters ({', '.join(self.peft_config)}): write them with save_adapter, "
+                "or merge one with merge_adapter before save_pretrained"
+            )
+        super().save_pretrained(save_directory, **kwargs)
 
     @classmethod
     def from_release_state_dict(

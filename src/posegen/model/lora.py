@@ -1,0 +1,228 @@
+# ruff: noqa: PLR0917
+"""LoRA adapters of the transformer, through peft: attach, save, load, switch, merge.
+
+The method has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and
+feed-forward, while the patch embeddings train in full. Each adapter therefore carries its own copy of the patch
+embeddings (peft's `modules_to_save`), and switching swaps both without reading a file.
+The adapter's folder is diffusers' own: `pytorch_lora_weights.safetensors` with its configuration inside.
+Nothing here trains or knows which adapter a segment needs.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
+from peft import LoraConfig
+from peft.functional import delete_adapter, get_peft_model_state_dict, set_adapter, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import ModulesToSaveWrapper
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from posegen.errors import PosegenError, logger
+from posegen.model.release import check_weights
+from posegen.model.transformer import PoseGenTransformer3DModel
+
+TARGETS = (
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "add_k_proj",
+    "add_v_proj",
+    "ffn.net.0.proj",
+    "ffn.net.2",
+)
+"""Every linear layer of self-attention, cross-attention and feed-forward."""
+NEW_EMBEDDINGS = ("reference_patch_embedding", "hand_patch_embedding", "hand_projection")
+"""What Wan does not have: an adapter trains and carries them whole."""
+
+
+def adapter_names(transformer: PoseGenTransformer3DModel) -> list[str]:
+    """Names of the attached adapters."""
+    return list(getattr(transformer, "peft_config", {}))
+
+
+def add_adapter(
+    transformer: PoseGenTransformer3DModel,
+    name: str,
+    rank: int = 16,
+    alpha: float = 16,
+    targets: Iterable[str] = TARGETS,
+    fully_trained: Iterable[str] = NEW_EMBEDDINGS,
+) -> None:
+    """Attach a new adapter, which changes nothing until it is trained, and switch to it.
+
+    Args:
+        transformer: the model; its own weights stop requiring gradients.
+        name: for example "base" or "stitch".
+        rank: rank of B·A.
+        alpha: B·A is scaled by alpha / rank.
+        targets: ends of the names of linear layers; one that matches nothing gives a warning.
+        fully_trained: modules of which the adapter has its own whole copy.
+
+    Raises:
+        PosegenError: the name is taken, or nothing matches.
+    """
+    if name in adapter_names(transformer):
+        raise PosegenError(f"the transformer already has an adapter {name!r}")
+    if rank < 1:
+        raise PosegenError(f"LoRA rank must be at least 1, got {rank}")
+    linear = [
+        key for key, module in transformer.named_modules() if isinstance(module, torch.nn.Linear | BaseTunerLayer)
+    ]
+    targets = list(targets)
+    matched = [target for target in targets if any(key == target or key.endswith("." + target) for key in linear)]
+    for target in targets:
+        if target not in matched:
+            logger.warning("LoRA target %r matches no layer of the transformer", target)
+    if not matched:
+        raise PosegenError(f"LoRA targets {targets} match no layer of the transformer")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=matched,
+        modules_to_save=[module for module in fully_trained if getattr(transformer, module, None) is not None],
+    )
+    transformer.add_adapter(config, adapter_name=name)
+    use_adapter(transformer, name)
+
+
+def use_adapter(transformer: PoseGenTransformer3DModel, name: str | None, trainable: bool = True) -> None:
+    """Switch to an attached adapter, or to none: the base model. Nothing is read or copied.
+
+    Args:
+        transformer: the model.
+        name: the adapter; None = none.
+        trainable: whether the adapter's parameters require gradients.
+
+    Raises:
+        PosegenError: no such adapter.
+    """
+    attached = adapter_names(transformer)
+    if name is not None and name not in attached:
+        raise PosegenError(f"no adapter {name!r}: the transformer has {', '.join(attached) or 'none'}")
+    if not attached:
+        return
+    for module in _wrappers(transformer):
+        module.enable_adapters(name is not None)
+    if name is not None:
+        set_adapter(transformer, name, inference_mode=not trainable)
+
+
+def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:
+    """Write one adapter: LoRA weights, its copies of the patch embeddings, its configuration.
+
+    Raises:
+        PosegenError: no such adapter.
+    """
+    if name not in adapter_names(transformer):
+        raise PosegenError(f"no adapter {name!r} to save: the transformer has {adapter_names(transformer) or 'none'}")
+    transformer.save_lora_adapter(str(folder), adapter_name=name)
+
+
+def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:
+    """Attach an adapter that `save_adapter` wrote, and switch to it.
+
+    Raises:
+        PosegenError: there is no adapter in the folder, or it does not fit the transformer.
+    """
+    file = Path(folder) / LORA_WEIGHT_NAME_SAFE
+    if not file.is_file():
+        raise PosegenError(f"no adapter in {folder}: {LORA_WEIGHT_NAME_SAFE} is missing")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            config = json.loads((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY])
+        weights = load_file(file)
+    except Exception as error:
+        raise PosegenError(f"{file} is not an adapter written by posegen: {error}") from error
+    attach_weights(
+        transformer,
+        name,
+        weights,
+        rank=config["r"],
+        alpha=config["lora_alpha"],
+        targets=config["target_modules"],
+        fully_trained=config["modules_to_save"] or [],
+        source=str(file),
+    )
+
+
+def attach_weights(
+    transformer: PoseGenTransformer3DModel,
+    name: str,
+    weights: Mapping[str, torch.Tensor],
+    rank: int,
+    alpha: float,
+    source: str,
+    targets: Iterable[str] = TARGETS,
+    fully_trained: Iterable[str] = NEW_EMBEDDINGS,
+) -> None:
+    """Attach an adapter and give it weights in peft's names, without adapter name.
+
+    Raises:
+        PosegenError: weights are missing, extra or misshapen; the transformer is left as it was.
+    """
+    add_adapter(transformer, name, rank, alpha, targets, fully_trained)
+    expected = get_peft_model_state_dict(transformer, adapter_name=name)
+    try:
+        check_weights(
+            {key: tensor.shape for key, tensor in expected.items()},
+            {key: tensor.shape for key, tensor in weights.items()},
+            source,
+        )
+    except PosegenError:
+        _delete(transformer, name)
+        raise
+    set_peft_model_state_dict(transformer, dict(weights), adapter_name=name)
+
+
+@torch.no_grad()
+def merge_adapter(transformer: PoseGenTransformer3DModel, name: str) -> PoseGenTransformer3DModel:
+    """Merge one adapter into the base weights (base + alpha / rank · B·A) and remove every adapter, in place.
+
+    The result is a plain model without the adapter's cost, for `save_pretrained` or for one kind of segment.
+
+    Raises:
+        PosegenError: no such adapter.
+    """
+    use_adapter(transformer, name)
+    for parent in list(transformer.modules()):
+        for key, module in list(parent.named_children()):
+            if isinstance(module, BaseTunerLayer):
+                module.merge(safe_merge=True, adapter_names=[name])
+                setattr(parent, key, module.get_base_layer())
+            elif isinstance(module, ModulesToSaveWrapper):
+                own = name in module.modules_to_save
+                setattr(parent, key, module.modules_to_save[name] if own else module.original_module)
+    _forget(transformer)
+    return transformer
+
+
+def _wrappers(transformer: PoseGenTransformer3DModel) -> list[BaseTunerLayer | ModulesToSaveWrapper]:
+    return [module for module in transformer.modules() if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper)]
+
+
+def _delete(transformer: PoseGenTransformer3DModel, name: str) -> None:
+    """Take one adapter away; the last one takes the wrappers with it."""
+    others = [other for other in adapter_names(transformer) if other != name]
+    if others:
+        delete_adapter(transformer, name, prefix="lora_", layer_cls=BaseTunerLayer)
+        del transformer.peft_config[name]
+        use_adapter(transformer, others[0])
+        return
+    for parent in list(transformer.modules()):
+        for key, module in list(parent.named_children()):
+            if isinstance(module, BaseTunerLayer):
+                setattr(parent, key, module.get_base_layer())
+            elif isinstance(module, ModulesToSaveWrapper):
+                setattr(parent, key, module.original_module)
+    _forget(transformer)
+
+
+def _forget(transformer: PoseGenTransformer3DModel) -> None:
+    del transformer.peft_config
+    transformer._hf_peft_config_loaded = False
+    transformer.requires_grad_(True)
