@@ -29,7 +29,7 @@ class AudioTrack:
     within one packet (about 20 ms). A source whose sound breaks off gives what there is, with a warning.
     """
 
-    def __init__(self, source: Path, container: Any, start: float) -> None:
+    def __init__(self, source: Path, container: Any, start: float | int) -> None:
         self._source = source
         self._resources = contextlib.ExitStack()
         self._zero = (inspect(source).origin or 0.0) + start

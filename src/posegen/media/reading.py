@@ -23,7 +23,10 @@ from posegen.media.timing import as_rate, resample
 
 
 def count_frames(
-    info: VideoInfo, fps: Fraction | float | int | None = None, start: float | None = None, end: float | None = None
+    info: VideoInfo,
+    fps: Fraction | float | int | None = None,
+    start: float | int | None = None,
+    end: float | int | None = None,
 ) -> int:
     """How many frames `iterate_frames` yields with the same arguments, exactly. Raises `PosegenError` as it does."""
     return len(resample(info.frame_times, info.duration, _output_rate(info, fps), start, end))
@@ -32,8 +35,8 @@ def count_frames(
 def iterate_frames(
     path: str | os.PathLike[str],
     fps: Fraction | float | int | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: float | int | None = None,
+    end: float | int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames from `start` to `end` (seconds) at the constant rate `fps`, by default the video's average rate.
 

@@ -51,8 +51,8 @@ def resample(
     times: Float64[np.ndarray, " n"],
     duration: float,
     fps: Fraction,
-    start: float | None = None,
-    end: float | None = None,
+    start: float | int | None = None,
+    end: float | int | None = None,
 ) -> Int64[np.ndarray, " m"]:
     """The index of the source frame to show at each of `m` constant-rate instants `start + i / fps` before `end`.
 

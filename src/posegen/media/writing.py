@@ -46,7 +46,7 @@ class VideoWriter:
         codec: Literal["h264", "ffv1"] = "h264",
         audio_from: str | os.PathLike[str] | None = None,
         *,
-        audio_start: float = 0.0,
+        audio_start: float | int = 0.0,
         crf: int = 16,
     ) -> None:
         self.path = Path(path)

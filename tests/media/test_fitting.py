@@ -1,0 +1,114 @@
+"""Fitting sizes: laws of the arithmetic, and that pixels and points move together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posegen.errors import PosegenError
+from posegen.media.fitting import check_size, choose_size, plan_fit
+
+SIDES = st.integers(1, 5000)
+SIZES = st.tuples(SIDES, SIDES)
+MODES = st.sampled_from(["crop", "pad"])
+
+
+@given(SIZES, SIZES, MODES)
+def test_one_side_meets_the_target_and_the_rest_is_even(source, target, mode):
+    fit = plan_fit(source, target, mode)
+    inside = [have >= want if mode == "crop" else have <= want for have, want in zip(fit.scaled, target, strict=True)]
+    assert all(inside)
+    assert any(have == want for have, want in zip(fit.scaled, target, strict=True))
+    for offset, have, want in zip(fit.offset, fit.scaled, target, strict=True):
+        assert abs((want - have) - 2 * offset) <= 1
+    # the shape is kept to within a pixel of rounding
+    assert abs(fit.scaled[0] * source[1] / source[0] - fit.scaled[1]) <= 1 + source[1] / source[0]
+
+
+@given(SIZES, SIZES, MODES, st.lists(st.tuples(st.floats(-10, 5000), st.floats(-10, 5000)), min_size=1, max_size=5))
+def test_points_go_there_and_back(source, target, mode, points):
+    fit = plan_fit(source, target, mode)
+    points = np.array(points)
+    np.testing.assert_allclose(fit.invert_points(fit.apply_points(points)), points, atol=1e-6)
+
+
+@given(SIZES, MODES)
+def test_same_size_changes_nothing(size, mode):
+    fit = plan_fit(size, size, mode)
+    points = np.array([[0.0, 0.0], [3.5, 2.25]])
+    assert (fit.scaled, fit.offset) == (size, (0, 0))
+    np.testing.assert_allclose(fit.apply_points(points), points, atol=1e-9)
+    assert "nothing" in fit.describe()
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad"])
+@pytest.mark.parametrize(
+    ("source", "target"), [((300, 200), (96, 64)), ((301, 173), (96, 128)), ((80, 120), (192, 224))]
+)
+def test_a_dot_lands_where_its_point_does(source, target, mode):
+    fit = plan_fit(source, target, mode)
+    y, x = source[0] // 2, source[1] // 2 + 3
+    image = np.zeros((*source, 3), dtype=np.uint8)
+    image[y - 4 : y + 5, x - 4 : x + 5] = 255
+    weights = fit.apply(image)[..., 0].astype(float)
+    assert weights.shape == target
+    rows, columns = np.mgrid[: target[0], : target[1]]
+    centre = [(columns * weights).sum() / weights.sum(), (rows * weights).sum() / weights.sum()]
+    np.testing.assert_allclose(fit.apply_points(np.array([[x, y]], dtype=np.float64))[0], centre, atol=0.06)
+
+
+def test_fine_patterns_do_not_alias():
+    stripes = np.zeros((512, 512, 3), dtype=np.uint8)
+    stripes[::2] = 255
+    small = plan_fit((512, 512), (100, 100), "crop").apply(stripes)
+    assert 96 <= small.min() <= small.max() <= 160
+
+
+def test_padding_has_the_given_value():
+    image = np.full((64, 64, 3), 200, dtype=np.uint8)
+    padded = plan_fit((64, 64), (64, 128), "pad").apply(image, pad_value=7)
+    assert (padded[:, :32] == 7).all()
+    assert (padded[:, 32:96] == 200).all()
+    assert (padded[:, 96:] == 7).all()
+    assert padded.flags.c_contiguous
+
+
+def test_description_says_what_is_lost():
+    assert plan_fit((1920, 1080), (832, 480), "crop").describe() == (
+        "1920x1080 fitted to 832x480 (crop): scaled by 0.444, 2.5 % of the height cut off"
+    )
+    assert "2.5 % of the width is padding" in plan_fit((1920, 1080), (832, 480), "pad").describe()
+
+
+def test_wrong_plans_are_refused():
+    with pytest.raises(PosegenError, match="at least 1x1"):
+        plan_fit((0, 10), (16, 16), "crop")
+
+
+@given(
+    st.tuples(st.integers(64, 8000), st.integers(64, 8000)),
+    st.integers(96 * 64, 1280 * 720),
+    st.sampled_from([8, 16, 32]),
+)
+def test_chosen_sizes_are_valid_and_near(source, area, multiple):
+    height, width = choose_size(source, area, multiple)
+    check_size((height, width), multiple)
+    aspect = source[1] / source[0]
+    if 0.5 <= aspect <= 2:  # at extreme shapes one step of the short side is a large change
+        assert 0.6 <= height * width / area <= 1.6
+        assert 0.6 <= width / height / aspect <= 1.6
+
+
+def test_exact_size_is_found():
+    assert choose_size((1920, 1080), 1280 * 720, 16) == (1280, 720)
+    assert choose_size((720, 1280), 720 * 1280, 16) == (720, 1280)
+    with pytest.raises(PosegenError, match="an area of at least"):
+        choose_size((100, 100), 100, 16)
+
+
+def test_wrong_sizes_name_the_nearest():
+    with pytest.raises(PosegenError, match=r"100x130: .* multiples of 16; the nearest are 96x128 and 112x144"):
+        check_size((100, 130), 16)
+    with pytest.raises(PosegenError, match="16x16"):
+        check_size((0, 5), 16)
+    check_size((96, 64), 16)

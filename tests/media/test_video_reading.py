@@ -1,0 +1,226 @@
+"""Real files of many kinds, made here, read as upright constant-rate 8-bit RGB."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from video_files import numbered_frame, read_number
+
+from posegen.errors import PosegenError
+from posegen.media.video import count_frames, iterate_frames, probe_video, read_frames
+
+CORNERS = np.zeros((96, 160, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left, white bottom right
+CORNERS[:48, :80], CORNERS[:48, 80:], CORNERS[48:, :80], CORNERS[48:, 80:] = (
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+)
+
+
+def numbers(path, *args):
+    return [read_number(frame) for frame in iterate_frames(path, *args)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.webm", "libvpx"), ("a.mov", "mpeg4"),
+     ("a.ts", "libx264"), ("a.avi", "mpeg4"), ("a.mp4", "libx265")],
+)  # fmt: skip
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), 24])
+def test_constant_rate_gives_every_frame_once_in_order(make_video, name, codec, fps):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    path = make_video(name, range(70), fps=fps, codec=codec, options=options)
+    info = probe_video(path)
+    assert (info.num_frames, info.height, info.width, info.has_audio) == (70, 64, 128, False)
+    assert abs(float(info.fps) - float(fps)) < 0.25 / 70 * float(fps)
+    assert info.duration == pytest.approx(70 / float(fps), abs=0.02)
+    assert numbers(path) == list(range(70))
+    assert count_frames(info) == 70
+
+
+def test_variable_rate_becomes_constant(make_video):
+    times = [0, 40, 80, 400, 440, 480, 520, 1000, 1040]
+    path = make_video("vfr.mkv", range(len(times)), times=times)
+    info = probe_video(path)
+    np.testing.assert_allclose(info.frame_times, np.array(times) / 1000, atol=1e-9)
+    shown = numbers(path, 25)
+    assert shown == [0, 1] + [2] * 8 + [3, 4, 5] + [6] * 12 + [7, 8]
+    assert count_frames(info, 25) == len(shown)
+    assert len(numbers(path)) == count_frames(info)
+
+
+@pytest.mark.parametrize("fps", [5, 12, Fraction(30000, 1001), 50])
+@pytest.mark.parametrize("part", [(None, None), (0.3, None), (None, 1.1), (0.51, 1.52), (1.9, 7)])
+def test_count_is_what_is_yielded(make_video, fps, part):
+    path = make_video("a.mp4", range(50))
+    shown = numbers(path, fps, *part)
+    assert len(shown) == count_frames(probe_video(path), fps, *part)
+    start = part[0] or 0.0
+    expected = [min(49, int((start + i / float(fps)) * 25 + 0.45 * min(1, 25 / float(fps)))) for i in range(len(shown))]
+    assert shown == expected
+
+
+def test_parts_join_without_seam(make_video):
+    path = make_video("a.mp4", range(100), gop=30)
+    assert numbers(path, None, 0, 1.2) + numbers(path, None, 1.2, 3.2) + numbers(path, None, 3.2) == list(range(100))
+
+
+def test_frames_are_the_callers_own(make_video):
+    path = make_video("a.mp4", [3, 5])
+    seen = []
+    for frame in iterate_frames(path, fps=50):
+        assert frame.flags.c_contiguous
+        assert frame.dtype == np.uint8
+        seen.append(read_number(frame))
+        frame[:] = 0
+    assert seen == [3, 3, 5, 5]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_display_matrix(make_video, turn, flip):
+    path = make_video("a.mp4", [CORNERS] * 3, rotation=-turn, flip=flip)
+    expected = np.rot90(CORNERS, -turn // 90)
+    if flip:
+        expected = expected[:, ::-1]
+    info = probe_video(path)
+    frame = next(iterate_frames(path))
+    assert (info.height, info.width) == frame.shape[:2] == expected.shape[:2]
+    if not flip:
+        assert info.rotation == turn
+    assert np.abs(frame.astype(int) - expected)[8:-8:16, 8:-8:16].max() < 12
+
+
+@pytest.mark.parametrize(("aspect", "size"), [(Fraction(4, 3), (96, 213)), (Fraction(8, 9), (108, 160))])
+def test_pixel_aspect(make_video, aspect, size):
+    path = make_video("a.mp4", [CORNERS] * 2, aspect=aspect)
+    info = probe_video(path)
+    frame = next(iterate_frames(path))
+    assert (info.height, info.width) == frame.shape[:2] == size
+    middle = frame.shape[1] // 2
+    np.testing.assert_allclose(frame[10, [middle - 12, middle + 12]], [(255, 0, 0), (0, 255, 0)], atol=12)
+
+
+@pytest.mark.parametrize("width", [1080, 90, 66])
+def test_padded_rows(make_video, width):
+    picture = np.repeat(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    frame = next(iterate_frames(make_video("a.mp4", [picture], options={"crf": "1"})))
+    assert frame.shape == (64, width, 3)
+    assert np.abs(frame.astype(int) - picture).max() < 8
+
+
+def test_odd_sides(make_video):
+    path = make_video("a.mkv", [numbered_frame(9, 65, 129)] * 2, codec="ffv1", pix_fmt="yuv420p")
+    assert next(iterate_frames(path)).shape == (65, 129, 3)
+
+
+COLOURS = np.array(
+    [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 150, 120), (20, 90, 200), (128, 128, 128), (255,) * 3, (0,) * 3]
+)
+PATCHES = np.repeat(np.repeat(COLOURS[None].astype(np.uint8), 64, axis=0), 32, axis=1)
+
+
+def patch_colours(frame):
+    return frame[frame.shape[0] // 2, 16::32].astype(int)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "colour_range", "pix_fmt"),
+    [(1, 1, "yuv420p"), (5, 1, "yuv420p"), (6, 2, "yuvj420p"), (1, 2, "yuvj420p"), (9, 1, "yuv420p10le"),
+     (1, 1, "yuv420p10le"), (1, 1, "yuv444p")],
+)  # fmt: skip
+def test_matrix_and_range_are_honoured(make_video, matrix, colour_range, pix_fmt):
+    path = make_video(
+        "a.mp4", [PATCHES] * 2, matrix=matrix, colour_range=colour_range, pix_fmt=pix_fmt, options={"crf": "4"}
+    )
+    info = probe_video(path)
+    assert info.pixel_format == pix_fmt
+    assert not info.is_hdr
+    assert np.abs(patch_colours(next(iterate_frames(path))) - COLOURS).max() <= 5
+
+
+@pytest.mark.parametrize(("height", "coefficients"), [(480, (0.299, 0.114)), (720, (0.2126, 0.0722))])
+def test_untagged_files_are_601_when_small_and_709_when_large(tmp_path, height, coefficients):
+    red, blue = coefficients
+    luma = COLOURS @ np.array([red, 1 - red - blue, blue])
+    planes = [16 + 219 * luma / 255, 128 + 112 * (COLOURS[:, 2] - luma) / 255 / (1 - blue), 128 + 112 * (COLOURS[:, 0] - luma) / 255 / (1 - red)]  # fmt: skip  # noqa: E501
+    picture = np.stack([np.repeat(np.repeat(p[None], height, 0), 32, 1).round().astype(np.uint8) for p in planes])
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, 256, "yuv444p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv444p")))
+        container.mux(stream.encode(None))
+    assert np.abs(patch_colours(next(iterate_frames(tmp_path / "a.mkv"))) - COLOURS).max() <= 2
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_is_mapped_to_standard_range(make_video, transfer, caplog):
+    """A grey ramp in PQ or HLG comes out rising, neutral, with black black and reference white (203 cd/m²) bright."""
+    ramp = np.repeat(np.linspace(0, 65535, 256).astype(np.uint16)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    path = make_video(
+        "hdr.mkv", [ramp] * 2, codec="ffv1", pix_fmt="yuv420p10le", matrix=9, transfer=transfer, primaries=9
+    )
+    assert probe_video(path).is_hdr
+    with caplog.at_level("INFO", "posegen"):
+        frame = next(iterate_frames(path))
+    assert "HDR" in caplog.text
+    levels = frame[32].astype(int)
+    assert (np.ptp(levels, axis=1) <= 4).all()
+    assert (np.diff(levels[:, 1]) >= -1).all()
+    assert levels[0, 1] <= 2
+    reference_white = round(255 * (0.58 if transfer == 16 else 0.75))
+    assert 190 <= levels[reference_white, 1] <= 255
+
+
+def test_intermediates_are_read_from_the_middle(make_video):
+    path = make_video("a.mkv", range(120), codec="ffv1", pix_fmt="bgr0", fps=Fraction(30000, 1001), gop=1)
+    for start, stop in ((0, 1), (0, 120), (57, 61), (119, 120)):
+        frames = read_frames(path, start, stop)
+        assert (frames == np.stack([numbered_frame(number) for number in range(start, stop)])).all()
+    with pytest.raises(PosegenError, match="frames 118 to 120 were expected, 2 of them"):
+        read_frames(path, 118, 121)
+    with pytest.raises(PosegenError, match="a range of frames"):
+        read_frames(path, 5, 5)
+
+
+def test_reading_the_middle_does_not_read_the_beginning(make_video):
+    """With the first half of the file overwritten, the second half can still be read."""
+    noise = [np.random.default_rng(i).integers(0, 255, (64, 128, 3), dtype=np.uint8) for i in range(40)]
+    path = make_video("a.mkv", noise, codec="ffv1", pix_fmt="bgr0", gop=1)
+    content = bytearray(path.read_bytes())
+    content[2000 : len(content) // 3] = bytes(len(content) // 3 - 2000)
+    path.write_bytes(content)
+    assert (read_frames(path, 30, 33) == np.stack(noise[30:33])).all()
+
+
+def test_read_frames_of_other_codecs_is_exact_too(make_video):
+    path = make_video("a.mp4", range(60), gop=25)
+    assert [read_number(frame) for frame in read_frames(path, 31, 36)] == [31, 32, 33, 34, 35]
+
+
+def test_real_videos(shared_media):
+    dance = probe_video(shared_media / "driving_dance_full_body.mp4")
+    assert (dance.height, dance.width, dance.fps, dance.num_frames, dance.has_audio) == (1920, 1080, 24, 288, True)
+    assert dance.duration == pytest.approx(12)
+    presenter = shared_media / "driving_presenter_half_body.mp4"
+    count = 0
+    for count, frame in enumerate(iterate_frames(presenter), start=1):  # noqa: B007
+        assert frame.shape == (1080, 1920, 3)
+    assert count == 106
+    skin = next(iterate_frames(presenter)).reshape(-1, 3).mean(axis=0)
+    assert skin.std() > 1
+
+
+def test_iterating_holds_one_frame(make_video):
+    """Memory does not grow with the clip: a few seconds at 640x512 would be 300 MB."""
+    import tracemalloc
+
+    path = make_video("a.mp4", [np.zeros((512, 640, 3), dtype=np.uint8)] * 300)
+    tracemalloc.start()
+    for _ in iterate_frames(path):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 512 * 640 * 3
