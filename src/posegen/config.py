@@ -139,6 +139,8 @@ class GenerateConfig:
         _finite("--guidance", self.guidance, 0, 100)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
-            raise PosegenError(f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4")
+            raise PosegenError(
+                f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4"
+            )
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")

@@ -1,5 +1,7 @@
 """The plan of a long video, as arithmetic."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +44,7 @@ def test_laws(num_frames, numbers):
     assert plan.segments[0].start == 0
     assert plan.segments[-1].stop >= num_frames
     starts = [s.start for s in plan.base_segments]
-    assert all(b - a == 2 * length - head - tail for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a == 2 * length - head - tail for a, b in itertools.pairwise(starts))
     for segment in plan.segments[:-1]:
         assert plan.overlap(segment.index) == (head if segment.kind == "base" else tail)
     assert plan.overlap(len(kinds) - 1) == 0
@@ -50,7 +52,9 @@ def test_laws(num_frames, numbers):
         assert plan.base_segments[-2].stop < num_frames
 
 
-@pytest.mark.parametrize("numbers", [(0, 81, 21, 20), (10, 0, 0, 0), (10, 81, -1, 20), (10, 40, 21, 20), (10, 41, 21, 20)])
+@pytest.mark.parametrize(
+    "numbers", [(0, 81, 21, 20), (10, 0, 0, 0), (10, 81, -1, 20), (10, 40, 21, 20), (10, 41, 21, 20)]
+)
 def test_impossible_numbers_are_refused(numbers):
     with pytest.raises(ValueError, match=r"frame|negative"):
         plan_segments(*numbers)

@@ -68,7 +68,10 @@ def guarded(run: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print(f"posegen: {OutputError('the disk is full: free some space, then the same command goes on')}", file=sys.stderr)
+        print(
+            f"posegen: {OutputError('the disk is full: free some space, then the same command goes on')}",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -191,7 +191,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _read_safetensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a diffusers folder, memory-mapped until they are used."""
+    """All tensors of a diffusers folder."""
     index = folder / "diffusion_pytorch_model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_read_json(index).get("weight_map", {}).values()))
@@ -204,10 +204,15 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
             raise PosegenError(f"{file} is missing")
         try:
             with safe_open(file, framework="pt") as opened:
-                weights |= {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+                weights |= {key: _aligned(opened.get_tensor(key)) for key in opened.keys()}  # noqa: SIM118
         except Exception as error:
             raise PosegenError(f"{file} cannot be read: {error}") from error
     return weights
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Copy a memory-mapped tensor that starts anywhere: kernels round differently there, so results would too."""
+    return tensor if tensor.data_ptr() % 64 == 0 else tensor.clone()
 
 
 def _read_release(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

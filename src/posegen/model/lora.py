@@ -9,6 +9,7 @@ Nothing here trains or knows which adapter a segment needs.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,11 +46,19 @@ def adapter_names(transformer: PoseGenTransformer3DModel) -> list[str]:
     return list(getattr(transformer, "peft_config", {}))
 
 
+def active_adapter(transformer: PoseGenTransformer3DModel) -> str | None:
+    """The adapter in use; None when the base model runs alone."""
+    for module in transformer.modules():
+        if isinstance(module, BaseTunerLayer):
+            return None if module.disable_adapters else str(module.active_adapters[0])
+    return None
+
+
 def add_adapter(
     transformer: PoseGenTransformer3DModel,
     name: str,
     rank: int = 16,
-    alpha: float = 16,
+    alpha: int | float = 16,
     targets: Iterable[str] = TARGETS,
     fully_trained: Iterable[str] = NEW_EMBEDDINGS,
 ) -> None:
@@ -86,7 +95,9 @@ def add_adapter(
         target_modules=matched,
         modules_to_save=[module for module in fully_trained if getattr(transformer, module, None) is not None],
     )
-    transformer.add_adapter(config, adapter_name=name)
+    with warnings.catch_warnings():  # a second adapter beside the first is what is wanted here
+        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
+        transformer.add_adapter(config, adapter_name=name)
     use_adapter(transformer, name)
 
 
@@ -155,7 +166,7 @@ def attach_weights(
     name: str,
     weights: Mapping[str, torch.Tensor],
     rank: int,
-    alpha: float,
+    alpha: int | float,
     source: str,
     targets: Iterable[str] = TARGETS,
     fully_trained: Iterable[str] = NEW_EMBEDDINGS,
@@ -165,6 +176,7 @@ def attach_weights(
     Raises:
         PosegenError: weights are missing, extra or misshapen; the transformer is left as it was.
     """
+    previous = active_adapter(transformer)
     add_adapter(transformer, name, rank, alpha, targets, fully_trained)
     expected = get_peft_model_state_dict(transformer, adapter_name=name)
     try:
@@ -174,7 +186,7 @@ def attach_weights(
             source,
         )
     except PosegenError:
-        _delete(transformer, name)
+        _delete(transformer, name, previous)
         raise
     set_peft_model_state_dict(transformer, dict(weights), adapter_name=name)
 
@@ -205,13 +217,14 @@ def _wrappers(transformer: PoseGenTransformer3DModel) -> list[BaseTunerLayer | M
     return [module for module in transformer.modules() if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper)]
 
 
-def _delete(transformer: PoseGenTransformer3DModel, name: str) -> None:
-    """Take one adapter away; the last one takes the wrappers with it."""
+def _delete(transformer: PoseGenTransformer3DModel, name: str, previous: str | None) -> None:
+    """Take one adapter away and go back to the previous one; the last one takes the wrappers with it."""
     others = [other for other in adapter_names(transformer) if other != name]
     if others:
+        use_adapter(transformer, others[0])
         delete_adapter(transformer, name, prefix="lora_", layer_cls=BaseTunerLayer)
         del transformer.peft_config[name]
-        use_adapter(transformer, others[0])
+        use_adapter(transformer, previous)
         return
     for parent in list(transformer.modules()):
         for key, module in list(parent.named_children()):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
+from diffusers import ModelMixin  # noqa: F401  (diffusers looks for it in the module that a saved pipeline names)
 from diffusers.configuration_utils import register_to_config
 from diffusers.hooks._helpers import (
     AttentionProcessorMetadata,

@@ -1,0 +1,1 @@
+"""From conditions to a video: planning, sampling, blending, jobs."""

@@ -5,14 +5,13 @@ It knows guidance, steps and the background to record or share; it does not know
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
-Tokens = Float[torch.Tensor, "batch tokens channels"]
 
 
 @dataclass(frozen=True)
@@ -22,21 +21,20 @@ class Conditioning:
     `condition_latents` are 4 mask + 16 pose channels; text features are those of UMT5, image features those of CLIP.
     """
 
-    condition_latents: Latents
-    hand_latents: Latents | None
-    reference_latents: Latents | None
-    text: Tokens
-    negative_text: Tokens | None
-    image: Tokens | None
+    condition_latents: Float[torch.Tensor, "b m f h w"]
+    hand_latents: Float[torch.Tensor, "b c f h w"] | None
+    reference_latents: Float[torch.Tensor, "b c 1 h w"] | None
+    text: Float[torch.Tensor, "b t dt"]
+    negative_text: Float[torch.Tensor, "b t dt"] | None
+    image: Float[torch.Tensor, "b i di"] | None
 
 
-class Background(Protocol):
-    """What `denoise` asks at each step and branch for the transformer's `background` argument."""
+Branch = Literal["positive", "negative"]
+Background = Callable[[int, Branch], Any]
+"""Asked with (step, branch) for the transformer's `background` argument."""
 
-    def __call__(self, step: int, branch: str) -> Any: ...
 
-
-def no_background(step: int, branch: str) -> None:
+def no_background(step: int, branch: Branch) -> None:
     """Nothing recorded, nothing shared."""
 
 
@@ -75,7 +73,7 @@ def denoise(
     condition = moved(conditioning.condition_latents)
     hands, reference = moved(conditioning.hand_latents), moved(conditioning.reference_latents)
     image = moved(conditioning.image)
-    texts = {"positive": moved(conditioning.text)}
+    texts: dict[Branch, torch.Tensor | None] = {"positive": moved(conditioning.text)}
     if guidance_scale != 1.0 and conditioning.negative_text is not None:
         texts["negative"] = moved(conditioning.negative_text)
 

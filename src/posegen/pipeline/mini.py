@@ -8,8 +8,14 @@ may ask whether a model is the mini.
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, PreTrainedTokenizerFast
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedTokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from posegen.conditions.prompt import SUBJECT_WORDS
 from posegen.config import DEFAULT_PROMPT
@@ -36,6 +42,7 @@ TRANSFORMER = {
     "ffn_dim": 1024,
     "num_layers": 6,
     "image_dim": 64,
+    "added_kv_proj_dim": 256,
 }
 VAE = {
     "base_dim": 24,
@@ -108,6 +115,7 @@ def build_mini(seed: int = 0) -> PoseGenPipeline:
         transformer = PoseGenTransformer3DModel(**TRANSFORMER)
         for name in ADAPTERS:
             lora.add_adapter(transformer, name)
+        lora.use_adapter(transformer, "base", trainable=False)
     side = {"height": IMAGE_SIDE, "width": IMAGE_SIDE}
     return PoseGenPipeline(
         tokenizer=tokenizer,

@@ -6,18 +6,24 @@ transformer is `model/loading.py`'s concern.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from posegen.config import DataType
 from posegen.errors import PosegenError, logger
+from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
 from posegen.pipeline import mini
+from posegen.pipeline.pipeline import PoseGenPipeline, load_encoders
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
+WAN_PARTS = ("tokenizer", "text_encoder", "image_processor", "image_encoder", "vae")
+FLOW_SHIFT = 5.0
 WAN_TRANSFORMER = {
     "num_attention_heads": 40,
     "attention_head_dim": 128,
@@ -162,15 +168,70 @@ def choose_dtype(dtype: DataType) -> torch.dtype:
     return torch.float32 if dtype == "float32" else torch.bfloat16
 
 
-def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
+    """Change the number format in place as `from_pretrained(dtype=...)` does: what must stay in float32 stays."""
+    for module in pipeline.components.values():
+        if not isinstance(module, torch.nn.Module):
+            continue
+        keep = set(getattr(module, "_keep_in_fp32_modules", None) or ())
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            if tensor.is_floating_point() and not keep & set(name.split(".")):
+                tensor.data = tensor.data.to(dtype)
+    return pipeline
+
+
+def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
     """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
-    loader: Callable[[], Any]
     if name == "mini":
-        pipeline = mini.build_mini()
+        pipeline = cast(mini.build_mini(), dtype)
     elif name in PUBLISHED:
-        pipeline = _load_published(PUBLISHED[name], dtype)
+        published = PUBLISHED[name]
+        wan = _fetch(published.wan, ignore_patterns=["transformer/*"])
+        stages = [_fetch(published.release, [f"{stage}/*"]) / stage for stage in (published.base, published.stitch)]
+        pipeline = load_published(wan, *stages, area=published.area, dtype=dtype)
     elif Path(name).is_dir():
-        pipeline = _load_folder(Path(name), dtype)
+        pipeline = load_folder(Path(name), dtype)
     else:
         raise _unknown(name)
-    return pipeline.to(device=device, dtype=dtype)
+    return pipeline.to(device)
+
+
+def load_folder(folder: Path, dtype: torch.dtype) -> PoseGenPipeline:
+    """Load one of our own folders, or a stock Wan2.1 image-to-video checkpoint (with untrained new parameters)."""
+    kind = _read_json(folder / "model_index.json").get("_class_name")
+    if kind == PoseGenPipeline.__name__:
+        return PoseGenPipeline.from_pretrained(folder, dtype=dtype)
+    if kind == WanImageToVideoPipeline.__name__:
+        logger.warning("%s is a stock Wan checkpoint: it was never trained to follow poses", folder)
+        return _around(folder, init_from_wan(folder, dtype), dtype, default_area=1280 * 720, trained=False)
+    raise PosegenError(
+        f"{folder}: expected a PoseGenPipeline or a WanImageToVideoPipeline in model_index.json, got {kind or 'nothing'}"
+    )
+
+
+def load_published(wan: Path, base: Path, stitch: Path, area: int, dtype: torch.dtype) -> PoseGenPipeline:
+    """The published PoseGen weights (folders `base` and `stitch`) with encoders and VAE of the Wan folder `wan`."""
+    transformer = load_release_checkpoint(base, dtype=dtype, adapter="base")
+    load_release_adapter(transformer, stitch, "stitch")
+    return _around(wan, transformer, dtype, default_area=area, skeleton_colors="release")
+
+
+def _around(folder: Path, transformer: Any, dtype: torch.dtype, **settings: Any) -> PoseGenPipeline:
+    """A pipeline of the transformer and the other parts of a stock Wan folder."""
+    given = load_encoders(folder, dtype)
+    wan = WanImageToVideoPipeline.from_pretrained(str(folder), **given, transformer=transformer, dtype=dtype)
+    parts = {name: wan.components[name] for name in WAN_PARTS}
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
+    return PoseGenPipeline(**parts, transformer=transformer, scheduler=scheduler, **{**WAN_SETTINGS, **settings})
+
+
+def _fetch(repository: str, allow_patterns: list[str] | None = None, ignore_patterns: list[str] | None = None) -> Path:
+    """A repository of the hub as a local folder, downloaded once."""
+    try:
+        return Path(snapshot_download(repository, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PosegenError(
+            f"cannot download {repository} ({reason}): check the network, or download it elsewhere "
+            f"(`hf download {repository}`) into this machine's hub cache"
+        ) from None

@@ -4,7 +4,6 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +13,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.loading import load_transformer, without_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
 from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
@@ -91,16 +92,26 @@ class PoseGenPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer."""
         folder = Path(save_directory)
-        with lora.bare(self.transformer):
+        transformer = self.transformer
+        self.transformer = without_adapters(transformer)
+        try:
             super().save_pretrained(str(folder), **kwargs)
-        for name in lora.adapter_names(self.transformer):
-            lora.save_adapter(self.transformer, name, folder / ADAPTER_FOLDER / name)
+        finally:
+            self.transformer = transformer
+        for name in lora.adapter_names(transformer):
+            lora.save_adapter(transformer, name, folder / ADAPTER_FOLDER / name)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "PoseGenPipeline":
-        """Load a folder written by `save_pretrained`, with its adapters. Names of models: see `loading.load_pipeline`."""
+        """Load a folder written by `save_pretrained`, with its adapters. Models by name: `models.load_pipeline`.
+
+        Raises `PosegenError` for a folder that is not whole: every missing, extra or misshapen weight counts.
+        """
         folder = Path(pretrained_model_name_or_path)
-        pipeline: PoseGenPipeline = super().from_pretrained(str(folder), **kwargs)
+        dtype = kwargs.get("dtype")
+        if "transformer" not in kwargs:
+            kwargs["transformer"] = load_transformer(folder / "transformer", dtype)
+        pipeline: PoseGenPipeline = super().from_pretrained(str(folder), **load_encoders(folder, dtype), **kwargs)
         for adapter in sorted((folder / ADAPTER_FOLDER).glob("*/")):
             lora.load_adapter(pipeline.transformer, adapter.name, adapter)
         return pipeline
@@ -159,8 +170,8 @@ class PoseGenPipeline(DiffusionPipeline):
         self,
         skeleton: Frames,
         hands: Frames | None,
-        head_frames: Frames | None = None,
-        tail_frames: Frames | None = None,
+        head_frames: UInt8[np.ndarray, "head height width 3"] | None = None,
+        tail_frames: UInt8[np.ndarray, "tail height width 3"] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
 
@@ -192,18 +203,18 @@ class PoseGenPipeline(DiffusionPipeline):
     def use_adapter(self, kind: Literal["base", "stitch"]) -> None:
         """Switch to the adapter of this kind of segment; a checkpoint without adapters stays as it is."""
         if kind in lora.adapter_names(self.transformer):
-            lora.use_adapter(self.transformer, kind)
+            lora.use_adapter(self.transformer, kind, trainable=False)
 
     @torch.no_grad()
     def __call__(
         self,
-        reference: Image,
+        reference: UInt8[np.ndarray, "reference_height reference_width 3"],
         skeleton: Frames,
         hands: Frames | None = None,
         prompt: str = "",
         negative_prompt: str = NEGATIVE_PROMPT,
-        head_frames: Frames | None = None,
-        tail_frames: Frames | None = None,
+        head_frames: UInt8[np.ndarray, "head height width 3"] | None = None,
+        tail_frames: UInt8[np.ndarray, "tail height width 3"] | None = None,
         num_inference_steps: int = 25,
         guidance_scale: float = 5.0,
         seed: int = 42,
@@ -245,10 +256,26 @@ class PoseGenPipeline(DiffusionPipeline):
         return decode_latents(self.vae, latents)
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a saved pipeline, read from its `model_index.json` without loading a weight."""
-    try:
-        index: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{folder} is not a model folder: no readable model_index.json ({error})") from None
-    return index
+def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn.Module]:
+    """VAE, text encoder and image encoder of a pipeline's folder, each with exactly the weights it needs.
+
+    Raises `PosegenError` that names the first missing, extra or misshapen weights; the libraries would only warn.
+    """
+    classes = {"vae": AutoencoderKLWan, "text_encoder": UMT5EncoderModel, "image_encoder": CLIPVisionModel}
+    parts = {}
+    for part, kind in classes.items():
+        try:
+            parts[part], info = kind.from_pretrained(
+                str(folder / part), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise PosegenError(f"{folder / part} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        wrong = [
+            f"{problem} {key if isinstance(key, str) else key[0]}"
+            for problem in ("missing", "unexpected", "mismatched")
+            for key in sorted(info.get(f"{problem}_keys", ()))
+        ]
+        if wrong or info.get("error_msgs"):
+            named = ", ".join(wrong[:3]) or str(info["error_msgs"][0])
+            raise PosegenError(f"{folder / part}: {len(wrong)} weights do not fit: {named}")
+    return parts

@@ -3,9 +3,10 @@
 The command line shows it with rich (`apps/terminal.py`), a web page could show it otherwise.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Hears of tasks by name; a task starts when it is first heard of and ends at `done == total`."""
 

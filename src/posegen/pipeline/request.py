@@ -17,7 +17,7 @@ from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video
-from posegen.model.sharing import preset_config
+from posegen.model.sharing import make_sharing_config
 from posegen.pipeline.job import file_digest
 from posegen.pipeline.models import ModelDescription, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
@@ -77,7 +77,9 @@ class Request:
         video, reference = self.model.tokens(self.size)
         shared = 0
         if self.config.sharing != "off" and len(self.plan.base_segments) > 1:
-            preset = preset_config(self.config.sharing, self.config.steps, self.model.num_layers, self.config.framing)
+            preset = make_sharing_config(
+                self.config.sharing, self.config.steps, self.model.num_layers, self.config.framing
+            )
             shared = len(preset.steps) * len(preset.layers) * (2 if self.config.guidance != 1.0 else 1)
         height, width = self.size
         return estimate_memory(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from posegen.conditions.extract import Conditions
-from posegen.model.sharing import BackgroundSharing, preset_config
+from posegen.model.sharing import BackgroundSharing, make_sharing_config
 from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
 from posegen.pipeline.job import Job
 from posegen.pipeline.latents import decode_latents, encode_frames
@@ -50,7 +50,7 @@ class SegmentMaker:
         if self.config.sharing == "off" or len(self.plan.base_segments) == 1:
             return None
         num_layers = self.pipeline.transformer.config.num_layers
-        settings = preset_config(self.config.sharing, self.config.steps, num_layers, self.config.framing)
+        settings = make_sharing_config(self.config.sharing, self.config.steps, num_layers, self.config.framing)
         return BackgroundSharing(settings, self.pipeline.subject_tokens(prompt, self.config.subject))
 
     def frames_of(self, segment: Segment) -> Frames:

@@ -29,9 +29,7 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
         if config.side_by_side:
             path = side_by_side_path(config.output)
             beside = stack.enter_context(VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound))
-        writer = stack.enter_context(
-            VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound)
-        )
+        writer = stack.enter_context(VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound))
         for index, frame in enumerate(frames):
             writer.write(frame)
             if beside is not None:

@@ -1,0 +1,1 @@
+"""Keypoint and normal estimators, one file per backend."""

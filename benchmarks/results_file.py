@@ -1,0 +1,37 @@
+"""Writes a benchmark's result: figures with the command, the machine, the date and the versions that made them."""
+
+import datetime
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_result(name: str, figures: dict[str, object]) -> Path:
+    """Write results/NAME.json and print it."""
+    result = {
+        "command": f"python {Path(sys.argv[0]).as_posix()} {' '.join(sys.argv[1:])}".strip(),
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{processor_name()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in ("torch", "diffusers", "mediapipe", "av", "numpy")},
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(path.read_text())
+    return path

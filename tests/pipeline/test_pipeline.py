@@ -1,0 +1,241 @@
+"""One segment on the real classes; saving, loading, and the two kinds of foreign folders."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanTransformer3DModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+
+from posegen.errors import PosegenError
+from posegen.model import lora
+from posegen.model.loading import load_transformer
+from posegen.pipeline import mini as mini_model
+from posegen.pipeline.mini import build_mini
+from posegen.pipeline.models import describe_model, load_folder, load_pipeline, load_published
+from posegen.pipeline.pipeline import PoseGenPipeline
+
+SIZE = (64, 48)
+GOLDEN = Path(__file__).parents[1] / "golden" / "transformer.safetensors"
+
+
+@pytest.fixture(scope="module")
+def frames():
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (9, *SIZE, 3), dtype=np.uint8)
+
+
+def run(pipeline, frames, **options):
+    return pipeline(frames[0], frames, frames[::-1], "a woman dances", num_inference_steps=2, **options)
+
+
+def train_a_little(pipeline):
+    """Give both adapters weights that do something."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in pipeline.transformer.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return pipeline
+
+
+def test_one_segment_is_deterministic_and_depends_on_every_input(frames):
+    mini = train_a_little(build_mini())
+    result = run(mini, frames)
+    assert result.shape == frames.shape
+    assert result.dtype == np.uint8
+    assert np.array_equal(run(mini, frames), result)
+    other = frames.copy()
+    other[4] = 255 - other[4]
+    changed = {
+        "reference": mini(other[4], frames, frames[::-1], "a woman dances", num_inference_steps=2),
+        "skeleton": mini(frames[0], other, frames[::-1], "a woman dances", num_inference_steps=2),
+        "hands": mini(frames[0], frames, other[::-1], "a woman dances", num_inference_steps=2),
+        "no hands": mini(frames[0], frames, None, "a woman dances", num_inference_steps=2),
+        "prompt": mini(frames[0], frames, frames[::-1], "a man sleeps", num_inference_steps=2),
+        "seed": run(mini, frames, seed=1),
+        "guidance": run(mini, frames, guidance_scale=1.0),
+        "head": run(mini, frames, head_frames=other[:3]),
+        "tail": run(mini, frames, tail_frames=other[-2:]),
+    }
+    for name, frames_of_change in changed.items():
+        assert not np.array_equal(frames_of_change, result), name
+
+
+def test_sizes_that_disagree_are_refused(mini, frames):
+    with pytest.raises(PosegenError, match="must have one size"):
+        mini(frames[0][:32], frames, None, "a woman")
+
+
+def test_preserved_frames_replace_both_conditions_and_set_the_mask(mini, frames):
+    black = np.zeros_like(frames)
+    condition, hands = mini.encode_conditions(black, black, frames[:5], frames[-4:])
+    given, given_hands = mini.encode_conditions(frames, frames)
+    assert torch.equal(condition[:, 4:], given[:, 4:])  # nine frames: all of them are given
+    assert torch.equal(hands, given_hands)
+    assert condition[:, :4].min() == 1
+    assert given[:, :4].max() == 0
+
+
+def test_prompt_is_padded_with_zeros_and_subject_is_found(mini):
+    features = mini.encode_text("a woman")
+    length = int(mini.tokenizer("a woman", return_tensors="pt").attention_mask.sum())
+    assert features.shape == (1, 96, 64)
+    assert features[:, length:].abs().max() == 0
+    assert features[:, :length].abs().min(dim=-1).values.max() > 0
+    tokens = mini.subject_tokens("A video of a  young WOMAN dancing.")
+    text = mini.tokenizer.convert_ids_to_tokens(mini.tokenizer("A video of a young WOMAN dancing.")["input_ids"])
+    assert "".join(text[index] for index in tokens).replace("Ġ", "") == "WOMAN"
+
+
+def test_save_and_load_round_trip_with_both_adapters(frames, tmp_path):
+    mini = train_a_little(build_mini())
+    base, stitch = run(mini, frames), run(mini, frames, head_frames=frames[:3])
+    mini.save_pretrained(tmp_path / "model")
+    loaded = PoseGenPipeline.from_pretrained(tmp_path / "model")
+    assert lora.adapter_names(loaded.transformer) == ["base", "stitch"]
+    assert dict(loaded.config)["segment_length"] == 33
+    assert loaded.config.trained is False
+    assert np.array_equal(run(loaded, frames), base)
+    assert np.array_equal(run(loaded, frames, head_frames=frames[:3]), stitch)
+    assert not np.array_equal(base, stitch)
+    assert describe_model(str(tmp_path / "model")).segment_length == 33
+    again = load_pipeline(str(tmp_path / "model"), torch.device("cpu"), torch.bfloat16)
+    assert again.transformer.dtype == torch.bfloat16
+    assert again.transformer.blocks[0].scale_shift_table.dtype == torch.float32
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "image_encoder"])
+@pytest.mark.parametrize("damage", ["missing", "extra", "misshapen", "unreadable"])
+def test_damaged_weights_are_named(part, damage, tmp_path, saved_mini):
+    folder = tmp_path / "model"
+    shutil.copytree(saved_mini, folder)
+    file = next((folder / part).glob("*.safetensors"))
+    weights = load_file(file)
+    name = sorted(name for name in weights if weights[name].ndim == 2 or part == "vae")[0]
+    if damage == "missing":
+        del weights[name]
+    elif damage == "extra":
+        name = "surplus.weight"
+        weights[name] = torch.zeros(2)
+    elif damage == "misshapen":
+        weights[name] = torch.zeros(3, 5, 7)
+    save_file(weights, file, metadata={"format": "pt"})
+    if damage == "unreadable":
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(PosegenError) as caught:
+        load_folder(folder, torch.float32)
+    assert "\n" not in str(caught.value)
+    assert part in str(caught.value) or name in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def saved_mini(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mini") / "model"
+    build_mini().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stock_wan(tmp_path_factory):
+    """A folder as diffusers writes it for Wan2.1 image-to-video, at tiny size."""
+    mini = build_mini()
+    torch.manual_seed(0)
+    transformer = WanTransformer3DModel(**mini_model.TRANSFORMER)
+    folder = tmp_path_factory.mktemp("wan") / "Wan-tiny"
+    WanImageToVideoPipeline(
+        tokenizer=mini.tokenizer,
+        text_encoder=mini.text_encoder,
+        image_processor=mini.image_processor,
+        image_encoder=mini.image_encoder,
+        vae=mini.vae,
+        transformer=transformer,
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_stock_wan_folder_becomes_a_pipeline_with_untrained_new_parameters(stock_wan, frames):
+    pipeline = load_folder(stock_wan, torch.float32)
+    assert pipeline.config.trained is False
+    transformer = pipeline.transformer
+    assert not any(parameter.is_meta for parameter in transformer.parameters())
+    copied = transformer.patch_embedding.weight[:, :16]
+    assert torch.equal(transformer.reference_patch_embedding.weight, copied)
+    assert transformer.hand_projection.weight.abs().max() == 0
+    assert run(pipeline, frames).shape == frames.shape
+
+
+def test_published_folders_become_a_pipeline_with_two_adapters(published, frames):
+    """The layout of the published release: two whole models, LoRA-wrapped, in `.bin` shards of the original names."""
+    wan, base_folder, stitch_folder = published
+    pipeline = load_published(wan, base_folder, stitch_folder, area=64 * 48, dtype=torch.float32)
+    assert lora.adapter_names(pipeline.transformer) == ["base", "stitch"]
+    assert pipeline.config.skeleton_colors == "release"
+    base, stitch = run(pipeline, frames), run(pipeline, frames, head_frames=frames[:3])
+    for folder, expected, options in ((base_folder, base, {}), (stitch_folder, stitch, {"head_frames": frames[:3]})):
+        alone = load_published(wan, base_folder, stitch_folder, area=64 * 48, dtype=torch.float32)
+        alone.transformer = load_transformer(folder, merge=True)
+        difference = np.abs(run(alone, frames, **options).astype(int) - expected)
+        assert difference.max() <= 1  # merged and unmerged differ by float rounding only
+    assert not np.array_equal(base, stitch)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The golden model's weights (published names) as two release folders, and a Wan folder with fitting encoders."""
+    root = tmp_path_factory.mktemp("published")
+    with safe_open(GOLDEN, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+        weights = {
+            name.removeprefix("weights."): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith("weights.")
+        }
+    stages = []
+    for seed, stage in enumerate(("720p-81f-base", "720p-81f-cond")):
+        generator = torch.Generator().manual_seed(seed)
+        state = {}
+        for name, tensor in weights.items():
+            linear = re.fullmatch(r"(blocks\.\d+\.(?:(?:self|cross)_attn\.(?:[qkvo]|[kv]_img)|ffn\.[02]))\.(\w+)", name)
+            if linear is None:
+                state[f"pipe.dit.{name}"] = tensor
+                continue
+            stem = f"pipe.dit.{linear[1]}"
+            state[f"{stem}.base_layer.{linear[2]}"] = tensor
+            if linear[2] == "weight":
+                state[f"{stem}.lora_A.default.weight"] = torch.randn(4, tensor.shape[1], generator=generator) * 0.1
+                state[f"{stem}.lora_B.default.weight"] = torch.randn(tensor.shape[0], 4, generator=generator) * 0.1
+        folder = root / stage
+        folder.mkdir()
+        (folder / "model_config.json").write_text(json.dumps(config))
+        names = sorted(state)
+        for part in range(2):
+            shard = {name: state[name] for name in names[part::2]}
+            torch.save(shard, folder / f"pytorch_model-{part + 1:05d}-of-00002.bin")
+        stages.append(folder)
+
+    mini = build_mini()
+    vision = CLIPVisionConfig(
+        hidden_size=1280, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14
+    )
+    text = UMT5Config(
+        vocab_size=len(mini.tokenizer), d_model=config["text_dim"], d_kv=8, d_ff=32, num_layers=1, num_heads=2
+    )
+    wan = root / "Wan-tiny"
+    WanImageToVideoPipeline(
+        tokenizer=mini.tokenizer,
+        text_encoder=UMT5EncoderModel(text),
+        image_processor=mini.image_processor,
+        image_encoder=CLIPVisionModel(vision),
+        vae=mini.vae,
+        transformer=WanTransformer3DModel(**mini_model.TRANSFORMER),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
+    ).save_pretrained(wan)
+    return wan, *stages
