@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917
 """LoRA adapters of the transformer, through peft: attach, save, load, switch, merge.
 
 The method has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and

@@ -9,7 +9,7 @@ Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -194,23 +194,47 @@ class BackgroundSharing:
             self.store.put(step, branch, layer, pair)
 
 
+@dataclass(frozen=True)
+class SequenceShard:
+    """The part of the joint sequence that this process holds under context parallelism.
+
+    Attributes:
+        first: index of its first token; size: how many it holds.
+        gather: all processes' parts of a tensor, joined along dimension 1.
+    """
+
+    first: int
+    size: int
+    gather: Callable[[Tensor], Tensor]
+
+
 class SharingPass:
     """Background sharing during one forward of the transformer. Made by `BackgroundSharing`."""
 
     def __init__(self, sharing: BackgroundSharing, mode: Literal["record", "share"], step: int, branch: Branch) -> None:
         self.sharing, self.mode, self.step, self.branch = sharing, mode, step, branch
         self.grid = (0, 0, 0)
+        self.shard: SequenceShard | None = None
         self._total: Tensor | None = None  # sum over layers of (B, n) maps: thresholded (paper) or normalised (release)
         self._count = 0
 
-    def begin(self, grid: tuple[int, int, int], num_layers: int, num_text_tokens: int) -> None:
+    def begin(
+        self,
+        grid: tuple[int, int, int],
+        num_layers: int,
+        num_text_tokens: int,
+        shard: SequenceShard | None = None,
+    ) -> None:
         """Check what can be checked before the first layer; `grid` = latent frames, rows and columns of tokens.
+
+        Under context parallelism each process keeps the keys and values of its `shard`, and its recording can be
+        shared only by as many processes.
 
         Raises:
             PosegenError: layers or subject tokens that do not exist, or nothing to share.
         """
         sharing, config = self.sharing, self.sharing.config
-        self.grid, self._total, self._count = grid, None, 0
+        self.grid, self.shard, self._total, self._count = grid, shard, None, 0
         if config.layers[-1] >= num_layers:
             raise PosegenError(
                 f"background sharing at layer {config.layers[-1]}, but the model has {num_layers} layers"
@@ -310,10 +334,13 @@ class LayerSharing:
         """Make this layer's subject map from cross-attention's video queries and text keys."""
         sharing = self._forward.sharing
         assert sharing.subject_tokens is not None
+        shard = self._forward.shard
         with torch.no_grad():
-            self._forward.add_map(
-                subject_map(query, text_key[:, sharing.subject_tokens], total=sharing.config.preset == "release")
-            )
+            maps = subject_map(query, text_key[:, sharing.subject_tokens], total=sharing.config.preset == "release")
+            if shard is not None:  # Otsu needs whole frames; reference tokens come last and are cut off
+                maps = shard.gather(torch.nn.functional.pad(maps, (0, shard.size - maps.shape[1])))
+                maps = maps[:, : math.prod(self._forward.grid)]
+            self._forward.add_map(maps)
 
     @torch.compiler.disable
     def finish(self) -> None:
@@ -346,18 +373,22 @@ class LayerSharing:
         batch, num_tokens = query.shape[:2]
         kept = sharing.store.get(forward.step, forward.branch, self.index)
         key, value = (kept[name].to(device=query.device, dtype=query.dtype) for name in ("key", "value"))
+        if forward.shard is not None:
+            key, value = forward.shard.gather(key), forward.shard.gather(value)
         if key.shape[0] not in (1, batch):
             raise PosegenError(f"the anchor segment was recorded with batch {key.shape[0]}, this forward has {batch}")
         key, value = (tensor.expand(batch, -1, -1, -1) for tensor in (key, value))
 
         paper = sharing.config.preset == "paper"
-        subject = torch.zeros(batch, num_video_tokens, dtype=torch.bool, device=query.device)
+        subject = torch.zeros(batch, math.prod(forward.grid), dtype=torch.bool, device=query.device)
         if forward.masked:
             subject, source = self._masks(batch, query.device)
             subject = subject | source
             if paper:  # the anchor's subject keeps its weight in the softmax but contributes nothing
                 hidden = torch.nn.functional.pad(source, (0, value.shape[1] - source.shape[1]))
                 value = value.masked_fill(hidden[..., None, None], 0)
+        first = 0 if forward.shard is None else forward.shard.first
+        subject = subject[:, first : first + num_video_tokens]
         reference = torch.arange(num_video_tokens, num_tokens, device=query.device)
         items = []
         for item in range(batch):

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917  (positional arguments are diffusers' calling convention)
 """The PoseGen transformer: Wan2.1 image-to-video with pose, hand and reference conditions (design.md section 4).
 
 Motion comes by channels, hands by addition, the reference image by tokens that run beside the video tokens through
@@ -20,6 +19,7 @@ from diffusers.hooks._helpers import (
     TransformerBlockMetadata,
     TransformerBlockRegistry,
 )
+from diffusers.hooks.context_parallel import EquipartitionSharder, PartitionAnythingSharder
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from posegen.errors import PosegenError
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
-from posegen.model.sharing import LayerSharing, SharingPass
+from posegen.model.sharing import LayerSharing, SequenceShard, SharingPass
 
 MASK_CHANNELS = 4
 HandEmbedding = Literal["projected", "plain", "none"]
@@ -254,8 +254,8 @@ class PoseGenTransformerBlock(WanTransformerBlock):
             states = self._share(before, states, [row[2] for row in rows], sharing)
 
         # 2. cross-attention of the video tokens
-        if sizes[0]:
-            mapped = sharing if sharing is not None and sharing.map_in_cross_attention else None
+        mapped = sharing if sharing is not None and sharing.map_in_cross_attention else None
+        if sizes[0] or mapped is not None:
             states[0] = states[0] + self._cross_attention(states[0], encoder_hidden_states, num_image_tokens, mapped)
         if sharing is not None:
             sharing.finish()
@@ -479,8 +479,10 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         cosines, sines, is_reference = self.rope(hidden_states, reference_latents)
         joint = self._embed(hidden_states, condition_latents, hand_latents, reference_latents)
         num_tokens, num_video_tokens = joint.shape[1], frames * rows * columns
+        shard = None
         if is_reference.shape[1] != num_tokens:  # context parallelism: this process holds a part of the joint sequence
             num_video_tokens = int((~is_reference).sum())
+            shard = self._shard(num_tokens, is_reference.shape[1])
 
         temb, modulation, text, image = self.condition_embedder(
             timestep, encoder_hidden_states, encoder_hidden_states_image
@@ -491,7 +493,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
             reference_modulation = self._modulation_at_zero(timestep, text)
         num_image_tokens = 0 if image is None else image.shape[1]
         if background is not None:
-            background.begin((frames, rows, columns), len(self.blocks), text.shape[1])
+            background.begin((frames, rows, columns), len(self.blocks), text.shape[1], shard)
         context = text if image is None else torch.cat([image, text], dim=1)
 
         checkpointing = torch.is_grad_enabled() and self.gradient_checkpointing and background is None
@@ -531,6 +533,17 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
             video = video + (hands if self.hand_projection is None else self.hand_projection(hands))
         tokens = [video] if reference_latents is None else [video, self.reference_patch_embedding(reference_latents)]
         return _join([rearrange(part, "b d f h w -> b (f h w) d").contiguous() for part in tokens])
+
+    def _shard(self, num_tokens: int, size: int) -> SequenceShard:
+        """Which part of the joint sequence this process holds under context parallelism."""
+        config = self.blocks[0].attn1.processor._parallel_config.context_parallel_config
+        anything = config.ulysses_anything or config.ring_anything
+        sharder = PartitionAnythingSharder if anything else EquipartitionSharder
+        shard = sharder.shard_anything if anything else sharder.shard
+        unshard = sharder.unshard_anything if anything else sharder.unshard
+        mesh = config._flattened_mesh
+        first = int(shard(torch.arange(num_tokens), 0, mesh)[0])
+        return SequenceShard(first=first, size=size, gather=lambda tensor: unshard(tensor, 1, mesh))
 
     def _modulation_at_zero(self, timestep: Tensor, text: Tensor) -> Tensor:
         """The reference tokens' modulation row, `(B, 6, d)`: the time embedding at timestep 0."""
@@ -652,7 +665,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         return tensor.to(torch.float32 if keep else dtype)
 
 
-def _skipped_attention(_module: nn.Module, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+def _skipped_attention(_attention: Any, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
     """What a guider puts in the place of a skipped attention: its input."""
     return hidden_states
 
