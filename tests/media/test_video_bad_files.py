@@ -138,7 +138,7 @@ def test_slide_shows_need_a_rate(make_video):
     path = make_video("a.mkv", range(3), times=[0, 4000, 8000])
     with pytest.raises(PosegenError, match="choose one"):
         iterate_frames(path)
-    assert len(list(iterate_frames(path, fps=2))) == count_frames(probe_video(path), fps=2) >= 17
+    assert len(list(iterate_frames(path, fps=2))) == count_frames(probe_video(path), fps=2) == 16
 
 
 def test_part_outside(make_video):
@@ -151,18 +151,21 @@ def test_picture_with_cover_is_not_the_cover(tmp_path, make_video):
     """A cover picture stored first in the file is not taken for the video."""
     path = make_video("a.mp4", range(5))
     Image.new("RGB", (80, 80)).save(tmp_path / "cover.png")
-    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mp4"), "w") as target:
-        with av.open(str(tmp_path / "cover.png")) as cover_file:
-            cover = target.add_stream_from_template(cover_file.streams.video[0])
-            cover.disposition = av.stream.Disposition.attached_pic
-            picture = next(cover_file.demux())
-            video = target.add_stream_from_template(source.streams.video[0])
-            picture.stream = cover
-            target.mux(picture)
-            for packet in source.demux(video=0):
-                if packet.size:
-                    packet.stream = video
-                    target.mux(packet)
+    with (
+        av.open(str(path)) as source,
+        av.open(str(tmp_path / "b.mp4"), "w") as target,
+        av.open(str(tmp_path / "cover.png")) as cover_file,
+    ):
+        cover = target.add_stream_from_template(cover_file.streams.video[0])
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = next(cover_file.demux())
+        video = target.add_stream_from_template(source.streams.video[0])
+        picture.stream = cover
+        target.mux(picture)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
     assert [read_number(frame) for frame in iterate_frames(tmp_path / "b.mp4")] == list(range(5))
 
 

@@ -23,11 +23,10 @@ def read_number(frame):
     return sum((int(frame[height // 2, x].mean()) > 127) << (BITS - 1 - i) for i, x in enumerate(centres))
 
 
-def tone(rate, start, stop, layout="mono"):
-    """One second of sound holds one click per tenth of a second, at the exact sample: (1, n) float32."""
-    sample = np.arange(round(start * rate), round(stop * rate))
-    click = (sample % (rate // 10)) < rate // 200
-    return (0.8 * click * np.sin(sample * 0.9)).astype(np.float32)[None]
+def chirp(rate, start, stop):
+    """Sound whose pitch rises all the time, so that no two moments are alike: (1, n) float32, mono."""
+    time = np.arange(round(start * rate), round(stop * rate)) / rate
+    return (0.6 * np.sin(2 * np.pi * (200 * time + 300 * time**2))).astype(np.float32)[None]
 
 
 # fmt: off
@@ -66,7 +65,7 @@ def make_video(folder, name, frames, fps=25, codec="libx264", pix_fmt="yuv420p",
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if audio is not None:
-            samples = av.AudioFrame.from_ndarray(tone(rate, start, stop), format="fltp", layout="mono")
+            samples = av.AudioFrame.from_ndarray(chirp(rate, start, stop), format="fltp", layout="mono")
             samples.sample_rate, samples.pts, samples.time_base = rate, round(start * rate), Fraction(1, rate)
             container.mux(audio.encode(samples))
             container.mux(audio.encode(None))

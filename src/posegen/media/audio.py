@@ -6,10 +6,12 @@ on demand; putting them into a file is `writing`'s business.
 
 import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from posegen.errors import logger
@@ -19,6 +21,7 @@ _COPIED_CODECS = {"aac", "mp3"}
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 _AAC_BIT_RATE = 192_000
 _AAC_FRAME = 1024  # samples
+_GAP = 0.05  # seconds without sound that are filled with silence
 _WARM_UP = 2  # packets kept before the beginning: a decoder needs them, players skip them by the edit list
 
 
@@ -75,20 +78,32 @@ class AudioTrack:
                 packet.stream = self._output
                 yield float(packet.pts * packet.time_base), packet
 
-    def _decoded(self, resampler: AudioResampler) -> Iterator[tuple[float, Any]]:
+    def _decoded(self, resampler: Any) -> Iterator[tuple[float, Any]]:
         """(seconds of the output, frame of 1024 samples) for each frame, timed for the output."""
-        for frame in self._frames(resampler):
-            zero = round(self._zero / frame.time_base)
-            frame.pts -= zero
-            if frame.pts * frame.time_base > -_AAC_FRAME / frame.sample_rate:
-                yield float(frame.pts * frame.time_base), frame
+        for frame in self._frames():
+            for piece in resampler.resample(frame):
+                if piece.pts * piece.time_base > -_AAC_FRAME / piece.sample_rate:
+                    yield float(piece.pts * piece.time_base), piece
 
-    def _frames(self, resampler: AudioResampler) -> Iterator[Any]:
+    def _frames(self) -> Iterator[Any]:
+        """Decoded frames without gaps between them, counted in samples from the output's beginning; the last is None.
+
+        A container's times are too coarse to count by (milliseconds in Matroska), but they tell of gaps.
+        """
+        position: int | None = None
         for packet in self._demux():
-            with contextlib.suppress(av.error.InvalidDataError):  # a damaged packet is a gap of 20 ms
+            with contextlib.suppress(av.error.InvalidDataError):  # the damaged packet becomes a gap
                 for frame in packet.decode():
-                    yield from resampler.resample(frame)
-        yield from resampler.resample(None)
+                    rate = frame.sample_rate
+                    place = round((frame.time - self._zero) * rate)
+                    position = place if position is None else position
+                    while place - position > _GAP * rate:
+                        silence = _silence(frame, min(place - position, rate))
+                        yield _at(silence, position)
+                        position += silence.samples
+                    yield _at(frame, position)
+                    position += frame.samples
+        yield None
 
     def _demux(self) -> Iterator[Any]:
         try:
@@ -97,3 +112,17 @@ class AudioTrack:
             logger.warning(
                 "%s: its sound breaks off (%s); the result is silent from there", self._source, error.strerror
             )
+
+
+def _at(frame: AudioFrame, position: int) -> AudioFrame:
+    """The frame, begun at sample `position`."""
+    frame.pts, frame.time_base = position, Fraction(1, frame.sample_rate)
+    return frame
+
+
+def _silence(like: AudioFrame, samples: int) -> AudioFrame:
+    silence = AudioFrame(like.format.name, like.layout.name, samples)
+    silence.sample_rate = like.sample_rate
+    for plane in silence.planes:
+        plane.update(bytes(plane.buffer_size))
+    return silence

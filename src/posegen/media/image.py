@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from posegen.errors import PosegenError, logger
-from posegen.media.output import AtomicFile, output_errors
+from posegen.media.files import AtomicFile, check_input, output_errors
 
 MIN_SIDE = 64
 """Shortest accepted side of a picture, pixels: less shows nobody."""
@@ -53,8 +53,7 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
     bombs.
     """
     path = Path(path)
-    if not path.is_file():
-        raise PosegenError(f"{path}: {'is a folder, not a picture' if path.is_dir() else 'no such file'}")
+    check_input(path, "a picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters below is raised

@@ -19,6 +19,7 @@ from jaxtyping import Float64
 
 from posegen.errors import PosegenError, logger
 from posegen.media.colour import Orientation, is_hdr
+from posegen.media.files import check_input
 from posegen.media.timing import average_rate
 
 MAX_SIDE = 16384
@@ -110,8 +111,7 @@ def video_is_complete(path: str | os.PathLike[str]) -> bool:
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file and find its moving picture. Raises `PosegenError` if there is no such file or no video in it."""
-    if not path.is_file():
-        raise PosegenError(f"{path}: {'is a folder, not a video' if path.is_dir() else 'no such file'}")
+    check_input(path, "a video")
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
         container = av.open(f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace")

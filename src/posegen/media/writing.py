@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from posegen.errors import PosegenError, logger
 from posegen.media.audio import AudioTrack
 from posegen.media.colour import RESAMPLING
-from posegen.media.output import AtomicFile, output_errors
+from posegen.media.files import AtomicFile, output_errors
 from posegen.media.probing import probe_video
 from posegen.media.timing import as_rate
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their target under another name, renamed when complete.
+"""Inputs that must exist, and outputs that appear whole or not at all: written under another name, then renamed.
 
 What the content is, and who writes it, is the caller's business (`writing`, `image`).
 """
@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from posegen.errors import OutputError
+from posegen.errors import OutputError, PosegenError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -28,6 +28,19 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
+def check_input(path: Path, kind: str) -> None:
+    """Raise `PosegenError` unless `path` is a file that may be read; `kind` is what it should be ("a video")."""
+    try:
+        if path.is_dir():
+            raise PosegenError(f"{path}: is a folder, not {kind}")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise PosegenError(f"{path}: no such file") from error
+    except OSError as error:
+        raise PosegenError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 class AtomicFile:
     """A place to write `target` to: `commit` makes it appear, `discard` leaves no trace.
 
@@ -38,9 +51,9 @@ class AtomicFile:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
-        if target.is_dir():
-            raise OutputError(f"{target}: is a folder; give the name of a file")
         with output_errors(target):
+            if target.is_dir():
+                raise OutputError(f"{target}: is a folder; give the name of a file")
             target.parent.mkdir(parents=True, exist_ok=True)
             self.temporary.touch(exist_ok=False)  # not tempfile: the result must have the user's usual permissions
 
