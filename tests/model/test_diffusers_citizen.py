@@ -142,6 +142,8 @@ def compare_parallel(arguments):
     """Largest differences between one process and two: plain, and shared by both presets."""
     rank, file, rows, anything = arguments
     from diffusers import ContextParallelConfig
+    from diffusers.hooks import apply_context_parallel
+    from diffusers.models._modeling_parallel import ParallelConfig
 
     model, inputs, other = tiny(), make_inputs(rows=rows), make_inputs(rows=rows, seed=9)
     presets = ("paper", "release")
@@ -150,7 +152,17 @@ def compare_parallel(arguments):
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo"}
     torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     try:
-        model.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2, ulysses_anything=anything))
+        # what `enable_parallelism` does, which insists on an accelerator
+        config = ContextParallelConfig(ulysses_degree=2, ulysses_anything=anything)
+        mesh = torch.distributed.device_mesh.init_device_mesh(
+            "cpu", config.mesh_shape, mesh_dim_names=config.mesh_dim_names
+        )
+        parallel = ParallelConfig(context_parallel_config=config)
+        parallel.setup(rank, 2, torch.device("cpu"), mesh=mesh)
+        for module in model.modules():
+            if hasattr(module, "processor"):
+                module.processor._parallel_config = parallel
+        apply_context_parallel(model, config, model._cp_plan)
         actual = [predict(model, other)]
         for preset in presets:
             sharing = recorded(model, inputs, preset)

@@ -536,7 +536,8 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
 
     def _shard(self, num_tokens: int, size: int) -> SequenceShard:
         """Which part of the joint sequence this process holds under context parallelism."""
-        config = self.blocks[0].attn1.processor._parallel_config.context_parallel_config
+        processor: Any = self.blocks[0].get_submodule("attn1").processor
+        config = processor._parallel_config.context_parallel_config
         anything = config.ulysses_anything or config.ring_anything
         sharder = PartitionAnythingSharder if anything else EquipartitionSharder
         shard = sharder.shard_anything if anything else sharder.shard
