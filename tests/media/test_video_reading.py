@@ -123,13 +123,16 @@ PATCHES = np.repeat(np.repeat(COLOURS[None].astype(np.uint8), 64, axis=0), 32, a
 
 
 def patch_colours(frame):
-    return frame[frame.shape[0] // 2, 16::32].astype(int)
+    """(3, 8, 3): near the top, in the middle and near the bottom."""
+    height = frame.shape[0]
+    return frame[[3, height // 2, height - 4], 16::32].astype(int)
 
 
 @pytest.mark.parametrize(
     ("matrix", "colour_range", "pix_fmt"),
     [(1, 1, "yuv420p"), (5, 1, "yuv420p"), (6, 2, "yuvj420p"), (1, 2, "yuvj420p"), (9, 1, "yuv420p10le"),
-     (1, 1, "yuv420p10le"), (1, 1, "yuv444p")],
+     (1, 1, "yuv420p10le"), (1, 1, "yuv444p"),
+     (1, 1, "yuv422p10le"), (1, 1, "yuv444p10le")],
 )  # fmt: skip
 def test_matrix_and_range_are_honoured(make_video, matrix, colour_range, pix_fmt):
     path = make_video(
@@ -171,7 +174,34 @@ def test_hdr_is_mapped_to_standard_range(make_video, transfer, caplog):
     assert (np.diff(levels[:, 1]) >= -1).all()
     assert levels[0, 1] <= 2
     reference_white = round(255 * (0.58 if transfer == 16 else 0.75))
-    assert 190 <= levels[reference_white, 1] <= 255
+    assert 230 <= levels[reference_white, 1] < levels[reference_white + 20, 1] < 255  # lamps and skies are not flat
+
+
+def pq_signal(light):
+    """Light in cd/m² as a PQ signal 0..1 (ITU-R BT.2100, table 4)."""
+    power = (light / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg_signal(light):
+    """RGB light in cd/m² of a 1000 cd/m² display as an HLG signal 0..1 (ITU-R BT.2100, table 5)."""
+    luminance = (light @ np.array([0.2627, 0.6780, 0.0593]))[..., None] / 1000
+    scene = light / 1000 * luminance ** (-0.2 / 1.2)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+@pytest.mark.parametrize(("transfer", "signal", "tolerance"), [(16, pq_signal, 6), (18, hlg_signal, 10)])
+@pytest.mark.parametrize("primaries", [2, 9])
+def test_hdr_colours_keep_their_hue(make_video, transfer, signal, tolerance, primaries):
+    """Colours of reference brightness look as the same colours of an ordinary video (gamma 2.4)."""
+    colours = np.array([(0.5, 0.1, 0.1), (0.1, 0.5, 0.1), (0.1, 0.1, 0.5), (0.5, 0.3, 0.2), (0.3, 0.3, 0.3)])
+    to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    coded = signal(colours @ to_bt2020.T * 203)
+    picture = np.repeat(np.repeat((coded * 65535).round().astype(np.uint16)[None], 64, axis=0), 32, axis=1)
+    tags = {"matrix": 9, "transfer": transfer, "primaries": primaries}
+    path = make_video("hdr.mkv", [picture] * 2, codec="ffv1", pix_fmt="yuv420p10le", **tags)
+    assert np.abs(patch_colours(next(iterate_frames(path))) - 255 * colours ** (1 / 2.4)).max() <= tolerance
 
 
 def test_intermediates_are_read_from_the_middle(make_video):

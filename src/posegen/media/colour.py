@@ -4,19 +4,23 @@ It honours the frame's colour matrix and range, the display matrix and the size 
 the pixel aspect comes from, is `reading`'s business.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
+from posegen.media.hdr import to_standard_range
+
 # full chroma and accurate rounding: without them edges of saturated colours are two pixels wide and levels are off by
 # up to 3
 RESAMPLING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+# with full chroma libswscale 9 fills 16-bit RGB with wrong colours from the second row on
+_DEEP_RESAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
 _UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
-_HDR_TRANSFERS = {int(ColorTrc.SMPTE2084), int(ColorTrc.ARIB_STD_B67)}
+_HDR_TRANSFERS: dict[int, Literal["pq", "hlg"]] = {int(ColorTrc.SMPTE2084): "pq", int(ColorTrc.ARIB_STD_B67): "hlg"}
 
 
 def is_hdr(frame: VideoFrame) -> bool:
@@ -55,9 +59,7 @@ class Orientation:
 class RgbConverter:
     """Converts the frames of one video; `size` is the stored picture's (H, W) with square pixels, before it is turned.
 
-    HDR (PQ, HLG) is brought to BT.709 by libswscale's colour mapping: BT.2020 to BT.709 primaries, relative
-    colorimetric, 203 cd/m² to about white, brighter lights clipped. That is good enough to find a person and to train
-    on; it is not a grading.
+    HDR (PQ, HLG) is brought to the standard range by `hdr`.
     """
 
     def __init__(self, size: tuple[int, int], orientation: Orientation) -> None:
@@ -67,13 +69,21 @@ class RgbConverter:
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         """RGB, C-contiguous: rows of PyAV frames can be padded, and libraries that ignore strides then see noise."""
-        settings = {"src_colorspace": _matrix(frame), "dst_color_range": ColorRange.JPEG, "interpolation": RESAMPLING}
-        if is_hdr(frame):
-            if int(frame.color_primaries) == ColorPrimaries.UNSPECIFIED:
-                frame.color_primaries = ColorPrimaries.BT2020
-            settings |= {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
-        rgb = self._reformatter.reformat(frame, self._width, self._height, "rgb24", **settings)
-        return np.ascontiguousarray(self._orientation.apply(rgb.to_ndarray()))
+        deep = is_hdr(frame)
+        rgb = self._reformatter.reformat(
+            frame,
+            self._width,
+            self._height,
+            "rgb48le" if deep else "rgb24",
+            src_colorspace=_matrix(frame),
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_DEEP_RESAMPLING if deep else RESAMPLING,
+        )
+        pixels = rgb.to_ndarray()
+        if deep:
+            wide_gamut = int(frame.color_primaries) in (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED)
+            pixels = to_standard_range(pixels, _HDR_TRANSFERS[int(frame.color_trc)], wide_gamut)
+        return np.ascontiguousarray(self._orientation.apply(pixels))
 
 
 def _matrix(frame: VideoFrame) -> int:
