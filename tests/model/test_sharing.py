@@ -10,14 +10,8 @@ from skimage.filters import threshold_otsu
 from tiny_transformer import LAYERS, make_inputs, predict
 
 from posegen.errors import PosegenError
-from posegen.model.sharing import (
-    BackgroundSharing,
-    SharingConfig,
-    make_sharing_config,
-    otsu_threshold,
-    subject_map,
-    unit_otsu_threshold,
-)
+from posegen.model.sharing import BackgroundSharing, SharingConfig, make_sharing_config
+from posegen.model.subject import otsu_threshold, subject_map, unit_otsu_threshold
 
 BRANCHES = ("positive", "negative")
 PRESETS = ("paper", "release")

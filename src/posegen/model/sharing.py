@@ -2,25 +2,27 @@
 
 One `BackgroundSharing` lives as long as a job. While the anchor segment denoises, `record(step, branch)` goes to
 the transformer as `background`; for every other base segment `share(step, branch)` does. The attention itself is in
-`transformer.py`: here are the subject masks, the choice of tokens, and the store of keys and values.
+`transformer.py`, the subject's maps and thresholds in `subject.py`, what keeps keys and values in
+`background_store.py`: here is who keeps, who takes, and which tokens.
 No n x n mask is ever built: the tokens that take the anchor's attention are gathered.
 Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posegen.errors import PosegenError
+from posegen.model.background_store import BackgroundStore, Branch, MemoryStore
+from posegen.model.subject import otsu_threshold, subject_map, unit_otsu_threshold
 
 Preset = Literal["paper", "release"]
-Branch = Literal["positive", "negative"]
 Framing = Literal["close-up", "half-body", "full-body", "distant"]
 
 _PAPER_STEPS, _PAPER_LAYERS = 5, 10
@@ -32,8 +34,6 @@ _RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {
 }
 _RELEASE_MASK_LAYERS = 11  # the published code's last block of the mask is 10, included
 _OF_STEPS, _OF_LAYERS = 25, 40  # all counts above are of 25 steps and 40 layers
-_BINS = 256
-_CHUNK = 8192  # query tokens turned into float32 at once when a subject map is made
 
 
 @dataclass(frozen=True)
@@ -88,43 +88,6 @@ def make_sharing_config(
 
 def _scaled(count: int, total: int, of: int) -> int:
     return -(-count * total // of)
-
-
-@runtime_checkable
-class BackgroundStore(Protocol):
-    """Where the anchor's keys and values are: memory now; disk or recomputation later."""
-
-    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep `key` and `value`, each `(B, n, heads, width)`."""
-
-    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
-        """Give them back; KeyError when they were never put."""
-
-    def places(self) -> Iterable[tuple[int, Branch, int]]:
-        """What is kept, as (step, branch, layer)."""
-
-
-class MemoryStore:
-    """Keeps tensors as they are, or on `device` (for example "cpu")."""
-
-    def __init__(self, device: torch.device | str | None = None) -> None:
-        self.device = device
-        self._tensors: dict[tuple[int, Branch, int], dict[str, Tensor]] = {}
-
-    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the tensors of one attention, replacing earlier ones."""
-        self._tensors[step, branch, layer] = {
-            name: tensor.detach() if self.device is None else tensor.detach().to(self.device)
-            for name, tensor in tensors.items()
-        }
-
-    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
-        """The tensors of one attention."""
-        return self._tensors[step, branch, layer]
-
-    def places(self) -> list[tuple[int, Branch, int]]:
-        """What is kept, as (step, branch, layer)."""
-        return list(self._tensors)
 
 
 class BackgroundSharing:
@@ -422,73 +385,3 @@ class ItemSharing:
     query: Float[Tensor, "1 k heads width"]
     key: Float[Tensor, "1 n heads width"]
     value: Float[Tensor, "1 n heads width"]
-
-
-def subject_map(
-    query: Float[Tensor, "b n heads width"], text_key: Float[Tensor, "b t heads width"], total: bool
-) -> Float[Tensor, "b n"]:
-    """`A^(l)` of Algorithm 1 in float32: (text key · video query) / sqrt(width), mean over heads, no softmax.
-
-    Averaged over the subject's `t` tokens, or summed with `total` (the published code).
-    """
-    heads, width = query.shape[2:]
-    key = text_key.float().flatten(2)
-    key = (key.sum(1) if total else key.mean(1)) / (heads * math.sqrt(width))  # (B, d)
-    chunks = [torch.einsum("bnd,bd->bn", part.flatten(2).float(), key) for part in query.split(_CHUNK, dim=1)]
-    return torch.cat(chunks, dim=1)
-
-
-def otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
-    """Otsu's threshold of each frame over 256 bins between its own minimum and maximum.
-
-    Exactly `skimage.filters.threshold_otsu` of each frame (same bins, same rounding, same choice among ties), for
-    all frames at once: what is above the threshold is foreground. A constant frame's threshold is its value.
-    """
-    dtype, device = values.dtype, values.device
-    low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
-    constant = (low == high).squeeze(-1)
-    span = torch.where(low == high, torch.ones_like(low), high - low)
-
-    edges = torch.arange(_BINS + 1, dtype=dtype, device=device) * (span / _BINS) + low
-    edges[..., -1:] = high
-    bins = ((values - low) / span * _BINS).long().clamp_(max=_BINS - 1)
-    # the division may be an ulp off: numpy moves such values to the bin whose edges contain them
-    bins = bins - (values < edges.gather(-1, bins)).long()
-    bins = bins + ((values >= edges.gather(-1, bins + 1)) & (bins != _BINS - 1)).long()
-    counts = torch.zeros(*values.shape[:-1], _BINS, dtype=torch.float32, device=device)
-    counts.scatter_add_(-1, bins, torch.ones_like(bins, dtype=torch.float32))
-
-    centers = (edges[..., :-1] + edges[..., 1:]) / 2
-    moments = counts * centers
-    below, above = counts.cumsum(-1), counts.flip(-1).cumsum(-1).flip(-1)  # integers: exact in any order
-    mean_below = _running_sum(moments) / below
-    mean_above = _running_sum(moments.flip(-1)).flip(-1) / above
-    variance = below[..., :-1] * above[..., 1:] * (mean_below[..., :-1] - mean_above[..., 1:]).square()
-    best = torch.nan_to_num(variance, nan=-1.0).argmax(-1, keepdim=True)
-    return torch.where(constant, values[..., 0], centers.gather(-1, best).squeeze(-1))
-
-
-def _running_sum(values: Tensor) -> Tensor:
-    """Cumulative sum from left to right in the values' own precision, as numpy does (torch sums in double)."""
-    sums = list(values.unbind(-1))
-    for index in range(1, len(sums)):
-        sums[index] = sums[index - 1] + sums[index]
-    return torch.stack(sums, dim=-1)
-
-
-def unit_otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
-    """Otsu's threshold as the published PoseGen code computes it: 256 bins fixed between 0 and 1, in float32."""
-    values = values.float()
-    bins = (values * _BINS).long().clamp_(0, _BINS - 1)
-    counts = torch.zeros(*values.shape[:-1], _BINS, device=values.device)
-    counts.scatter_add_(-1, bins, torch.ones_like(values))
-    shares = counts / values.shape[-1]
-    centers = (torch.arange(_BINS, dtype=torch.float32, device=values.device) + 0.5) / _BINS
-    tiny = 1e-8
-    below = shares.cumsum(-1)
-    above = 1.0 - below
-    first_moment = (shares * centers).cumsum(-1)
-    mean_below = torch.where(below > tiny, first_moment / (below + tiny), 0.0)
-    mean_above = torch.where(above > tiny, (first_moment[..., -1:] - first_moment) / (above + tiny), 0.0)
-    variance = below * above * (mean_below - mean_above).square()
-    return centers[variance.argmax(-1)]
