@@ -39,14 +39,24 @@ def test_not_a_video(tmp_path, shared_media, function):
     refused(shared_media / "reference_elf_half_body.jpeg", "not a video", function)
 
 
-def test_sound_only(tmp_path):
-    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
+@pytest.mark.parametrize("with_cover", [False, True])
+def test_sound_only(tmp_path, with_cover):
+    """A song is not a video, nor is the picture of its cover."""
+    path = tmp_path / "a.m4a"
+    Image.new("RGB", (80, 80)).save(tmp_path / "cover.png")
+    with av.open(str(path), "w", format="mp4") as container, av.open(str(tmp_path / "cover.png")) as cover_file:
         stream = container.add_stream("aac", rate=48000, layout="mono")
+        if with_cover:
+            cover = container.add_stream_from_template(cover_file.streams.video[0])
+            cover.disposition = av.stream.Disposition.attached_pic
+            picture = next(cover_file.demux())
+            picture.stream = cover
+            container.mux(picture)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), dtype=np.float32), format="fltp", layout="mono")
         frame.sample_rate = 48000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    refused(tmp_path / "a.m4a", "holds no video")
+    refused(path, "holds no video")
 
 
 def test_playlists_do_not_open_other_files(make_video, tmp_path):
@@ -145,28 +155,6 @@ def test_part_outside(make_video):
     path = make_video("a.mp4", range(25))
     with pytest.raises(PosegenError, match=r"1\.00 s was expected"):
         iterate_frames(path, start=2)
-
-
-def test_picture_with_cover_is_not_the_cover(tmp_path, make_video):
-    """A cover picture stored first in the file is not taken for the video."""
-    path = make_video("a.mp4", range(5))
-    Image.new("RGB", (80, 80)).save(tmp_path / "cover.png")
-    with (
-        av.open(str(path)) as source,
-        av.open(str(tmp_path / "b.mp4"), "w") as target,
-        av.open(str(tmp_path / "cover.png")) as cover_file,
-    ):
-        cover = target.add_stream_from_template(cover_file.streams.video[0])
-        cover.disposition = av.stream.Disposition.attached_pic
-        picture = next(cover_file.demux())
-        video = target.add_stream_from_template(source.streams.video[0])
-        picture.stream = cover
-        target.mux(picture)
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = video
-                target.mux(packet)
-    assert [read_number(frame) for frame in iterate_frames(tmp_path / "b.mp4")] == list(range(5))
 
 
 @settings(deadline=None, max_examples=25)

@@ -40,6 +40,19 @@ def test_constant_rate_gives_every_frame_once_in_order(make_video, name, codec, 
     assert count_frames(info) == 70
 
 
+def test_hidden_pictures_are_not_frames(make_video):
+    """VP8 keeps pictures that are only referred to as packets of their own, in which the bit for showing is not set."""
+    path = make_video("a.webm", range(70), codec="libvpx")
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for packet in (packets[20], packets[40]):
+        content[content.find(packet)] &= ~0x10
+    path.write_bytes(content)
+    assert probe_video(path).num_frames == 68
+    assert numbers(path, 25) == [n - (n in (20, 40)) for n in range(70)]
+
+
 def test_variable_rate_becomes_constant(make_video):
     times = [0, 40, 80, 400, 440, 480, 520, 1000, 1040]
     path = make_video("vfr.mkv", range(len(times)), times=times)
@@ -88,6 +101,7 @@ def test_display_matrix(make_video, turn, flip):
     info = probe_video(path)
     frame = next(iterate_frames(path))
     assert (info.height, info.width) == frame.shape[:2] == expected.shape[:2]
+    assert frame.flags.c_contiguous
     if not flip:
         assert info.rotation == turn
     assert np.abs(frame.astype(int) - expected)[8:-8:16, 8:-8:16].max() < 12
@@ -108,6 +122,7 @@ def test_padded_rows(make_video, width):
     picture = np.repeat(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
     frame = next(iterate_frames(make_video("a.mp4", [picture], options={"crf": "1"})))
     assert frame.shape == (64, width, 3)
+    assert frame.flags.c_contiguous
     assert np.abs(frame.astype(int) - picture).max() < 8
 
 
