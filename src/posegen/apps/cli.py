@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 a problem of the input (one line on stderr), 130 interrupt
 """
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ def guarded(run: Callable[[], None]) -> int:
 
 def dispatch(config: GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig) -> None:
     """Hand the settings to the function that does the work."""
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from posegen.apps import commands
 
     match config:

@@ -1,6 +1,5 @@
 """What each command does, in a few calls; imported only when a command runs, because it needs torch."""
 
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +19,6 @@ SIZE_MULTIPLE = 16
 
 def generate(config: GenerateConfig) -> None:
     """`posegen generate`."""
-    _quiet_libraries()
     with Terminal() as terminal:
         generate_video(config, terminal)
         if config.dry_run:
@@ -33,7 +31,6 @@ def generate(config: GenerateConfig) -> None:
 
 def extract(config: ExtractConfig) -> None:
     """`posegen extract`."""
-    _quiet_libraries()
     driving = probe_video(config.driving)
     source = (driving.height, driving.width)
     size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], SIZE_MULTIPLE)
@@ -82,13 +79,3 @@ def demo(output: Path, steps: int) -> None:
                 side_by_side=True,
             )
         )
-
-
-def _quiet_libraries() -> None:
-    """Leave the terminal to posegen's own lines."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()

@@ -30,8 +30,8 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
             path = side_by_side_path(config.output)
             beside = stack.enter_context(VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound))
         writer = stack.enter_context(VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound))
-        for index, frame in enumerate(frames):
+        skeletons = conditions.iterate_skeletons()
+        for frame in frames:
             writer.write(frame)
             if beside is not None:
-                skeleton = conditions.skeleton_frames(index, index + 1)[0]
-                beside.write(np.hstack([request.fitted_reference, skeleton, frame]))
+                beside.write(np.hstack([request.fitted_reference, next(skeletons), frame]))

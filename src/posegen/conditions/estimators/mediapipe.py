@@ -1,0 +1,175 @@
+"""The embedded pose estimator: MediaPipe's pose and hand landmarkers, on the CPU, from local task files.
+
+BlazePose's 33 points become COCO-WholeBody's body and feet. It has no small toes and gives no 68 face points: those
+keep score 0 (the skeleton draws no face). Hands are looked for in 256-pixel crops around each wrist, because the hand
+model does not find small hands in whole pictures, and belong to the wrist they were found at.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.task_files import task_file
+from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
+
+MAX_PEOPLE = 4
+"""People looked for in a frame; more than one is only needed to follow the right one and to warn."""
+CROP = 256
+"""Pixels of the square in which a hand is looked for."""
+HAND_SCORE = 0.5
+"""Least confidence of a hand."""
+BLAZE = {
+    "nose": 0, "left_eye": 2, "right_eye": 5, "left_ear": 7, "right_ear": 8, "left_shoulder": 11, "right_shoulder": 12,
+    "left_elbow": 13, "right_elbow": 14, "left_wrist": 15, "right_wrist": 16, "left_hip": 23, "right_hip": 24,
+    "left_knee": 25, "right_knee": 26, "left_ankle": 27, "right_ankle": 28, "left_big_toe": 31, "left_heel": 29,
+    "right_big_toe": 32, "right_heel": 30,
+}  # fmt: skip
+"""BlazePose's number of each COCO-WholeBody point that it has."""
+_ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
+
+
+class MediaPipePose:
+    """A `PoseEstimator`. Frames of one clip must come in order; make a new one for each clip.
+
+    `single_image=True` looks at each frame on its own (for pictures). Raises `PosegenError` if set-up was not done.
+    """
+
+    name = "mediapipe"
+
+    def __init__(self, single_image: bool = False) -> None:
+        pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
+        self.version = version("mediapipe")
+        self._single_image = single_image
+        self._time = 0
+        with _silenced_stderr():
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+
+            self._picture = lambda frame: mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(frame))
+            self._pose: Any = vision.PoseLandmarker.create_from_options(
+                vision.PoseLandmarkerOptions(
+                    base_options=BaseOptions(model_asset_path=str(pose_file)),
+                    running_mode=vision.RunningMode.IMAGE if single_image else vision.RunningMode.VIDEO,
+                    num_poses=MAX_PEOPLE,
+                )
+            )
+            self._hands: list[Any] = [
+                vision.HandLandmarker.create_from_options(
+                    vision.HandLandmarkerOptions(
+                        base_options=BaseOptions(model_asset_path=str(hand_file)),
+                        running_mode=vision.RunningMode.IMAGE,
+                        num_hands=2,
+                        min_hand_detection_confidence=HAND_SCORE,
+                    )
+                )
+                for _ in HANDS
+            ]
+            blank = self._picture(np.zeros((CROP, CROP, 3), np.uint8))
+            for landmarker in self._hands:  # the first call writes to stderr
+                landmarker.detect(blank)
+            self._detect(blank)
+        self._threads = ThreadPoolExecutor(len(HANDS))
+
+    def _detect(self, picture: Any) -> Any:
+        if self._single_image:
+            return self._pose.detect(picture)
+        self._time += 33  # only the order matters: landmarks are smoothed by the caller, if at all
+        return self._pose.detect_for_video(picture, self._time)
+
+    def estimate(self, frame: Frame) -> list[PersonPose]:
+        """Bodies and feet of the people in an RGB frame."""
+        result = self._detect(self._picture(frame))
+        height, width = frame.shape[:2]
+        return [_body(landmarks, width, height) for landmarks in result.pose_landmarks]
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """The person with the hands that are found near its wrists."""
+        keypoints, scores, hands = person.keypoints.copy(), person.scores.copy(), empty_hands()
+        found = self._threads.map(lambda side: self._find_hand(frame, person, side), range(len(HANDS)))
+        for side, hand in enumerate(found):
+            if hand is not None:
+                points, score = hand
+                keypoints[HANDS[side]], scores[HANDS[side]] = points[:, :2], score
+                hands[side] = points - np.array([0, 0, points[0, 2]], np.float32)
+        return PersonPose(keypoints, scores, hands)
+
+    def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> tuple[Float[np.ndarray, "21 3"], float] | None:
+        place = hand_square(person, side)
+        if place is None:
+            return None
+        center, side_length = place
+        scale = CROP / side_length
+        corner = center - side_length / 2
+        # pixel centres: crop pixel c shows frame position corner + (c + 0.5) / scale - 0.5
+        matrix = np.array([[1 / scale, 0, corner[0] + 0.5 / scale], [0, 1 / scale, corner[1] + 0.5 / scale]])
+        flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        crop = cv2.warpAffine(frame, matrix, (CROP, CROP), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        result = self._hands[side].detect(self._picture(crop))
+        wrist = person.keypoints[INDEX[_ARMS[side][2]]]
+        best, nearest = None, 0.3 * side_length  # a hand farther from the wrist is somebody else's, or the other one
+        for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
+            points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * side_length
+            points[:, :2] += corner
+            distance = float(np.linalg.norm(points[0, :2] - wrist))
+            if handedness[0].score >= HAND_SCORE and distance < nearest:
+                best, nearest = (points, float(handedness[0].score)), distance
+        return best
+
+    def close(self) -> None:
+        """Free the models."""
+        self._threads.shutdown()
+        with _silenced_stderr():
+            self._pose.close()
+            for landmarker in self._hands:
+                landmarker.close()
+
+
+def _body(landmarks: Any, width: int, height: int) -> PersonPose:
+    keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
+    scores = np.zeros(NUM_KEYPOINTS, np.float32)
+    for name, number in BLAZE.items():
+        point = landmarks[number]
+        keypoints[INDEX[name]] = point.x * width, point.y * height
+        inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses beyond the picture, COCO never does
+        scores[INDEX[name]] = min(point.visibility, point.presence) if inside else 0.0
+    return PersonPose(keypoints, scores)
+
+
+def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], float] | None:
+    """(centre, side length) in pixels of the square in which to look for the left (0) or right (1) hand.
+
+    It lies beyond the wrist along the forearm; its size follows the body, so that a forearm that points at the camera
+    does not shrink it. None where the wrist is not seen.
+    """
+    shoulder, elbow, wrist = (person.keypoints[INDEX[name]] for name in _ARMS[side])
+    if person.scores[INDEX[_ARMS[side][2]]] < SEEN:
+        return None
+    forearm = wrist - elbow
+    length = max(float(np.linalg.norm(forearm)), 0.7 * float(np.linalg.norm(elbow - shoulder)))
+    width = np.linalg.norm(person.keypoints[INDEX["left_shoulder"]] - person.keypoints[INDEX["right_shoulder"]])
+    length = max(length, 0.6 * float(width), 12.0)
+    return (wrist + 0.3 * forearm).astype(np.float32), 1.6 * length
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Send file descriptor 2 nowhere for a moment: MediaPipe's C++ side logs there before it can be told not to."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

@@ -1,0 +1,143 @@
+"""Set-up step: MediaPipe's pose and hand models as task files, out of a package, checked by hash.
+
+    python -m posegen.conditions.estimators.task_files [FOLDER]
+
+mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). This downloads that wheel once with pip,
+takes four `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips them. Nothing
+is downloaded at run time: `task_file` only looks.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import platformdirs
+
+from posegen.errors import PosegenError
+
+WHEEL = "mediapipe==0.10.21"
+TAGS = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64")
+"""Any platform's wheel holds the same models; this one is named so that every machine takes the same file."""
+BUNDLES = {
+    "pose.task": {
+        "pose_detector.tflite": "pose_detection/pose_detection.tflite",
+        "pose_landmarks_detector.tflite": "pose_landmark/pose_landmark_full.tflite",
+    },
+    "hand.task": {
+        "hand_detector.tflite": "palm_detection/palm_detection_full.tflite",
+        "hand_landmarks_detector.tflite": "hand_landmark/hand_landmark_full.tflite",
+    },
+}
+SHA256: dict[str, str] = {
+    "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+    "pose_landmark/pose_landmark_full.tflite": "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+    "palm_detection/palm_detection_full.tflite": "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+    "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+}
+"""Of the models as they lie in the wheel, before metadata is added."""
+COMMAND = "python -m posegen.conditions.estimators.task_files"
+
+
+def default_folder() -> Path:
+    """Where task files are kept: $POSEGEN_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("POSEGEN_CACHE")
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("posegen")) / "mediapipe"
+
+
+def task_file(name: str) -> Path:
+    """Path of `pose.task` or `hand.task`; raises `PosegenError` with the set-up command if it is not there."""
+    path = default_folder() / name
+    if not path.is_file():
+        raise PosegenError(f"the pose models are not set up ({path} is missing): run `{COMMAND}` once, with network")
+    return path
+
+
+def build(folder: Path) -> None:
+    """Build both task files in `folder` unless they are there. Raises `PosegenError` if a model's hash is wrong."""
+    if all((folder / bundle).is_file() for bundle in BUNDLES):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as download:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary=:all:", *TAGS, "--dest", download, WHEEL]
+        try:
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as error:
+            raise PosegenError(f"cannot download {WHEEL} with pip (exit code {error.returncode}), see above") from error
+        with zipfile.ZipFile(next(Path(download).glob("*.whl"))) as wheel:
+            for bundle, parts in BUNDLES.items():
+                models = {
+                    name: checked(source, wheel.read(f"mediapipe/modules/{source}")) for name, source in parts.items()
+                }
+                write_bundle(folder / bundle, models)
+
+
+def checked(source: str, model: bytes) -> bytes:
+    """The model, if its SHA-256 is the known one."""
+    found = hashlib.sha256(model).hexdigest()
+    if found != SHA256[source]:
+        raise PosegenError(f"{source} of {WHEEL} has SHA-256 {found}, not {SHA256[source]}: refusing to use it")
+    return model
+
+
+def write_bundle(path: Path, models: dict[str, bytes]) -> None:
+    """Zip models uncompressed (MediaPipe maps them into memory), at once or not at all."""
+    partial = path.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, model in models.items():
+            content = add_normalization(model) if name == "pose_landmarks_detector.tflite" else model
+            archive.writestr(zipfile.ZipInfo(name), content)
+    os.replace(partial, path)
+
+
+def add_normalization(model: bytes, mean: float = 0.0, deviation: float = 255.0) -> bytes:
+    """The model with input NormalizationOptions (pixel - mean) / deviation, which the Tasks API reads from metadata."""
+    import flatbuffers
+    import numpy as np
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata
+    from mediapipe.tasks.metadata import schema_py_generated as schema
+
+    unit = metadata.ProcessUnitT()
+    unit.optionsType = metadata.ProcessUnitOptions.NormalizationOptions
+    unit.options = metadata.NormalizationOptionsT()
+    unit.options.mean, unit.options.std = [mean], [deviation]
+    picture = metadata.TensorMetadataT()
+    picture.name = "image"
+    picture.content = metadata.ContentT()
+    picture.content.contentPropertiesType = metadata.ContentProperties.ImageProperties
+    picture.content.contentProperties = metadata.ImagePropertiesT()
+    picture.content.contentProperties.colorSpace = metadata.ColorSpaceType.RGB
+    picture.processUnits = [unit]
+
+    root = schema.Model.GetRootAsModel(model, 0)
+    graph = metadata.SubGraphMetadataT()
+    graph.inputTensorMetadata = [picture]
+    graph.outputTensorMetadata = []
+    for index in range(root.Subgraphs(0).OutputsLength()):
+        output = metadata.TensorMetadataT()
+        output.name = f"output_{index}"
+        graph.outputTensorMetadata.append(output)
+    description = metadata.ModelMetadataT()
+    description.name = "pose_landmark"
+    description.subgraphMetadata = [graph]
+    packed = flatbuffers.Builder(0)
+    packed.Finish(description.Pack(packed), b"M001")
+
+    whole = schema.ModelT.InitFromObj(root)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(bytes(packed.Output()), np.uint8)
+    whole.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = b"TFLITE_METADATA", len(whole.buffers) - 1
+    whole.metadata = [*(whole.metadata or []), entry]
+    builder = flatbuffers.Builder(len(model) + 4096)
+    builder.Finish(whole.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else default_folder())

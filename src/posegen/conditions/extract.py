@@ -1,0 +1,297 @@
+"""A driving video -> its conditions: keypoints as data, skeleton and hand-normal videos at the size of the result.
+
+One pass over the driving video finds and follows the person; then both videos are drawn from the keypoints alone, so
+they are sharp at any size. Everything is kept in a folder with a manifest and reused when nothing changed; the manifest
+is written last, so an interrupted extraction is never taken for a finished one.
+"""
+
+import hashlib
+import json
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.estimators.protocols import HandNormalEstimator, PoseEstimator
+from posegen.conditions.hands import CapsuleHandNormals
+from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence, empty_hands
+from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
+from posegen.errors import PosegenError, logger
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video, read_frames
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+MANIFEST, KEYPOINTS, SKELETON, HAND_NORMALS = "manifest.json", "keypoints.npz", "skeleton.mkv", "hands.mkv"
+FORMAT = 1
+"""Raised when the same inputs would give other files."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What steers the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
+
+    report: lines that a user should read.
+    """
+
+    folder: Path
+    pose: PoseSequence
+    size: tuple[int, int]
+    report: tuple[str, ...]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clip."""
+        return len(self.pose)
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames per second."""
+        return self.pose.fps
+
+    def skeleton_frames(self, start: int, stop: int) -> Frames:
+        """Skeleton pictures [start, stop)."""
+        return read_frames(self.folder / SKELETON, start, stop)
+
+    def hand_frames(self, start: int, stop: int) -> Frames:
+        """Hand-normal maps [start, stop)."""
+        return read_frames(self.folder / HAND_NORMALS, start, stop)
+
+    def iterate_skeletons(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """All skeleton pictures, one after the other."""
+        return iterate_frames(self.folder / SKELETON)
+
+
+def extract_conditions(
+    driving: Path,
+    folder: Path,
+    fit: Fit,
+    fps: Fraction,
+    hands: bool = True,
+    colors: Colors = "openpose",
+    draw_scale: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Conditions:
+    """Make the conditions of `driving` in `folder`, or take those that are there if nothing changed.
+
+    fit: how the driving video becomes the size of the result; fps: frames per second of the conditions;
+    draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
+    720p). Raises `PosegenError` if nobody is seen in the video.
+    """
+    wanted = {
+        "format": FORMAT,
+        "driving_sha256": _digest(driving),
+        "fit": [fit.mode, *fit.source, *fit.target],
+        "fps": str(fps),
+        "hands": hands,
+        "colors": colors,
+        "draw_scale": draw_scale,
+        "estimators": [MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version],
+    }
+    kept = _load(folder, wanted, fit)
+    if kept is not None:
+        logger.info("conditions in %s are up to date: using them", folder)
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    total = count_frames(probe_video(driving), fps)
+    estimator = MediaPipePose()
+    try:
+        # drawing takes about a third of the time
+        pose, tracking = estimate_pose(driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total))
+    finally:
+        estimator.close()
+    pose.save(folder / KEYPOINTS)
+    _draw(pose, folder, fit, colors, draw_scale, lambda done: progress((2 * total + done) // 3, total))
+    progress(total, total)
+    warning = tracking.warning()
+    if warning:
+        logger.warning("%s", warning)
+    report = [tracking.describe(), *([_describe_hands(pose)] if hands else [])]
+    manifest = {
+        "inputs": wanted,
+        "report": report,
+        "size": list(fit.target),
+        "files": [KEYPOINTS, SKELETON, HAND_NORMALS],
+    }
+    partial = folder / (MANIFEST + ".partial")
+    partial.write_text(json.dumps(manifest, indent=2))
+    os.replace(partial, folder / MANIFEST)
+    return Conditions(folder, pose, fit.target, tuple(report))
+
+
+def estimate_pose(
+    driving: Path,
+    estimator: PoseEstimator,
+    fps: Fraction,
+    hands: bool = True,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[PoseSequence, TrackingReport]:
+    """Find and follow one person through the video; gaps of up to half a second are interpolated.
+
+    Raises `PosegenError` if nobody is seen in any frame.
+    """
+    info = probe_video(driving)
+    tracker = Tracker(info.width)
+    nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
+    people: list[PersonPose | None] = []
+    for frame in _read_ahead(iterate_frames(driving, fps)):
+        person = tracker.choose([found for found in estimator.estimate(frame) if shoulders_seen(found)])
+        people.append(estimator.add_hands(frame, person) if hands and person is not None else person)
+        progress(len(people))
+    seen = np.array([person is not None for person in people])
+    if not seen.any():
+        raise PosegenError(f"no person is seen in {driving}: use a video in which somebody moves in view")
+    poses = [person or nobody for person in people]
+    sequence = PoseSequence(
+        np.stack([pose.keypoints for pose in poses]),
+        np.stack([pose.scores for pose in poses]),
+        np.stack([pose.hands for pose in poses]),
+        (info.height, info.width),
+        fps,
+    )
+    filled = fill_gaps(sequence, seen)
+    interpolated = int((filled.scores.max(axis=1) > 0).sum() - seen.sum())
+    report = TrackingReport(
+        len(people), int(seen.sum()), interpolated, int(len(people) - seen.sum() - interpolated),
+        tracker.most_people, tracker.first_x,
+    )  # fmt: skip
+    return filled, report
+
+
+def estimate_reference_pose(image: UInt8[np.ndarray, "height width 3"]) -> PersonPose:
+    """The person of a reference image, the largest if there are several (then a warning says so).
+
+    Raises `PosegenError` if nobody is found.
+    """
+    estimator = MediaPipePose(single_image=True)
+    try:
+        people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
+        if not people:
+            raise PosegenError(
+                "no person is found in the reference image: use a picture that shows one clearly, or pass "
+                "--no-person-check to go on anyway"
+            )
+        if len(people) > 1:
+            logger.warning("%d people are in the reference image: the largest one is taken", len(people))
+        return estimator.add_hands(image, max(people, key=lambda person: person.area))
+    finally:
+        estimator.close()
+
+
+def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
+    """The person in the pixels of the fitted picture."""
+    scale = fit.scaled[0] / fit.source[0]
+    hands = person.hands.copy()
+    hands[..., :2] = fit.apply_points(hands[..., :2])
+    hands[..., 2] *= scale
+    return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
+
+
+def _enlarged(fit: Fit, scale: int) -> Fit:
+    return plan_fit(fit.source, (fit.target[0] * scale, fit.target[1] * scale), fit.mode)
+
+
+def _draw(
+    pose: PoseSequence, folder: Path, fit: Fit, colors: Colors, draw_scale: int, progress: Callable[[int], None]
+) -> None:
+    """Write skeleton and hand-normal videos, losslessly."""
+    height, width = fit.target
+    large = _enlarged(fit, draw_scale)
+    normals: HandNormalEstimator = CapsuleHandNormals()
+    with (
+        VideoWriter(folder / SKELETON, pose.fps, size=fit.target, codec="ffv1") as skeletons,
+        VideoWriter(folder / HAND_NORMALS, pose.fps, size=fit.target, codec="ffv1") as hand_maps,
+    ):
+        for index in range(len(pose)):
+            drawn = fit_pose(pose[index], large)
+            picture = draw_skeleton(drawn.keypoints, drawn.scores, large.target, colors=colors)
+            if draw_scale > 1:
+                picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            skeletons.write(picture)
+            hand_maps.write(normals.estimate(fit_pose(pose[index], fit), fit.target))
+            progress(index + 1)
+
+
+def write_overlay(conditions: Conditions, driving: Path, path: Path) -> None:
+    """A video to look at: the driving video with skeleton and hand normals over it, and its sound."""
+    pose = conditions.pose
+    info = probe_video(driving)
+    height, width = pose.size
+    even = (height - height % 2, width - width % 2)
+    normals = CapsuleHandNormals()
+    with VideoWriter(path, pose.fps, size=even, audio_from=driving if info.has_audio else None) as writer:
+        for index, frame in enumerate(iterate_frames(driving, pose.fps)):
+            person = pose[index]
+            over = draw_skeleton(person.keypoints, person.scores, pose.size)
+            hand_map = normals.estimate(person, pose.size)
+            hand = hand_map.any(axis=-1, keepdims=True)
+            over = np.where(hand & ~over.any(axis=-1, keepdims=True), hand_map, over)
+            drawn = over.any(axis=-1, keepdims=True)
+            picture = np.where(drawn, np.rint(0.25 * frame + 0.75 * over).astype(np.uint8), frame)
+            writer.write(np.ascontiguousarray(picture[: even[0], : even[1]]))
+
+
+def _describe_hands(pose: PoseSequence) -> str:
+    shares = [f"{100 * np.isfinite(pose.hands[:, side]).all(axis=(1, 2)).mean():.0f} %" for side in range(len(HANDS))]
+    return f"left hand found in {shares[0]} of the frames, right hand in {shares[1]}"
+
+
+def _load(folder: Path, wanted: dict[str, object], fit: Fit) -> Conditions | None:
+    """The finished conditions in `folder`, if they are of the same inputs."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if manifest["inputs"] != json.loads(json.dumps(wanted)):
+            return None
+        if not all((folder / name).is_file() for name in manifest["files"]):
+            return None
+        return Conditions(folder, PoseSequence.load(folder / KEYPOINTS), fit.target, tuple(manifest["report"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_ahead(frames: Iterator[np.ndarray], depth: int = 4) -> Iterator[np.ndarray]:
+    """Decode on another thread, a few frames ahead."""
+    ready: queue.Queue[np.ndarray | BaseException | None] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: np.ndarray | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def decode() -> None:
+        try:
+            for frame in frames:
+                put(frame)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # handed to the reader
+            put(error)
+
+    thread = threading.Thread(target=decode, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,74 @@
+"""The embedded hand-normal estimator: normals of a hand made of capsules around MediaPipe's three-dimensional joints.
+
+Each bone is a capsule whose radius goes from joint to joint; the palm is filled with more of them. They are drawn
+orthographically into a depth buffer. A hand's surface is smoother than this, but where it faces the camera and how
+fingers lie over each other is right.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.keypoints import PersonPose
+
+_FINGERS = tuple((4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(1, 4))
+_PALM = ((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (1, 5), (5, 9), (9, 13), (13, 17), (1, 9))
+_RADII = np.array([0.20, 0.17, 0.14, 0.12, 0.10, *(0.13, 0.11, 0.10, 0.085) * 4], np.float32)
+"""Radius at each joint, in lengths of the palm (wrist to middle knuckle): a hand's usual proportions."""
+
+
+class CapsuleHandNormals:
+    """A `HandNormalEstimator` that needs no model of its own."""
+
+    name = "capsules"
+    version = "1"
+
+    def estimate(self, person: PersonPose, size: tuple[int, int]) -> Frame:
+        """Hand-normal map (H, W, 3) of both hands; black where no hand was found."""
+        image = np.zeros((*size, 3), np.uint8)
+        depth = np.full(size, -np.inf, np.float32)
+        for joints in person.hands:
+            if np.isfinite(joints).all():
+                _draw_hand(image, depth, joints)
+        return image
+
+
+def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: Float[np.ndarray, "21 3"]) -> None:
+    """Draw one hand (pixels; z away from the camera) into image and depth (larger is nearer), in place."""
+    scale = palm_length(joints)
+    radii = _RADII * scale
+    points = joints * np.array([1, 1, -1], np.float32)  # z towards the camera
+    for start, stop in (*_PALM, *_FINGERS):
+        _draw_capsule(image, depth, points[start], points[stop], float(radii[start]), float(radii[stop]))
+
+
+def palm_length(joints: Float[np.ndarray, "21 3"]) -> float:
+    """Wrist to middle knuckle in space, pixels; at least one."""
+    return max(float(np.linalg.norm(joints[9] - joints[0])), 1.0)
+
+
+def _draw_capsule(
+    image: Frame, depth: np.ndarray, start: np.ndarray, stop: np.ndarray, start_radius: float, stop_radius: float
+) -> None:
+    reach = max(start_radius, stop_radius)
+    low = np.floor(np.minimum(start, stop)[:2] - reach).astype(int)
+    high = np.ceil(np.maximum(start, stop)[:2] + reach).astype(int) + 1
+    left, top = np.maximum(low, 0)
+    right, bottom = np.minimum(high, (image.shape[1], image.shape[0]))
+    if left >= right or top >= bottom:
+        return
+    x = np.arange(left, right, dtype=np.float32)[None, :] - start[0]
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] - start[1]
+    axis = (stop - start).astype(np.float32)
+    along = np.clip((x * axis[0] + y * axis[1]) / max(float(axis[0] ** 2 + axis[1] ** 2), 1e-6), 0, 1)
+    radius = start_radius + (stop_radius - start_radius) * along
+    away_x, away_y = x - along * axis[0], y - along * axis[1]
+    rise_squared = radius**2 - away_x**2 - away_y**2
+    rise = np.sqrt(np.maximum(rise_squared, 0))
+    surface = start[2] + along * axis[2] + rise
+    window = depth[top:bottom, left:right]
+    nearer = (rise_squared > 0) & (surface > window)
+    window[nearer] = surface[nearer]
+    # image y goes down, the normal's y goes up; the length is 1 by construction
+    normal = np.stack([away_x / radius, -away_y / radius, rise / radius], axis=-1)
+    image[top:bottom, left:right][nearer] = np.rint((normal[nearer] + 1) * 127.5)

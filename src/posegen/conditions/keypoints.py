@@ -1,0 +1,110 @@
+"""Keypoints of people: the COCO-WholeBody layout, one person in one frame, one person through a clip.
+
+Coordinates are pixels of the picture they belong to (x right, y down), scores 0 (not seen) to 1. How keypoints are found,
+followed or drawn is done elsewhere.
+"""
+
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+NUM_KEYPOINTS = 133
+BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
+LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
+HANDS = (LEFT_HAND, RIGHT_HAND)
+BODY_NAMES = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
+)  # fmt: skip
+"""The 17 body and 6 foot points, in order; then come 68 face points, 21 of the left and 21 of the right hand."""
+INDEX = {name: index for index, name in enumerate(BODY_NAMES)}
+SEEN = 0.3
+"""Score from which a keypoint counts as seen."""
+
+
+def empty_hands() -> Float[np.ndarray, "2 21 3"]:
+    """No hand: NaN everywhere."""
+    return np.full((2, 21, 3), np.nan, np.float32)
+
+
+@dataclass(frozen=True)
+class PersonPose:
+    """One person in one frame.
+
+    hands: left and right hand in three dimensions, pixels: x right, y down, z away from the camera, relative to the
+    wrist; NaN for a hand that was not found.
+    """
+
+    keypoints: Float[np.ndarray, "133 2"]
+    scores: Float[np.ndarray, " 133"]
+    hands: Float[np.ndarray, "2 21 3"] = field(default_factory=empty_hands)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of the seen body points in pixels; all zero if none is seen."""
+        seen = self.keypoints[BODY][self.scores[BODY] >= SEEN]
+        if not len(seen):
+            return (0.0, 0.0, 0.0, 0.0)
+        (left, top), (right, bottom) = seen.min(axis=0), seen.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+    @property
+    def center(self) -> np.ndarray:
+        """Middle of the box, (x, y)."""
+        left, top, right, bottom = self.box
+        return np.array([(left + right) / 2, (top + bottom) / 2])
+
+
+@dataclass(frozen=True)
+class PoseSequence:
+    """One person through a clip. Frames in which the person is missing have scores 0.
+
+    size: (height, width) of the pictures in pixels; hands: as in `PersonPose`, for each frame.
+    """
+
+    keypoints: Float[np.ndarray, "frames 133 2"]
+    scores: Float[np.ndarray, "frames 133"]
+    hands: Float[np.ndarray, "frames 2 21 3"]
+    size: tuple[int, int]
+    fps: Fraction
+
+    def __post_init__(self) -> None:
+        frames = len(self.keypoints)
+        shapes = (self.keypoints.shape, self.scores.shape, self.hands.shape)
+        if shapes != ((frames, NUM_KEYPOINTS, 2), (frames, NUM_KEYPOINTS), (frames, 2, 21, 3)):
+            raise ValueError(f"keypoints, scores and hands do not fit each other: {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, frame: int) -> PersonPose:
+        return PersonPose(self.keypoints[frame], self.scores[frame], self.hands[frame])
+
+    def save(self, path: Path) -> None:
+        """Write as NPZ, at once or not at all."""
+        partial = path.with_suffix(".partial.npz")
+        with partial.open("wb") as file:
+            np.savez_compressed(
+                file, keypoints=self.keypoints, scores=self.scores, hands=self.hands, size_hw=np.array(self.size),
+                fps=np.array([self.fps.numerator, self.fps.denominator]),
+            )  # fmt: skip
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "PoseSequence":
+        """Read what `save` wrote."""
+        with np.load(path) as data:
+            height, width = data["size_hw"].tolist()
+            fps = Fraction(*data["fps"].tolist())
+            return cls(data["keypoints"], data["scores"], data["hands"], (height, width), fps)
