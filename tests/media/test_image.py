@@ -109,12 +109,19 @@ def test_cmyk(tmp_path):
 
 
 def test_embedded_profile_is_used(tmp_path, picture, caplog):
-    # a profile of a different white and gamma: L*a*b* is one that every installation can make
-    lab = Image.fromarray(picture).convert("RGB")
-    swapped = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    lab.save(tmp_path / "srgb.png", icc_profile=swapped)
+    """A profile whose red and green primaries are exchanged exchanges red and green; sRGB changes nothing."""
+    image = Image.fromarray(picture)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.save(tmp_path / "srgb.png", icc_profile=srgb)
     assert (read_image(tmp_path / "srgb.png") == picture).all()
-    lab.save(tmp_path / "broken.png", icc_profile=b"this is no profile")
+
+    exchanged = srgb.replace("sRGB".encode("utf-16-be"), "xRGB".encode("utf-16-be"))
+    exchanged = exchanged.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ").replace(b"none", b"gXYZ")
+    image.save(tmp_path / "exchanged.png", icc_profile=exchanged)
+    found = read_image(tmp_path / "exchanged.png").astype(int)
+    assert np.abs(found - picture[..., [1, 0, 2]]).max() <= 2
+
+    image.save(tmp_path / "broken.png", icc_profile=b"this is no profile")
     assert (read_image(tmp_path / "broken.png") == picture).all()
     assert "colour profile cannot be used" in caplog.text
 

@@ -124,6 +124,17 @@ def test_damaged_middle_names_the_second(tmp_path):
         list(iterate_frames(path))
 
 
+def test_a_part_is_read_without_what_lies_before(tmp_path):
+    path = write_video(tmp_path, "a.mkv", list(range(100)), codec="mjpeg", pix_fmt="yuvj420p", colour_range=2)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in places[2:70]:
+        content[position + 8 : position + size] = bytes(size - 8)
+    path.write_bytes(content)
+    assert [read_number(frame) for frame in iterate_frames(path, start=3.0)] == list(range(75, 100))
+
+
 def test_short_damage_is_bridged(tmp_path):
     path = write_video(tmp_path, "a.mkv", list(range(40)), codec="mjpeg", pix_fmt="yuvj420p", colour_range=2)
     content = bytearray(path.read_bytes())
