@@ -106,6 +106,7 @@ def main() -> None:
         "machine": {
             "cpu": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from tiny_transformer import predict, randomise
 
 from posegen.errors import PosegenError
+from posegen.model.loading import without_adapters
 from posegen.model.lora import (
     NEW_EMBEDDINGS,
     TARGETS,
@@ -162,9 +163,13 @@ def test_broken_folders(model, tmp_path):
         load_adapter(model, "base", tmp_path)
 
 
-def test_the_file_is_plain_peft(model, tmp_path):
-    add_adapter(model, "base", rank=2)
+def test_the_file_is_plain_peft(model, inputs, tmp_path):
+    add_adapter(model, "base", rank=2, alpha=5)
+    train(model, "base", 0)
     save_adapter(model, "base", tmp_path)
+    stock_way = randomise(PoseGenTransformer3DModel(**model.config)).eval()
+    stock_way.load_lora_adapter(str(tmp_path), prefix=None, adapter_name="base", use_safetensors=True)
+    assert torch.equal(predict(stock_way, inputs), predict(model, inputs))
     names = set(load_file(tmp_path / "pytorch_lora_weights.safetensors"))
     assert "blocks.0.attn1.to_q.lora_A.weight" in names
     assert "reference_patch_embedding.weight" in names
@@ -175,3 +180,23 @@ def test_a_model_with_adapters_is_not_saved_whole(model, tmp_path):
     add_adapter(model, "base", rank=2)
     with pytest.raises(PosegenError, match="save_adapter"):
         model.save_pretrained(tmp_path)
+
+
+def test_bfloat16_stays_bfloat16(model, inputs):
+    model, inputs = model.to(torch.bfloat16), inputs.to(torch.bfloat16)
+    add_adapter(model, "base", rank=2)
+    train(model, "base", 0)
+    assert predict(model, inputs).dtype == torch.bfloat16
+    merge_adapter(model, "base")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_the_model_under_the_adapters(model, inputs):
+    plain = predict(model, inputs)
+    for seed, name in enumerate(("base", "stitch")):
+        add_adapter(model, name, rank=2)
+        train(model, name, seed)
+    bare = without_adapters(model)
+    assert torch.equal(predict(bare, inputs), plain)
+    assert bare.blocks[0].ffn.net[2].weight.data_ptr() == model.blocks[0].ffn.net[2].base_layer.weight.data_ptr()
+    assert adapter_names(model) == ["base", "stitch"]

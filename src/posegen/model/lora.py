@@ -3,7 +3,7 @@
 The method has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and
 feed-forward, while the patch embeddings train in full. Each adapter therefore carries its own copy of the patch
 embeddings (peft's `modules_to_save`), and switching swaps both without reading a file.
-The adapter's folder is diffusers' own: `pytorch_lora_weights.safetensors` with its configuration inside.
+The adapter's folder is as diffusers writes it: `pytorch_lora_weights.safetensors`, the configuration inside.
 Nothing here trains or knows which adapter a segment needs.
 """
 
@@ -19,7 +19,7 @@ from peft.functional import delete_adapter, get_peft_model_state_dict, set_adapt
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import ModulesToSaveWrapper
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from posegen.errors import PosegenError, logger
 from posegen.model.release import check_weights
@@ -130,7 +130,16 @@ def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
     """
     if name not in adapter_names(transformer):
         raise PosegenError(f"no adapter {name!r} to save: the transformer has {adapter_names(transformer) or 'none'}")
-    transformer.save_lora_adapter(str(folder), adapter_name=name)
+    # not diffusers' save_lora_adapter: it passes the whole model through `.to()`, which offloading forbids
+    config = transformer.peft_config[name].to_dict()
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    weights = get_peft_model_state_dict(transformer, adapter_name=name)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    save_file(
+        {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()},
+        Path(folder) / LORA_WEIGHT_NAME_SAFE,
+        metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config, indent=2, sort_keys=True)},
+    )
 
 
 def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:
