@@ -227,6 +227,16 @@ def test_weights_that_do_not_fit_are_named(model, stock, tmp_path, kind):
         save_file(damage(load_file(file), "blocks.1.attn2.to_out.0.weight", kind), file)
         with pytest.raises(PosegenError, match=f"1 {kind} .{named}"):
             load_transformer(folder)
+        if own is model:
+            message = {"misshapen": "does not fit"}.get(kind, f"1 {kind} .{named}")
+            with pytest.raises(PosegenError, match=message):
+                PoseGenTransformer3DModel.from_pretrained(folder)
+
+
+def test_from_pretrained_of_a_stock_folder_names_what_is_missing(stock, tmp_path):
+    stock.save_pretrained(tmp_path)
+    with pytest.raises(PosegenError, match=r"missing .*hand_patch_embedding"):
+        PoseGenTransformer3DModel.from_pretrained(tmp_path)
 
 
 def test_only_the_first_few_are_named():

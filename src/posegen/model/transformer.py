@@ -611,6 +611,22 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         super().save_pretrained(save_directory, **kwargs)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Read a model as diffusers does, but refuse one that is not whole (diffusers leaves gaps on "meta").
+
+        Raises:
+            PosegenError: missing, extra or misshapen weights; a stock Wan folder (`loading.init_from_wan` takes it).
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        try:
+            model, report = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        except (ValueError, RuntimeError) as error:  # misshapen
+            raise PosegenError(f"{pretrained_model_name_or_path} does not fit the model: {error}") from error
+        expected = dict.fromkeys(report["missing_keys"], ())
+        check_weights(expected, dict.fromkeys(report["unexpected_keys"], ()), str(pretrained_model_name_or_path))
+        return (model, report) if wants_report else model
+
+    @classmethod
     def from_release_state_dict(
         cls, state_dict: Mapping[str, Tensor], config: Mapping[str, Any], dtype: torch.dtype | None = None
     ) -> "PoseGenTransformer3DModel":
