@@ -44,17 +44,17 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_fps(text: str) -> Fraction:
-    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError` outside (0, 240]."""
+    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError` outside 1..240."""
     try:
         fps = Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
         raise PosegenError(f"--fps {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
-    if not 0 < fps <= MAX_FPS:
-        raise PosegenError(f"--fps {text}: a frame rate lies above 0 and not above {MAX_FPS:g} frames per second")
+    if not 1 <= fps <= MAX_FPS:
+        raise PosegenError(f"--fps {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
     return fps.limit_denominator(100_000)
 
 
-def _finite(name: str, value: float, low: float, high: float) -> None:
+def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
     if not math.isfinite(value) or not low <= value <= high:
         raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
 

@@ -3,7 +3,9 @@
 Exit codes: 0 done, 2 a problem of the input (one line on stderr), 130 interrupted (the same command goes on).
 """
 
+import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -46,14 +48,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig:
-    """Read the arguments into a settings object."""
-    return tyro.cli(  # type: ignore[call-overload, no-any-return]
-        Command,
-        prog="posegen",
-        args=arguments,
-        description="One reference image of a person + one driving video -> a video of that person moving so, "
-        "of any length. `posegen COMMAND --help` explains each command.",
-    )
+    """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(  # type: ignore[call-overload, no-any-return]
+                Command,
+                prog="posegen",
+                args=arguments,
+                description="One reference image of a person + one driving video -> a video of that person moving so, "
+                "of any length. `posegen COMMAND --help` explains each command.",
+            )
+    except SystemExit as exit_request:
+        cause: BaseException | None = exit_request
+        while cause is not None and not isinstance(cause, PosegenError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:  # a check of ours: one line instead of tyro's box around it
+            raise cause from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def guarded(run: Callable[[], None]) -> int:

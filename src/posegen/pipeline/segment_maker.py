@@ -44,6 +44,7 @@ class SegmentMaker:
         self.anchor = plan.base_segments[0]
         self.sharing = self._plan_sharing(request.prompt)
         self._recorded = False
+        self._told: set[str] = set()
 
     def _plan_sharing(self, prompt: str) -> BackgroundSharing | None:
         """Background sharing as configured; None where nothing is to be shared."""
@@ -58,8 +59,11 @@ class SegmentMaker:
         if not self.job.has(segment):
             frames = self._make_stitch(segment) if segment.kind == "stitch" else self._make_base(segment)
             self.job.save(segment, frames, self.conditions.fps)
+            self._told.add(segment.name)
             return frames
-        self.progress.update(f"segment {segment.name}", self.config.steps, self.config.steps)
+        if segment.name not in self._told:
+            self._told.add(segment.name)
+            self.progress.say(f"segment {segment.name} is already finished")
         return self.job.load(segment)
 
     def _make_base(self, segment: Segment) -> Frames:
