@@ -1,0 +1,204 @@
+"""Extraction on real media: what is found, kept, reused and reported."""
+
+import json
+import logging
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from posegen.conditions import extract
+from posegen.conditions.estimators import task_files
+from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.extract import estimate_reference_pose, extract_conditions, write_overlay
+from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
+from posegen.conditions.skeleton import draw_skeleton
+from posegen.errors import PosegenError
+from posegen.media.fitting import plan_fit
+from posegen.media.image import read_image
+from posegen.media.video import VideoWriter, iterate_frames, probe_video, read_frames
+
+TARGET = (192, 112)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, shared_media):
+    """24 frames of the presenter, half size."""
+    path = tmp_path_factory.mktemp("clip") / "presenter.mp4"
+    with VideoWriter(path, Fraction(30), size=(540, 960)) as writer:
+        for _, frame in zip(range(24), iterate_frames(shared_media / "driving_presenter_half_body.mp4"), strict=False):
+            writer.write(np.ascontiguousarray(frame[::2, ::2]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return plan_fit((540, 960), TARGET, "crop")
+
+
+@pytest.fixture(scope="module")
+def extracted(clip, fit, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conditions")
+    return extract_conditions(clip, folder, fit, Fraction(30), draw_scale=2)
+
+
+def test_a_person_with_hands_is_found_where_they_are(extracted):
+    pose = extracted.pose
+    assert extracted.num_frames == 24
+    assert extracted.fps == 30
+    assert pose.size == (540, 960)
+    assert (pose.scores[:, INDEX["nose"]] > 0.9).all()
+    nose, left, right = (pose.keypoints[:, INDEX[name]] for name in ("nose", "left_shoulder", "right_shoulder"))
+    assert np.abs(nose - [625, 120]).max() < 60
+    assert (left[:, 0] > right[:, 0]).all()  # he faces the camera
+    assert (pose.scores[:, FACE] == 0).all()
+    assert (pose.scores[:, INDEX["left_small_toe"]] == 0).all()
+    for hand, wrist in ((LEFT_HAND, "left_wrist"), (RIGHT_HAND, "right_wrist")):
+        seen = pose.scores[:, hand.start] > 0.5
+        assert seen.mean() > 0.5
+        distance = np.linalg.norm(pose.keypoints[seen, hand.start] - pose.keypoints[seen, INDEX[wrist]], axis=1)
+        assert np.median(distance) < 25
+    assert "left hand found in" in extracted.report[1]
+
+
+def test_videos_are_lossless_drawings_at_the_results_size(extracted, fit):
+    skeletons, hands = extracted.skeleton_frames(0, 24), extracted.hand_frames(0, 24)
+    assert skeletons.shape == hands.shape == (24, *TARGET, 3)
+    assert hands.any()
+    # without draw_scale the picture is exactly the drawing of the fitted points
+    person = extract.fit_pose(extracted.pose[5], fit)
+    plain = extract_conditions_at_scale_one(extracted, fit)
+    assert np.array_equal(plain[5], draw_skeleton(person.keypoints, person.scores, TARGET))
+
+
+def extract_conditions_at_scale_one(extracted, fit):
+    folder = extracted.folder / "plain"
+    folder.mkdir(exist_ok=True)
+    extract._draw(extracted.pose, folder, fit, "openpose", 1, lambda done: None)
+    return read_frames(folder / "skeleton.mkv", 0, 24)
+
+
+def test_the_same_again_is_reused_and_a_change_is_not(clip, fit, extracted, caplog):
+    manifest = extracted.folder / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    with caplog.at_level(logging.INFO, "posegen"):
+        again = extract_conditions(clip, extracted.folder, fit, Fraction(30), draw_scale=2)
+    assert "up to date" in caplog.text
+    assert manifest.stat().st_mtime_ns == before
+    assert np.array_equal(again.pose.keypoints, extracted.pose.keypoints)
+    assert json.loads(manifest.read_text())["inputs"]["draw_scale"] == 2
+    slower = extract_conditions(clip, extracted.folder.parent / "slower", fit, Fraction(15), draw_scale=2)
+    assert slower.num_frames == 12
+    other = extract_conditions(clip, slower.folder, fit, Fraction(10), draw_scale=2)
+    assert other.num_frames == 8
+
+
+def test_an_interrupted_extraction_is_not_taken_for_a_finished_one(clip, fit, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extract, "_draw", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        extract_conditions(clip, tmp_path, fit, Fraction(10))
+    assert not (tmp_path / "manifest.json").exists()
+    monkeypatch.undo()
+    assert extract_conditions(clip, tmp_path, fit, Fraction(10)).num_frames == 8
+
+
+def test_extraction_is_deterministic(clip, fit, extracted, tmp_path):
+    again = extract_conditions(clip, tmp_path, fit, Fraction(30), draw_scale=2)
+    for name in ("keypoints", "scores", "hands"):
+        assert np.array_equal(getattr(again.pose, name), getattr(extracted.pose, name), equal_nan=True)
+
+
+def test_no_hands_leaves_hands_black(clip, fit, tmp_path):
+    conditions = extract_conditions(clip, tmp_path, fit, Fraction(10), hands=False)
+    assert not conditions.hand_frames(0, 8).any()
+    assert (conditions.pose.scores[:, LEFT_HAND] == 0).all()
+
+
+def test_overlay_shows_the_skeleton_on_the_person(clip, extracted, tmp_path):
+    write_overlay(extracted, clip, tmp_path / "overlay.mp4")
+    assert probe_video(tmp_path / "overlay.mp4").num_frames == 24
+    over, plain = (list(iterate_frames(path))[12].astype(int) for path in (tmp_path / "overlay.mp4", clip))
+    changed = np.abs(over - plain).max(axis=-1) > 60
+    x, y = extracted.pose.keypoints[12, INDEX["left_shoulder"]]
+    assert changed[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4].mean() > 0.5
+    assert changed.mean() < 0.1
+
+
+def test_a_person_who_is_missing_for_some_frames_is_interpolated_and_reported(clip, fit, tmp_path):
+    path = tmp_path / "gap.mp4"
+    with VideoWriter(path, Fraction(30), size=(540, 960)) as writer:
+        for index, frame in enumerate(iterate_frames(clip)):
+            writer.write(np.zeros_like(frame) if 10 <= index < 14 else frame)
+    conditions = extract_conditions(path, tmp_path / "conditions", fit, Fraction(30))
+    assert "4 interpolated" in conditions.report[0] or "3 interpolated" in conditions.report[0]
+    assert (conditions.pose.scores[:, INDEX["nose"]] > 0).all()
+    nose = conditions.pose.keypoints[8:16, INDEX["nose"]]
+    assert np.abs(np.diff(nose, axis=0)).max() < 20
+
+
+def test_several_people_are_reported_and_the_larger_is_followed(clip, tmp_path, caplog):
+    path = tmp_path / "two.mp4"
+    with VideoWriter(path, Fraction(30), size=(540, 960)) as writer:
+        for index, frame in enumerate(iterate_frames(clip)):
+            if index == 12:
+                break
+            half = frame[:, 360:840]
+            small = np.ascontiguousarray(half[::2, ::2])
+            picture = np.zeros_like(frame)
+            picture[:, :480] = half
+            picture[200:470, 600:840] = small
+            writer.write(picture)
+    with caplog.at_level(logging.WARNING, "posegen"):
+        conditions = extract_conditions(path, tmp_path / "c", plan_fit((540, 960), TARGET, "crop"), Fraction(30))
+    assert "2 people" in caplog.text
+    assert "at the left" in caplog.text
+    assert (conditions.pose.keypoints[:, INDEX["nose"], 0] < 480).all()
+
+
+@pytest.mark.parametrize("name", ["reference_man_half_body.png", "reference_elf_half_body.jpeg"])
+def test_the_person_of_a_reference_is_found(shared_media, name):
+    image = read_image(shared_media / name)
+    person = estimate_reference_pose(image)
+    seen = person.keypoints[:13][person.scores[:13] >= SEEN]
+    assert len(seen) >= 7
+    assert (seen >= 0).all()
+    assert (seen[:, 0] < image.shape[1]).all()
+
+
+def test_nobody_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(PosegenError, match="--no-person-check"):
+        estimate_reference_pose(np.full((300, 200, 3), 127, np.uint8))
+
+
+def test_a_frame_with_padded_rows_is_seen_all_the_same(shared_media):
+    image = read_image(shared_media / "reference_man_half_body.png")
+    padded = np.zeros((image.shape[0], image.shape[1] + 40, 3), np.uint8)
+    padded[:, : image.shape[1]] = image
+    estimator = MediaPipePose(single_image=True)
+    view = padded[:, : image.shape[1]]
+    assert not view.flags.c_contiguous
+    assert len(estimator.estimate(view)) == len(estimator.estimate(image)) == 1
+    estimator.close()
+
+
+def test_missing_models_name_the_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("POSEGEN_CACHE", str(tmp_path))
+    with pytest.raises(PosegenError, match=r"python -m posegen\.conditions\.estimators\.task_files"):
+        MediaPipePose()
+
+
+def test_a_model_with_a_wrong_hash_is_refused():
+    with pytest.raises(PosegenError, match="refusing to use it"):
+        task_files.checked("hand_landmark/hand_landmark_full.tflite", b"something else")
+
+
+def test_pose_sequences_survive_saving(extracted, tmp_path):
+    extracted.pose.save(tmp_path / "pose.npz")
+    loaded = PoseSequence.load(tmp_path / "pose.npz")
+    assert loaded.fps == extracted.pose.fps
+    assert loaded.size == extracted.pose.size
+    assert np.array_equal(loaded.hands, extracted.pose.hands, equal_nan=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["pose.npz"]

@@ -1,0 +1,247 @@
+"""From files to a file: length, rate, sound, resumption, sharing; with the mini at few steps and real media."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posegen.config import GenerateConfig
+from posegen.errors import OutputError
+from posegen.media.video import VideoWriter, iterate_frames, probe_video
+from posegen.pipeline import long_video, segment_maker
+from posegen.pipeline.job import Job, work_folder
+from posegen.pipeline.long_video import generate_video
+from posegen.pipeline.request import prepare
+
+SIZE = "96x64"
+
+
+@pytest.fixture(scope="module")
+def driving(tmp_path_factory, shared_media):
+    """Two seconds and a bit of the dancer at 24 frames/s (60 frames), with sound, a third of the size."""
+    path = tmp_path_factory.mktemp("driving") / "dance.mp4"
+    source = shared_media / "driving_dance_full_body.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360), audio_from=source) as writer:
+        for _, frame in zip(range(60), iterate_frames(source), strict=False):
+            writer.write(np.ascontiguousarray(frame[1::3, 1::3]))
+    return path
+
+
+@pytest.fixture
+def config(driving, shared_media, tmp_path):
+    return GenerateConfig(
+        reference=shared_media / "reference_man_half_body.png",
+        driving=driving,
+        output=tmp_path / "result.mp4",
+        size=SIZE,
+        steps=2,
+        dtype="float32",
+    )
+
+
+def changed(config, **changes):
+    return GenerateConfig(**{**vars(config), **changes})
+
+
+def decoded(path):
+    return np.stack(list(iterate_frames(path)))
+
+
+class Listener:
+    def __init__(self):
+        self.lines, self.tasks = [], []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def update(self, task, done, total):
+        self.tasks.append((task, done, total))
+
+
+def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
+    listener = Listener()
+    generate_video(changed(config, side_by_side=True), listener)
+    info = probe_video(config.output)
+    assert (info.num_frames, info.fps, info.height, info.width) == (60, 24, 96, 64)
+    assert info.has_audio
+    both = probe_video(config.output.with_stem("result_side_by_side"))
+    assert (both.num_frames, both.height, both.width) == (60, 96, 192)
+    assert "untrained" in listener.lines[0]
+    assert "2 base + 1 stitch" in listener.lines[0]
+    assert [task for task, done, total in listener.tasks if done == total and task.startswith("segment")] == [
+        "segment 0000-base", "segment 0002-base", "segment 0001-stitch",
+    ]  # fmt: skip
+    assert sorted(path.name for path in config.output.parent.iterdir()) == [
+        "result.mp4", "result.posegen", "result_side_by_side.mp4",
+    ]  # fmt: skip
+
+
+def test_fps_changes_the_number_of_frames_and_not_the_duration(config):
+    generate_video(changed(config, fps="12"))
+    info = probe_video(config.output)
+    assert (info.num_frames, info.fps) == (30, 12)
+
+
+def test_same_seed_same_bytes_other_seed_other_video(config, tmp_path):
+    outputs = [tmp_path / name / "result.mp4" for name in ("a", "b", "c")]
+    for output, seed in zip(outputs, (1, 1, 2), strict=True):
+        generate_video(changed(config, output=output, seed=seed, fps="6"))
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert not np.array_equal(decoded(outputs[0]), decoded(outputs[2]))
+
+
+def segment_files(config):
+    return sorted(work_folder(config.output).glob("job-*/segments/*.mkv"))
+
+
+def test_a_job_goes_on_after_any_segment_with_the_same_result(config, monkeypatch, tmp_path):
+    generate_video(config)
+    whole = config.output.read_bytes()
+    assert [path.name for path in segment_files(config)] == ["0000-base.mkv", "0001-stitch.mkv", "0002-base.mkv"]
+    denoise = segment_maker.denoise
+    for finished in range(3):
+        again = changed(config, output=tmp_path / f"stopped{finished}" / "result.mp4")
+        calls = []
+
+        def interrupted(*arguments, calls=calls, finished=finished, **options):
+            if len(calls) == finished:
+                raise KeyboardInterrupt
+            calls.append(1)
+            return denoise(*arguments, **options)
+
+        monkeypatch.setattr(segment_maker, "denoise", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_video(again)
+        assert not again.output.exists()
+        assert len(segment_files(again)) == finished
+        monkeypatch.setattr(segment_maker, "denoise", denoise)
+        kept = [path.stat().st_mtime_ns for path in segment_files(again)]
+        generate_video(again)
+        assert [path.stat().st_mtime_ns for path in segment_files(again)[:1]] == kept[:1] or not kept
+        assert again.output.read_bytes() == whole
+
+
+def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
+    command = [
+        sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
+        str(config.driving), "--output", str(config.output), "--size", SIZE, "--steps", "2", "--dtype", "float32",
+    ]  # fmt: skip
+    generate_video(changed(config, output=config.output.with_name("whole.mp4")))
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+        wait_for(lambda: len(segment_files(config)) > 0, child)
+        child.send_signal(signal.SIGKILL)
+    assert not config.output.exists()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        wait_for(lambda: len(segment_files(config)) > 1, child)
+        child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=60)
+    if child.returncode != 0:  # it was interrupted before its end
+        assert child.returncode == 130
+        assert "goes on where it stopped" in error
+        assert "Traceback" not in error
+        assert not config.output.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "segment 0000-base is already finished" in done.stderr
+    assert config.output.read_bytes() == config.output.with_name("whole.mp4").read_bytes()
+    assert not [path for path in config.output.parent.rglob("*.part*") if path.parent == config.output.parent]
+
+
+def wait_for(condition, child):
+    deadline = time.monotonic() + 120
+    while not condition() and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_changed_settings_are_another_job_that_reuses_the_conditions(config, caplog):
+    generate_video(changed(config, fps="6"))
+    manifest = work_folder(config.output) / "conditions" / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    with caplog.at_level("INFO", "posegen"):
+        generate_video(changed(config, fps="6", seed=7))
+    assert manifest.stat().st_mtime_ns == before
+    assert "changed settings: seed" in caplog.text
+    jobs = [json.loads(path.read_text()) for path in work_folder(config.output).glob("job-*/manifest.json")]
+    assert sorted(job["seed"] for job in jobs) == [7, 42]
+
+
+def test_two_processes_cannot_work_on_one_job(config):
+    settings = prepare(config).settings()
+    with Job(config.output, settings), pytest.raises(OutputError, match="another posegen process"):
+        generate_video(config)
+
+
+def test_sharing_changes_the_other_base_segment_and_never_the_anchor(config, tmp_path):
+    files = {}
+    for sharing in ("paper", "release", "off"):
+        again = changed(config, output=tmp_path / sharing / "result.mp4", sharing=sharing)
+        generate_video(again)
+        files[sharing] = [decoded(path) for path in segment_files(again)]
+    assert np.array_equal(files["paper"][0], files["off"][0])
+    assert np.array_equal(files["release"][0], files["off"][0])
+    assert not np.array_equal(files["paper"][2], files["off"][2])
+    assert not np.array_equal(files["release"][2], files["off"][2])
+    assert not np.array_equal(files["paper"][2], files["release"][2])
+
+
+def test_stitch_segments_get_exact_pixels_of_their_neighbours(config, monkeypatch):
+    given = []
+    encode = long_video.SegmentMaker._denoise
+
+    def spy(self, segment, background=None, head=None, tail=None, stop_after=None):
+        given.append((segment, head, tail))
+        return encode(self, segment, background, head, tail, stop_after)
+
+    monkeypatch.setattr(long_video.SegmentMaker, "_denoise", spy)
+    generate_video(config)
+    base, _, after = (decoded(path) for path in segment_files(config))
+    stitches = [(head, tail) for segment, head, tail in given if segment.kind == "stitch"]
+    assert len(stitches) == 1
+    assert np.array_equal(stitches[0][0], base[-9:])
+    assert np.array_equal(stitches[0][1], after[:8])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs POSIX limits on file size")
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config):
+    """A real limit on the size of files stands for a full disk: the first write beyond it fails."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); from posegen.apps.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [
+            sys.executable, "-c", code, "generate", "--reference", str(config.reference), "--driving", str(config.driving),
+            "--output", str(config.output), "--size", SIZE, "--steps", "1",
+        ],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().splitlines()[-1].startswith("posegen: ")
+    assert not config.output.exists()
+    generate_video(changed(config, steps=1))
+    assert probe_video(config.output).num_frames == 60
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_video_shorter_than_a_segment_is_padded_and_cut(config, driving, tmp_path, frames):
+    path = tmp_path / "short.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
+        for _, frame in zip(range(frames), iterate_frames(driving), strict=False):
+            writer.write(frame)
+    generate_video(changed(config, driving=path))
+    assert probe_video(config.output).num_frames == frames
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(config, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OutputError, match="cannot write into"):
+        generate_video(changed(config, output=Path(blocked) / "deep" / "x.mp4"))
