@@ -2,7 +2,7 @@
 
     python benchmarks/generate_memory.py [--steps 2]
 
-The long inputs are the bundled driving video, repeated. Peak memory is that of the whole process (ru_maxrss of a child).
+The long inputs are the bundled driving video, repeated. Peak memory is that of a whole process (ru_maxrss).
 """
 
 import argparse

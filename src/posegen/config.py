@@ -27,7 +27,7 @@ NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
     "杂乱的背景，三条腿，背景人很多，倒着走"
 )
-"""Wan's usual negative prompt (too garish, static, blurred, subtitles, deformed hands, crowd, walking backwards ...)."""
+"""Wan's usual negative prompt (garish, static, blurred, subtitles, deformed hands, crowd, walking backwards ...)."""
 
 DEFAULT_PROMPT = "A realistic video of a person in front of a steady background. The camera does not move."
 

@@ -120,7 +120,9 @@ def test_bad_input_gives_one_line_and_leaves_nothing(case, inputs, tmp_path, sha
     arguments, expected = BAD[case]
     arguments = [text.format(inputs=inputs, outputs=tmp_path, media=shared_media) for text in arguments]
     changes = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    code = cli.guarded(lambda: cli.dispatch(cli.parse(generate_options(shared_media, tmp_path / "result.mp4", **changes))))
+    code = cli.guarded(
+        lambda: cli.dispatch(cli.parse(generate_options(shared_media, tmp_path / "result.mp4", **changes)))
+    )
     error = capfd.readouterr().err
     assert code == 2, error
     assert expected in error

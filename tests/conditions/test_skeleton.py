@@ -71,7 +71,7 @@ def test_points_outside_the_picture_are_fine():
     keypoints, scores, size, _ = load(0)
     keypoints = np.trunc(keypoints)  # whole pixels, so that moving changes no rounding
     picture = draw_skeleton(keypoints, scores, size)
-    moved = draw_skeleton(keypoints + [300, 700], scores, size)
+    moved = draw_skeleton(keypoints + np.array([300, 700]), scores, size)
     assert moved.any()
     assert np.array_equal(moved[700:, 300:], picture[:-700, :-300])
     assert draw_skeleton(keypoints - [300, 400], scores, size).any()

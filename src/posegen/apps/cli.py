@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | Model
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(  # type: ignore[call-overload, no-any-return]
+            return tyro.cli(
                 Command,
                 prog="posegen",
                 args=arguments,

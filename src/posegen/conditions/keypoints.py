@@ -1,7 +1,7 @@
 """Keypoints of people: the COCO-WholeBody layout, one person in one frame, one person through a clip.
 
-Coordinates are pixels of the picture they belong to (x right, y down), scores 0 (not seen) to 1. How keypoints are found,
-followed or drawn is done elsewhere.
+Coordinates are pixels of the picture they belong to (x right, y down), scores 0 (not seen) to 1. How keypoints are
+found, followed or drawn is done elsewhere.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""Draws one frame's keypoints as the skeleton picture that steers the model (OpenPose style: body, feet, hands, no face).
+"""Draws one frame's keypoints as the skeleton picture that steers the model (OpenPose style, without a face).
 
-The exact drawing with which the published weights were trained: same points, order, rounding and OpenCV calls. Line widths
-are made for pictures of about 720 x 1280 pixels. Where keypoints come from is not this file's concern.
+The exact drawing with which the published weights were trained (repository Jessie459/PoseGen, visualizer.py): same
+points, order, rounding and OpenCV calls. Line widths are made for pictures of about 720 x 1280 pixels. Where keypoints
+come from is not this file's concern.
 """
 
 import colorsys
@@ -18,7 +19,7 @@ BODY_THICKNESS, BODY_RADIUS = 4, 4
 HAND_THICKNESS, HAND_RADIUS = 2, 4
 
 _OPENPOSE_BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22)
-"""COCO-WholeBody index of each of OpenPose's 18 body points and of the 6 foot points; -1 is the neck, made of shoulders."""
+"""COCO-WholeBody index of each of OpenPose's 18 body points and of the 6 foot points; -1 is the neck, made below."""
 _LINKS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
     (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (13, 19), (13, 20), (10, 21), (10, 22), (10, 23),

@@ -4,6 +4,7 @@ The person is the largest in the first frame in which anybody is seen, then alwa
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -99,7 +100,7 @@ def fill_gaps(sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_sec
 def gaps(seen: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
     """(last seen frame before, first seen frame after) of each gap between two sightings."""
     frames = np.flatnonzero(seen)
-    return [(int(a), int(b)) for a, b in zip(frames[:-1], frames[1:], strict=True) if b > a + 1]
+    return [(int(a), int(b)) for a, b in pairwise(frames) if b > a + 1]
 
 
 def _mix(before: np.ndarray, after: np.ndarray, weight: Float[np.ndarray, " gap"]) -> np.ndarray:

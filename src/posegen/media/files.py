@@ -5,6 +5,7 @@ What the content is, and who writes it, is the caller's business (`writing`, `im
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -65,3 +66,9 @@ class AtomicFile:
     def discard(self) -> None:
         """Remove what was written."""
         self.temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the `.part` files that killed processes left for `target`. Only for who alone writes there."""
+    for path in target.parent.glob(f".{glob.escape(target.stem)}.????????.part{target.suffix}"):
+        path.unlink(missing_ok=True)

@@ -113,7 +113,9 @@ class VideoWriter:
 
     def _add_video(self, crf: int) -> Any:
         if self._codec == "h264":
-            stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(crf)})
+            # without it, macroblock-tree's vector code lets the same frames give other bytes now and then
+            options = {"crf": str(crf), "x264-params": "cpu-independent=1"}
+            stream = self._container.add_stream("libx264", rate=self._fps, options=options)
             stream.pix_fmt = "yuv420p"
             stream.gop_size = max(1, round(_GROUP_SECONDS * self._fps))
             stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709

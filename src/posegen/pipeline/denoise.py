@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from posegen.model.transformer import PoseGenTransformer3DModel
+
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
 
 
@@ -48,7 +50,7 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
 
 @torch.no_grad()
 def denoise(
-    transformer: torch.nn.Module,
+    transformer: PoseGenTransformer3DModel,
     scheduler: Any,
     noise: Latents,
     conditioning: Conditioning,

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.errors import OutputError, logger
+from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.pipeline.segments import Segment
 
@@ -97,10 +98,11 @@ class Job:
 
     def has(self, segment: Segment) -> bool:
         """Whether the segment is finished."""
-        return self.path(segment).exists()
+        return self.path(segment).is_file()
 
     def save(self, segment: Segment, frames: Frames, fps: Fraction) -> None:
         """Keep the segment's frames, losslessly and at once (never half a file)."""
+        remove_leftovers(self.path(segment))
         with VideoWriter(self.path(segment), fps, size=(frames.shape[1], frames.shape[2]), codec="ffv1") as writer:
             for frame in frames:
                 writer.write(frame)

@@ -5,6 +5,8 @@ VAE, two adapters. Its weights are random for now (`trained=False` says so in ev
 may ask whether a model is the mini.
 """
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -23,7 +25,7 @@ from posegen.model import lora
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.pipeline import ADAPTERS, PoseGenPipeline
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "segment_length": 33,
     "head": 9,
     "tail": 8,
@@ -32,7 +34,7 @@ SETTINGS = {
     "max_text_tokens": 96,
     "trained": False,
 }
-TRANSFORMER = {
+TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 4,
     "attention_head_dim": 64,
     "in_channels": 36,
@@ -44,7 +46,7 @@ TRANSFORMER = {
     "image_dim": 64,
     "added_kv_proj_dim": 256,
 }
-VAE = {
+VAE: dict[str, Any] = {
     "base_dim": 24,
     "z_dim": 16,
     "dim_mult": [1, 2, 2],

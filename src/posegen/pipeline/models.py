@@ -15,6 +15,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from posegen.conditions.skeleton import Colors
 from posegen.config import DataType
 from posegen.errors import PosegenError, logger
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
@@ -71,7 +72,7 @@ class ModelDescription:
     draw_scale: int
     max_text_tokens: int
     trained: bool
-    skeleton_colors: str
+    skeleton_colors: Colors
     num_attention_heads: int
     attention_head_dim: int
     ffn_dim: int
@@ -187,8 +188,10 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
     elif name in PUBLISHED:
         published = PUBLISHED[name]
         wan = _fetch(published.wan, ignore_patterns=["transformer/*"])
-        stages = [_fetch(published.release, [f"{stage}/*"]) / stage for stage in (published.base, published.stitch)]
-        pipeline = load_published(wan, *stages, area=published.area, dtype=dtype)
+        base, stitch = (
+            _fetch(published.release, [f"{stage}/*"]) / stage for stage in (published.base, published.stitch)
+        )
+        pipeline = load_published(wan, base, stitch, area=published.area, dtype=dtype)
     elif Path(name).is_dir():
         pipeline = load_folder(Path(name), dtype)
     else:
@@ -205,7 +208,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> PoseGenPipeline:
         logger.warning("%s is a stock Wan checkpoint: it was never trained to follow poses", folder)
         return _around(folder, init_from_wan(folder, dtype), dtype, default_area=1280 * 720, trained=False)
     raise PosegenError(
-        f"{folder}: expected a PoseGenPipeline or a WanImageToVideoPipeline in model_index.json, got {kind or 'nothing'}"
+        f"{folder}/model_index.json: expected a PoseGenPipeline or a WanImageToVideoPipeline, got {kind or 'nothing'}"
     )
 
 

@@ -26,6 +26,8 @@ from posegen.pipeline.denoise import Background, Conditioning, denoise, no_backg
 from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Given = UInt8[np.ndarray, "_ height width 3"]
+"""Preserved frames: fewer than a segment has."""
 Image = UInt8[np.ndarray, "height width 3"]
 Tokens = Float[torch.Tensor, "1 tokens channels"]
 
@@ -92,7 +94,7 @@ class PoseGenPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer."""
         folder = Path(save_directory)
-        transformer = self.transformer
+        transformer: PoseGenTransformer3DModel = self.components["transformer"]
         self.transformer = without_adapters(transformer)
         try:
             super().save_pretrained(str(folder), **kwargs)
@@ -170,12 +172,12 @@ class PoseGenPipeline(DiffusionPipeline):
         self,
         skeleton: Frames,
         hands: Frames | None,
-        head_frames: UInt8[np.ndarray, "head height width 3"] | None = None,
-        tail_frames: UInt8[np.ndarray, "tail height width 3"] | None = None,
+        head_frames: Given | None = None,
+        tail_frames: Given | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
 
-        Preserved frames replace skeleton and hand frames at head and tail before the VAE sees them, and their mask is 1.
+        Preserved frames replace skeleton and hand frames at head and tail before the VAE sees them; their mask is 1.
         """
         head = 0 if head_frames is None else len(head_frames)
         tail = 0 if tail_frames is None else len(tail_frames)
@@ -213,8 +215,8 @@ class PoseGenPipeline(DiffusionPipeline):
         hands: Frames | None = None,
         prompt: str = "",
         negative_prompt: str = NEGATIVE_PROMPT,
-        head_frames: UInt8[np.ndarray, "head height width 3"] | None = None,
-        tail_frames: UInt8[np.ndarray, "tail height width 3"] | None = None,
+        head_frames: Given | None = None,
+        tail_frames: Given | None = None,
         num_inference_steps: int = 25,
         guidance_scale: float = 5.0,
         seed: int = 42,

@@ -1,4 +1,4 @@
-"""What is asked for, checked: inputs probed, sizes fitted, frames counted, memory estimated; nothing expensive done yet.
+"""What is asked for, checked: inputs probed, sizes fitted, frames counted, memory estimated; nothing expensive done.
 
 A dry run prints it and stops. Whether a person is in the pictures, and everything that needs a model, comes later.
 """

@@ -19,6 +19,8 @@ from posegen.pipeline.request import Request
 from posegen.pipeline.segments import Segment, SegmentPlan, reflect_indices
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Given = UInt8[np.ndarray, "_ height width 3"]
+"""Preserved frames: fewer than a segment has."""
 
 
 class SegmentMaker:
@@ -100,8 +102,8 @@ class SegmentMaker:
         self,
         segment: Segment,
         background: Background = no_background,
-        head: Frames | None = None,
-        tail: Frames | None = None,
+        head: Given | None = None,
+        tail: Given | None = None,
     ) -> Frames:
         return decode_latents(self.pipeline.vae, self._denoise(segment, background, head, tail))
 
@@ -109,8 +111,8 @@ class SegmentMaker:
         self,
         segment: Segment,
         background: Background = no_background,
-        head: Frames | None = None,
-        tail: Frames | None = None,
+        head: Given | None = None,
+        tail: Given | None = None,
         stop_after: int | None = None,
     ) -> torch.Tensor:
         indices = self._indices(segment)

@@ -1,4 +1,4 @@
-"""Writes the result: frames as they become final, with the driving video's sound; and a side-by-side video if wanted."""
+"""Writes the result, frame by frame as they become final, with the driving video's sound; and a side-by-side video."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.extract import Conditions
+from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
 from posegen.pipeline.blend import Frame
 from posegen.pipeline.request import Request
@@ -24,6 +25,8 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
     """
     config, (height, width) = request.config, conditions.size
     sound = config.driving if request.driving.has_audio else None
+    remove_leftovers(config.output)
+    remove_leftovers(side_by_side_path(config.output))
     with ExitStack() as stack:
         beside = None
         if config.side_by_side:
