@@ -4,6 +4,7 @@ import json
 import logging
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -143,13 +144,11 @@ def test_several_people_are_reported_and_the_larger_is_followed(clip, tmp_path, 
     path = tmp_path / "two.mp4"
     with VideoWriter(path, Fraction(30), size=(540, 960)) as writer:
         for index, frame in enumerate(iterate_frames(clip)):
-            if index == 12:
-                break
-            half = frame[:, 360:840]
-            small = np.ascontiguousarray(half[::2, ::2])
-            picture = np.zeros_like(frame)
+            half = np.ascontiguousarray(frame[:, 360:840])
+            smaller = cv2.resize(half, (384, 432), interpolation=cv2.INTER_AREA)
+            picture = np.full_like(frame, 60)
             picture[:, :480] = half
-            picture[200:470, 600:840] = small
+            picture[108:540, 520:904] = smaller
             writer.write(picture)
     with caplog.at_level(logging.WARNING, "posegen"):
         conditions = extract_conditions(path, tmp_path / "c", plan_fit((540, 960), TARGET, "crop"), Fraction(30))

@@ -25,6 +25,8 @@ MAX_PEOPLE = 4
 """People looked for in a frame; more than one is only needed to follow the right one and to warn."""
 CROP = 256
 """Pixels of the square in which a hand is looked for."""
+RETRIES = (1.0, 1.4)
+"""Sizes of the square, tried in turn: a larger one shows a palm whole that the first cuts."""
 HAND_SCORE = 0.5
 """Least confidence of a hand."""
 BLAZE = {
@@ -106,7 +108,16 @@ class MediaPipePose:
         place = hand_square(person, side)
         if place is None:
             return None
-        center, side_length = place
+        for enlarged in RETRIES:
+            found = self._look_for_hand(frame, person, side, place[0], enlarged * place[1])
+            if found is not None:
+                return found
+        return None
+
+    def _look_for_hand(
+        self, frame: Frame, person: PersonPose, side: int, center: np.ndarray, side_length: float
+    ) -> tuple[Float[np.ndarray, "21 3"], float] | None:
+        """The hand nearest to the wrist in a square of the frame, with its confidence."""
         scale = CROP / side_length
         corner = center - side_length / 2
         # pixel centres: crop pixel c shows frame position corner + (c + 0.5) / scale - 0.5

@@ -3,8 +3,8 @@
     python -m posegen.conditions.estimators.task_files [FOLDER]
 
 mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). This downloads that wheel once with
-pip, takes four `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips them. Nothing
-is downloaded at run time: `task_file` only looks.
+pip, takes four `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips them.
+Nothing is downloaded at run time: `task_file` only looks.
 """
 
 import hashlib
