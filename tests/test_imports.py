@@ -43,6 +43,13 @@ def test_every_file_says_what_it_is(path):
         assert ast.get_docstring(ast.parse(path.read_text()))
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_architecture_page_names_every_file(path):
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text()
+    if path.stem != "__init__":
+        assert f"`{path.relative_to(SOURCE)}`" in page
+
+
 def test_command_line_imports_nothing_heavy():
     code = "import sys, posegen.apps.cli as c; c.parse(['models']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -143,7 +143,7 @@ def test_a_person_who_is_missing_for_some_frames_is_interpolated_and_reported(cl
 def test_several_people_are_reported_and_the_larger_is_followed(clip, tmp_path, caplog):
     path = tmp_path / "two.mp4"
     with VideoWriter(path, Fraction(30), size=(540, 960)) as writer:
-        for index, frame in enumerate(iterate_frames(clip)):
+        for frame in iterate_frames(clip):
             half = np.ascontiguousarray(frame[:, 360:840])
             smaller = cv2.resize(half, (384, 432), interpolation=cv2.INTER_AREA)
             picture = np.full_like(frame, 60)

@@ -41,7 +41,7 @@ class SharingConfig:
     """Where the background is shared, and by which preset.
 
     Attributes:
-        preset: `paper` (Algorithm 1) or `release` (what the published code does); the differences are in design.md.
+        preset: `paper` (Algorithm 1) or `release` (what the published code does); each difference is named where it is.
         steps: denoising steps that share.
         layers: transformer layers that share.
         mask_layers: `release` only: the number of first layers whose maps make the subject mask; None = all.

@@ -1,4 +1,4 @@
-"""The PoseGen transformer: Wan2.1 image-to-video with pose, hand and reference conditions (design.md section 4).
+"""The PoseGen transformer: Wan2.1 image-to-video with pose, hand and reference conditions.
 
 Motion comes by channels, hands by addition, the reference image by tokens that run beside the video tokens through
 every block with the same weights. One forward is one guidance branch of one denoising step; `background` makes the
