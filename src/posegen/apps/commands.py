@@ -74,7 +74,7 @@ def demo(output: Path, steps: int) -> None:
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
                 output=output,
-                prompt="A realistic video of a woman in a patterned blouse, hills behind her. The camera does not move.",
+                prompt="A realistic video of a woman in a patterned blouse in front of hills. Steady camera.",
                 steps=steps,
                 side_by_side=True,
             )
