@@ -1,6 +1,8 @@
 """The command line as a user meets it: real processes, real files."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from posegen.apps import cli
+from posegen.media.video import VideoWriter, iterate_frames, probe_video
 
 COMMAND = [sys.executable, "-m", "posegen.apps.cli"]
 ENVIRONMENT = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
@@ -146,3 +149,47 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
     for expected in ("288 frames", "7 base + 6 stitch", "video + ", "GB (estimated)", "untrained"):
         assert expected in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_makes_both_videos_from_the_bundled_inputs(tmp_path, capfd):
+    output = tmp_path / "demo.mp4"
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(["demo", "--output", str(output), "--steps", "1"]))) == 0
+    result, beside = probe_video(output), probe_video(tmp_path / "demo_side_by_side.mp4")
+    assert (result.num_frames, result.fps, result.height, result.width) == (192, 16, 192, 112)
+    assert (beside.num_frames, beside.width) == (192, 3 * 112)
+    said = capfd.readouterr().err
+    assert "untrained" in said
+    assert f"wrote {output}" in said.replace("\n", "")
+
+
+def test_extract_makes_conditions_and_an_overlay(tmp_path, shared_media):
+    driving = shared_media / "driving_presenter_half_body.mp4"
+    arguments = [
+        "extract",
+        "--driving",
+        str(driving),
+        "--output",
+        str(tmp_path / "c"),
+        "--fps",
+        "4",
+        "--size",
+        "192x336",
+    ]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
+    names = {path.name for path in (tmp_path / "c").iterdir()}
+    assert names == {"keypoints.npz", "skeleton.mkv", "hands.mkv", "manifest.json", "overlay.mp4"}
+    overlay, skeleton = probe_video(tmp_path / "c" / "overlay.mp4"), probe_video(tmp_path / "c" / "skeleton.mkv")
+    assert overlay.num_frames == skeleton.num_frames == 15
+    assert (skeleton.height, skeleton.width) == (192, 336)
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path, shared_media, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = re.search(r"```python\n(.*?)```", readme, flags=re.DOTALL)[1]
+    shutil.copy(shared_media / "reference_man_half_body.png", tmp_path / "person.png")
+    with VideoWriter(tmp_path / "dance.mp4", 10, size=(540, 960)) as writer:
+        for _, frame in zip(range(5), iterate_frames(shared_media / "driving_presenter_half_body.mp4"), strict=False):
+            writer.write(np.ascontiguousarray(frame[::2, ::2]))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    assert probe_video(tmp_path / "result.mp4").num_frames == 5
