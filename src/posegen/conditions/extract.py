@@ -7,7 +7,6 @@ is written last, so an interrupted extraction is never taken for a finished one.
 
 import hashlib
 import json
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence, empty_
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
 from posegen.errors import PosegenError, logger
+from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video, read_frames
 
@@ -122,9 +122,7 @@ def extract_conditions(
         "size": list(fit.target),
         "files": [KEYPOINTS, SKELETON, HAND_NORMALS],
     }
-    partial = folder / (MANIFEST + ".partial")
-    partial.write_text(json.dumps(manifest, indent=2))
-    os.replace(partial, folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode())
     return Conditions(folder, pose, fit.target, tuple(report))
 
 

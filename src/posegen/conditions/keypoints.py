@@ -4,13 +4,15 @@ Coordinates are pixels of the picture they belong to (x right, y down), scores 0
 found, followed or drawn is done elsewhere.
 """
 
-import os
+import io
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+
+from posegen.media.files import write_whole
 
 NUM_KEYPOINTS = 133
 BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
@@ -92,14 +94,13 @@ class PoseSequence:
         return PersonPose(self.keypoints[frame], self.scores[frame], self.hands[frame])
 
     def save(self, path: Path) -> None:
-        """Write as NPZ, at once or not at all."""
-        partial = path.with_suffix(".partial.npz")
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file, keypoints=self.keypoints, scores=self.scores, hands=self.hands, size_hw=np.array(self.size),
-                fps=np.array([self.fps.numerator, self.fps.denominator]),
-            )  # fmt: skip
-        os.replace(partial, path)
+        """Write as NPZ, at once or not at all. Raises `OutputError`."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content, keypoints=self.keypoints, scores=self.scores, hands=self.hands, size_hw=np.array(self.size),
+            fps=np.array([self.fps.numerator, self.fps.denominator]),
+        )  # fmt: skip
+        write_whole(path, content.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> "PoseSequence":

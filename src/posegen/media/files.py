@@ -68,6 +68,18 @@ class AtomicFile:
         self.temporary.unlink(missing_ok=True)
 
 
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a small file at once or not at all. Raises `OutputError`."""
+    file = AtomicFile(target)
+    try:
+        with output_errors(target):
+            file.temporary.write_bytes(content)
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
 def remove_leftovers(target: Path) -> None:
     """Remove the `.part` files that killed processes left for `target`. Only for who alone writes there."""
     for path in target.parent.glob(f".{glob.escape(target.stem)}.????????.part{target.suffix}"):

@@ -7,7 +7,6 @@ is there need not be made again. What a segment contains is not this file's conc
 
 import hashlib
 import json
-import os
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.errors import OutputError, logger
-from posegen.media.files import remove_leftovers
+from posegen.media.files import remove_leftovers, write_whole
 from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.pipeline.segments import Segment
 
@@ -79,9 +78,8 @@ class Job:
     def _write_manifest(self) -> None:
         if self._manifest.exists():
             return
-        partial = self._manifest.with_suffix(".partial")
-        partial.write_text(json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False))
-        os.replace(partial, self._manifest)
+        text = json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False)
+        write_whole(self._manifest, text.encode())
 
     def _describe_change(self) -> None:
         """Say in one line how this job differs from the latest other one of the same output, if it is new."""
