@@ -49,7 +49,9 @@ class Regions:
     ears: np.ndarray
     """(V,) 0..1"""
     cloth: np.ndarray
-    """(V, 2) metres along and around the body, for patterns."""
+    """(V, 2) metres along and around the torso and arms, for patterns."""
+    leg_cloth: np.ndarray
+    """(V, 2) the same for trousers: around each leg instead."""
 
 
 def _bone_weight(assets: Assets, prefixes: tuple[str, ...], sides: str) -> np.ndarray:
@@ -94,11 +96,15 @@ def regions() -> Regions:
     head = [name in ("head", "eye.L", "eye.R") for name in assets.bones]
     part[assets.weights[:, head].sum(1) > 0.5] = HEAD
     around = np.arctan2(template[:, 0], -template[:, 1] - 0.02) * 0.14
-    cloth = np.stack([template[:, 2], np.where(leg > 0.5, mirrored[:, 0] + template[:, 1] * 0.6, around)], 1)
+    cloth = np.stack([template[:, 2], around], 1)
+    chain = np.array([joints["foot"], joints["lowerleg01"], joints["upperleg01"]])
+    axis = [np.interp(template[:, 2], chain[:, 2], chain[:, column]) for column in (0, 1)]
+    around_leg = np.arctan2(mirrored[:, 0] - axis[0], axis[1] - template[:, 1]) * 0.085
+    leg_cloth = np.stack([template[:, 2], np.where(leg > 0.5, around_leg, around)], 1).astype(np.float32)
     on_arm = arm > 0.5
     cloth[on_arm, 0] = 0.45 - along_arm[on_arm] * 0.28
     cloth[on_arm, 1] = ((mirrored - joints["upperarm01"]) @ np.array([0.55, 0.6, 0.55]))[on_arm]
-    return Regions(arm, leg, along_arm, along_leg, part, _ears(assets), cloth.astype(np.float32))
+    return Regions(arm, leg, along_arm, along_leg, part, _ears(assets), cloth.astype(np.float32), leg_cloth)
 
 
 def _ears(assets: Assets) -> np.ndarray:
@@ -166,7 +172,7 @@ def surface_piece(
         vertices=piece.lerp(vertices),
         weights=piece.lerp(assets.weights),
         canonical=piece.lerp(assets.template),
-        cloth=piece.lerp(region.cloth),
+        cloth=piece.lerp(region.leg_cloth if material == PANTS else region.cloth),
         part=region.part[piece.first],
         faces=piece.faces,
         texture=piece.texture,

@@ -100,7 +100,7 @@ def draw_camera(
         reach = float(np.ptp(across)) + 0.25
         centre = np.array([0, (low + high)[1] / 2, top / 2])
         centre += sideways * (float(across.max() + across.min()) / 2 - centre @ sideways)
-        span = max(top * 1.14, min(reach * height / width, tall * 1.5))
+        span = max(top * 1.14, min(reach * height / width, tall * 2.0))
     else:
         drop, size, lower = {
             "close-up": (0.0, 0.60 * portrait**0.3, 0.05),
