@@ -14,7 +14,7 @@ import warp as wp
 
 from posegen.synthetic.assets import cache_folder
 
-wp.config.quiet = True
+wp.config.log_level = wp.LOG_ERROR  # it announces devices and every kernel, and warns of a missing CUDA driver
 wp.config.kernel_cache_dir = str(cache_folder() / "synthetic" / "kernels")
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
