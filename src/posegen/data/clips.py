@@ -1,0 +1,108 @@
+"""From a sample's arrays to what the model learns from: frames, skeleton and hand frames, reference, caption.
+
+Skeletons are drawn exactly as they are when videos are generated; hand frames are camera-space normals, black outside
+the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, `keypoints` (F, 133, 2) pixels, `visibility`
+(F, 133), `masks` (F, H, W) bits, `normals` (F, H, W, 3) uint8, `reference` (H, W, 3) uint8.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
+from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.data.shards import Sample
+from posegen.errors import PosegenError
+
+Frames = UInt8[np.ndarray, "frames height width 3"]
+
+OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
+"""Values of `visibility`."""
+PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
+"""Bits of `masks`."""
+_HAND_SEEN = 0.5
+"""Share of a hand's joints that must be visible: fewer, and an estimator would not find it."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How skeletons are drawn: at a multiple of the size, then reduced; the model's own settings."""
+
+    draw_scale: int = 1
+    colors: Colors = "openpose"
+
+
+class Clip:
+    """One clip; each property reads and decompresses only what it needs. Raises `PosegenError` for damaged arrays."""
+
+    def __init__(self, sample: Sample, drawing: Drawing) -> None:
+        """Open the sample's arrays; nothing is decompressed yet."""
+        self.sample, self.drawing = sample, drawing
+        self._arrays = self._guarded(lambda: np.load(io.BytesIO(sample.read("npz"))))
+        self._kept: dict[str, np.ndarray] = {}
+
+    def _guarded(self, read):  # type: ignore[no-untyped-def]
+        try:
+            return read()
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zipfile.error) as error:
+            raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error
+
+    def array(self, name: str) -> np.ndarray:
+        """One array of the sample."""
+        if name not in self._kept:
+            self._kept[name] = self._guarded(lambda: self._arrays[name])
+        return self._kept[name]
+
+    @property
+    def caption(self) -> str:
+        """The method's prompt: image style; subject and background; camera."""
+        return self.sample.read("txt").decode("utf-8", "replace").strip()
+
+    @property
+    def reference(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture of the subject."""
+        return self.array("reference")
+
+    def frames(self, start: int, stop: int) -> Frames:
+        """The video."""
+        return self.array("frames")[start:stop]
+
+    def person(self, start: int, stop: int) -> np.ndarray:
+        """Where the person is: bool (F, H, W)."""
+        return (self.array("masks")[start:stop] & PERSON_BIT) > 0
+
+    def skeletons(self, start: int, stop: int) -> Frames:
+        """Skeleton frames at the clip's size."""
+        height, width = self.sample.size
+        scale = self.drawing.draw_scale
+        points, visibility = self.array("keypoints"), self.array("visibility")
+        drawn = []
+        for number in range(start, stop):
+            scores = keypoint_scores(visibility[number])
+            image = draw_skeleton(
+                points[number].astype(np.float32) * scale, scores, (height * scale, width * scale),
+                colors=self.drawing.colors,
+            )  # fmt: skip
+            drawn.append(image if scale == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+        return np.stack(drawn)
+
+    def hands(self, start: int, stop: int) -> Frames:
+        """Hand-normal frames: (n + 1) / 2 · 255, black outside the hands."""
+        hands = (self.array("masks")[start:stop] & (LEFT_HAND_BIT | RIGHT_HAND_BIT)) > 0
+        return np.where(hands[..., None], self.array("normals")[start:stop], 0).astype(np.uint8)
+
+
+def keypoint_scores(visibility: np.ndarray) -> Float[np.ndarray, " 133"]:
+    """Scores (0 or 1) as an estimator would give them: hidden points of the body are guessed, mostly hidden hands not.
+
+    Points outside the picture have score 0; a hand is whole or absent.
+    """
+    scores = (visibility != OUTSIDE).astype(np.float32)
+    for hand in (LEFT_HAND, RIGHT_HAND):
+        if np.mean(visibility[hand] == VISIBLE) < _HAND_SEEN:
+            scores[hand] = 0.0
+    return scores

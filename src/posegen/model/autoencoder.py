@@ -1,0 +1,168 @@
+"""A small video autoencoder for models made from scratch: two-dimensional convolutions with light temporal mixing.
+
+The same interface, strides and causality as Wan's autoencoder (1 + 4k frames; 8 x 8 pixels and 4 frames a latent; the
+first latent knows the first frame only), at a fraction of its cost: frames are encoded one by one, four make a latent,
+and the decoder looks one step back in time at each level. It is neither recurrent nor deep in time, so quality does not
+decay over a clip, whatever length it was trained on. How it is trained is `train/autoencoding.py`'s concern.
+"""
+
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from posegen.errors import PosegenError
+
+Pixels = Float[Tensor, "b 3 f h w"]
+Latents = Float[Tensor, "b c lf lh lw"]
+
+_FOLD = 2
+"""Pixels are folded 2 x 2 into channels before the first convolution."""
+
+
+class ResidualBlock(nn.Module):
+    """x + two convolutions of x; with `memory`, the first one also sees the frame before."""
+
+    def __init__(self, channels: int, memory: bool = False) -> None:
+        super().__init__()
+        self.memory = memory
+        self.first = nn.Conv2d(channels * (2 if memory else 1), channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "bf c h w"], frames: int) -> Float[Tensor, "bf c h w"]:
+        """`x` holds `frames` frames of each clip, one after the other; the first one's predecessor is itself."""
+        inputs = x
+        if self.memory:
+            clips = x.unflatten(0, (-1, frames))
+            before = torch.cat([clips[:, :1], clips[:, :-1]], dim=1).flatten(0, 1)
+            inputs = torch.cat([x, before], dim=1)
+        return x + self.second(functional.silu(self.first(functional.silu(inputs))))
+
+
+class JoinFrames(nn.Module):
+    """Two frames -> one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x: Float[Tensor, "bf c h w"]) -> Float[Tensor, "half c h w"]:
+        """Neighbouring pairs become channels, which are mixed."""
+        return self.mix(rearrange(x, "(bf two) c h w -> bf (two c) h w", two=2))
+
+
+class SplitFrames(nn.Module):
+    """One frame -> two."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, x: Float[Tensor, "bf c h w"]) -> Float[Tensor, "double c h w"]:
+        """The inverse layout of `JoinFrames`."""
+        return rearrange(self.mix(x), "bf (two c) h w -> (bf two) c h w", two=2)
+
+
+class AutoencoderLightVideo(ModelMixin, ConfigMixin):
+    """Video autoencoder with Wan's strides; see the file's head. Call it as `AutoencoderKLWan`.
+
+    Raises `PosegenError` for clips that are not 1 + 4k frames, or not multiples of 8 pixels.
+    """
+
+    _supports_gradient_checkpointing = False
+
+    @register_to_config
+    def __init__(
+        self,
+        z_dim: int = 16,
+        encoder_channels: list[int] | tuple[int, ...] = (48, 96, 128),
+        decoder_channels: list[int] | tuple[int, ...] = (128, 96, 48),
+        latents_mean: list[float] | None = None,
+        latents_std: list[float] | None = None,
+        scale_factor_temporal: int = 4,
+        scale_factor_spatial: int = 8,
+    ) -> None:
+        """Build it; channels are those of the levels at 1/2, 1/4 and 1/8 of the size (decoder: 1/8, 1/4, 1/2)."""
+        super().__init__()
+        if scale_factor_temporal != 4 or scale_factor_spatial != 8:
+            raise PosegenError("this autoencoder has strides of 4 frames and 8 pixels, no others")
+        self.register_to_config(
+            latents_mean=list(latents_mean or [0.0] * z_dim), latents_std=list(latents_std or [1.0] * z_dim)
+        )
+        half, quarter, eighth = encoder_channels
+        self.encoder_in = nn.Conv2d(3 * _FOLD**2, half, 3, padding=1)
+        self.encoder_half = ResidualBlock(half)
+        self.encoder_down = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.encoder_quarter = ResidualBlock(quarter)
+        self.encoder_pairs = JoinFrames(quarter)
+        self.encoder_mixed = ResidualBlock(quarter)
+        self.encoder_down_again = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
+        self.encoder_fours = JoinFrames(eighth)
+        self.encoder_eighth = nn.ModuleList([ResidualBlock(eighth), ResidualBlock(eighth)])
+        self.encoder_out = nn.Conv2d(eighth, 2 * z_dim, 3, padding=1)
+
+        eighth, quarter, half = decoder_channels
+        self.decoder_in = nn.Conv2d(z_dim, eighth, 3, padding=1)
+        self.decoder_eighth = nn.ModuleList([ResidualBlock(eighth, memory=True) for _ in range(3)])
+        self.decoder_pairs = SplitFrames(eighth)
+        self.decoder_up = nn.Conv2d(eighth, 4 * quarter, 3, padding=1)
+        self.decoder_quarter = nn.ModuleList([ResidualBlock(quarter, memory=True) for _ in range(2)])
+        self.decoder_fours = SplitFrames(quarter)
+        self.decoder_up_again = nn.Conv2d(quarter, 4 * half, 3, padding=1)
+        self.decoder_half = nn.ModuleList([ResidualBlock(half), ResidualBlock(half)])
+        self.decoder_out = nn.Conv2d(half, 3 * _FOLD**2, 3, padding=1)
+
+    def moments(self, pixels: Pixels) -> Float[Tensor, "b cc lf lh lw"]:
+        """Mean and logarithm of the variance of the latents, as channels."""
+        batch, _, num_frames, height, width = pixels.shape
+        if (num_frames - 1) % 4 or height % 8 or width % 8:
+            raise PosegenError(
+                f"the autoencoder takes 1 + 4k frames of multiples of 8 pixels, not {num_frames} frames of "
+                f"{height}x{width}"
+            )
+        x = functional.pixel_unshuffle(rearrange(pixels, "b c f h w -> (b f) c h w"), _FOLD)
+        x = self.encoder_half(self.encoder_in(x), num_frames)
+        x = self.encoder_quarter(self.encoder_down(x), num_frames)
+        clips = x.unflatten(0, (batch, num_frames))  # the first frame makes a group of its own, as in Wan
+        x = torch.cat([repeat(clips[:, :1], "b 1 c h w -> b three c h w", three=3), clips], dim=1).flatten(0, 1)
+        x = self.encoder_mixed(self.encoder_pairs(x), 1)
+        x = self.encoder_fours(self.encoder_down_again(x))
+        for block in self.encoder_eighth:
+            x = block(x, 1)
+        return rearrange(self.encoder_out(x), "(b f) c h w -> b c f h w", b=batch)
+
+    def encode(self, x: Pixels, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Any]:
+        """Pixels -1..1 -> distribution of latents (b, z, (f - 1) / 4 + 1, h / 8, w / 8)."""
+        posterior = DiagonalGaussianDistribution(self.moments(x))
+        return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    def decode(self, z: Latents, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
+        """Latents -> pixels, about -1..1 and clipped there as Wan's are."""
+        sample = self.reconstruct(z).clamp(-1.0, 1.0)
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+    def reconstruct(self, z: Latents) -> Pixels:
+        """Latents -> pixels without clipping, which training wants."""
+        batch, _, frames = z.shape[:3]
+        x = self.decoder_in(rearrange(z, "b c f h w -> (b f) c h w"))
+        for block in self.decoder_eighth:
+            x = block(x, frames)
+        x = functional.pixel_shuffle(self.decoder_up(self.decoder_pairs(x)), 2)
+        for block in self.decoder_quarter:
+            x = block(x, 2 * frames)
+        x = functional.pixel_shuffle(self.decoder_up_again(self.decoder_fours(x)), 2)
+        for block in self.decoder_half:
+            x = block(x, 4 * frames)
+        pixels = functional.pixel_shuffle(self.decoder_out(functional.silu(x)), _FOLD)
+        return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)[:, :, 3:]
+
+    def forward(self, sample: Pixels) -> Pixels:
+        """Encode to the mode and decode."""
+        return self.reconstruct(DiagonalGaussianDistribution(self.moments(sample)).mode())
