@@ -219,19 +219,21 @@ def _run(
         for shard in range(settings.num_shards):
             finish(shard, write_shard(out, settings, shard))
         return list(done.values())
-    for attempt in range(1, _ATTEMPTS + 1):
-        missing = [shard for shard in range(settings.num_shards) if shard not in done]
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=_SHARDS_PER_PROCESS)
+    attempt = 1
+    while missing := [shard for shard in range(settings.num_shards) if shard not in done]:
+        # a new pool for each round: `max_tasks_per_child` deadlocks in Python 3.11 (cpython issue 115634)
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         try:
             with pool:
-                futures = {pool.submit(write_shard, out, settings, shard): shard for shard in missing}
+                chosen = missing[: workers * _SHARDS_PER_PROCESS]
+                futures = {pool.submit(write_shard, out, settings, shard): shard for shard in chosen}
                 for future in as_completed(futures):
                     finish(futures[future], future.result())
-            break
         except BrokenProcessPool:
             if attempt == _ATTEMPTS:
                 raise
             logger.warning("A worker process died; going on with new ones (%d of %d).", attempt, _ATTEMPTS - 1)
+            attempt += 1
     return [done[shard] for shard in sorted(done)]
 
 

@@ -1,0 +1,300 @@
+"""Recipes: TOML files that say everything about a training, checked before anything is built.
+
+A recipe has a name, a `[model]`, `[data]` and one table for each stage (`[vae]`, `[pretrain]`, `[base]`, `[stitch]`).
+Unknown keys, wrong types and contradictions are errors that name the key. What the settings do is the stages' concern.
+"""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from posegen.errors import PosegenError
+
+Stage = Literal["vae", "pretrain", "base", "stitch"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Precision = Literal["bf16", "fp32"]
+BaseWeights = Literal["fp32", "bf16", "fp8"]
+Strategy = Literal["ddp", "fsdp"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What is trained."""
+
+    start: str
+    """A model by name, a folder, or "scratch:mini": the mini's architecture with random weights."""
+    base_weights: BaseWeights = "fp32"
+    """Number format of frozen weights; fp8 halves bf16's memory (one-GPU training of large models)."""
+    export: Literal["whole", "adapter"] = "whole"
+    """Write a whole model folder at the end, or the adapter only (for bases of many gigabytes)."""
+    seed: int = 0
+    """Of random weights."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What it is trained on; the command line can name other folders."""
+
+    train: str = "data/train"
+    """Folder of `train-*.tar` shards."""
+    validation: str = "data/val-same"
+    """Folder of `val-same-*.tar` shards."""
+    cache: str = "data/cache"
+    """Where encoded clips and texts are kept, by content."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a stage with one shape of batch: a curriculum goes from single frames to whole segments."""
+
+    steps: int
+    num_frames: int
+    batch_size: int
+    """Over all processes."""
+    windows: int = 1
+    """Windows of `num_frames` frames taken of each clip, evenly spaced."""
+    crop: int = 0
+    """Side in pixels of random square crops (vae only); 0 = whole frames."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "num_frames", "batch_size", "windows"):
+            if getattr(self, name) < 1:
+                raise PosegenError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if (self.num_frames - 1) % 4:
+            raise PosegenError(f"num_frames must be 1 + 4k, not {self.num_frames}")
+        if self.crop % 8 or self.crop < 0:
+            raise PosegenError(f"crop must be a multiple of 8 pixels, not {self.crop}")
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """Everything about one stage. Defaults are the method's."""
+
+    phases: tuple[Phase, ...]
+    learning_rate: float = 1e-4
+    """Reached after the warm-up; then a cosine down to `final_learning_rate`."""
+    final_learning_rate: float = 0.0
+    warmup: float = 0.1
+    """Share of all steps."""
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    precision: Precision = "bf16"
+    accumulate: int = 1
+    """Batches are split into this many parts on each process, to save memory."""
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    """torch.compile the blocks: needs a C++ compiler on a CPU."""
+    strategy: Strategy = "ddp"
+    """Several processes: whole copies, or weights sharded over GPUs."""
+    ema: float = 0.0
+    """Decay of the moving average that is validated and exported; 0 = none."""
+    seed: int = 0
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    log_every: int = 10
+    validate_every: int = 500
+    validation_clips: int = 16
+    sample_steps: int = 12
+    """Denoising steps of the sample videos shown during validation."""
+    max_bad_steps: int = 10
+    """So many steps in a row with a loss or gradient that is not finite stop the run."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    flow_shift: float = 5.0
+    """Timesteps s·u / (1 + (s-1)·u), u uniform."""
+    text_dropout: float = 0.1
+    """Share of items that see the empty prompt, for guidance."""
+    hand_skeleton_dropout: float = 0.1
+    hand_normal_dropout: float = 0.1
+    pose_share: float = 1.0
+    """pretrain: share of steps that see skeleton, hands and reference; the rest are image-to-video from frame one."""
+    chroma_weight: float = 1.0
+    """vae: weight of colour differences in the loss."""
+    kl_weight: float = 1e-4
+    """vae: weight of the divergence of latents from a unit normal."""
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise PosegenError("a stage needs at least one [[phases]] table, or steps, num_frames and batch_size")
+        for name in ("text_dropout", "hand_skeleton_dropout", "hand_normal_dropout", "pose_share", "warmup", "ema"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise PosegenError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+        for name in ("learning_rate", "max_grad_norm", "flow_shift"):
+            if getattr(self, name) <= 0:
+                raise PosegenError(f"{name} must be positive, not {getattr(self, name)}")
+        counted = ("accumulate", "checkpoint_every", "log_every", "validate_every", "max_bad_steps", "rank",
+                   "keep_checkpoints", "sample_steps", "validation_clips")  # fmt: skip
+        for name in counted:
+            if getattr(self, name) < 1:
+                raise PosegenError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for phase in self.phases:
+            if phase.batch_size % self.accumulate:
+                raise PosegenError(
+                    f"batch_size {phase.batch_size} cannot be split into accumulate = {self.accumulate} equal parts"
+                )
+
+    @property
+    def steps(self) -> int:
+        """Steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase in which a step lies."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+
+_ONLY_FOR: dict[str, set[str]] = {
+    "chroma_weight": {"vae"},
+    "kl_weight": {"vae"},
+    "pose_share": {"pretrain"},
+    "rank": {"base", "stitch"},
+    "alpha": {"base", "stitch"},
+    "flow_shift": {"pretrain", "base", "stitch"},
+    "text_dropout": {"pretrain", "base", "stitch"},
+    "hand_skeleton_dropout": {"pretrain", "base", "stitch"},
+    "hand_normal_dropout": {"pretrain", "base", "stitch"},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe."""
+
+    name: str
+    model: ModelSettings
+    data: DataSettings = field(default_factory=DataSettings)
+    vae: StageSettings | None = None
+    pretrain: StageSettings | None = None
+    base: StageSettings | None = None
+    stitch: StageSettings | None = None
+
+    def stage(self, stage: Stage) -> StageSettings:
+        """Settings of a stage. Raises `PosegenError` if the recipe has none."""
+        settings: StageSettings | None = getattr(self, stage)
+        if settings is None:
+            having = [name for name in STAGES if getattr(self, name) is not None]
+            raise PosegenError(f"the recipe {self.name!r} has no stage {stage}: it has {', '.join(having) or 'none'}")
+        return settings
+
+    def fingerprint(self, stage: Stage) -> str:
+        """A hash of everything that a checkpoint of this stage depends on: not where data lies, nor how often to log."""
+        settings = dataclasses.asdict(self.stage(stage))
+        for name in ("checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "validation_clips",
+                     "sample_steps", "compile", "max_bad_steps", "accumulate", "strategy"):  # fmt: skip
+            del settings[name]
+        content = {"name": self.name, "stage": stage, "model": dataclasses.asdict(self.model), "settings": settings}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises `PosegenError` that names the file and the key."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise PosegenError(f"{path}: no such recipe") from None
+    except (OSError, ValueError) as error:
+        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
+    for stage in STAGES:
+        if isinstance(content.get(stage), dict):
+            content[stage] = _with_phases(content[stage])
+            for key, stages in _ONLY_FOR.items():
+                if key in content[stage] and stage not in stages:
+                    raise PosegenError(f"{path}: [{stage}] {key} has no meaning in this stage: remove it")
+    try:
+        recipe: Recipe = _build(Recipe, content, "")
+        _check_together(recipe)
+    except PosegenError as error:
+        raise PosegenError(f"{path}: {error}") from None
+    return recipe
+
+
+def _with_phases(table: dict[str, Any]) -> dict[str, Any]:
+    """A stage of one phase may say its shape directly."""
+    shape = {item.name for item in fields(Phase)}
+    direct = {key: value for key, value in table.items() if key in shape}
+    if not direct or "phases" in table:
+        return table
+    return {**{key: value for key, value in table.items() if key not in shape}, "phases": [direct]}
+
+
+def _check_together(recipe: Recipe) -> None:
+    scratch = recipe.model.start.startswith("scratch:")
+    if scratch and recipe.model.start != "scratch:mini":
+        raise PosegenError(f"[model] start = {recipe.model.start!r}: only the mini can be built from scratch")
+    for stage in ("vae", "pretrain"):
+        if getattr(recipe, stage) is not None and recipe.model.base_weights != "fp32":
+            raise PosegenError(f'[{stage}] trains all weights: [model] base_weights must then be "fp32"')
+    if recipe.model.base_weights == "fp8":
+        for stage in ("base", "stitch"):
+            settings = getattr(recipe, stage)
+            if settings is not None and settings.strategy == "fsdp":
+                raise PosegenError(f'[{stage}] strategy = "fsdp" cannot shard fp8 weights: use base_weights = "bf16"')
+    for stage in STAGES:
+        settings = getattr(recipe, stage)
+        if settings is None:
+            continue
+        for phase in settings.phases:
+            if phase.crop and stage != "vae":
+                raise PosegenError(f"[{stage}] crop: only the vae is trained on crops")
+
+
+def _build(kind: Any, table: Any, where: str) -> Any:
+    """A dataclass of a TOML table; every key known, every value of the declared type."""
+    place = f"[{where}]" if where else "the recipe"
+    if not isinstance(table, dict):
+        raise PosegenError(f"{place} must be a table")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(table) - set(hints))
+    if unknown:
+        raise PosegenError(f"{place} has the unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
+    missing = [
+        item.name
+        for item in fields(kind)
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        and item.name not in table
+    ]  # fmt: skip
+    if missing:
+        raise PosegenError(f"{place} lacks {missing[0]!r}")
+    values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}
+    try:
+        return kind(**values)
+    except PosegenError as error:
+        raise PosegenError(f"{place} {error}") from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _value(next(kind for kind in get_args(hint) if kind is not type(None)), value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise PosegenError(f"{where} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise PosegenError(f"{where} must be a list, not {value!r}")
+        kinds = get_args(hint)
+        if kinds[-1] is Ellipsis:
+            return tuple(_value(kinds[0], item, where) for item in value)
+        if len(kinds) != len(value):
+            raise PosegenError(f"{where} must have {len(kinds)} values, not {value!r}")
+        return tuple(_value(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise PosegenError(f"{where} must be {hint.__name__}, not {value!r}")
+    return value
