@@ -75,14 +75,16 @@ class Clip:
         """Where the person is: bool (F, H, W)."""
         return (self.array("masks")[start:stop] & PERSON_BIT) > 0
 
-    def skeletons(self, start: int, stop: int) -> Frames:
-        """Skeleton frames at the clip's size."""
+    def skeletons(self, start: int, stop: int, hands: bool = True) -> Frames:
+        """Skeleton frames at the clip's size, with or without hands."""
         height, width = self.sample.size
         scale = self.drawing.draw_scale
         points, visibility = self.array("keypoints"), self.array("visibility")
         drawn = []
         for number in range(start, stop):
             scores = keypoint_scores(visibility[number])
+            if not hands:
+                scores[[*range(133)[LEFT_HAND], *range(133)[RIGHT_HAND]]] = 0.0
             image = draw_skeleton(
                 points[number].astype(np.float32) * scale, scores, (height * scale, width * scale),
                 colors=self.drawing.colors,

@@ -76,12 +76,10 @@ def open_shards(folder: Path, split: str, num_frames: int = 1) -> list[Shard]:
             shards.append(_open(path, index.get(path.name)))
         except PosegenError as error:
             bad.append(f"{path.name} ({error})")
-    _tolerate(bad, len(paths) + len(missing), f"shards in {folder}", "make them again, or delete them with their .json")
+    tolerate(bad, len(paths) + len(missing), f"shards in {folder}", "make them again, or delete them with their .json")
     short = [s.key for shard in shards for s in shard.samples if s.num_frames < num_frames]
     total = sum(len(shard.samples) for shard in shards)
-    _tolerate(
-        short, total, f"clips in {folder}", f"they are shorter than the {num_frames} frames that the recipe wants"
-    )
+    tolerate(short, total, f"clips in {folder}", f"they are shorter than the {num_frames} frames that the recipe wants")
     if short:
         left_out = set(short)
         shards = [
@@ -94,7 +92,7 @@ def open_shards(folder: Path, split: str, num_frames: int = 1) -> list[Shard]:
     return shards
 
 
-def _tolerate(bad: list[str], total: int, what: str, reason: str) -> None:
+def tolerate(bad: list[str], total: int, what: str, reason: str) -> None:
     """Warn of a few bad ones, refuse more."""
     if not bad:
         return

@@ -163,6 +163,11 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         pixels = functional.pixel_shuffle(self.decoder_out(functional.silu(x)), _FOLD)
         return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)[:, :, 3:]
 
-    def forward(self, sample: Pixels) -> Pixels:
-        """Encode to the mode and decode."""
-        return self.reconstruct(DiagonalGaussianDistribution(self.moments(sample)).mode())
+    def forward(self, sample: Pixels, noise: Latents | None = None) -> Any:
+        """Encode to the mode and decode; with noise, (moments, what latents drawn with it become), for training."""
+        moments = self.moments(sample)
+        if noise is None:
+            return self.reconstruct(DiagonalGaussianDistribution(moments).mode())
+        mean, logvar = moments.float().chunk(2, dim=1)
+        drawn = mean + torch.exp(0.5 * logvar.clamp(-30.0, 20.0)) * noise
+        return moments, self.reconstruct(drawn.to(moments.dtype))

@@ -4,9 +4,10 @@ Frames are uint8 (F, H, W, 3), latents float32 (1, c, f, h, w), normalised by th
 Wan's transformer expects them. What the latents mean, and which frames go in, is the pipeline's concern.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
 from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 
@@ -29,14 +30,14 @@ def to_frames(pixels: Float[torch.Tensor, "1 3 frames height width"]) -> Frames:
     return rearrange(levels, "1 c f h w -> f h w c").contiguous().cpu().numpy()
 
 
-def _statistics(vae: AutoencoderKLWan) -> tuple[torch.Tensor, torch.Tensor]:
+def _statistics(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
     mean = torch.tensor(vae.config.latents_mean, dtype=torch.float32)
     deviation = torch.tensor(vae.config.latents_std, dtype=torch.float32)
     return mean.view(1, -1, 1, 1, 1), deviation.view(1, -1, 1, 1, 1)
 
 
 @torch.no_grad()
-def encode_frames(vae: AutoencoderKLWan, frames: Frames) -> Latents:
+def encode_frames(vae: Any, frames: Frames) -> Latents:
     """Encode to the mode of the VAE's distribution, normalised. Raises `PosegenError` unless F = 1 + k · stride.
 
     The check matters: AutoencoderKLWan silently drops frames beyond the last whole group.
@@ -51,7 +52,7 @@ def encode_frames(vae: AutoencoderKLWan, frames: Frames) -> Latents:
 
 
 @torch.no_grad()
-def decode_latents(vae: AutoencoderKLWan, latents: Latents) -> Frames:
+def decode_latents(vae: Any, latents: Latents) -> Frames:
     """Normalised latents (1, c, f, h, w) -> (f - 1) · stride + 1 frames."""
     mean, deviation = _statistics(vae)
     latents = latents.float().cpu() * deviation + mean

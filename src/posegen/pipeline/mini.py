@@ -1,14 +1,17 @@
-"""`mini`: a small model of the same classes as the 14B one, that runs on any CPU.
+"""`mini`: a small model of the same structure as the 14B one, that runs on any CPU: its sizes, and where it lies.
 
-Only sizes differ: Wan transformer with reference tokens and hand embedding, UMT5 text encoder, CLIP vision encoder, Wan
-VAE, two adapters. Its weights are random for now (`trained=False` says so in every result); nothing outside this file
-may ask whether a model is the mini.
+Wan's transformer with reference tokens and hand embedding, UMT5 text encoder, CLIP vision encoder and two adapters, as
+in the large model but small; the autoencoder is a lighter one with Wan's strides. The trained weights come with the
+package; `build_mini` makes one with random weights, which is where its training starts. Nothing outside this file may
+ask whether a model is the mini.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPImageProcessor,
@@ -22,6 +25,7 @@ from transformers import (
 from posegen.conditions.prompt import SUBJECT_WORDS
 from posegen.config import DEFAULT_PROMPT
 from posegen.model import lora
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.pipeline import ADAPTERS, PoseGenPipeline
 
@@ -46,35 +50,28 @@ TRANSFORMER: dict[str, Any] = {
     "image_dim": 64,
     "added_kv_proj_dim": 256,
 }
-VAE: dict[str, Any] = {
-    "base_dim": 24,
-    "z_dim": 16,
-    "dim_mult": [1, 2, 2],
-    "num_res_blocks": 1,
-    "temperal_downsample": [True, True],
-    "patch_size": 2,
-    "in_channels": 12,
-    "out_channels": 12,
-    "scale_factor_temporal": 4,
-    "scale_factor_spatial": 8,
-    "latents_mean": [0.0] * 16,
-    "latents_std": [1.0] * 16,
-}
+VAE: dict[str, Any] = {"z_dim": 16, "encoder_channels": [48, 96, 128], "decoder_channels": [128, 96, 48]}
 IMAGE_SIDE = 112
+VOCABULARY = 1024
+FLOW_SHIFT = 3.0
+"""Fewer tokens than the large model's need less shift towards noise."""
+FOLDER = Path(__file__).parents[1] / "weights" / "mini"
+"""The trained weights, as `PoseGenPipeline.save_pretrained` writes them."""
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(captions: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer over the words of captions: reads any text, knows offsets, needs no download."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=512,
+        vocab_size=VOCABULARY,
         special_tokens=["<pad>", "</s>", "<unk>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([DEFAULT_PROMPT, *(f"a {word} stands" for word in SUBJECT_WORDS)] * 4, trainer)
+    known = [DEFAULT_PROMPT, *(f"a {word} stands" for word in SUBJECT_WORDS)] * 4
+    tokenizer.train_from_iterator([*known, *captions], trainer)
     tokenizer.post_processor = processors.Sequence(
         [
             processors.ByteLevel(trim_offsets=True),
@@ -86,14 +83,18 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_mini(seed: int = 0) -> PoseGenPipeline:
-    """The mini with random weights, the same for the same seed; leaves torch's global generator as it was."""
-    tokenizer = build_tokenizer()
+def build_mini(seed: int = 0, captions: Iterable[str] = (), adapters: bool = True) -> PoseGenPipeline:
+    """The mini with random weights, the same for the same seed; leaves torch's global generator as it was.
+
+    `captions` are what its tokenizer learns words from. Text and image encoder are never trained: a random projection
+    of words and patches is enough for the transformer to learn from.
+    """
+    tokenizer = build_tokenizer(captions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text_encoder = UMT5EncoderModel(
             UMT5Config(
-                vocab_size=len(tokenizer),
+                vocab_size=VOCABULARY,
                 d_model=TRANSFORMER["text_dim"],
                 d_kv=16,
                 d_ff=128,
@@ -113,11 +114,12 @@ def build_mini(seed: int = 0) -> PoseGenPipeline:
                 patch_size=14,
             )
         )
-        vae = AutoencoderKLWan(**VAE)
+        vae = AutoencoderLightVideo(**VAE)
         transformer = PoseGenTransformer3DModel(**TRANSFORMER)
-        for name in ADAPTERS:
-            lora.add_adapter(transformer, name)
-        lora.use_adapter(transformer, "base", trainable=False)
+        if adapters:
+            for name in ADAPTERS:
+                lora.add_adapter(transformer, name)
+            lora.use_adapter(transformer, "base", trainable=False)
     side = {"height": IMAGE_SIDE, "width": IMAGE_SIDE}
     return PoseGenPipeline(
         tokenizer=tokenizer,
@@ -126,6 +128,6 @@ def build_mini(seed: int = 0) -> PoseGenPipeline:
         image_encoder=image_encoder,
         vae=vae,
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT),
         **SETTINGS,
     )

@@ -4,6 +4,7 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import load_transformer, without_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
@@ -54,7 +56,7 @@ class PoseGenPipeline(DiffusionPipeline):
         text_encoder: UMT5EncoderModel,
         image_processor: CLIPImageProcessor,
         image_encoder: CLIPVisionModel,
-        vae: AutoencoderKLWan,
+        vae: AutoencoderKLWan | AutoencoderLightVideo,
         transformer: PoseGenTransformer3DModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
         segment_length: int = 81,
@@ -263,7 +265,11 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
 
     Raises `PosegenError` that names the first missing, extra or misshapen weights; the libraries would only warn.
     """
-    classes = {"vae": AutoencoderKLWan, "text_encoder": UMT5EncoderModel, "image_encoder": CLIPVisionModel}
+    classes = {
+        "vae": _autoencoder_class(folder / "vae"),
+        "text_encoder": UMT5EncoderModel,
+        "image_encoder": CLIPVisionModel,
+    }
     parts = {}
     for part, kind in classes.items():
         try:
@@ -281,3 +287,12 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
             named = ", ".join(wrong[:3]) or str(info["error_msgs"][0])
             raise PosegenError(f"{folder / part}: {len(wrong)} weights do not fit: {named}")
     return parts
+
+
+def _autoencoder_class(folder: Path) -> type[AutoencoderKLWan] | type[AutoencoderLightVideo]:
+    """Wan's autoencoder, or ours, by what the folder's configuration says."""
+    try:
+        name = json.loads((folder / "config.json").read_text()).get("_class_name")
+    except (OSError, ValueError, AttributeError):
+        name = None  # loading says what is wrong
+    return AutoencoderLightVideo if name == AutoencoderLightVideo.__name__ else AutoencoderKLWan

@@ -189,7 +189,7 @@ class Recipe:
         return settings
 
     def fingerprint(self, stage: Stage) -> str:
-        """A hash of everything that a checkpoint of this stage depends on: not where data lies, nor how often to log."""
+        """A hash of all that a checkpoint of this stage depends on: not where data lies, nor how often to log."""
         settings = dataclasses.asdict(self.stage(stage))
         for name in ("checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "validation_clips",
                      "sample_steps", "compile", "max_bad_steps", "accumulate", "strategy"):  # fmt: skip

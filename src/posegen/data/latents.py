@@ -1,0 +1,223 @@
+"""Encodes clips once and keeps the latents and features, by content: what diffusion stages read in every step.
+
+One safetensors file per shard and kind of encoding; its name is a hash of the shard's bytes, the encoders' weights and
+the settings, so nothing stale is ever read, and an interrupted preparation goes on where it stopped. Values are
+bfloat16. Which items make a batch is `train/schedule.py`'s concern.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from posegen.data.clips import Clip, Drawing
+from posegen.data.shards import Sample, Shard, tolerate
+from posegen.errors import PosegenError
+from posegen.media.files import AtomicFile, output_errors
+from posegen.pipeline.latents import encode_frames
+from posegen.pipeline.pipeline import PoseGenPipeline
+
+FORMAT = 1
+GREY = 128
+"""Of the frames that are not given in image-to-video training: 0 in the model's -1..1, as Wan has it."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is made of each clip."""
+
+    num_frames: int
+    windows: int = 1
+    head: int = 0
+    tail: int = 0
+    pose: bool = True
+    """False: no skeletons and hands, but grey frames after the head (image-to-video, as Wan is trained)."""
+
+    def starts(self, clip_frames: int) -> list[int]:
+        """First frames of the windows, evenly spaced over a clip."""
+        return [round(float(start)) for start in np.linspace(0, clip_frames - self.num_frames, self.windows)]
+
+
+class LatentItems:
+    """The encoded windows of all shards, by number; tensors are read from the files when they are asked for."""
+
+    def __init__(self, files: list[Path]) -> None:
+        """Open the files of one encoding, in order."""
+        self._files = files
+        self._opened: dict[int, Any] = {}
+        self._places: list[tuple[int, int, int]] = []  # file, window, clip
+        for number in range(len(files)):
+            windows = int(self._open(number).metadata()["windows"])
+            count = self._open(number).get_slice("latents").get_shape()[0]
+            self._places += [(number, window, window // windows) for window in range(count)]
+
+    def __len__(self) -> int:
+        """How many windows there are."""
+        return len(self._places)
+
+    def _open(self, number: int) -> Any:
+        if number not in self._opened:
+            self._opened[number] = safe_open(self._files[number], framework="pt")
+        return self._opened[number]
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        """Tensors of one window, bfloat16: latents, condition, hands (c, f, h, w), reference (c, 1, h, w), features."""
+        number, window, clip = self._places[item]
+        opened = self._open(number)
+        names = set(opened.keys())
+        per_window = names & {"latents", "condition", "condition_without_hands", "hands"}
+        item_tensors = {name: opened.get_slice(name)[window] for name in per_window}
+        return item_tensors | {name: opened.get_slice(name)[clip] for name in names - per_window}
+
+
+class LatentCache:
+    """Encodes shards with a pipeline's encoders; see the file's head."""
+
+    def __init__(self, folder: Path, pipeline: PoseGenPipeline, dtype: torch.dtype = torch.bfloat16) -> None:
+        """`dtype` is what the VAE computes in; the text and image encoders compute in their own."""
+        self.folder, self.pipeline, self.dtype = folder, pipeline, dtype
+        config = pipeline.config
+        self.drawing = Drawing(config.draw_scale, config.skeleton_colors)
+        self._vae = copy.deepcopy(pipeline.vae).to(dtype)
+        self._encoders = _digest_of_encoders(pipeline)
+
+    def prepare(
+        self,
+        shards: list[Shard],
+        encoding: Encoding,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> list[Path]:
+        """Encode what is missing of every `world`-th shard, and return the files of all shards in order.
+
+        Clips that cannot be read are left out, named and counted. Raises `PosegenError` if more than 1 % are, and
+        `OutputError` where the cache cannot be written.
+        """
+        files = [self.folder / f"{self._key(shard, encoding)}.safetensors" for shard in shards]
+        bad: list[str] = []
+        for number, (shard, file) in enumerate(zip(shards, files, strict=True)):
+            if number % world != rank:
+                continue
+            bad += _left_out(file) if _whole(file) else self._encode(shard, encoding, file)
+            progress(number + 1, len(shards))
+        total = sum(len(shard.samples) for number, shard in enumerate(shards) if number % world == rank)
+        tolerate(bad, total, "clips", "they are damaged")
+        return files
+
+    def _key(self, shard: Shard, encoding: Encoding) -> str:
+        content = {
+            "format": FORMAT,
+            "shard": shard.sha256,
+            "clips": [sample.key for sample in shard.samples],
+            "encoders": self._encoders,
+            "drawing": dataclasses.asdict(self.drawing),
+            "encoding": dataclasses.asdict(encoding),
+            "dtype": str(self.dtype),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40]
+
+    def _encode(self, shard: Shard, encoding: Encoding, file: Path) -> list[str]:
+        """Encode one shard into one file; returns the clips left out."""
+        rows: dict[str, list[torch.Tensor]] = {}
+        bad = []
+        for sample in shard.samples:
+            try:
+                encoded = self._encode_clip(sample, encoding)
+            except PosegenError:
+                bad.append(sample.key)
+                continue
+            for name, tensors in encoded.items():
+                rows.setdefault(name, []).extend(tensors)
+        if not rows:
+            raise PosegenError(f"{shard.path}: no clip of it can be read")
+        target = AtomicFile(file)
+        metadata = {"windows": str(encoding.windows), "left_out": json.dumps(bad)}
+        try:
+            with output_errors(file):
+                save_file({name: torch.stack(tensors) for name, tensors in rows.items()}, target.temporary, metadata)
+            target.commit()
+        except BaseException:
+            target.discard()
+            raise
+        return bad
+
+    def _encode_clip(self, sample: Sample, encoding: Encoding) -> dict[str, list[torch.Tensor]]:
+        clip = Clip(sample, self.drawing)
+        rows: dict[str, list[torch.Tensor]] = {}
+        for start in encoding.starts(sample.num_frames):
+            for name, tensor in self._encode_window(clip, encoding, start).items():
+                rows.setdefault(name, []).append(tensor)
+        first_frame = clip.frames(0, 1)[0]
+        reference = clip.reference if encoding.pose else first_frame
+        if encoding.pose:
+            rows["reference"] = [self._latents(reference[None])]
+        rows["text"] = [self.pipeline.encode_text(clip.caption)[0].bfloat16()]
+        rows["image"] = [self.pipeline.encode_image(reference)[0].bfloat16()]
+        return rows
+
+    def _encode_window(self, clip: Clip, encoding: Encoding, start: int) -> dict[str, torch.Tensor]:
+        stop = start + encoding.num_frames
+        frames = clip.frames(start, stop)
+        head, tail = encoding.head, encoding.tail
+
+        def with_given(condition: np.ndarray) -> np.ndarray:
+            condition = condition.copy()
+            condition[:head] = frames[:head]
+            condition[len(frames) - tail :] = frames[len(frames) - tail :]
+            return condition
+
+        encoded = {"latents": self._latents(frames)}
+        if not encoding.pose:
+            return encoded | {"condition": self._latents(with_given(np.full_like(frames, GREY)))}
+        without = clip.skeletons(start, stop, hands=False)
+        return encoded | {
+            "condition": self._latents(with_given(clip.skeletons(start, stop))),
+            "condition_without_hands": self._latents(with_given(without)),
+            "hands": self._latents(with_given(clip.hands(start, stop))),
+        }
+
+    def _latents(self, frames: np.ndarray) -> torch.Tensor:
+        return encode_frames(self._vae, frames)[0].bfloat16()
+
+
+def _whole(file: Path) -> bool:
+    """Whether a file of the cache is there and can be read."""
+    if not file.exists():
+        return False
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return "latents" in opened.keys()  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
+
+
+def _left_out(file: Path) -> list[str]:
+    with safe_open(file, framework="pt") as opened:
+        return list(json.loads(opened.metadata()["left_out"]))
+
+
+def _digest_of_encoders(pipeline: PoseGenPipeline) -> str:
+    """A hash of everything that latents and features depend on: weights, tokenizer, settings."""
+    digest = hashlib.sha256()
+    for name in ("vae", "text_encoder", "image_encoder"):
+        for key, tensor in sorted(pipeline.components[name].state_dict().items()):
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    vae = pipeline.vae.config
+    statistics = [list(vae.latents_mean), list(vae.latents_std)]
+    vocabulary = sorted(pipeline.tokenizer.get_vocab().items())
+    processor = pipeline.image_processor.to_dict()
+    digest.update(
+        json.dumps([statistics, vocabulary, pipeline.config.max_text_tokens, processor], default=str).encode()
+    )
+    return digest.hexdigest()

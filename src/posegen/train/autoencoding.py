@@ -1,0 +1,136 @@
+"""The `vae` stage: an autoencoder learns videos, skeleton videos and hand-normal videos from shards.
+
+Clips are decoded anew for every batch (there is nothing to cache yet). At the end the latents' mean and deviation are
+measured and stored in the autoencoder's configuration, as the diffusion stages need them.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from posegen.data.clips import Clip, Drawing
+from posegen.data.shards import Sample, Shard
+from posegen.pipeline.latents import to_frames, to_pixels
+from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.train.objective import divergence, psnr, reconstruction_loss
+from posegen.train.recipe import Phase, StageSettings
+from posegen.train.schedule import generator, items_of_step
+from posegen.train.stages import Tell, Validation
+
+_KINDS = ("frames", "skeletons", "hands")
+_SHARES = (0.7, 0.2, 0.1)
+_STATISTICS_CLIPS = 64
+
+
+class AutoencoderStage:
+    """See the file's head. A `TrainStage`."""
+
+    def __init__(
+        self, pipeline: PoseGenPipeline, settings: StageSettings, train: list[Shard], validation: list[Shard]
+    ) -> None:
+        """Every weight of the pipeline's autoencoder learns."""
+        self.pipeline, self.settings = pipeline, settings
+        self.drawing = Drawing(pipeline.config.draw_scale, pipeline.config.skeleton_colors)
+        self.samples = [sample for shard in train for sample in shard.samples]
+        self.validation = [sample for shard in validation for sample in shard.samples][: settings.validation_clips]
+        self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
+        pipeline.vae.requires_grad_(True)
+
+    @property
+    def module(self) -> nn.Module:
+        """The autoencoder."""
+        return self.pipeline.vae
+
+    def prepare(self, tell: Tell, rank: int, world: int) -> None:
+        """Nothing to encode."""
+
+    def ready(self) -> None:
+        """Nothing to open."""
+
+    def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> dict[str, torch.Tensor]:
+        """Random windows and crops: pixels (b, 3, f, h, w) in -1..1 and noise for the latents."""
+        items = items_of_step(len(self.samples), phase.batch_size, step_of_phase, self.settings.seed)[part]
+        pixels = [
+            self._window(self.samples[item], phase, np.random.default_rng([self.settings.seed, step, position]))
+            for position, item in enumerate(items, start=part.start)
+        ]
+        stacked = torch.cat(pixels)
+        shape = (len(items), self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
+        noise = torch.randn(shape, generator=generator(self.settings.seed, step, part.start))
+        return {"pixels": stacked, "noise": noise}
+
+    def _latent_size(self, pixels: torch.Tensor) -> tuple[int, int, int]:
+        config = self.pipeline.vae.config
+        _, _, frames, height, width = pixels.shape
+        spatial = config.scale_factor_spatial
+        return (frames - 1) // config.scale_factor_temporal + 1, height // spatial, width // spatial
+
+    def _window(self, sample: Sample, phase: Phase, random: np.random.Generator) -> torch.Tensor:
+        clip = Clip(sample, self.drawing)
+        kind = str(random.choice(_KINDS, p=_SHARES))
+        start = int(random.integers(sample.num_frames - phase.num_frames + 1))
+        frames: np.ndarray = getattr(clip, kind)(start, start + phase.num_frames)
+        height, width = frames.shape[1:3]
+        tall, wide = (min(phase.crop or side, side) for side in (height, width))
+        top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
+        frames = frames[:, top : top + tall, left : left + wide]
+        if random.random() < 0.5:
+            frames = frames[:, :, ::-1]
+        return to_pixels(frames)
+
+    def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
+        """L1 with weighted colour differences, and a little divergence."""
+        pixels, noise = batch["pixels"].to(device), batch["noise"].to(device)
+        moments, reconstruction = module(pixels, noise)
+        loss = reconstruction_loss(reconstruction.float(), pixels, self.settings.chroma_weight)
+        return loss + self.settings.kl_weight * divergence(moments)
+
+    @torch.no_grad()
+    def validate(self, module: nn.Module, device: torch.device) -> Validation:
+        """PSNR of whole held-out clips, frame by frame; reconstructions beside what they should be."""
+        result = Validation()
+        curves: dict[str, list[torch.Tensor]] = {kind: [] for kind in _KINDS}
+        frames = max(phase.num_frames for phase in self.settings.phases)
+        for number, sample in enumerate(self.validation):
+            clip = Clip(sample, self.drawing)
+            for kind in _KINDS:
+                truth: np.ndarray = getattr(clip, kind)(0, frames)
+                pixels = to_pixels(truth).to(device)
+                reconstruction = module(pixels)
+                curves[kind].append(psnr(reconstruction, pixels).cpu())
+                if number < 4:
+                    shown = to_frames(reconstruction)
+                    rows = [
+                        np.concatenate([video[0], video[len(video) // 2], video[-1]], 1) for video in (truth, shown)
+                    ]
+                    result.pictures[f"{kind}_{number}"] = np.concatenate(rows)
+        for kind, values in curves.items():
+            mean = torch.stack(values).mean(0)
+            result.scalars[f"psnr_{kind}"] = float(mean.mean())
+            if kind == "frames":
+                quarter = max(len(mean) // 4, 1)
+                result.scalars["psnr_first_frames"] = float(mean[:quarter].mean())
+                result.scalars["psnr_last_frames"] = float(mean[-quarter:].mean())
+        return result
+
+    @torch.no_grad()
+    def export(self, folder: Path) -> None:
+        """Measure the latents' statistics, store them in the configuration, and write the whole pipeline."""
+        vae: Any = self.pipeline.vae
+        latents = []
+        for sample in self.samples[:: max(len(self.samples) // _STATISTICS_CLIPS, 1)][:_STATISTICS_CLIPS]:
+            pixels = to_pixels(Clip(sample, self.drawing).frames(0, self._longest(sample))).to(vae.device, vae.dtype)
+            latents.append(vae.encode(pixels).latent_dist.mode().float().cpu().flatten(2))
+        values = torch.cat(latents, dim=2)[0]
+        vae.register_to_config(
+            latents_mean=[round(float(value), 5) for value in values.mean(1)],
+            latents_std=[round(float(value), 5) for value in values.std(1).clamp_min(0.01)],
+        )
+        self.pipeline.save_pretrained(folder)
+
+    def _longest(self, sample: Sample) -> int:
+        return min((sample.num_frames - 1) // 4 * 4 + 1, max(phase.num_frames for phase in self.settings.phases))

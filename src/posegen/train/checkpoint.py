@@ -1,0 +1,151 @@
+"""Checkpoints of a stage: trained weights, optimizer, moving average, counters; whole or not there at all.
+
+Works alike for one process, several (DDP) and sharded weights (FSDP), through torch's distributed state dictionaries.
+Random numbers, learning rate and data order need no state: they are functions of the step (`schedule.py`).
+"""
+
+import contextlib
+import errno
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+from posegen.errors import OutputError, PosegenError, logger
+
+_PREFIX = "step-"
+_OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+
+
+@dataclass
+class Counters:
+    """What a checkpoint remembers beside tensors."""
+
+    step: int = 0
+    """Steps done."""
+    bad_steps: int = 0
+    """Steps skipped, because a loss or gradient was not finite."""
+    bad_in_a_row: int = 0
+    seconds: float = 0.0
+    """Time spent in training, over all runs."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint belongs to; going on with anything else is refused."""
+
+    recipe: str
+    """Fingerprint of the recipe's stage."""
+    start: str
+    """The model that training started from."""
+    data: str
+    """Hash of the training data."""
+
+
+class Checkpoints:
+    """The checkpoints of one stage in a folder."""
+
+    def __init__(self, folder: Path, origin: Origin, keep: int) -> None:
+        """Remove what a killed process left half-written. `keep` is how many are kept."""
+        self.folder, self.origin, self.keep = folder, origin, keep
+
+    def clean(self) -> None:
+        """Remove half-written checkpoints. For one process only."""
+        for path in self.folder.glob(f"{_PREFIX}*.part"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def all(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        found = [path for path in self.folder.glob(f"{_PREFIX}*") if path.suffix != ".part"]
+        return sorted(path for path in found if (path / "state.json").is_file())
+
+    def save(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor] | None,
+        counters: Counters, main: bool,
+    ) -> None:  # fmt: skip
+        """Write a checkpoint; all processes call it, the main one writes. The previous one stays until this is whole.
+
+        Raises `OutputError` where it cannot be written.
+        """
+        both: tuple[dict[str, Any], Any] = get_state_dict(module, optimizer, options=_OPTIONS)
+        weights, optimizer_state = both
+        if not main:
+            return
+        final = self.folder / f"{_PREFIX}{counters.step:07d}"
+        partial = final.with_suffix(".part")
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial / "weights.safetensors")
+            torch.save(optimizer_state, partial / "optimizer.pt")
+            if average is not None:
+                save_file(average, partial / "average.safetensors")
+            state = {"origin": asdict(self.origin), "counters": asdict(counters)}
+            (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        except Exception as error:  # safetensors and torch each have errors of their own for a full disk
+            shutil.rmtree(partial, ignore_errors=True)
+            if not isinstance(error, OSError | RuntimeError) and "SafetensorError" not in type(error).__name__:
+                raise
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
+            kept = self.all()
+            raise OutputError(
+                f"checkpoint {final} cannot be written ({'the disk is full' if full else error}); "
+                + (f"{kept[-1].name} is whole: free some space and run the same command again" if kept
+                   else "free some space and start again")
+            ) from error  # fmt: skip
+        for old in self.all()[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
+        """Bring back the newest checkpoint; None without one.
+
+        Raises `PosegenError` if it belongs to another recipe, start or data, or cannot be read.
+        """
+        kept = self.all()
+        if not kept:
+            return None
+        newest = kept[-1]
+        try:
+            state = json.loads((newest / "state.json").read_text())
+            found, counters = state["origin"], Counters(**state["counters"])
+            for key, what in (("recipe", "recipe"), ("start", "starting model"), ("data", "training data")):
+                if found[key] != asdict(self.origin)[key]:
+                    raise PosegenError(
+                        f"{newest} belongs to another {what}: choose another --output, or delete {self.folder} to "
+                        "start again"
+                    )
+            weights = load_file(newest / "weights.safetensors")
+            optimizer_state = torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True)
+            average_file = newest / "average.safetensors"
+            average = load_file(average_file) if average_file.is_file() else None
+        except PosegenError:
+            raise
+        except Exception as error:
+            raise PosegenError(f"{newest} cannot be read ({error}): delete it to go on from the one before") from error
+        options = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
+        with contextlib.suppress(StopIteration):
+            set_state_dict(
+                module, optimizer, model_state_dict=weights, optim_state_dict=optimizer_state, options=options
+            )
+        logger.info("going on from %s", newest)
+        return counters, average
+
+
+def trained_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that learn, by name."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def as_state(value: Any) -> Any:
+    """A plain copy of tensors for a file."""
+    return value.detach().cpu().clone().contiguous()

@@ -1,0 +1,266 @@
+"""The stages that train the transformer: `pretrain` (all of it), `base` and `stitch` (LoRA and new patch embeddings).
+
+They differ in what learns and in which frames are given; data, losses and validation are the same. `pretrain` mixes
+steps of image-to-video from the first frame, as Wan is trained, with steps that see skeleton, hands and reference.
+Clips are read as latents from the cache; which items, noise and dropouts a step has is a function of seed and step.
+"""
+
+import functools
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from posegen.data.latents import Encoding, LatentCache, LatentItems
+from posegen.data.shards import Shard
+from posegen.model import lora
+from posegen.pipeline.denoise import Conditioning, denoise
+from posegen.pipeline.latents import decode_latents, preserve_mask
+from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline
+from posegen.train.objective import FlowBatch, flow_matching_loss, shifted
+from posegen.train.recipe import ModelSettings, Phase, Stage, StageSettings
+from posegen.train.schedule import generator, items_of_step
+from posegen.train.stages import Tell, Validation
+
+VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+_SHOWN = 4
+
+
+class DiffusionStage:
+    """See the file's head. A `TrainStage`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        pipeline: PoseGenPipeline,
+        settings: StageSettings,
+        model: ModelSettings,
+        train: list[Shard],
+        validation: list[Shard],
+        cache: LatentCache,
+    ) -> None:
+        """Decide what learns: everything in `pretrain`, else a new adapter on frozen weights."""
+        self.stage, self.pipeline, self.settings, self.model = stage, pipeline, settings, model
+        self.train_shards, self.validation_shards, self.cache = train, validation, cache
+        self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
+        self.empty_text = pipeline.encode_text("")[0]
+        self._items: dict[Encoding, LatentItems] = {}
+        self._validation: dict[Encoding, LatentItems] = {}
+        transformer = pipeline.transformer
+        if settings.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if stage == "pretrain":
+            for name in lora.adapter_names(transformer):
+                raise ValueError(f"pretrain starts from a model without adapters, this one has {name!r}")
+            transformer.requires_grad_(True)
+        else:
+            self._add_adapter()
+        if settings.compile:
+            transformer.compile_repeated_blocks()
+
+    def _add_adapter(self) -> None:
+        transformer = self.pipeline.transformer
+        transformer.requires_grad_(False)
+        if self.model.base_weights == "fp8":
+            transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+        if self.stage in lora.adapter_names(transformer):
+            lora.use_adapter(transformer, self.stage)  # trained further
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.settings.seed)
+                lora.add_adapter(transformer, self.stage, self.settings.rank, self.settings.alpha)
+        for parameter in transformer.parameters():
+            if parameter.requires_grad:  # small, and optimizers need the precision
+                parameter.data = parameter.data.float()
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def module(self) -> nn.Module:
+        """The transformer."""
+        return self.pipeline.transformer
+
+    def encodings(self, phase: Phase) -> dict[str, Encoding]:
+        """The kinds of items of a phase: "pose", and "video" where image-to-video is mixed in."""
+        config = self.pipeline.config
+        pose = Encoding(phase.num_frames, phase.windows)
+        if self.stage == "stitch":
+            share = phase.num_frames / config.segment_length
+            pose = replace(pose, head=_given(config.head * share), tail=_given(config.tail * share))
+        kinds = {"pose": pose}
+        if self.stage == "pretrain" and self.settings.pose_share < 1.0:
+            kinds["video"] = Encoding(phase.num_frames, phase.windows, head=1, pose=False)
+        return kinds
+
+    def prepare(self, tell: Tell, rank: int, world: int) -> None:
+        """Encode training and validation clips as far as the cache lacks them."""
+        wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
+        for encoding in wanted:
+            kind = f"{'skeletons' if encoding.pose else 'first frames'}, {encoding.num_frames} frames"
+            for shards, where in ((self.train_shards, "training"), (self._few(), "validation")):
+                name = f"encode {where} ({kind})"
+                self.cache.prepare(shards, encoding, functools.partial(tell, name), rank, world)
+
+    def _few(self) -> list[Shard]:
+        """The validation shards that hold the validation clips."""
+        chosen: list[Shard] = []
+        for shard in self.validation_shards:
+            if sum(len(kept.samples) for kept in chosen) >= self.settings.validation_clips:
+                break
+            chosen.append(shard)
+        return chosen
+
+    def ready(self) -> None:
+        """Open the cache's files; nothing is encoded any more."""
+        for phase in self.settings.phases:
+            for encoding in self.encodings(phase).values():
+                self._items[encoding] = LatentItems(self.cache.prepare(self.train_shards, encoding))
+                self._validation[encoding] = LatentItems(self.cache.prepare(self._few(), encoding))
+
+    def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> FlowBatch:
+        """Items, noise, noise levels and dropouts of a part of a step."""
+        seed = self.settings.seed
+        kinds = self.encodings(phase)
+        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < self.settings.pose_share
+        encoding = kinds["pose" if pose else "video"]
+        items = self._items[encoding]
+        chosen = items_of_step(len(items), phase.batch_size, step_of_phase, seed)[part]
+        rows, noises, levels = [], [], []
+        for position, item in enumerate(chosen, start=part.start):
+            random = generator(seed, step, position)
+            row = {name: tensor.float() for name, tensor in items[item].items()}
+            noises.append(torch.randn(row["latents"].shape, generator=random))
+            chances = torch.rand(4, generator=random)
+            levels.append(chances[0])
+            if chances[1] < self.settings.text_dropout:
+                row["text"] = self.empty_text
+            if pose and chances[2] < self.settings.hand_skeleton_dropout:
+                row["condition"] = row["condition_without_hands"]
+            if pose and chances[3] < self.settings.hand_normal_dropout:
+                row["hands"] = self._no_hands(row["hands"], encoding)
+            rows.append(row)
+        return self._batch(rows, encoding, torch.stack(noises), shifted(torch.stack(levels), self.settings.flow_shift))
+
+    def _no_hands(self, hands: torch.Tensor, encoding: Encoding) -> torch.Tensor:
+        """Hand latents of black frames; given frames of a stitch segment stay."""
+        black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
+        key = tuple(hands.shape)
+        if not hasattr(self, "_black"):
+            self._black: dict[Any, torch.Tensor] = {}
+        if key not in self._black:
+            self._black[key] = self.cache._latents(black).float()
+        height, width = hands.shape[-2:]
+        mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width)[0, -1:]
+        return torch.where(mask > 0, hands, self._black[key])
+
+    def _batch(
+        self, rows: list[dict[str, torch.Tensor]], encoding: Encoding, noise: torch.Tensor, sigmas: torch.Tensor
+    ) -> FlowBatch:
+        def stacked(name: str) -> torch.Tensor:
+            return torch.stack([row[name] for row in rows])
+
+        condition = stacked("condition")
+        mask = preserve_mask(
+            encoding.num_frames, encoding.head, encoding.tail, *condition.shape[-2:], self.pipeline.temporal_stride
+        )
+        return FlowBatch(
+            latents=stacked("latents"),
+            condition_latents=torch.cat([mask.expand(len(rows), -1, -1, -1, -1), condition], dim=1),
+            hand_latents=stacked("hands") if "hands" in rows[0] else None,
+            reference_latents=stacked("reference") if "reference" in rows[0] else None,
+            text=stacked("text"),
+            image=stacked("image"),
+            noise=noise,
+            sigmas=sigmas,
+        )
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
+        """Mean flow-matching loss."""
+        return flow_matching_loss(module, _moved(batch, device)).mean()
+
+    @torch.no_grad()
+    def validate(self, module: nn.Module, device: torch.device) -> Validation:
+        """Losses by noise level, with true conditions and with those of other clips; their gap is the pose control.
+
+        Shows some clips: reference, truth, skeleton and what is generated.
+        """
+        result = Validation()
+        last = self.settings.phases[-1]
+        encoding = self.encodings(last)["pose"]
+        items = self._validation[encoding]
+        count = min(len(items), self.settings.validation_clips)
+        every = max(len(items) // count, 1)
+        rows = [{name: tensor.float() for name, tensor in items[item * every].items()} for item in range(count)]
+        for sigma in VALIDATION_SIGMAS:
+            for kind in ("true", "shuffled"):
+                total = 0.0
+                for first in range(0, count, last.batch_size):
+                    part = range(first, min(first + last.batch_size, count))
+                    chosen = [dict(rows[index]) for index in part]
+                    if kind == "shuffled":
+                        for row, index in zip(chosen, part, strict=True):
+                            other = rows[(index + 1) % count]
+                            row["condition"], row["hands"] = other["condition"], other["hands"]
+                    noise = torch.stack([
+                        torch.randn(row["latents"].shape, generator=generator(3, index))
+                        for row, index in zip(chosen, part, strict=True)
+                    ])  # fmt: skip
+                    batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
+                    total += float(flow_matching_loss(module, _moved(batch, device)).sum())
+                result.scalars[f"loss_{kind}_{sigma}"] = total / count
+        for kind in ("true", "shuffled"):
+            values = [result.scalars[f"loss_{kind}_{sigma}"] for sigma in VALIDATION_SIGMAS]
+            result.scalars[f"loss_{kind}"] = sum(values) / len(values)
+        for number in range(min(_SHOWN, count)):
+            result.pictures[f"sample_{number}"], result.videos[f"sample_{number}"] = self._sample(
+                rows[number], encoding, number
+            )
+        return result
+
+    def _sample(self, row: dict[str, torch.Tensor], encoding: Encoding, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """A strip of frames (truth, skeleton, generated; the reference first) and the three beside each other."""
+        noise = torch.randn(row["latents"][None].shape, generator=generator(4, number))
+        batch = self._batch([row], encoding, noise, torch.zeros(1))
+        generated = denoise(
+            self.pipeline.transformer,
+            self.pipeline.scheduler,
+            noise,
+            Conditioning(
+                batch.condition_latents, batch.hand_latents, batch.reference_latents, batch.text, None, batch.image
+            ),
+            self.settings.sample_steps,
+            guidance_scale=1.0,
+        )
+        videos = [
+            decode_latents(self.pipeline.vae, latents) for latents in (batch.latents, row["condition"][None], generated)
+        ]
+        assert batch.reference_latents is not None
+        reference = decode_latents(self.pipeline.vae, batch.reference_latents)[0]
+        shown = sorted({round(position) for position in np.linspace(0, encoding.num_frames - 1, 5)})
+        lines = [np.concatenate([reference, *(video[index] for index in shown)], axis=1) for video in videos]
+        return np.concatenate(lines), np.concatenate(videos, axis=2)
+
+    def export(self, folder: Path) -> None:
+        """Write the whole pipeline, or the adapter alone."""
+        transformer = self.pipeline.transformer
+        if self.stage != "pretrain" and self.model.export == "adapter":
+            lora.save_adapter(transformer, self.stage, folder / ADAPTER_FOLDER / self.stage)
+            return
+        self.pipeline.register_to_config(trained=True)
+        self.pipeline.save_pretrained(folder)
+
+
+def _given(frames: float) -> int:
+    """Given frames at an end, in proportion: 1 + 4k, so that they fill whole latent frames, or 4k."""
+    return max(int(frames), 1)
+
+
+def _moved(batch: FlowBatch, device: torch.device) -> FlowBatch:
+    values: dict[str, Any] = {name: value if value is None else value.to(device) for name, value in vars(batch).items()}
+    return FlowBatch(**values)

@@ -1,0 +1,61 @@
+"""Where a run's figures and pictures go: TensorBoard, a JSON line for each record, and files to look at."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from posegen.errors import logger
+from posegen.media.image import write_image
+from posegen.media.video import VideoWriter
+from posegen.train.stages import Validation
+
+_FPS = 16
+
+
+class Logs:
+    """Logs of one stage in its folder; for the main process only."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Go on after `step`: what a killed run logged beyond it is dropped."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "metrics.jsonl"
+        if self._file.exists():
+            kept = [line for line in self._file.read_text().splitlines() if _step_of(line) <= step]
+            self._file.write_text("".join(f"{line}\n" for line in kept))
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
+        """Record numbers."""
+        for name, value in values.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+        rounded = {f"{group}/{name}": float(f"{value:.6g}") for name, value in values.items()}
+        with self._file.open("a") as stream:
+            stream.write(json.dumps({"step": step, **rounded}) + "\n")
+        self._board.flush()
+
+    def validation(self, result: Validation, step: int) -> None:
+        """Record a validation: numbers, pictures, and videos as files with their frames beside each other."""
+        self.scalars("validation", result.scalars, step)
+        folder = self.folder / "samples"
+        for name, picture in result.pictures.items():
+            self._board.add_image(f"validation/{name}", picture, step, dataformats="HWC")
+            write_image(folder / f"{name}-{step:07d}.png", picture)
+        for name, video in result.videos.items():
+            height, width = video.shape[1] // 2 * 2, video.shape[2] // 2 * 2
+            try:
+                with VideoWriter(folder / f"{name}-{step:07d}.mp4", fps=_FPS, size=(height, width)) as writer:
+                    for frame in video[:, :height, :width]:
+                        writer.write(np.ascontiguousarray(frame))
+            except ValueError as error:  # a picture to look at is not worth stopping for
+                logger.warning("no sample video at step %d: %s", step, error)
+        self._board.flush()
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62

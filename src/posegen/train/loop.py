@@ -1,0 +1,225 @@
+"""The training loop of every stage: steps, skipped steps, moving average, logs, validation, checkpoints, going on.
+
+Runs on accelerate: one CPU, one GPU, several of them or several machines are the same to it. An interrupted run ends
+as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from posegen.errors import PosegenError, logger
+from posegen.media.files import write_whole
+from posegen.pipeline.progress import Progress
+from posegen.train.checkpoint import Checkpoints, Counters, as_state, trained_parameters
+from posegen.train.logs import Logs
+from posegen.train.recipe import Phase, StageSettings
+from posegen.train.schedule import learning_rate, shares
+from posegen.train.stages import TrainStage
+
+MODEL = "model"
+"""Folder inside a stage's folder for what it exports."""
+
+
+class Average:
+    """Exponential moving average of the trained weights, in float32; short runs average over what there is."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        """Begin with the weights as they are."""
+        self.decay = decay
+        self.weights = {name: as_state(parameter).float() for name, parameter in trained_parameters(module)}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps."""
+        decay = min(self.decay, (1.0 + step) / (10.0 + step))
+        for name, parameter in trained_parameters(module):
+            self.weights[name].lerp_(parameter.detach().to(self.weights[name]), 1.0 - decay)
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """The module with the average as its weights."""
+        own = {name: parameter.data for name, parameter in trained_parameters(module)}
+        for name, parameter in trained_parameters(module):
+            parameter.data = self.weights[name].to(parameter)
+        try:
+            yield
+        finally:
+            for name, parameter in trained_parameters(module):
+                parameter.data = own[name]
+
+
+class Loop:
+    """One run of one stage; see the file's head."""
+
+    def __init__(
+        self, stage: TrainStage, settings: StageSettings, checkpoints: Checkpoints, folder: Path,
+        accelerator: Accelerator, progress: Progress, name: str,
+    ) -> None:  # fmt: skip
+        """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
+        self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
+        self.accelerator, self.progress, self.name = accelerator, progress, name
+        parameters = [parameter for _, parameter in trained_parameters(stage.module)]
+        if not parameters:
+            raise PosegenError(f"the stage {name} has nothing to train")
+        self.bare = stage.module
+        self.bare.train()
+        optimizer = torch.optim.AdamW(
+            parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self.module, self.optimizer = accelerator.prepare(stage.module, optimizer)
+        self.average = Average(self.bare, settings.ema) if settings.ema > 0 else None
+        self.counters = Counters()
+        kept = checkpoints.load(self.module, self.optimizer)
+        if kept is not None:
+            self.counters, average = kept
+            if self.average is not None and average is not None:
+                self.average.weights = average
+            progress.say(f"{name}: going on after step {self.counters.step}")
+        self.logs = Logs(folder, self.counters.step) if accelerator.is_main_process else None
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """All steps that are left, then the export."""
+        settings, counters = self.settings, self.counters
+        began, before = time.monotonic(), counters.seconds
+        losses: list[float] = []
+        with ThreadPoolExecutor(1) as background:
+            ahead = self._ahead(background, counters.step)
+            while counters.step < settings.steps:
+                batches = ahead.result()
+                ahead = self._ahead(background, counters.step + 1)
+                loss, norm = self._step(batches)
+                counters.step += 1
+                counters.seconds = before + time.monotonic() - began
+                if math.isfinite(loss):
+                    losses.append(loss)
+                step = counters.step
+                self.progress.update(f"train {self.name}", step, settings.steps)
+                if step % settings.log_every == 0 or step == settings.steps:
+                    self._log({"loss": sum(losses) / max(len(losses), 1), "gradient_norm": norm,
+                               "learning_rate": learning_rate(settings, step - 1),
+                               "bad_steps": float(counters.bad_steps), "seconds": counters.seconds})  # fmt: skip
+                    losses = []
+                if step % settings.validate_every == 0 or step == settings.steps:
+                    self._validate()
+                if step % settings.checkpoint_every == 0 or step == settings.steps:
+                    self.save()
+            ahead.cancel()
+        self._export()
+
+    def _ahead(self, background: ThreadPoolExecutor, step: int) -> "Future[list[Any]]":
+        """The next step's batches, made while this step computes."""
+        return background.submit(self._batches, step)
+
+    def _batches(self, step: int) -> list[Any]:
+        if step >= self.settings.steps:
+            return []
+        phase, step_of_phase = self._phase(step)
+        process = self.accelerator
+        parts = shares(phase.batch_size, self.settings.accumulate, process.process_index, process.num_processes)
+        return [self.stage.make_batch(step, phase, step_of_phase, part) for part in parts]
+
+    def _phase(self, step: int) -> tuple[Phase, int]:
+        for phase in self.settings.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        raise AssertionError("a step after the last phase")
+
+    def _step(self, batches: list[Any]) -> tuple[float, float]:
+        """One optimizer step; returns the mean loss over all processes and the gradients' norm before clipping."""
+        counters, settings = self.counters, self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, counters.step)
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            with _unsynchronised(self.accelerator, self.module, not last):
+                loss = self.stage.loss(self.module, batch, self.accelerator.device) / len(batches)
+                self.accelerator.backward(loss)
+            total += loss.detach().float()
+        mean = float(self.accelerator.reduce(total, "mean"))
+        norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm))
+        if math.isfinite(mean) and math.isfinite(norm):
+            self.optimizer.step()
+            counters.bad_in_a_row = 0
+            if self.average is not None:
+                self.average.update(self.bare, counters.step + 1)
+        else:
+            counters.bad_steps += 1
+            counters.bad_in_a_row += 1
+            logger.warning(
+                "step %d skipped: loss %g, gradient norm %g (%d in a row)",
+                counters.step + 1, mean, norm, counters.bad_in_a_row,
+            )  # fmt: skip
+            if counters.bad_in_a_row >= settings.max_bad_steps:
+                raise PosegenError(
+                    f"{counters.bad_in_a_row} steps in a row had a loss or gradient that is not finite; the last good "
+                    "checkpoint is kept: lower learning_rate or max_grad_norm, or look at the data"
+                )
+        self.optimizer.zero_grad(set_to_none=True)
+        return mean, norm
+
+    # -- beside the steps ----------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint of the state after the last whole step."""
+        average = None if self.average is None else self.average.weights
+        self.checkpoints.save(self.module, self.optimizer, average, self.counters, self.accelerator.is_main_process)
+        self.accelerator.wait_for_everyone()
+
+    def _log(self, scalars: dict[str, float]) -> None:
+        if self.logs is not None:
+            self.logs.scalars("train", scalars, self.counters.step)
+
+    @contextmanager
+    def _final_weights(self) -> Iterator[None]:
+        """The weights that are validated and exported, in evaluation mode."""
+        self.bare.eval()
+        try:
+            if self.average is None:
+                yield
+            else:
+                with self.average.applied(self.bare):
+                    yield
+        finally:
+            self.bare.train()
+
+    def _validate(self) -> None:
+        with self._final_weights(), self.accelerator.autocast():
+            result = self.stage.validate(self.module, self.accelerator.device)
+        if self.logs is not None:
+            self.logs.validation(result, self.counters.step)
+            told = "  ".join(f"{name} {value:.4g}" for name, value in result.scalars.items())
+            self.progress.say(f"{self.name} step {self.counters.step}: {told}")
+        self.accelerator.wait_for_everyone()
+
+    def _export(self) -> None:
+        with self._final_weights():
+            if self.accelerator.is_main_process:
+                self.stage.export(self.folder / MODEL)
+                summary = {"steps": self.counters.step, "bad_steps": self.counters.bad_steps,
+                           "hours": round(self.counters.seconds / 3600, 3)}  # fmt: skip
+                write_whole(self.folder / "finished.json", (json.dumps(summary, indent=1) + "\n").encode())
+        self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def _unsynchronised(accelerator: Accelerator, module: nn.Module, wanted: bool) -> Iterator[None]:
+    """Do not exchange gradients between processes before the last part of a batch."""
+    if not wanted:
+        yield
+        return
+    with accelerator.no_sync(module):
+        yield

@@ -1,0 +1,86 @@
+"""The losses, as plain functions: flow matching for the transformer, reconstruction for the autoencoder.
+
+Random numbers come in as arguments. Which weights learn, and on what, is the stages' concern.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from posegen.errors import PosegenError
+
+NUM_TRAIN_TIMESTEPS = 1000
+
+
+def shifted(u: Float[Tensor, " b"], shift: float) -> Float[Tensor, " b"]:
+    """Noise levels s·u / (1 + (s-1)·u) of uniform u: more of the noisy ones, as sampling has them (SD3 Eq. 23)."""
+    return shift * u / (1.0 + (shift - 1.0) * u)
+
+
+@dataclass(frozen=True)
+class FlowBatch:
+    """A batch of the diffusion stages; None switches an input off. float32."""
+
+    latents: Float[Tensor, "b c f h w"]
+    condition_latents: Float[Tensor, "b m f h w"]
+    hand_latents: Float[Tensor, "b c f h w"] | None
+    reference_latents: Float[Tensor, "b c 1 hr wr"] | None
+    text: Float[Tensor, "b t dt"]
+    image: Float[Tensor, "b i di"] | None
+    noise: Float[Tensor, "b c f h w"]
+    sigmas: Float[Tensor, " b"]
+
+
+def flow_matching_loss(transformer: Any, batch: FlowBatch) -> Float[Tensor, " b"]:
+    """Mean squared error of the velocity for each item.
+
+    Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, as Wan; PoseGen Eq. 1).
+    """
+    sigmas = batch.sigmas.view(-1, 1, 1, 1, 1)
+    noisy = (1.0 - sigmas) * batch.latents + sigmas * batch.noise
+    velocity = transformer(
+        hidden_states=noisy,
+        condition_latents=batch.condition_latents,
+        hand_latents=batch.hand_latents,
+        reference_latents=batch.reference_latents,
+        timestep=batch.sigmas * NUM_TRAIN_TIMESTEPS,
+        encoder_hidden_states=batch.text,
+        encoder_hidden_states_image=batch.image,
+        return_dict=False,
+    )[0]
+    error = (velocity.float() - (batch.noise - batch.latents)) ** 2
+    return error.flatten(1).mean(1)
+
+
+def chroma(pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b 2 f h w"]:
+    """Blue and red differences of BT.601, in the pixels' unit."""
+    red, green, blue = pixels.unbind(1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return torch.stack([0.564 * (blue - luma), 0.713 * (red - luma)], dim=1)
+
+
+def reconstruction_loss(
+    reconstruction: Float[Tensor, "b 3 f h w"], pixels: Float[Tensor, "b 3 f h w"], chroma_weight: float
+) -> Float[Tensor, ""]:
+    """L1 of pixels plus weighted L1 of colour differences: without it a VAE learns brightness long before colour."""
+    error = (reconstruction - pixels).abs().mean()
+    return error + chroma_weight * (chroma(reconstruction) - chroma(pixels)).abs().mean()
+
+
+def divergence(moments: Float[Tensor, "b cc f h w"]) -> Float[Tensor, ""]:
+    """Mean over elements of the Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1)."""
+    mean, logvar = moments.float().chunk(2, dim=1)
+    logvar = logvar.clamp(-30.0, 20.0)
+    return 0.5 * (mean**2 + logvar.exp() - 1.0 - logvar).mean()
+
+
+def psnr(reconstruction: Tensor, pixels: Tensor) -> Float[Tensor, " f"]:
+    """PSNR in dB of each frame over a batch of (b, 3, f, h, w) in -1..1."""
+    if reconstruction.shape != pixels.shape:
+        raise PosegenError(f"PSNR of different shapes: {tuple(reconstruction.shape)} and {tuple(pixels.shape)}")
+    error = functional.mse_loss(reconstruction.float().clamp(-1, 1), pixels.float(), reduction="none")
+    return 10.0 * torch.log10(4.0 / error.mean(dim=(0, 1, 3, 4)).clamp_min(1e-10))

@@ -1,0 +1,190 @@
+"""From a recipe and folders to a finished stage: checks, data, starting model, loop, export. The story of training.
+
+Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
+and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.
+"""
+
+import datetime
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from filelock import FileLock, Timeout
+
+from posegen.data.latents import LatentCache
+from posegen.data.shards import Shard, open_shards
+from posegen.errors import PosegenError
+from posegen.media.files import output_errors
+from posegen.pipeline.mini import build_mini
+from posegen.pipeline.models import describe_model, load_pipeline, model_identity
+from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.pipeline.progress import Progress, Silent
+from posegen.train.autoencoding import AutoencoderStage
+from posegen.train.checkpoint import Checkpoints, Origin
+from posegen.train.diffusion import DiffusionStage
+from posegen.train.loop import MODEL, Loop
+from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
+from posegen.train.stages import TrainStage
+
+SCRATCH = "scratch:mini"
+_LOG_TIMEOUT = datetime.timedelta(hours=4)
+"""Processes wait this long for each other: encoding a large data set takes its time."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes."""
+
+    output: Path
+    train: Path
+    validation: Path
+    cache: Path
+    start: str | None = None
+    """A model to start from, instead of the stage before or the recipe's."""
+
+
+def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | None = None) -> Path:
+    """Train one stage, or go on with it, and return the folder of the exported model.
+
+    Raises `PosegenError` for whatever the user can mend, before training where it can.
+    """
+    settings = recipe.stage(stage)
+    accelerator = make_accelerator(settings)
+    progress = (progress or Silent()) if accelerator.is_main_process else Silent()
+    if not accelerator.is_main_process:
+        logging.getLogger("posegen").setLevel(logging.ERROR)
+    folder = places.output / stage
+    if (folder / "finished.json").is_file():
+        progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
+        return folder / MODEL
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _only_here(folder, accelerator.is_main_process):
+        torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
+        longest = max(phase.num_frames for phase in settings.phases)
+        shards = open_shards(places.train, "train", longest)
+        validation = open_shards(places.validation, "val-same", longest)
+        start = starting_model(stage, recipe, places)
+        check_sizes(start, settings, shards)
+        work = make_stage(stage, recipe, places, start, shards, validation)
+        _prepare(work, accelerator, progress)
+        origin = Origin(recipe.fingerprint(stage), model_identity(start), work.data_digest)
+        checkpoints = Checkpoints(folder / "checkpoints", origin, settings.keep_checkpoints)
+        if accelerator.is_main_process:
+            checkpoints.clean()
+        accelerator.wait_for_everyone()
+        loop = Loop(work, settings, checkpoints, folder, accelerator, progress, stage)
+        loop.run()
+    accelerator.end_training()
+    return folder / MODEL
+
+
+def make_accelerator(settings: StageSettings) -> Accelerator:
+    """Processes, devices and number format; how many processes there are is the launcher's business."""
+    plugin = None
+    if settings.strategy == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import FullyShardedDataParallelPlugin
+
+        plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=2,
+            reshard_after_forward=True,
+            auto_wrap_policy="transformer_based_wrap",
+            transformer_cls_names_to_wrap=["PoseGenTransformerBlock"],
+            state_dict_type="FULL_STATE_DICT",
+        )
+    accelerator = Accelerator(
+        mixed_precision="bf16" if settings.precision == "bf16" else "no",
+        fsdp_plugin=plugin,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LOG_TIMEOUT)],
+    )
+    for phase in settings.phases:
+        if phase.batch_size % (accelerator.num_processes * settings.accumulate):
+            raise PosegenError(
+                f"batch_size {phase.batch_size} cannot be split over {accelerator.num_processes} processes with "
+                f"accumulate = {settings.accumulate}"
+            )
+    return accelerator
+
+
+class _only_here:  # noqa: N801
+    """Keeps a second run off the same folder."""
+
+    def __init__(self, folder: Path, main: bool) -> None:
+        self.lock = FileLock(folder / ".lock") if main else None
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        try:
+            if self.lock is not None:
+                self.lock.acquire(timeout=0)
+        except Timeout:
+            raise PosegenError(
+                f"another run trains in {self.folder}: wait for it, or choose another --output"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+
+def starting_model(stage: Stage, recipe: Recipe, places: Places) -> str:
+    """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
+    if places.start is not None:
+        return places.start
+    for earlier in reversed(STAGES[: STAGES.index(stage)]):
+        folder = places.output / earlier / MODEL
+        if (places.output / earlier / "finished.json").is_file() and (folder / "model_index.json").is_file():
+            return str(folder)
+        if getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
+            raise PosegenError(
+                f"{stage} needs the model of the stage {earlier}: train that first, or name one (--start)"
+            )
+    return recipe.model.start
+
+
+def check_sizes(start: str, settings: StageSettings, shards: list[Shard]) -> None:
+    """Clips must be of a size that the model takes. Raises `PosegenError`."""
+    multiple = 16 if start == SCRATCH else describe_model(start).size_multiple
+    height, width = shards[0].samples[0].size
+    if height % multiple or width % multiple:
+        raise PosegenError(
+            f"clips of {height}x{width} in {shards[0].path.parent}: the model takes multiples of {multiple} pixels"
+        )
+    for phase in settings.phases:
+        if phase.crop > min(height, width):
+            raise PosegenError(f"crop = {phase.crop} is larger than the clips ({height}x{width})")
+
+
+def make_stage(
+    stage: Stage, recipe: Recipe, places: Places, start: str, shards: list[Shard], validation: list[Shard]
+) -> TrainStage:
+    """The stage around its starting model."""
+    settings = recipe.stage(stage)
+    if start == SCRATCH:
+        captions = [sample.read("txt").decode("utf-8", "replace") for shard in shards for sample in shard.samples]
+        pipeline = build_mini(recipe.model.seed, captions, adapters=False)
+    else:
+        frozen = torch.float32 if recipe.model.base_weights == "fp32" else torch.bfloat16
+        pipeline = load_pipeline(start, torch.device("cpu"), frozen)
+    if stage == "vae":
+        return AutoencoderStage(pipeline, settings, shards, validation)
+    cache = LatentCache(places.cache, pipeline, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
+    return DiffusionStage(stage, pipeline, settings, recipe.model, shards, validation, cache)
+
+
+def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> None:
+    began = time.monotonic()
+    work.prepare(progress.update, accelerator.process_index, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    work.ready()
+    if time.monotonic() - began > 10:
+        progress.say(f"data ready after {time.monotonic() - began:.0f} s")
+
+
+def trained_pipeline(folder: Path) -> PoseGenPipeline:
+    """The model that a stage has exported, in float32."""
+    return load_pipeline(str(folder), torch.device("cpu"), torch.float32)
