@@ -6,10 +6,12 @@ nothing heavy, knows no model and touches no file: whether paths exist is checke
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from posegen.errors import PosegenError
 
@@ -97,16 +99,16 @@ class GenerateConfig:
     """Name of a model (`posegen models` lists them) or a folder with one."""
     prompt: str | None = None
     """What the video shows: image style; person, clothes and background; camera. It should name the person."""
-    negative_prompt: str = field(default=NEGATIVE_PROMPT)
-    """What guidance leads away from."""
+    negative_prompt: str | None = None
+    """What guidance leads away from; by default what the model was made for."""
     subject: str | None = None
     """The word of the prompt that names the person, if it is not a usual one (woman, man, person, dancer ...)."""
     seed: int = 42
     """Same seed, same video."""
-    steps: int = 25
-    """Denoising steps of each segment."""
-    guidance: float = 5.0
-    """Strength of classifier-free guidance; 1 switches it off and halves the work."""
+    steps: int | None = None
+    """Denoising steps of each segment; by default the model's usual number."""
+    guidance: float | None = None
+    """Strength of classifier-free guidance, by default the model's; 1 switches it off and halves the work."""
     size: str | None = None
     """HEIGHTxWIDTH of the result; by default the model's usual area in the shape of the reference image."""
     fps: str | None = None
@@ -135,8 +137,10 @@ class GenerateConfig:
             parse_size(self.size)
         if self.fps is not None:
             parse_fps(self.fps)
-        _finite("--steps", self.steps, 1, 1000)
-        _finite("--guidance", self.guidance, 0, 100)
+        if self.steps is not None:
+            _finite("--steps", self.steps, 1, 1000)
+        if self.guidance is not None:
+            _finite("--guidance", self.guidance, 0, 100)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
             raise PosegenError(
@@ -144,3 +148,30 @@ class GenerateConfig:
             )
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train one stage of a recipe, or go on with it where it stopped."""
+
+    stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
+    """The stage of the recipe."""
+    recipe: Path
+    """A recipe: recipes/*.toml come with posegen."""
+    output: Path
+    """Folder of the run: each stage has a folder in it, with checkpoints, logs and at the end its model."""
+    data: Path | None = None
+    """Folder of train-*.tar shards; by default the recipe's."""
+    validation: Path | None = None
+    """Folder of val-same-*.tar shards; by default the recipe's."""
+    cache: Path | None = None
+    """Folder for encoded clips; by default the recipe's."""
+    start: str | None = None
+    """A model (name or folder) to start from, instead of the stage before or the recipe's."""
+    processes: int = 1
+    """Devices that `--dry-run` reckons with; how many really train is up to the launcher (accelerate, torchrun)."""
+    dry_run: bool = False
+    """Print what would be trained and how much memory it needs, and stop."""
+
+    def __post_init__(self) -> None:
+        _finite("--processes", self.processes, 1, 100_000)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig
+from posegen.config import ExtractConfig, GenerateConfig, TrainConfig
 from posegen.errors import OutputError, PosegenError
 
 
@@ -30,13 +30,14 @@ class DemoConfig:
 
     output: Path = Path("outputs/demo.mp4")
     """The video to write; a side-by-side video goes beside it."""
-    steps: int = 25
-    """Denoising steps of each segment."""
+    steps: int | None = None
+    """Denoising steps of each segment; by default the model's usual number."""
 
 
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: dispatch(parse(arguments))))
 
 
-def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig:
+def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | TrainConfig | ModelsConfig | DemoConfig:
     """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
     said = io.StringIO()
     try:
@@ -90,7 +91,7 @@ def guarded(run: Callable[[], None]) -> int:
     return 0
 
 
-def dispatch(config: GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig) -> None:
+def dispatch(config: GenerateConfig | ExtractConfig | TrainConfig | ModelsConfig | DemoConfig) -> None:
     """Hand the settings to the function that does the work."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
@@ -102,6 +103,8 @@ def dispatch(config: GenerateConfig | ExtractConfig | ModelsConfig | DemoConfig)
             commands.generate(config)
         case ExtractConfig():
             commands.extract(config)
+        case TrainConfig():
+            commands.train_stage(config)
         case ModelsConfig():
             commands.list_models()
         case DemoConfig():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posegen.apps.terminal import Terminal
 from posegen.conditions.extract import extract_conditions, write_overlay
-from posegen.config import ExtractConfig, GenerateConfig, parse_fps, parse_size
+from posegen.config import ExtractConfig, GenerateConfig, TrainConfig, parse_fps, parse_size
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
 from posegen.pipeline.job import check_writable, work_folder
@@ -54,6 +54,21 @@ def extract(config: ExtractConfig) -> None:
         terminal.say(f"wrote {overlay} and the conditions beside it")
 
 
+def train_stage(config: TrainConfig) -> None:
+    """`posegen train`."""
+    from posegen.train.recipe import read_recipe
+    from posegen.train.run import Places, dry_run, train
+
+    recipe = read_recipe(config.recipe)
+    places = Places.of(config, recipe)
+    if config.dry_run:
+        print(dry_run(config.stage, recipe, places, config.processes))
+        return
+    with Terminal() as terminal:
+        folder = train(config.stage, recipe, places, terminal)
+        terminal.say(f"wrote {folder}; figures and pictures: tensorboard --logdir {config.output}")
+
+
 def list_models() -> None:
     """`posegen models`."""
     for name in NAMES:
@@ -66,7 +81,7 @@ def list_models() -> None:
     print("or a folder: one that posegen saved, or a Wan2.1 image-to-video checkpoint in diffusers' layout")
 
 
-def demo(output: Path, steps: int) -> None:
+def demo(output: Path, steps: int | None) -> None:
     """`posegen demo`: `generate` on the bundled inputs."""
     with resources.as_file(resources.files("posegen") / "demo") as folder:
         generate(

@@ -16,9 +16,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from posegen.conditions.skeleton import Colors
-from posegen.config import DataType
+from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
+from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
 from posegen.pipeline.pipeline import PoseGenPipeline, load_encoders
 
@@ -31,6 +32,16 @@ WAN_TRANSFORMER = {
     "ffn_dim": 13824,
     "num_layers": 40,
 }
+WAN_INPUTS = {
+    "in_channels": 36,
+    "out_channels": 16,
+    "text_dim": 4096,
+    "freq_dim": 256,
+    "image_dim": 1280,
+    "added_kv_proj_dim": 5120,
+}
+IMAGE_TOKENS = 257
+"""Of Wan's CLIP."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,9 @@ class ModelDescription:
     spatial_stride: int = 8
     temporal_stride: int = 4
     patch: int = 2
+    default_steps: int = 25
+    default_guidance: float = 5.0
+    negative_prompt: str = NEGATIVE_PROMPT
 
     @property
     def size_multiple(self) -> int:
@@ -141,6 +155,19 @@ def describe_model(name: str) -> ModelDescription:
         temporal_stride=vae.get("scale_factor_temporal", 4),
         patch=transformer.get("patch_size", [1, 2, 2])[-1],
     )  # fmt: skip
+
+
+def transformer_arguments(name: str) -> dict[str, Any]:
+    """Constructor arguments of a model's transformer, without loading a weight. Raises as `describe_model` does."""
+    if name == "mini":
+        return dict(mini.TRANSFORMER)
+    if name in PUBLISHED:
+        return {**WAN_TRANSFORMER, **WAN_INPUTS}
+    describe_model(name)
+    arguments, _, _ = PoseGenTransformer3DModel.extract_init_dict(
+        _read_json(Path(name) / "transformer" / "config.json")
+    )
+    return dict(arguments)
 
 
 def model_identity(name: str) -> str:

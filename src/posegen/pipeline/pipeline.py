@@ -45,6 +45,7 @@ class PoseGenPipeline(DiffusionPipeline):
         default_area: usual height · width in pixels
         draw_scale: the skeleton is drawn at this multiple of the size and reduced (its lines are made for 720p)
         max_text_tokens: tokens of the prompt that the model reads
+        default_steps, default_guidance, negative_prompt: how it is sampled where nothing else is asked for
         trained: False announces random weights in every result
     """
 
@@ -66,6 +67,9 @@ class PoseGenPipeline(DiffusionPipeline):
         draw_scale: int = 1,
         max_text_tokens: int = 512,
         skeleton_colors: Literal["openpose", "release"] = "openpose",
+        default_steps: int = 25,
+        default_guidance: float | int = 5.0,
+        negative_prompt: str = NEGATIVE_PROMPT,
         trained: bool = True,
     ) -> None:
         super().__init__()
@@ -86,6 +90,9 @@ class PoseGenPipeline(DiffusionPipeline):
             draw_scale=draw_scale,
             max_text_tokens=max_text_tokens,
             skeleton_colors=skeleton_colors,
+            default_steps=default_steps,
+            default_guidance=default_guidance,
+            negative_prompt=negative_prompt,
             trained=trained,
         )
         for module in (text_encoder, image_encoder, vae, transformer):
@@ -216,18 +223,19 @@ class PoseGenPipeline(DiffusionPipeline):
         skeleton: Frames,
         hands: Frames | None = None,
         prompt: str = "",
-        negative_prompt: str = NEGATIVE_PROMPT,
+        negative_prompt: str | None = None,
         head_frames: Given | None = None,
         tail_frames: Given | None = None,
-        num_inference_steps: int = 25,
-        guidance_scale: float = 5.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | int | None = None,
         seed: int = 42,
         background: Background = no_background,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> Frames:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
-        With head or tail frames it is a stitch segment, else a base segment. Raises `PosegenError` when sizes disagree
+        With head or tail frames it is a stitch segment, else a base segment. Steps, guidance and negative prompt are
+        the checkpoint's own where they are None. Raises `PosegenError` when sizes disagree
         with each other or with the model's multiples.
         """
         if reference.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
@@ -235,6 +243,9 @@ class PoseGenPipeline(DiffusionPipeline):
                 f"reference {reference.shape[:2]}, skeleton and hand frames must have one size, "
                 f"not {skeleton.shape[1:3]} and {None if hands is None else hands.shape[1:3]}"
             )
+        num_steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
+        guidance = float(self.config.default_guidance if guidance_scale is None else guidance_scale)
+        negative = self.config.negative_prompt if negative_prompt is None else negative_prompt
         stitch = head_frames is not None or tail_frames is not None
         self.use_adapter("stitch" if stitch else "base")
         condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
@@ -243,7 +254,7 @@ class PoseGenPipeline(DiffusionPipeline):
             hand_latents=hand_latents,
             reference_latents=encode_frames(self.vae, reference[None]),
             text=self.encode_text(prompt),
-            negative_text=self.encode_text(negative_prompt) if guidance_scale != 1.0 else None,
+            negative_text=self.encode_text(negative) if guidance != 1.0 else None,
             image=self.encode_image(reference),
         )
         size = (skeleton.shape[1], skeleton.shape[2])
@@ -252,8 +263,8 @@ class PoseGenPipeline(DiffusionPipeline):
             self.scheduler,
             self.noise(len(skeleton), size, seed),
             conditioning,
-            num_inference_steps,
-            guidance_scale,
+            num_steps,
+            guidance,
             background,
             on_step,
         )

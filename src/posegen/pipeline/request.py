@@ -56,6 +56,22 @@ class Request:
         """The segments, as far as the container tells the number of frames."""
         return plan_segments(self.num_frames, self.model.segment_length, self.model.head, self.model.tail)
 
+    @property
+    def steps(self) -> int:
+        """Denoising steps: as asked for, or the model's usual number."""
+        return self.model.default_steps if self.config.steps is None else self.config.steps
+
+    @property
+    def guidance(self) -> float:
+        """Strength of guidance: as asked for, or the model's."""
+        return self.model.default_guidance if self.config.guidance is None else self.config.guidance
+
+    @property
+    def negative_prompt(self) -> str:
+        """What guidance leads away from: as asked for, or the model's."""
+        given = self.config.negative_prompt
+        return self.model.negative_prompt if given is None else given
+
     def settings(self) -> dict[str, object]:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
         config = self.config
@@ -64,6 +80,9 @@ class Request:
         return {
             **chosen,
             "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "steps": self.steps,
+            "guidance": self.guidance,
             "size": list(self.size),
             "fps": str(self.fps),
             "model": model_identity(config.model),
@@ -77,10 +96,8 @@ class Request:
         video, reference = self.model.tokens(self.size)
         shared = 0
         if self.config.sharing != "off" and len(self.plan.base_segments) > 1:
-            preset = make_sharing_config(
-                self.config.sharing, self.config.steps, self.model.num_layers, self.config.framing
-            )
-            shared = len(preset.steps) * len(preset.layers) * (2 if self.config.guidance != 1.0 else 1)
+            preset = make_sharing_config(self.config.sharing, self.steps, self.model.num_layers, self.config.framing)
+            shared = len(preset.steps) * len(preset.layers) * (2 if self.guidance != 1.0 else 1)
         height, width = self.size
         return estimate_memory(
             video + reference, self.model.dim, self.model.ffn_dim, self.model.weights_bytes, height * width, shared
@@ -97,7 +114,7 @@ class Request:
             f"result     {self.num_frames} frames, {float(self.fps):g} frames/s, "
             f"{float(self.num_frames / self.fps):.1f} s, {self.size[0]}x{self.size[1]} (height x width)",
             f"plan       {len(plan.base_segments)} base + {stitches} stitch segments of {plan.segment_length} frames, "
-            f"{config.steps} steps each, background sharing: {config.sharing if stitches else 'not needed'}",
+            f"{self.steps} steps each, background sharing: {config.sharing if stitches else 'not needed'}",
             f"tokens     {video} video + {reference} reference tokens a segment",
             f"memory     about {self.memory() / 1e9:.1f} GB (estimated)",
             f"prompt     {self.prompt}",

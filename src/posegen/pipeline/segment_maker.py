@@ -37,10 +37,10 @@ class SegmentMaker:
     ) -> None:
         """Encode what all segments have in common: text, image features and reference latents."""
         config, reference = request.config, request.fitted_reference
-        self.pipeline, self.config, self.conditions = pipeline, config, conditions
+        self.pipeline, self.request, self.config, self.conditions = pipeline, request, config, conditions
         self.plan, self.job, self.progress = plan, job, progress
         self.text = pipeline.encode_text(request.prompt)
-        self.negative_text = pipeline.encode_text(config.negative_prompt) if config.guidance != 1.0 else None
+        self.negative_text = pipeline.encode_text(request.negative_prompt) if request.guidance != 1.0 else None
         self.image = pipeline.encode_image(reference)
         self.reference_latents = encode_frames(pipeline.vae, reference[None])
         self.anchor = plan.base_segments[0]
@@ -53,7 +53,7 @@ class SegmentMaker:
         if self.config.sharing == "off" or len(self.plan.base_segments) == 1:
             return None
         num_layers = self.pipeline.transformer.config.num_layers
-        settings = make_sharing_config(self.config.sharing, self.config.steps, num_layers, self.config.framing)
+        settings = make_sharing_config(self.config.sharing, self.request.steps, num_layers, self.config.framing)
         return BackgroundSharing(settings, self.pipeline.subject_tokens(prompt, self.config.subject))
 
     def frames_of(self, segment: Segment) -> Frames:
@@ -121,7 +121,7 @@ class SegmentMaker:
         hands = self.conditions.hand_frames(first, last)[indices - first] if self.config.hands else None
         condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
         self.pipeline.use_adapter(segment.kind)
-        total = self.config.steps if stop_after is None else stop_after
+        total = self.request.steps if stop_after is None else stop_after
         task = f"segment {segment.name}" if stop_after is None else f"background of {segment.name}"
         self.progress.update(task, 0, total)
         return denoise(
@@ -131,8 +131,8 @@ class SegmentMaker:
             Conditioning(
                 condition_latents, hand_latents, self.reference_latents, self.text, self.negative_text, self.image
             ),
-            self.config.steps,
-            self.config.guidance,
+            self.request.steps,
+            self.request.guidance,
             background,
             on_step=lambda step: self.progress.update(task, step, total),
             stop_after=stop_after,

@@ -17,12 +17,15 @@ from torch import nn
 
 from posegen.data.latents import Encoding, LatentCache, LatentItems
 from posegen.data.shards import Shard
+from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Conditioning, denoise
 from posegen.pipeline.latents import decode_latents, preserve_mask
 from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline
+from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, shifted
-from posegen.train.recipe import ModelSettings, Phase, Stage, StageSettings
+from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
 from posegen.train.schedule import generator, items_of_step
 from posegen.train.stages import Tell, Validation
 
@@ -50,32 +53,9 @@ class DiffusionStage:
         self.empty_text = pipeline.encode_text("")[0]
         self._items: dict[Encoding, LatentItems] = {}
         self._validation: dict[Encoding, LatentItems] = {}
-        transformer = pipeline.transformer
-        if settings.gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
-        if stage == "pretrain":
-            for name in lora.adapter_names(transformer):
-                raise ValueError(f"pretrain starts from a model without adapters, this one has {name!r}")
-            transformer.requires_grad_(True)
-        else:
-            self._add_adapter()
+        prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
-            transformer.compile_repeated_blocks()
-
-    def _add_adapter(self) -> None:
-        transformer = self.pipeline.transformer
-        transformer.requires_grad_(False)
-        if self.model.base_weights == "fp8":
-            transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
-        if self.stage in lora.adapter_names(transformer):
-            lora.use_adapter(transformer, self.stage)  # trained further
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.settings.seed)
-                lora.add_adapter(transformer, self.stage, self.settings.rank, self.settings.alpha)
-        for parameter in transformer.parameters():
-            if parameter.requires_grad:  # small, and optimizers need the precision
-                parameter.data = parameter.data.float()
+            pipeline.transformer.compile_repeated_blocks()
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
@@ -164,9 +144,9 @@ class DiffusionStage:
             return torch.stack([row[name] for row in rows])
 
         condition = stacked("condition")
-        mask = preserve_mask(
-            encoding.num_frames, encoding.head, encoding.tail, *condition.shape[-2:], self.pipeline.temporal_stride
-        )
+        height, width = condition.shape[-2:]
+        stride = self.pipeline.temporal_stride
+        mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width, stride)
         return FlowBatch(
             latents=stacked("latents"),
             condition_latents=torch.cat([mask.expand(len(rows), -1, -1, -1, -1), condition], dim=1),
@@ -254,6 +234,37 @@ class DiffusionStage:
             return
         self.pipeline.register_to_config(trained=True)
         self.pipeline.save_pretrained(folder)
+
+
+def prepare_transformer(
+    transformer: PoseGenTransformer3DModel, stage: Stage, settings: StageSettings, base_weights: BaseWeights
+) -> None:
+    """Decide what learns: everything in `pretrain`, else an adapter (a new one, or the one that is there) in float32.
+
+    Raises `PosegenError` if `pretrain` is asked for on a model that has adapters.
+    """
+    if settings.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    attached = lora.adapter_names(transformer)
+    if stage == "pretrain":
+        if attached:
+            raise PosegenError(
+                f"pretrain changes the weights under the adapters {', '.join(attached)}, which would then fit no "
+                "longer: start from a model without adapters"
+            )
+        transformer.requires_grad_(True)
+        return
+    transformer.requires_grad_(False)
+    if base_weights == "fp8":
+        transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    if stage in attached:
+        lora.use_adapter(transformer, stage)  # trained further
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
+    for _, parameter in trained_parameters(transformer):
+        parameter.data = parameter.data.float()  # small, and optimizers need the precision
 
 
 def _given(frames: float) -> int:

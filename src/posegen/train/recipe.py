@@ -47,6 +47,8 @@ class DataSettings:
     """Folder of `val-same-*.tar` shards."""
     cache: str = "data/cache"
     """Where encoded clips and texts are kept, by content."""
+    size: tuple[int, int] = (0, 0)
+    """(height, width) in pixels that clips must have; zeros: whatever they have."""
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,25 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from filelock import FileLock, Timeout
 
+from posegen.config import TrainConfig
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors
 from posegen.pipeline.mini import build_mini
-from posegen.pipeline.models import describe_model, load_pipeline, model_identity
-from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.pipeline.models import (
+    IMAGE_TOKENS,
+    describe_model,
+    load_pipeline,
+    model_identity,
+    transformer_arguments,
+)
 from posegen.pipeline.progress import Progress, Silent
 from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.checkpoint import Checkpoints, Origin
 from posegen.train.diffusion import DiffusionStage
 from posegen.train.loop import MODEL, Loop
+from posegen.train.memory import Memory, check_fits, estimate
 from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
 from posegen.train.stages import TrainStage
 
@@ -45,6 +52,18 @@ class Places:
     cache: Path
     start: str | None = None
     """A model to start from, instead of the stage before or the recipe's."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, recipe: Recipe) -> "Places":
+        """What the command line says, else the recipe."""
+        data = recipe.data
+        return cls(
+            output=config.output,
+            train=config.data or Path(data.train),
+            validation=config.validation or Path(data.validation),
+            cache=config.cache or Path(data.cache),
+            start=config.start,
+        )
 
 
 def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | None = None) -> Path:
@@ -69,7 +88,10 @@ def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | Non
         shards = open_shards(places.train, "train", longest)
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
-        check_sizes(start, settings, shards)
+        check_sizes(start, recipe, settings, shards)
+        if stage != "vae":
+            memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
+            check_fits(memory, accelerator.device)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
         origin = Origin(recipe.fingerprint(stage), model_identity(start), work.data_digest)
@@ -131,7 +153,7 @@ class _only_here:  # noqa: N801
             self.lock.release()
 
 
-def starting_model(stage: Stage, recipe: Recipe, places: Places) -> str:
+def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: bool = True) -> str:
     """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
     if places.start is not None:
         return places.start
@@ -139,15 +161,51 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places) -> str:
         folder = places.output / earlier / MODEL
         if (places.output / earlier / "finished.json").is_file() and (folder / "model_index.json").is_file():
             return str(folder)
-        if getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
+        if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
                 f"{stage} needs the model of the stage {earlier}: train that first, or name one (--start)"
             )
     return recipe.model.start
 
 
-def check_sizes(start: str, settings: StageSettings, shards: list[Shard]) -> None:
-    """Clips must be of a size that the model takes. Raises `PosegenError`."""
+def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) -> str:
+    """What a run would do and need, without data or weights: for planning on any machine."""
+    settings = recipe.stage(stage)
+    shapes = ", ".join(
+        f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
+    )
+    lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
+    start = starting_model(stage, recipe, places, must_exist=False)
+    lines.append(f"starts from {start}; writes {places.output / stage / MODEL}")
+    if stage == "vae":
+        return "\n".join(lines)
+    size = recipe.data.size
+    if not any(size):
+        size = open_shards(places.train, "train")[0].samples[0].size
+    memory = estimate_memory(stage, recipe, start, size, processes)
+    lines.append(f"clips of {size[0]}x{size[1]} pixels; on each of {processes} device(s), estimated:")
+    return "\n".join([*lines, memory.describe()])
+
+
+def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
+    """Memory of a diffusion stage with clips of this size."""
+    name = "mini" if start == SCRATCH else start
+    description = describe_model(name)
+    stride = description.spatial_stride
+    return estimate(
+        stage, recipe.stage(stage), recipe.model.base_weights, transformer_arguments(name),
+        (size[0] // stride, size[1] // stride), description.max_text_tokens, IMAGE_TOKENS, processes,
+    )  # fmt: skip
+
+
+def check_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> None:
+    """Clips must be of a size that the recipe wants and the model takes. Raises `PosegenError`."""
+    wanted = recipe.data.size
+    if any(wanted) and shards[0].samples[0].size != wanted:
+        raise PosegenError(
+            f"clips in {shards[0].path.parent} have {shards[0].samples[0].size} pixels (height, width), the recipe "
+            f"wants {wanted}"
+        )
     multiple = 16 if start == SCRATCH else describe_model(start).size_multiple
     height, width = shards[0].samples[0].size
     if height % multiple or width % multiple:
@@ -183,8 +241,3 @@ def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> 
     work.ready()
     if time.monotonic() - began > 10:
         progress.say(f"data ready after {time.monotonic() - began:.0f} s")
-
-
-def trained_pipeline(folder: Path) -> PoseGenPipeline:
-    """The model that a stage has exported, in float32."""
-    return load_pipeline(str(folder), torch.device("cpu"), torch.float32)

@@ -1,0 +1,193 @@
+"""Whether a diffusion stage fits in memory, before anything is loaded: weights are counted, activations measured.
+
+The transformer is built without weights (torch's meta device) with the adapter of the stage, and one forward pass
+records what autograd would keep for the backward pass. So the figures follow the code. What is not in them: the
+allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor
+from torch.nn import functional
+
+from posegen.errors import PosegenError
+from posegen.model.transformer import PoseGenTransformer3DModel
+from posegen.train.checkpoint import trained_parameters
+from posegen.train.diffusion import prepare_transformer
+from posegen.train.recipe import BaseWeights, Phase, Stage, StageSettings
+
+RESERVE = 0.08
+"""Share added for what cannot be counted."""
+_BYTES = {"fp32": 4, "bf16": 2, "fp8": 1}
+_PROBED = 2
+"""Blocks with which activations are measured; all blocks are alike."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each device while training, and how many parameters learn."""
+
+    frozen: int
+    trained: int
+    """Weights that learn, their gradients and Adam's two moments, float32."""
+    activations: int
+    tokens: int
+    parameters: int
+    trained_parameters: int
+
+    @property
+    def total(self) -> int:
+        """All together, with the reserve."""
+        return round((self.frozen + self.trained + self.activations) * (1 + RESERVE))
+
+    def describe(self) -> str:
+        """A table for people."""
+        rows = [
+            (f"frozen weights ({(self.parameters - self.trained_parameters) / 1e6:,.1f} M parameters)", self.frozen),
+            (f"trained weights, gradients, Adam ({self.trained_parameters / 1e6:,.1f} M parameters)", self.trained),
+            (f"activations ({self.tokens:,} tokens in one forward pass)", self.activations),
+            (f"all, with {RESERVE:.0%} reserve", self.total),
+        ]
+        return "\n".join(f"{name:<60} {size / 1e9:>8.2f} GB" for name, size in rows)
+
+
+def estimate(
+    stage: Stage, settings: StageSettings, base_weights: BaseWeights, transformer: dict[str, Any],
+    latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int = 1,
+) -> Memory:  # fmt: skip
+    """Memory of a diffusion stage on each of `processes` devices.
+
+    transformer: the constructor's arguments. latent_size: (h, w) of the latents.
+    """
+    phases = [_measure(phase, stage, settings, transformer, latent_size, text_tokens, image_tokens, processes)
+              for phase in settings.phases]  # fmt: skip
+    activations, tokens = max(phases)
+    model = _empty(stage, settings, transformer)
+    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    shards = processes if settings.strategy == "fsdp" else 1
+    return Memory(
+        frozen=(everything - trained) * _BYTES[base_weights] // shards,
+        trained=trained * 16 // shards,
+        activations=activations,
+        tokens=tokens,
+        parameters=everything,
+        trained_parameters=trained,
+    )
+
+
+def check_fits(memory: Memory, device: torch.device) -> None:
+    """Raise `PosegenError` if the device has not that much free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available
+    if memory.total > free:
+        raise PosegenError(
+            f"training would need about {memory.total / 1e9:.1f} GB on {device}, and {free / 1e9:.1f} GB are free: "
+            "raise accumulate, lower batch_size or num_frames, set gradient_checkpointing, or use base_weights = "
+            '"fp8" or more devices with strategy = "fsdp"'
+        )
+
+
+def _empty(stage: Stage, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
+    """The transformer as it is trained, without weights."""
+    with init_empty_weights(include_buffers=True):
+        model = PoseGenTransformer3DModel(**arguments)
+    prepare_transformer(model, stage, settings, "fp32")
+    return model
+
+
+def _measure(
+    phase: Phase, stage: Stage, settings: StageSettings, arguments: dict[str, Any],
+    latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int,
+) -> tuple[int, int]:  # fmt: skip
+    """(bytes kept for the backward pass, tokens) of the largest part of a batch."""
+    batch = max(phase.batch_size // (settings.accumulate * processes), 1)
+    frames = (phase.num_frames - 1) // 4 + 1
+    few, many = (
+        _kept(batch, frames, {**arguments, "num_layers": layers}, stage, settings, latent_size, text_tokens,
+              image_tokens)
+        for layers in (1, _PROBED)
+    )  # fmt: skip
+    block = (many - few) // (_PROBED - 1)
+    patch = arguments.get("patch_size", (1, 2, 2))
+    per_frame = (latent_size[0] // patch[1]) * (latent_size[1] // patch[2])
+    tokens = batch * (frames + 1) * per_frame
+    layers = arguments.get("num_layers", 40)
+    width = arguments["num_attention_heads"] * arguments["attention_head_dim"]
+    if settings.gradient_checkpointing:  # each block's input, and one block at a time in full
+        size = 2 if settings.precision == "bf16" else 4
+        return few + layers * tokens * width * size, tokens
+    return few + (layers - 1) * block, tokens
+
+
+def _kept(
+    batch: int, frames: int, arguments: dict[str, Any], stage: Stage, settings: StageSettings,
+    latent_size: tuple[int, int], text_tokens: int, image_tokens: int,
+) -> int:  # fmt: skip
+    """Bytes that autograd keeps for the backward pass of a transformer of few blocks."""
+    model = _empty(stage, settings, arguments)
+    model.disable_gradient_checkpointing()
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    channels = arguments["out_channels"]
+    own = {id(parameter) for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        root = tensor if tensor._base is None else tensor._base
+        if id(root) not in own:
+            kept[id(root)] = root
+        return tensor
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(batch, *shape, device="meta", dtype=dtype)
+
+    with _attention_without_matrix(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(
+            hidden_states=empty(channels, frames, *latent_size),
+            condition_latents=empty(arguments["in_channels"] - channels, frames, *latent_size),
+            hand_latents=empty(channels, frames, *latent_size),
+            reference_latents=empty(channels, 1, *latent_size),
+            timestep=empty(),
+            encoder_hidden_states=empty(text_tokens, arguments["text_dim"]),
+            encoder_hidden_states_image=empty(image_tokens, arguments["image_dim"]),
+        )
+    return sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
+
+
+class _Attention(torch.autograd.Function):
+    """What memory-efficient attention keeps: queries, keys, values and the result."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        result = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raise NotImplementedError("only measured, never run backwards")
+
+
+@contextlib.contextmanager
+def _attention_without_matrix() -> Iterator[None]:
+    """On the meta device torch falls back to attention that keeps the n x n matrix, which no real device would."""
+    original = functional.scaled_dot_product_attention
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+        return _Attention.apply(query, key, value)
+
+    functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = original
