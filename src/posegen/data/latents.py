@@ -87,7 +87,7 @@ class LatentCache:
         self.folder, self.pipeline, self.dtype = folder, pipeline, dtype
         config = pipeline.config
         self.drawing = Drawing(config.draw_scale, config.skeleton_colors)
-        self._vae = copy.deepcopy(pipeline.vae).to(dtype)
+        self.vae = copy.deepcopy(pipeline.vae).to(dtype)
         self._encoders = _digest_of_encoders(pipeline)
 
     def prepare(
@@ -160,7 +160,7 @@ class LatentCache:
         first_frame = clip.frames(0, 1)[0]
         reference = clip.reference if encoding.pose else first_frame
         if encoding.pose:
-            rows["reference"] = [self._latents(reference[None])]
+            rows["reference"] = [self.latents(reference[None])]
         rows["text"] = [self.pipeline.encode_text(clip.caption)[0].bfloat16()]
         rows["image"] = [self.pipeline.encode_image(reference)[0].bfloat16()]
         return rows
@@ -176,18 +176,29 @@ class LatentCache:
             condition[len(frames) - tail :] = frames[len(frames) - tail :]
             return condition
 
-        encoded = {"latents": self._latents(frames)}
+        encoded = {"latents": self.latents(frames)}
         if not encoding.pose:
-            return encoded | {"condition": self._latents(with_given(np.full_like(frames, GREY)))}
+            return encoded | {"condition": self.latents(with_given(np.full_like(frames, GREY)))}
         without = clip.skeletons(start, stop, hands=False)
         return encoded | {
-            "condition": self._latents(with_given(clip.skeletons(start, stop))),
-            "condition_without_hands": self._latents(with_given(without)),
-            "hands": self._latents(with_given(clip.hands(start, stop))),
+            "condition": self.latents(with_given(clip.skeletons(start, stop))),
+            "condition_without_hands": self.latents(with_given(without)),
+            "hands": self.latents(with_given(clip.hands(start, stop))),
         }
 
-    def _latents(self, frames: np.ndarray) -> torch.Tensor:
-        return encode_frames(self._vae, frames)[0].bfloat16()
+    def to(self, device: torch.device) -> None:
+        """Encode on this device from now on."""
+        for encoder in (self.vae, self.pipeline.text_encoder, self.pipeline.image_encoder):
+            encoder.to(device)
+
+    def release(self) -> None:
+        """Take text and image encoder off the device; the autoencoder stays for pictures."""
+        for encoder in (self.pipeline.text_encoder, self.pipeline.image_encoder):
+            encoder.to("cpu")
+
+    def latents(self, frames: np.ndarray) -> torch.Tensor:
+        """Latents (c, f, h, w) of frames."""
+        return encode_frames(self.vae, frames)[0].bfloat16()
 
 
 def _whole(file: Path) -> bool:

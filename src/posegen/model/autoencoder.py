@@ -3,9 +3,12 @@
 The same interface, strides and causality as Wan's autoencoder (1 + 4k frames; 8 x 8 pixels and 4 frames a latent; the
 first latent knows the first frame only), at a fraction of its cost: frames are encoded one by one, four make a latent,
 and the decoder looks one step back in time at each level. It is neither recurrent nor deep in time, so quality does not
-decay over a clip, whatever length it was trained on. How it is trained is `train/autoencoding.py`'s concern.
+decay over a clip, whatever length it was trained on. The convolutions only learn what a linear code of 8 x 8 patches
+leaves over: that shortcut (residual autoencoding, as in DC-AE, arXiv 2410.10733) starts as a cosine transform, so that
+colours and shapes are there from the first step. How it is trained is `train/autoencoding.py`'s concern.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +28,38 @@ Latents = Float[Tensor, "b c lf lh lw"]
 
 _FOLD = 2
 """Pixels are folded 2 x 2 into channels before the first convolution."""
+_PATCH = 8
+_LUMA_SCALE, _DETAIL_SCALE, _CHROMA_SCALE = 0.25, 1.0, 0.8
+"""Of the linear code's coefficients at the start: they then vary by about one."""
+_FIRST_LOGVAR = -6.0
+"""Of the latents' variance at the start: nearly exact."""
+
+
+def cosine_code(z_dim: int) -> tuple[Float[Tensor, "z p"], Float[Tensor, "p z"]]:
+    """A linear code of RGB patches of 8 x 8 pixels (p = 3 · 64, channels first) and its inverse on what it keeps.
+
+    Discrete cosine coefficients, lowest frequencies first: two of three for brightness, the rest for the two colour
+    differences (BT.601).
+    """
+    sides = torch.arange(_PATCH, dtype=torch.float64)
+    waves = torch.cos(math.pi / _PATCH * (sides[None, :] + 0.5) * sides[:, None]) * math.sqrt(2 / _PATCH)
+    waves[0] /= math.sqrt(2)
+    order = sorted((u + v, abs(u - v), u, v) for u in range(_PATCH) for v in range(_PATCH))
+    to_luma = torch.linalg.inv(
+        torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], dtype=torch.float64)
+    )
+    chroma = z_dim // 6
+    chosen = [(0, index) for index in range(z_dim - 2 * chroma)]
+    chosen += [(part, index) for part in (1, 2) for index in range(chroma)]
+    analysis, synthesis = [], []
+    from_luma = torch.linalg.inv(to_luma)
+    for part, index in chosen:
+        _, _, u, v = order[index]
+        wave = torch.outer(waves[u], waves[v])
+        scale = _CHROMA_SCALE if part else (_LUMA_SCALE if index == 0 else _DETAIL_SCALE)
+        analysis.append((to_luma[part, :, None, None] * wave).flatten() * scale)
+        synthesis.append((from_luma[:, part, None, None] * wave).flatten() / scale)
+    return torch.stack(analysis).float(), torch.stack(synthesis, dim=1).float()
 
 
 class ResidualBlock(nn.Module):
@@ -119,6 +154,21 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         self.decoder_half = nn.ModuleList([ResidualBlock(half), ResidualBlock(half)])
         self.decoder_out = nn.Conv2d(half, 3 * _FOLD**2, 3, padding=1)
 
+        self.encoder_linear = nn.Conv2d(3 * _PATCH**2, z_dim, 1, bias=False)
+        self.decoder_linear = nn.Conv2d(z_dim, 3 * _PATCH**2, 1, bias=False)
+        self._begin_linear()
+
+    @torch.no_grad()
+    def _begin_linear(self) -> None:
+        """Begin as the linear code alone: what follows it adds nothing yet."""
+        analysis, synthesis = cosine_code(self.config.z_dim)
+        self.encoder_linear.weight.copy_(analysis[:, :, None, None])
+        self.decoder_linear.weight.copy_(synthesis[:, :, None, None])
+        for layer in (self.encoder_out, self.decoder_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.get_parameter("bias"))
+        self.encoder_out.get_parameter("bias")[self.config.z_dim :] = _FIRST_LOGVAR
+
     def moments(self, pixels: Pixels) -> Float[Tensor, "b cc lf lh lw"]:
         """Mean and logarithm of the variance of the latents, as channels."""
         batch, _, num_frames, height, width = pixels.shape
@@ -136,7 +186,12 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         x = self.encoder_fours(self.encoder_down_again(x))
         for block in self.encoder_eighth:
             x = block(x, 1)
-        return rearrange(self.encoder_out(x), "(b f) c h w -> b c f h w", b=batch)
+        frames = rearrange(pixels, "b c f h w -> b f c h w")
+        groups = rearrange(frames[:, 1:], "b (g four) c h w -> b g four c h w", four=4).mean(2)
+        patches = functional.pixel_unshuffle(torch.cat([frames[:, :1], groups], dim=1).flatten(0, 1), _PATCH)
+        mean, logvar = self.encoder_out(x).chunk(2, dim=1)
+        moments = torch.cat([mean + self.encoder_linear(patches), logvar], dim=1)
+        return rearrange(moments, "(b f) c h w -> b c f h w", b=batch)
 
     def encode(self, x: Pixels, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Any]:
         """Pixels -1..1 -> distribution of latents (b, z, (f - 1) / 4 + 1, h / 8, w / 8)."""
@@ -151,7 +206,9 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
     def reconstruct(self, z: Latents) -> Pixels:
         """Latents -> pixels without clipping, which training wants."""
         batch, _, frames = z.shape[:3]
-        x = self.decoder_in(rearrange(z, "b c f h w -> (b f) c h w"))
+        z = rearrange(z, "b c f h w -> (b f) c h w")
+        linear = functional.pixel_shuffle(self.decoder_linear(z), _PATCH)
+        x = self.decoder_in(z)
         for block in self.decoder_eighth:
             x = block(x, frames)
         x = functional.pixel_shuffle(self.decoder_up(self.decoder_pairs(x)), 2)
@@ -161,6 +218,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         for block in self.decoder_half:
             x = block(x, 4 * frames)
         pixels = functional.pixel_shuffle(self.decoder_out(functional.silu(x)), _FOLD)
+        pixels = pixels + repeat(linear, "bf c h w -> (bf four) c h w", four=4)
         return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)[:, :, 3:]
 
     def forward(self, sample: Pixels, noise: Latents | None = None) -> Any:

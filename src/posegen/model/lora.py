@@ -100,6 +100,23 @@ def add_adapter(
     use_adapter(transformer, name)
 
 
+def copy_adapter(transformer: PoseGenTransformer3DModel, source: str, name: str) -> None:
+    """Attach a new adapter that begins as a copy of another one, and switch to it.
+
+    Raises:
+        PosegenError: no such source, or the name is taken.
+    """
+    if source not in adapter_names(transformer):
+        raise PosegenError(f"no adapter {source!r} to copy: the transformer has {adapter_names(transformer) or 'none'}")
+    config = transformer.peft_config[source]
+    weights = get_peft_model_state_dict(transformer, adapter_name=source)
+    weights = {key: tensor.detach().clone() for key, tensor in weights.items()}
+    add_adapter(
+        transformer, name, config.r, config.lora_alpha, config.target_modules, config.modules_to_save or []
+    )  # peft makes modules_to_save a copy of the base's, which the source's weights then replace
+    set_peft_model_state_dict(transformer, weights, adapter_name=name)
+
+
 def use_adapter(transformer: PoseGenTransformer3DModel, name: str | None, trainable: bool = True) -> None:
     """Switch to an attached adapter, or to none: the base model. Nothing is read or copied.
 

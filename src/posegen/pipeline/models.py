@@ -6,7 +6,7 @@ transformer is `model/loading.py`'s concern.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from posegen.conditions.skeleton import Colors
 from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
+from posegen.media.files import write_whole
+from posegen.model import lora
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
-from posegen.pipeline.pipeline import PoseGenPipeline, load_encoders
+from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
 WAN_PARTS = ("tokenizer", "text_encoder", "image_processor", "image_encoder", "vae")
@@ -68,7 +70,11 @@ PUBLISHED = {
 }  # fmt: skip
 """The published adapters exist for 720p only; `-480p` is the same model at the smaller size (faster, less sharp)."""
 
-NAMES = ("mini", *PUBLISHED)
+STOCK = {"wan2.1-i2v-14b": "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"}
+"""Wan itself, which follows no poses: what training starts from."""
+NAMES = ("mini", *PUBLISHED, *STOCK)
+ADAPTED = "posegen.json"
+"""In a folder of adapters only: {"base": name or folder of the model that they belong to}."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,13 @@ def describe_model(name: str) -> ModelDescription:
             name, {**WAN_SETTINGS, **WAN_TRANSFORMER}, default_area=published.area, skeleton_colors="release",
             weights_bytes=published.weights_bytes,
         )  # fmt: skip
+    if name in STOCK:
+        return replace(describe_model("wan2.1-i2v-14b-720p"), name=name, trained=False, skeleton_colors="openpose")
     folder = Path(name)
     if not folder.is_dir():
         raise _unknown(name)
+    if (folder / ADAPTED).is_file():
+        return replace(describe_model(_base_of(folder)), name=name, trained=True)
     index = _read_json(folder / "model_index.json")
     transformer, vae = (_read_json(folder / part / "config.json") for part in ("transformer", "vae"))
     settings = index if "segment_length" in index else {**WAN_SETTINGS, "default_area": 1280 * 720, "trained": False}
@@ -161,9 +171,11 @@ def transformer_arguments(name: str) -> dict[str, Any]:
     """Constructor arguments of a model's transformer, without loading a weight. Raises as `describe_model` does."""
     if name == "mini":
         return dict(mini.TRANSFORMER)
-    if name in PUBLISHED:
+    if name in PUBLISHED or name in STOCK:
         return {**WAN_TRANSFORMER, **WAN_INPUTS}
     describe_model(name)
+    if (Path(name) / ADAPTED).is_file():
+        return transformer_arguments(_base_of(Path(name)))
     arguments, _, _ = PoseGenTransformer3DModel.extract_init_dict(
         _read_json(Path(name) / "transformer" / "config.json")
     )
@@ -219,6 +231,8 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
             _fetch(published.release, [f"{stage}/*"]) / stage for stage in (published.base, published.stitch)
         )
         pipeline = load_published(wan, base, stitch, area=published.area, dtype=dtype)
+    elif name in STOCK:
+        pipeline = load_folder(_fetch(STOCK[name]), dtype)
     elif Path(name).is_dir():
         pipeline = load_folder(Path(name), dtype)
     else:
@@ -226,8 +240,31 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
     return pipeline.to(device)
 
 
+def _base_of(folder: Path) -> str:
+    """The model that a folder of adapters belongs to."""
+    base = _read_json(folder / ADAPTED).get("base")
+    if not isinstance(base, str) or not base:
+        raise PosegenError(f'{folder / ADAPTED}: expected {{"base": name or folder of a model}}')
+    return base
+
+
+def save_adapters(pipeline: PoseGenPipeline, base: str, folder: Path) -> None:
+    """Write the adapters alone, with a note of the model that they belong to; `load_pipeline` takes the folder."""
+    for name in lora.adapter_names(pipeline.transformer):
+        lora.save_adapter(pipeline.transformer, name, folder / ADAPTER_FOLDER / name)
+    write_whole(folder / ADAPTED, (json.dumps({"base": base}, indent=1) + "\n").encode())
+
+
 def load_folder(folder: Path, dtype: torch.dtype) -> PoseGenPipeline:
-    """Load one of our own folders, or a stock Wan2.1 image-to-video checkpoint (with untrained new parameters)."""
+    """Load one of our own folders (whole, or adapters only), or a stock Wan2.1 image-to-video checkpoint.
+
+    A stock checkpoint's new parameters are untrained.
+    """
+    if (folder / ADAPTED).is_file():
+        pipeline = load_pipeline(_base_of(folder), torch.device("cpu"), dtype)
+        for adapter in sorted((folder / ADAPTER_FOLDER).glob("*/")):
+            lora.load_adapter(pipeline.transformer, adapter.name, adapter)
+        return pipeline
     kind = _read_json(folder / "model_index.json").get("_class_name")
     if kind == PoseGenPipeline.__name__:
         return PoseGenPipeline.from_pretrained(folder, dtype=dtype)

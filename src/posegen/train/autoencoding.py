@@ -14,6 +14,8 @@ from torch import nn
 
 from posegen.data.clips import Clip, Drawing
 from posegen.data.shards import Sample, Shard
+from posegen.errors import PosegenError
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.objective import divergence, psnr, reconstruction_loss
@@ -33,6 +35,11 @@ class AutoencoderStage:
         self, pipeline: PoseGenPipeline, settings: StageSettings, train: list[Shard], validation: list[Shard]
     ) -> None:
         """Every weight of the pipeline's autoencoder learns."""
+        if not isinstance(pipeline.vae, AutoencoderLightVideo):
+            raise PosegenError(
+                f"the stage vae trains {AutoencoderLightVideo.__name__}, not {type(pipeline.vae).__name__}: "
+                "Wan's own autoencoder is used as it is"
+            )
         self.pipeline, self.settings = pipeline, settings
         self.drawing = Drawing(pipeline.config.draw_scale, pipeline.config.skeleton_colors)
         self.samples = [sample for shard in train for sample in shard.samples]
@@ -45,7 +52,7 @@ class AutoencoderStage:
         """The autoencoder."""
         return self.pipeline.vae
 
-    def prepare(self, tell: Tell, rank: int, world: int) -> None:
+    def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
         """Nothing to encode."""
 
     def ready(self) -> None:

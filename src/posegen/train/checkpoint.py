@@ -144,8 +144,3 @@ class Checkpoints:
 def trained_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """The parameters that learn, by name."""
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
-
-
-def as_state(value: Any) -> Any:
-    """A plain copy of tensors for a file."""
-    return value.detach().cpu().clone().contiguous()

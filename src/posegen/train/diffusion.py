@@ -22,7 +22,8 @@ from posegen.model import lora
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Conditioning, denoise
 from posegen.pipeline.latents import decode_latents, preserve_mask
-from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline
+from posegen.pipeline.models import save_adapters
+from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, shifted
 from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
@@ -46,13 +47,15 @@ class DiffusionStage:
         validation: list[Shard],
         cache: LatentCache,
     ) -> None:
-        """Decide what learns: everything in `pretrain`, else a new adapter on frozen weights."""
+        """Decide what learns: everything in `pretrain`, else an adapter on frozen weights of the recipe's model."""
+        self.base = model.start
         self.stage, self.pipeline, self.settings, self.model = stage, pipeline, settings, model
         self.train_shards, self.validation_shards, self.cache = train, validation, cache
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
-        self.empty_text = pipeline.encode_text("")[0]
+        self.empty_text = torch.empty(0)
         self._items: dict[Encoding, LatentItems] = {}
         self._validation: dict[Encoding, LatentItems] = {}
+        self._black: dict[tuple[int, ...], torch.Tensor] = {}
         prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
             pipeline.transformer.compile_repeated_blocks()
@@ -76,14 +79,17 @@ class DiffusionStage:
             kinds["video"] = Encoding(phase.num_frames, phase.windows, head=1, pose=False)
         return kinds
 
-    def prepare(self, tell: Tell, rank: int, world: int) -> None:
-        """Encode training and validation clips as far as the cache lacks them."""
+    def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
+        """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
+        self.cache.to(device)
         wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
         for encoding in wanted:
             kind = f"{'skeletons' if encoding.pose else 'first frames'}, {encoding.num_frames} frames"
             for shards, where in ((self.train_shards, "training"), (self._few(), "validation")):
                 name = f"encode {where} ({kind})"
                 self.cache.prepare(shards, encoding, functools.partial(tell, name), rank, world)
+        self.empty_text = self.pipeline.encode_text("")[0]
+        self.cache.release()
 
     def _few(self) -> list[Shard]:
         """The validation shards that hold the validation clips."""
@@ -129,10 +135,8 @@ class DiffusionStage:
         """Hand latents of black frames; given frames of a stitch segment stay."""
         black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
         key = tuple(hands.shape)
-        if not hasattr(self, "_black"):
-            self._black: dict[Any, torch.Tensor] = {}
         if key not in self._black:
-            self._black[key] = self.cache._latents(black).float()
+            self._black[key] = self.cache.latents(black).float()
         height, width = hands.shape[-2:]
         mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width)[0, -1:]
         return torch.where(mask > 0, hands, self._black[key])
@@ -218,19 +222,18 @@ class DiffusionStage:
             guidance_scale=1.0,
         )
         videos = [
-            decode_latents(self.pipeline.vae, latents) for latents in (batch.latents, row["condition"][None], generated)
+            decode_latents(self.cache.vae, latents) for latents in (batch.latents, row["condition"][None], generated)
         ]
         assert batch.reference_latents is not None
-        reference = decode_latents(self.pipeline.vae, batch.reference_latents)[0]
+        reference = decode_latents(self.cache.vae, batch.reference_latents)[0]
         shown = sorted({round(position) for position in np.linspace(0, encoding.num_frames - 1, 5)})
         lines = [np.concatenate([reference, *(video[index] for index in shown)], axis=1) for video in videos]
         return np.concatenate(lines), np.concatenate(videos, axis=2)
 
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapter alone."""
-        transformer = self.pipeline.transformer
         if self.stage != "pretrain" and self.model.export == "adapter":
-            lora.save_adapter(transformer, self.stage, folder / ADAPTER_FOLDER / self.stage)
+            save_adapters(self.pipeline, self.base, folder)
             return
         self.pipeline.register_to_config(trained=True)
         self.pipeline.save_pretrained(folder)
@@ -260,9 +263,14 @@ def prepare_transformer(
     if stage in attached:
         lora.use_adapter(transformer, stage)  # trained further
     else:
+        if settings.from_base and "base" not in attached:
+            raise PosegenError(f"[{stage}] from_base: the starting model has no adapter base; train that stage first")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
+            if settings.from_base:
+                lora.copy_adapter(transformer, "base", stage)
+            else:
+                lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
     for _, parameter in trained_parameters(transformer):
         parameter.data = parameter.data.float()  # small, and optimizers need the precision
 

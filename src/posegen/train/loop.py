@@ -20,7 +20,7 @@ from torch import nn
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
 from posegen.pipeline.progress import Progress
-from posegen.train.checkpoint import Checkpoints, Counters, as_state, trained_parameters
+from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
 from posegen.train.logs import Logs
 from posegen.train.recipe import Phase, StageSettings
 from posegen.train.schedule import learning_rate, shares
@@ -36,7 +36,7 @@ class Average:
     def __init__(self, module: nn.Module, decay: float) -> None:
         """Begin with the weights as they are."""
         self.decay = decay
-        self.weights = {name: as_state(parameter).float() for name, parameter in trained_parameters(module)}
+        self.weights = {name: p.detach().float().clone() for name, p in trained_parameters(module)}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
@@ -44,6 +44,10 @@ class Average:
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         for name, parameter in trained_parameters(module):
             self.weights[name].lerp_(parameter.detach().to(self.weights[name]), 1.0 - decay)
+
+    def load(self, weights: dict[str, torch.Tensor]) -> None:
+        """Take the average of a checkpoint."""
+        self.weights = {name: weights[name].to(own) for name, own in self.weights.items()}
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
@@ -83,7 +87,7 @@ class Loop:
         if kept is not None:
             self.counters, average = kept
             if self.average is not None and average is not None:
-                self.average.weights = average
+                self.average.load(average)
             progress.say(f"{name}: going on after step {self.counters.step}")
         self.logs = Logs(folder, self.counters.step) if accelerator.is_main_process else None
 
@@ -175,7 +179,7 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last whole step."""
-        average = None if self.average is None else self.average.weights
+        average = None if self.average is None else {n: t.cpu() for n, t in self.average.weights.items()}
         self.checkpoints.save(self.module, self.optimizer, average, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 

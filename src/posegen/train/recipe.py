@@ -110,6 +110,8 @@ class StageSettings:
 
     rank: int = 16
     alpha: float = 16.0
+    from_base: bool = False
+    """stitch: begin with a copy of the base adapter instead of nothing; it then has that one's rank and alpha."""
     flow_shift: float = 5.0
     """Timesteps s·u / (1 + (s-1)·u), u uniform."""
     text_dropout: float = 0.1
@@ -161,6 +163,7 @@ _ONLY_FOR: dict[str, set[str]] = {
     "chroma_weight": {"vae"},
     "kl_weight": {"vae"},
     "pose_share": {"pretrain"},
+    "from_base": {"stitch"},
     "rank": {"base", "stitch"},
     "alpha": {"base", "stitch"},
     "flow_shift": {"pretrain", "base", "stitch"},

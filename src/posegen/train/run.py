@@ -236,7 +236,7 @@ def make_stage(
 
 def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> None:
     began = time.monotonic()
-    work.prepare(progress.update, accelerator.process_index, accelerator.num_processes)
+    work.prepare(progress.update, accelerator.process_index, accelerator.num_processes, accelerator.device)
     accelerator.wait_for_everyone()
     work.ready()
     if time.monotonic() - began > 10:

@@ -45,7 +45,7 @@ class TrainStage(Protocol):
         """A hash of the training data."""
         ...
 
-    def prepare(self, tell: Tell, rank: int, world: int) -> None:
+    def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
         """Encode what is to be encoded before the first step. Called by every process."""
         ...
 
