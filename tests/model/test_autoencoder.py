@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from einops import rearrange
 
 from posegen.errors import PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo, cosine_code
+from posegen.model.autoencoder import AutoencoderLightVideo, cosine_code, group_patches
 
 SIZES = {"z_dim": 16, "encoder_channels": [8, 8, 8], "decoder_channels": [8, 8, 8]}
 
@@ -57,6 +58,19 @@ def test_it_starts_as_a_cosine_transform():
     torch.testing.assert_close(model(flat), flat, atol=1e-5, rtol=0)
     analysis, synthesis = cosine_code(16)
     torch.testing.assert_close(analysis @ synthesis, torch.eye(16), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_fitted_code_is_the_best_linear_one():
+    model = AutoencoderLightVideo(**SIZES)
+    video = clip(9)
+    patches = rearrange(group_patches(video), "g p h w -> (g h w) p").double()
+    error_before = (model(video) - video).square().mean()
+    model.fit_linear_code(patches.T @ patches)
+    left = torch.linalg.svdvals(patches)[16:].square().sum() / patches.numel()  # Eckart and Young
+    found = rearrange(group_patches(model(video) - video), "g p h w -> (g h w) p").double()
+    torch.testing.assert_close(found.square().mean(), left, rtol=1e-3, atol=0)
+    assert (model(video) - video).square().mean() < error_before
 
 
 @torch.no_grad()

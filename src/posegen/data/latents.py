@@ -56,7 +56,7 @@ class LatentItems:
         self._opened: dict[int, Any] = {}
         self._places: list[tuple[int, int, int]] = []  # file, window, clip
         for number in range(len(files)):
-            windows = int(self._open(number).metadata()["windows"])
+            windows = _metadata(self._open(number))["windows"]
             count = self._open(number).get_slice("latents").get_shape()[0]
             self._places += [(number, window, window // windows) for window in range(count)]
 
@@ -87,7 +87,9 @@ class LatentCache:
         self.folder, self.pipeline, self.dtype = folder, pipeline, dtype
         config = pipeline.config
         self.drawing = Drawing(config.draw_scale, config.skeleton_colors)
-        self.vae = copy.deepcopy(pipeline.vae).to(dtype)
+        self.vae = copy.deepcopy(pipeline.vae).requires_grad_(False)
+        for tensor in (*self.vae.parameters(), *self.vae.buffers()):
+            tensor.data = tensor.data.to(dtype)
         self._encoders = _digest_of_encoders(pipeline)
 
     def prepare(
@@ -141,7 +143,7 @@ class LatentCache:
         if not rows:
             raise PosegenError(f"{shard.path}: no clip of it can be read")
         target = AtomicFile(file)
-        metadata = {"windows": str(encoding.windows), "left_out": json.dumps(bad)}
+        metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": bad})}
         try:
             with output_errors(file):
                 save_file({name: torch.stack(tensors) for name, tensors in rows.items()}, target.temporary, metadata)
@@ -214,7 +216,12 @@ def _whole(file: Path) -> bool:
 
 def _left_out(file: Path) -> list[str]:
     with safe_open(file, framework="pt") as opened:
-        return list(json.loads(opened.metadata()["left_out"]))
+        return list(_metadata(opened)["left_out"])
+
+
+def _metadata(opened: Any) -> dict[str, Any]:
+    """One entry: safetensors writes several in random order, and files should be the same every time."""
+    return dict(json.loads(opened.metadata()["posegen"]))
 
 
 def _digest_of_encoders(pipeline: PoseGenPipeline) -> str:

@@ -5,7 +5,8 @@ first latent knows the first frame only), at a fraction of its cost: frames are 
 and the decoder looks one step back in time at each level. It is neither recurrent nor deep in time, so quality does not
 decay over a clip, whatever length it was trained on. The convolutions only learn what a linear code of 8 x 8 patches
 leaves over: that shortcut (residual autoencoding, as in DC-AE, arXiv 2410.10733) starts as a cosine transform, so that
-colours and shapes are there from the first step. How it is trained is `train/autoencoding.py`'s concern.
+colours and shapes are there from the first step (or as
+the principal components of given patches). How it is trained is `train/autoencoding.py`'s concern.
 """
 
 import math
@@ -28,38 +29,50 @@ Latents = Float[Tensor, "b c lf lh lw"]
 
 _FOLD = 2
 """Pixels are folded 2 x 2 into channels before the first convolution."""
-_PATCH = 8
-_LUMA_SCALE, _DETAIL_SCALE, _CHROMA_SCALE = 0.25, 1.0, 0.8
-"""Of the linear code's coefficients at the start: they then vary by about one."""
+_PATCH, _GROUP = 8, 4
 _FIRST_LOGVAR = -6.0
 """Of the latents' variance at the start: nearly exact."""
+Patches = Float[Tensor, "n p"]
+"""p = 4 frames · 3 colours · 8 · 8 pixels, in this order."""
 
 
 def cosine_code(z_dim: int) -> tuple[Float[Tensor, "z p"], Float[Tensor, "p z"]]:
-    """A linear code of RGB patches of 8 x 8 pixels (p = 3 · 64, channels first) and its inverse on what it keeps.
+    """A linear code of patches of 4 frames x 8 x 8 RGB pixels, and its inverse on what it keeps.
 
     Discrete cosine coefficients, lowest frequencies first: two of three for brightness, the rest for the two colour
-    differences (BT.601).
+    differences (BT.601). Orthonormal but for the colours.
     """
-    sides = torch.arange(_PATCH, dtype=torch.float64)
-    waves = torch.cos(math.pi / _PATCH * (sides[None, :] + 0.5) * sides[:, None]) * math.sqrt(2 / _PATCH)
-    waves[0] /= math.sqrt(2)
-    order = sorted((u + v, abs(u - v), u, v) for u in range(_PATCH) for v in range(_PATCH))
-    to_luma = torch.linalg.inv(
-        torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], dtype=torch.float64)
+
+    def waves(length: int) -> Tensor:
+        steps = torch.arange(length, dtype=torch.float64)
+        table = torch.cos(math.pi / length * (steps[None, :] + 0.5) * steps[:, None]) * math.sqrt(2 / length)
+        table[0] /= math.sqrt(2)
+        return table
+
+    space, time = waves(_PATCH), waves(_GROUP)
+    order = sorted(
+        (u + v + 2 * t, t, abs(u - v), u, v) for t in range(_GROUP) for u in range(_PATCH) for v in range(_PATCH)
     )
+    to_rgb = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]], dtype=torch.float64)
+    to_luma = torch.linalg.inv(to_rgb)
     chroma = z_dim // 6
     chosen = [(0, index) for index in range(z_dim - 2 * chroma)]
     chosen += [(part, index) for part in (1, 2) for index in range(chroma)]
     analysis, synthesis = [], []
-    from_luma = torch.linalg.inv(to_luma)
     for part, index in chosen:
-        _, _, u, v = order[index]
-        wave = torch.outer(waves[u], waves[v])
-        scale = _CHROMA_SCALE if part else (_LUMA_SCALE if index == 0 else _DETAIL_SCALE)
-        analysis.append((to_luma[part, :, None, None] * wave).flatten() * scale)
-        synthesis.append((from_luma[:, part, None, None] * wave).flatten() / scale)
+        _, t, _, u, v = order[index]
+        wave = time[t][:, None, None, None] * torch.outer(space[u], space[v])
+        analysis.append((to_luma[part, :, None, None] * wave).flatten())
+        synthesis.append((to_rgb[:, part, None, None] * wave).flatten())
     return torch.stack(analysis).float(), torch.stack(synthesis, dim=1).float()
+
+
+def group_patches(pixels: Pixels) -> Float[Tensor, "g p lh lw"]:
+    """Patches of all groups of a batch: the first frame (four times) is the first group, then four frames each."""
+    frames = rearrange(pixels, "b c f h w -> b f c h w")
+    frames = torch.cat([repeat(frames[:, :1], "b 1 c h w -> b three c h w", three=_GROUP - 1), frames], dim=1)
+    patches = functional.pixel_unshuffle(frames.flatten(0, 1), _PATCH)
+    return rearrange(patches, "(g four) p h w -> g (four p) h w", four=_GROUP)
 
 
 class ResidualBlock(nn.Module):
@@ -154,8 +167,8 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         self.decoder_half = nn.ModuleList([ResidualBlock(half), ResidualBlock(half)])
         self.decoder_out = nn.Conv2d(half, 3 * _FOLD**2, 3, padding=1)
 
-        self.encoder_linear = nn.Conv2d(3 * _PATCH**2, z_dim, 1, bias=False)
-        self.decoder_linear = nn.Conv2d(z_dim, 3 * _PATCH**2, 1, bias=False)
+        self.encoder_linear = nn.Conv2d(_GROUP * 3 * _PATCH**2, z_dim, 1, bias=False)
+        self.decoder_linear = nn.Conv2d(z_dim, _GROUP * 3 * _PATCH**2, 1, bias=False)
         self._begin_linear()
 
     @torch.no_grad()
@@ -168,6 +181,19 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.get_parameter("bias"))
         self.encoder_out.get_parameter("bias")[self.config.z_dim :] = _FIRST_LOGVAR
+
+    @torch.no_grad()
+    def fit_linear_code(self, covariance: Float[Tensor, "p p"]) -> None:
+        """Begin as the best linear code of patches with this (uncentred) covariance: its principal components.
+
+        A latent's deviation is the square root of its component's, so that large ones stay larger, but not by much.
+        """
+        values, vectors = torch.linalg.eigh(covariance.double())
+        kept = vectors.flip(1)[:, : self.config.z_dim]
+        kept = kept * torch.sign(kept.sum(0) + 1e-12)  # eigenvectors have no sign of their own
+        scales = values.flip(0)[: self.config.z_dim].clamp_min(1e-8) ** 0.25
+        self.encoder_linear.weight.copy_((kept / scales).T[:, :, None, None])
+        self.decoder_linear.weight.copy_((kept * scales)[:, :, None, None])
 
     def moments(self, pixels: Pixels) -> Float[Tensor, "b cc lf lh lw"]:
         """Mean and logarithm of the variance of the latents, as channels."""
@@ -186,9 +212,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         x = self.encoder_fours(self.encoder_down_again(x))
         for block in self.encoder_eighth:
             x = block(x, 1)
-        frames = rearrange(pixels, "b c f h w -> b f c h w")
-        groups = rearrange(frames[:, 1:], "b (g four) c h w -> b g four c h w", four=4).mean(2)
-        patches = functional.pixel_unshuffle(torch.cat([frames[:, :1], groups], dim=1).flatten(0, 1), _PATCH)
+        patches = group_patches(pixels)
         mean, logvar = self.encoder_out(x).chunk(2, dim=1)
         moments = torch.cat([mean + self.encoder_linear(patches), logvar], dim=1)
         return rearrange(moments, "(b f) c h w -> b c f h w", b=batch)
@@ -207,7 +231,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         """Latents -> pixels without clipping, which training wants."""
         batch, _, frames = z.shape[:3]
         z = rearrange(z, "b c f h w -> (b f) c h w")
-        linear = functional.pixel_shuffle(self.decoder_linear(z), _PATCH)
+        linear = rearrange(self.decoder_linear(z), "g (four p) h w -> (g four) p h w", four=_GROUP)
         x = self.decoder_in(z)
         for block in self.decoder_eighth:
             x = block(x, frames)
@@ -218,7 +242,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         for block in self.decoder_half:
             x = block(x, 4 * frames)
         pixels = functional.pixel_shuffle(self.decoder_out(functional.silu(x)), _FOLD)
-        pixels = pixels + repeat(linear, "bf c h w -> (bf four) c h w", four=4)
+        pixels = pixels + functional.pixel_shuffle(linear, _PATCH)
         return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)[:, :, 3:]
 
     def forward(self, sample: Pixels, noise: Latents | None = None) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import nn
 
 from posegen.data.clips import Clip, Drawing
 from posegen.data.shards import Sample, Shard
 from posegen.errors import PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo
+from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.objective import divergence, psnr, reconstruction_loss
@@ -53,7 +54,20 @@ class AutoencoderStage:
         return self.pipeline.vae
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Nothing to encode."""
+        """Fit the linear code, if the recipe wants it."""
+        if not self.settings.fit_clips:
+            return
+        every = max(len(self.samples) // self.settings.fit_clips, 1)
+        chosen = self.samples[::every][: self.settings.fit_clips]
+        total = torch.zeros(())
+        for number, sample in enumerate(chosen):
+            clip = Clip(sample, self.drawing)
+            for kind, share in zip(_KINDS, _SHARES, strict=True):
+                frames: np.ndarray = getattr(clip, kind)(0, self._longest(sample))
+                patches = rearrange(group_patches(to_pixels(frames)), "g p h w -> (g h w) p").double()
+                total = total + share * patches.T @ patches / len(patches)
+            tell("fit the linear code", number + 1, len(chosen))
+        self.pipeline.vae.fit_linear_code(total / len(chosen))
 
     def ready(self) -> None:
         """Nothing to open."""
@@ -126,16 +140,21 @@ class AutoencoderStage:
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
-        """Measure the latents' statistics, store them in the configuration, and write the whole pipeline."""
+        """Measure the latents' statistics, store them in the configuration, and write the whole pipeline.
+
+        Latents are divided by the geometric mean of their own and the overall deviation: brightness and colour then
+        weigh more in the diffusion loss than fine detail, and are decided at higher noise.
+        """
         vae: Any = self.pipeline.vae
         latents = []
         for sample in self.samples[:: max(len(self.samples) // _STATISTICS_CLIPS, 1)][:_STATISTICS_CLIPS]:
             pixels = to_pixels(Clip(sample, self.drawing).frames(0, self._longest(sample))).to(vae.device, vae.dtype)
             latents.append(vae.encode(pixels).latent_dist.mode().float().cpu().flatten(2))
         values = torch.cat(latents, dim=2)[0]
+        deviation = values.std(1).clamp_min(0.01)
         vae.register_to_config(
             latents_mean=[round(float(value), 5) for value in values.mean(1)],
-            latents_std=[round(float(value), 5) for value in values.std(1).clamp_min(0.01)],
+            latents_std=[round(float(value), 5) for value in (deviation * deviation.square().mean().sqrt()).sqrt()],
         )
         self.pipeline.save_pretrained(folder)
 

@@ -122,6 +122,8 @@ class StageSettings:
     """pretrain: share of steps that see skeleton, hands and reference; the rest are image-to-video from frame one."""
     chroma_weight: float = 1.0
     """vae: weight of colour differences in the loss."""
+    fit_clips: int = 0
+    """vae: begin with the principal components of patches of so many clips as linear code; 0 = as the model is."""
     kl_weight: float = 1e-4
     """vae: weight of the divergence of latents from a unit normal."""
 
@@ -162,6 +164,7 @@ class StageSettings:
 _ONLY_FOR: dict[str, set[str]] = {
     "chroma_weight": {"vae"},
     "kl_weight": {"vae"},
+    "fit_clips": {"vae"},
     "pose_share": {"pretrain"},
     "from_base": {"stitch"},
     "rank": {"base", "stitch"},

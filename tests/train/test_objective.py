@@ -1,0 +1,92 @@
+"""The losses as formulas, and what they must not change."""
+
+import pytest
+import torch
+
+from posegen.errors import PosegenError
+from posegen.train.objective import (
+    FlowBatch,
+    chroma,
+    divergence,
+    flow_matching_loss,
+    psnr,
+    reconstruction_loss,
+    shifted,
+)
+
+
+def make_batch(sigmas):
+    random = torch.Generator().manual_seed(0)
+    count = len(sigmas)
+    latents, noise = (torch.randn(count, 4, 3, 4, 4, generator=random) for _ in range(2))
+    return FlowBatch(
+        latents, torch.zeros(count, 8, 3, 4, 4), None, None, torch.zeros(count, 2, 5), None, noise, torch.tensor(sigmas)
+    )
+
+
+class Oracle:
+    """Knows the answer, or answers with something else; remembers what it was asked."""
+
+    def __init__(self, batch, error=0.0):
+        self.answer = batch.noise - batch.latents + error
+
+    def __call__(self, **asked):
+        self.asked = asked
+        return (self.answer,)
+
+
+def test_the_velocity_is_noise_minus_latents():
+    batch = make_batch([0.25, 1.0])
+    assert flow_matching_loss(Oracle(batch), batch).tolist() == [0.0, 0.0]
+    off = flow_matching_loss(Oracle(batch, error=0.5), batch)
+    torch.testing.assert_close(off, torch.tensor([0.25, 0.25]))
+
+
+def test_the_model_sees_the_noise_level_and_its_timestep():
+    batch = make_batch([0.25, 1.0])
+    oracle = Oracle(batch)
+    flow_matching_loss(oracle, batch)
+    torch.testing.assert_close(oracle.asked["timestep"], torch.tensor([250.0, 1000.0]))
+    torch.testing.assert_close(oracle.asked["hidden_states"][0], 0.75 * batch.latents[0] + 0.25 * batch.noise[0])
+    torch.testing.assert_close(oracle.asked["hidden_states"][1], batch.noise[1])
+
+
+def test_one_euler_step_from_noise_along_the_target_ends_at_the_latents():
+    batch = make_batch([1.0])
+    torch.testing.assert_close(batch.noise - Oracle(batch).answer, batch.latents)
+
+
+def test_shift_moves_levels_towards_noise_and_keeps_the_ends():
+    u = torch.tensor([0.0, 0.5, 1.0])
+    torch.testing.assert_close(shifted(u, 5.0), torch.tensor([0.0, 5 / 6, 1.0]))
+    torch.testing.assert_close(shifted(u, 1.0), u)
+
+
+def test_chroma_ignores_brightness_only():
+    grey = torch.rand(1, 1, 2, 4, 4).expand(1, 3, 2, 4, 4)
+    torch.testing.assert_close(chroma(grey), torch.zeros(1, 2, 2, 4, 4), atol=1e-6, rtol=0)
+    red = torch.zeros(1, 3, 2, 4, 4)
+    red[:, 0] = 1.0
+    weighted, plain = (reconstruction_loss(red, torch.zeros_like(red), weight) for weight in (2.0, 0.0))
+    torch.testing.assert_close(plain, torch.tensor(1 / 3))
+    assert weighted > plain + 0.5
+
+
+def test_divergence_is_torchs():
+    moments = torch.randn(2, 8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    mean, logvar = moments.chunk(2, dim=1)
+    normal = torch.distributions.Normal(mean, torch.exp(0.5 * logvar))
+    unit = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
+    torch.testing.assert_close(divergence(moments), torch.distributions.kl_divergence(normal, unit).mean())
+
+
+def test_psnr_is_skimages():
+    from skimage.metrics import peak_signal_noise_ratio
+
+    random = torch.Generator().manual_seed(0)
+    first, second = (torch.rand(1, 3, 2, 8, 8, generator=random) * 2 - 1 for _ in range(2))
+    for frame, value in enumerate(psnr(first, second)):
+        wanted = peak_signal_noise_ratio(first[:, :, frame].numpy(), second[:, :, frame].numpy(), data_range=2.0)
+        assert float(value) == pytest.approx(wanted, abs=1e-4)
+    with pytest.raises(PosegenError, match="different shapes"):
+        psnr(first, second[:, :, :1])

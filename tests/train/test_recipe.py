@@ -1,0 +1,83 @@
+"""Recipes: those that come with posegen are right, and every slip is named."""
+
+from pathlib import Path
+
+import pytest
+
+from posegen.errors import PosegenError
+from posegen.train.recipe import read_recipe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.toml"))
+STAGE = "steps = 10\nnum_frames = 9\nbatch_size = 4\n"
+GOOD = f'name = "test"\n[model]\nstart = "mini"\n[base]\n{STAGE}'
+
+
+def read(tmp_path, text):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_that_come_with_posegen_can_be_read(path):
+    assert read_recipe(path).name == path.stem
+
+
+def test_the_14b_recipe_is_the_methods():
+    recipe = read_recipe(REPOSITORY / "recipes" / "wan2.1-i2v-14b.toml")
+    for stage in ("base", "stitch"):
+        settings = recipe.stage(stage)
+        assert (settings.steps, settings.phases[0].batch_size, settings.phases[0].num_frames) == (4000, 8, 81)
+        assert (settings.rank, settings.alpha, settings.learning_rate, settings.warmup) == (16, 16, 1e-4, 0.1)
+        assert (settings.hand_skeleton_dropout, settings.hand_normal_dropout) == (0.1, 0.1)
+        assert settings.gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "learning_rat = 1.0\n", r"\[base\] has the unknown key 'learning_rat'"),
+        (GOOD + 'learning_rate = "high"\n', r"base\.learning_rate must be float, not 'high'"),
+        (GOOD + "learning_rate = -1\n", "learning_rate must be positive"),
+        (GOOD + "text_dropout = 1.5\n", "text_dropout must be between 0 and 1"),
+        (GOOD + "kl_weight = 0.1\n", r"\[base\] kl_weight has no meaning in this stage"),
+        (GOOD + 'precision = "fp16"\n', "precision must be one of bf16, fp32"),
+        (GOOD + "accumulate = 3\n", "batch_size 4 cannot be split into accumulate = 3"),
+        (GOOD + "crop = 64\n", "only the vae is trained on crops"),
+        (GOOD.replace("num_frames = 9", "num_frames = 8"), r"num_frames must be 1 \+ 4k, not 8"),
+        (GOOD.replace("batch_size = 4\n", ""), "lacks 'batch_size'"),
+        (GOOD.replace('start = "mini"', ""), r"\[model\] lacks 'start'"),
+        (GOOD.replace('"mini"', '"scratch:14b"'), "only the mini can be built from scratch"),
+        (GOOD.replace('"mini"', '"mini"\nbase_weights = "fp8"') + 'strategy = "fsdp"\n', "cannot shard fp8"),
+        (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"') + f"[pretrain]\n{STAGE}", "trains all weights"),
+        (GOOD + "[[base.phases]]\nsteps = 1\nnum_frames = 1\nbatch_size = 1\n", "unknown key 'batch_size'"),
+        ("name = 3\n", "lacks 'model'"),
+        ("name = \n", "not a recipe in TOML"),
+    ],
+)
+def test_slips_are_named(tmp_path, text, message):
+    with pytest.raises(PosegenError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_and_a_missing_stage_are_named(tmp_path):
+    with pytest.raises(PosegenError, match="no such recipe"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(PosegenError, match="has no stage stitch: it has base"):
+        read(tmp_path, GOOD).stage("stitch")
+
+
+def test_phases_follow_each_other(tmp_path):
+    phases = "".join(f"[[base.phases]]\nsteps = {n}\nnum_frames = {f}\nbatch_size = 2\n" for n, f in ((3, 1), (2, 9)))
+    settings = read(tmp_path, f'name = "t"\n[model]\nstart = "mini"\n[base]\nseed = 1\n{phases}').stage("base")
+    assert settings.steps == 5
+    assert [settings.phase_at(step).num_frames for step in range(5)] == [1, 1, 1, 9, 9]
+
+
+def test_what_changes_the_result_changes_the_fingerprint(tmp_path):
+    plain = read(tmp_path, GOOD).fingerprint("base")
+    assert read(tmp_path, GOOD + 'log_every = 3\nstrategy = "fsdp"\n').fingerprint("base") == plain
+    assert read(tmp_path, GOOD + '[data]\ntrain = "elsewhere"\n').fingerprint("base") == plain
+    assert read(tmp_path, GOOD + "learning_rate = 2e-4\n").fingerprint("base") != plain
+    assert read(tmp_path, GOOD.replace("steps = 10", "steps = 11")).fingerprint("base") != plain
