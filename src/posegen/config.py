@@ -166,7 +166,7 @@ class TrainConfig:
     """Folder of val-same-*.tar shards; by default the recipe's."""
     cache: Path | None = None
     """Folder for encoded clips; by default the recipe's."""
-    start: str | None = None
+    init: str | None = None
     """A model (name or folder) to start from, instead of the stage before or the recipe's."""
     processes: int = 1
     """Devices that `--dry-run` reckons with; how many really train is up to the launcher (accelerate, torchrun)."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from posegen.conditions.skeleton import draw_skeleton
-from posegen.data.clips import HIDDEN, OUTSIDE, VISIBLE, Clip, Drawing, keypoint_scores
+from posegen.data.clips import HIDDEN, OUTSIDE, VISIBLE, Clip, Drawing, keypoint_scores, mirror
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from tiny_shards import sample_arrays, write_shards
@@ -53,3 +53,33 @@ def test_damaged_arrays_are_named(clip):
     path.write_bytes(content)
     with pytest.raises(PosegenError, match="train-00000000 is damaged"):
         Clip(clip.sample, Drawing())
+
+
+def test_a_mirror_exchanges_left_and_right(clip):
+    seen, plain = Clip(clip.sample, clip.drawing, mirrored=True), clip
+    np.testing.assert_array_equal(seen.frames(0, 9), plain.frames(0, 9)[:, :, ::-1])
+    np.testing.assert_array_equal(seen.reference, plain.reference[:, ::-1])
+    left_of, right_of = ((view.array("masks") & bit) > 0 for view, bit in ((plain, 2), (seen, 4)))
+    np.testing.assert_array_equal(left_of[..., ::-1], right_of)
+    wrist = plain.array("keypoints")[:, 9]
+    np.testing.assert_allclose(seen.array("keypoints")[:, 10], [31, 0] + wrist * [-1, 1], rtol=1e-6)
+    tilted = np.array([[[[200, 90, 250]]]], np.uint8)
+    np.testing.assert_array_equal(mirror("normals", tilted, 1), [[[[55, 90, 250]]]])
+
+
+def test_a_mirror_of_a_mirror_is_the_thing_itself():
+    for name, array in sample_arrays(3).items():
+        np.testing.assert_allclose(mirror(name, mirror(name, array, 32), 32), array, atol=1e-5)
+
+
+def test_mirrored_faces_keep_their_features():
+    """In COCO-WholeBody's picture of a frontal face, every point's mirror image is where its partner is."""
+    points = np.arange(133)
+    swapped = mirror("visibility", points[None], 1)[0]
+    assert swapped[23 + 8] == 23 + 8  # chin
+    assert swapped[23 + 0] == 23 + 16  # ends of the jaw
+    assert swapped[23 + 36] == 23 + 45  # outer corners of the eyes
+    assert swapped[23 + 48] == 23 + 54  # corners of the mouth
+    assert swapped[17] == 20  # big toes
+    assert (swapped[91:112] == points[112:133]).all()
+    np.testing.assert_array_equal(mirror("visibility", swapped[None], 1)[0], points)

@@ -40,7 +40,7 @@ def test_items_are_what_generation_would_encode(cache, shards, mini):
     close(item["hands"], hands[0])
     close(item["text"], mini.encode_text(clip.caption)[0])
     close(item["image"], mini.encode_image(clip.reference)[0])
-    assert item["reference"].shape == (24, 1, 4, 4)
+    assert item["reference"].shape == (32, 1, 4, 4)
     assert not torch.equal(item["condition"], item["condition_without_hands"])
 
 

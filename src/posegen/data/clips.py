@@ -39,9 +39,9 @@ class Drawing:
 class Clip:
     """One clip; each property reads and decompresses only what it needs. Raises `PosegenError` for damaged arrays."""
 
-    def __init__(self, sample: Sample, drawing: Drawing) -> None:
-        """Open the sample's arrays; nothing is decompressed yet."""
-        self.sample, self.drawing = sample, drawing
+    def __init__(self, sample: Sample, drawing: Drawing, mirrored: bool = False) -> None:
+        """Open the arrays; nothing is decompressed yet. `mirrored`: left and right exchanged, as in a mirror."""
+        self.sample, self.drawing, self.mirrored = sample, drawing, mirrored
         self._arrays = self._guarded(lambda: np.load(io.BytesIO(sample.read("npz"))))
         self._kept: dict[str, np.ndarray] = {}
 
@@ -54,7 +54,8 @@ class Clip:
     def array(self, name: str) -> np.ndarray:
         """One array of the sample."""
         if name not in self._kept:
-            self._kept[name] = self._guarded(lambda: self._arrays[name])
+            array = self._guarded(lambda: self._arrays[name])
+            self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 
     @property
@@ -96,6 +97,36 @@ class Clip:
         """Hand-normal frames: (n + 1) / 2 · 255, black outside the hands."""
         hands = (self.array("masks")[start:stop] & (LEFT_HAND_BIT | RIGHT_HAND_BIT)) > 0
         return np.where(hands[..., None], self.array("normals")[start:stop], 0).astype(np.uint8)
+
+
+_FACE_MIRROR = (
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+    41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+)  # fmt: skip
+_MIRROR = np.array([
+    0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19,
+    *(23 + point for point in _FACE_MIRROR), *range(112, 133), *range(91, 112),
+])  # fmt: skip
+"""Which of the 133 keypoints each becomes in a mirror."""
+
+
+def mirror(name: str, array: np.ndarray, width: int) -> np.ndarray:
+    """An array of a sample as it would be, had the clip been filmed in a mirror."""
+    if name.endswith("visibility"):
+        return array[..., _MIRROR]
+    if name.endswith("keypoints"):
+        points = array[..., _MIRROR, :].copy()
+        points[..., 0] = width - 1 - points[..., 0]
+        return points
+    if name == "masks":
+        array = array[..., ::-1]
+        left, right = array & LEFT_HAND_BIT, array & RIGHT_HAND_BIT
+        others = array & ~np.uint8(LEFT_HAND_BIT | RIGHT_HAND_BIT)
+        return others | np.where(left > 0, RIGHT_HAND_BIT, 0).astype(np.uint8) | (right >> 1)
+    array = np.ascontiguousarray(array[..., ::-1, :])
+    if name == "normals":
+        array[..., 0] = 255 - array[..., 0]
+    return array
 
 
 def keypoint_scores(visibility: np.ndarray) -> Float[np.ndarray, " 133"]:

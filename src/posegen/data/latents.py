@@ -41,6 +41,8 @@ class Encoding:
     tail: int = 0
     pose: bool = True
     """False: no skeletons and hands, but grey frames after the head (image-to-video, as Wan is trained)."""
+    mirrored: bool = False
+    """Every clip a second time, left and right exchanged."""
 
     def starts(self, clip_frames: int) -> list[int]:
         """First frames of the windows, evenly spaced over a clip."""
@@ -134,12 +136,13 @@ class LatentCache:
         bad = []
         for sample in shard.samples:
             try:
-                encoded = self._encode_clip(sample, encoding)
+                both = [self._encode_clip(sample, encoding, side) for side in (False, True)[: 1 + encoding.mirrored]]
             except PosegenError:
                 bad.append(sample.key)
                 continue
-            for name, tensors in encoded.items():
-                rows.setdefault(name, []).extend(tensors)
+            for encoded in both:
+                for name, tensors in encoded.items():
+                    rows.setdefault(name, []).extend(tensors)
         if not rows:
             raise PosegenError(f"{shard.path}: no clip of it can be read")
         target = AtomicFile(file)
@@ -153,8 +156,8 @@ class LatentCache:
             raise
         return bad
 
-    def _encode_clip(self, sample: Sample, encoding: Encoding) -> dict[str, list[torch.Tensor]]:
-        clip = Clip(sample, self.drawing)
+    def _encode_clip(self, sample: Sample, encoding: Encoding, mirrored: bool) -> dict[str, list[torch.Tensor]]:
+        clip = Clip(sample, self.drawing, mirrored)
         rows: dict[str, list[torch.Tensor]] = {}
         for start in encoding.starts(sample.num_frames):
             for name, tensor in self._encode_window(clip, encoding, start).items():

@@ -251,5 +251,5 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         if noise is None:
             return self.reconstruct(DiagonalGaussianDistribution(moments).mode())
         mean, logvar = moments.float().chunk(2, dim=1)
-        drawn = mean + torch.exp(0.5 * logvar.clamp(-30.0, 20.0)) * noise
+        drawn = mean + torch.exp(0.5 * logvar.clamp(-20.0, 2.0)) * noise
         return moments, self.reconstruct(drawn.to(moments.dtype))

@@ -44,8 +44,8 @@ SETTINGS: dict[str, Any] = {
 TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 4,
     "attention_head_dim": 64,
-    "in_channels": 52,
-    "out_channels": 24,
+    "in_channels": 68,
+    "out_channels": 32,
     "text_dim": 64,
     "freq_dim": 256,
     "ffn_dim": 1024,
@@ -53,7 +53,7 @@ TRANSFORMER: dict[str, Any] = {
     "image_dim": 64,
     "added_kv_proj_dim": 256,
 }
-VAE: dict[str, Any] = {"z_dim": 24, "encoder_channels": [48, 96, 128], "decoder_channels": [128, 96, 48]}
+VAE: dict[str, Any] = {"z_dim": 32, "encoder_channels": [48, 96, 128], "decoder_channels": [128, 96, 48]}
 IMAGE_SIDE = 112
 VOCABULARY = 1024
 FLOW_SHIFT = 3.0

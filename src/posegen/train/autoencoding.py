@@ -47,6 +47,9 @@ class AutoencoderStage:
         self.validation = [sample for shard in validation for sample in shard.samples][: settings.validation_clips]
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         pipeline.vae.requires_grad_(True)
+        if settings.fit_clips:  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
+            pipeline.vae.encoder_linear.requires_grad_(False)
+            pipeline.vae.decoder_linear.requires_grad_(False)
 
     @property
     def module(self) -> nn.Module:

@@ -70,13 +70,13 @@ class DiffusionStage:
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
         """The kinds of items of a phase: "pose", and "video" where image-to-video is mixed in."""
         config = self.pipeline.config
-        pose = Encoding(phase.num_frames, phase.windows)
+        pose = Encoding(phase.num_frames, phase.windows, mirrored=self.settings.mirror)
         if self.stage == "stitch":
             share = phase.num_frames / config.segment_length
             pose = replace(pose, head=_given(config.head * share), tail=_given(config.tail * share))
         kinds = {"pose": pose}
         if self.stage == "pretrain" and self.settings.pose_share < 1.0:
-            kinds["video"] = Encoding(phase.num_frames, phase.windows, head=1, pose=False)
+            kinds["video"] = replace(pose, head=1, pose=False)
         return kinds
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:

@@ -153,6 +153,9 @@ class Loop:
                 loss = self.stage.loss(self.module, batch, self.accelerator.device) / len(batches)
                 self.accelerator.backward(loss)
             total += loss.detach().float()
+        for _, parameter in trained_parameters(self.bare):
+            if parameter.grad is None:  # an input that this step had not: the optimizer should know every weight alike
+                parameter.grad = torch.zeros_like(parameter)
         mean = float(self.accelerator.reduce(total, "mean"))
         norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm))
         if math.isfinite(mean) and math.isfinite(norm):

@@ -7,7 +7,7 @@ allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -100,7 +100,7 @@ def _empty(stage: Stage, settings: StageSettings, arguments: dict[str, Any]) -> 
     """The transformer as it is trained, without weights."""
     with init_empty_weights(include_buffers=True):
         model = PoseGenTransformer3DModel(**arguments)
-    prepare_transformer(model, stage, settings, "fp32")
+    prepare_transformer(model, stage, replace(settings, from_base=False), "fp32")
     return model
 
 

@@ -114,6 +114,8 @@ class StageSettings:
     """stitch: begin with a copy of the base adapter instead of nothing; it then has that one's rank and alpha."""
     flow_shift: float = 5.0
     """Timesteps s·u / (1 + (s-1)·u), u uniform."""
+    mirror: bool = False
+    """Train on every clip in a mirror too."""
     text_dropout: float = 0.1
     """Share of items that see the empty prompt, for guidance."""
     hand_skeleton_dropout: float = 0.1
@@ -123,7 +125,7 @@ class StageSettings:
     chroma_weight: float = 1.0
     """vae: weight of colour differences in the loss."""
     fit_clips: int = 0
-    """vae: begin with the principal components of patches of so many clips as linear code; 0 = as the model is."""
+    """vae: keep the principal components of patches of so many clips as linear code; 0 = train what is there."""
     kl_weight: float = 1e-4
     """vae: weight of the divergence of latents from a unit normal."""
 
@@ -170,6 +172,7 @@ _ONLY_FOR: dict[str, set[str]] = {
     "rank": {"base", "stitch"},
     "alpha": {"base", "stitch"},
     "flow_shift": {"pretrain", "base", "stitch"},
+    "mirror": {"pretrain", "base", "stitch"},
     "text_dropout": {"pretrain", "base", "stitch"},
     "hand_skeleton_dropout": {"pretrain", "base", "stitch"},
     "hand_normal_dropout": {"pretrain", "base", "stitch"},

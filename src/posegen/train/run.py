@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from filelock import FileLock, Timeout
 
 from posegen.config import TrainConfig
@@ -38,7 +38,7 @@ from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
 from posegen.train.stages import TrainStage
 
 SCRATCH = "scratch:mini"
-_LOG_TIMEOUT = datetime.timedelta(hours=4)
+_PATIENCE = datetime.timedelta(hours=4)
 """Processes wait this long for each other: encoding a large data set takes its time."""
 
 
@@ -62,7 +62,7 @@ class Places:
             train=config.data or Path(data.train),
             validation=config.validation or Path(data.validation),
             cache=config.cache or Path(data.cache),
-            start=config.start,
+            start=config.init,
         )
 
 
@@ -121,7 +121,10 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
         fsdp_plugin=plugin,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LOG_TIMEOUT)],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+            DistributedDataParallelKwargs(find_unused_parameters=settings.pose_share < 1.0),
+        ],
     )
     for phase in settings.phases:
         if phase.batch_size % (accelerator.num_processes * settings.accumulate):
@@ -163,7 +166,7 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
             return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
-                f"{stage} needs the model of the stage {earlier}: train that first, or name one (--start)"
+                f"{stage} needs the model of the stage {earlier}: train that first, or name one (--init)"
             )
     return recipe.model.start
 

@@ -7,7 +7,7 @@ It knows nothing of optimizers, processes, checkpoints and logs.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Validation:
     """uint8 (F, H, W, 3)."""
 
 
+@runtime_checkable
 class TrainStage(Protocol):
     """One stage of training."""
 

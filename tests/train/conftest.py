@@ -1,0 +1,103 @@
+"""Folders of tiny shards, and recipes of few steps for the real mini."""
+
+from pathlib import Path
+
+import pytest
+from tiny_shards import write_shards
+
+from posegen.train.recipe import read_recipe
+from posegen.train.run import Places
+
+COMMON = """
+precision = "fp32"
+log_every = 1
+validation_clips = 2
+sample_steps = 2
+"""
+RECIPE = """
+name = "tiny"
+[model]
+start = "scratch:mini"
+[vae]
+{common}
+steps = 4
+num_frames = 5
+batch_size = 2
+crop = 16
+learning_rate = 1e-3
+ema = 0.9
+{vae}
+[pretrain]
+{common}
+learning_rate = 1e-3
+pose_share = 0.5
+ema = 0.9
+{pretrain}
+[[pretrain.phases]]
+steps = 3
+num_frames = 1
+windows = 2
+batch_size = 4
+[[pretrain.phases]]
+steps = 3
+num_frames = 9
+batch_size = 2
+[base]
+{common}
+steps = 4
+num_frames = 9
+batch_size = 4
+{base}
+[stitch]
+{common}
+steps = 2
+num_frames = 9
+batch_size = 2
+from_base = true
+{stitch}
+"""
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    write_shards(folder, "train")
+    write_shards(folder, "val-same", shards=1)
+    return folder
+
+
+@pytest.fixture
+def make_recipe(tmp_path):
+    """A recipe file; text for a stage goes into its table."""
+
+    def make(name: str = "recipe.toml", **stages: str) -> Path:
+        texts = {stage: stages.get(stage, "") for stage in ("vae", "pretrain", "base", "stitch")}
+        path = tmp_path / name
+        path.write_text(RECIPE.format(common=COMMON, **texts))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_run(make_recipe, shards, tmp_path_factory):
+    """A recipe, and places to train it in."""
+
+    def make(output: Path, start: str | None = None, **stages: str):
+        recipe = read_recipe(make_recipe(f"{output.name}.toml", **stages))
+        return recipe, Places(output, shards, shards, shards / "cache", start)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pretrained(shards, tmp_path_factory):
+    """A model that has been through `vae` and `pretrain`."""
+    from posegen.train.run import train
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
+    recipe, places = read_recipe(path), Places(folder / "run", shards, shards, shards / "cache")
+    train("vae", recipe, places)
+    return train("pretrain", recipe, places)

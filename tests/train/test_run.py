@@ -1,0 +1,253 @@
+"""Training as a user runs it: every stage, interruption, bad steps, foreign checkpoints, a full disk, two processes."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from posegen.errors import OutputError, PosegenError
+from posegen.model import lora
+from posegen.pipeline.models import load_pipeline
+from posegen.pipeline.progress import Silent
+from posegen.train import loop as loop_module
+from posegen.train.run import train
+
+CPU = torch.device("cpu")
+
+
+class StopAfter(Silent):
+    """Interrupts like Ctrl-C, once a number of steps is done."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def update(self, task, done, total):
+        if task.startswith("train ") and done == self.step:
+            raise KeyboardInterrupt
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{file.relative_to(folder)}:{name}": tensor
+        for file in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def assert_same_bits(first: Path, second: Path) -> None:
+    ours, theirs = weights_of(first), weights_of(second)
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not different, different[:5]
+
+
+def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
+    run = tmp_path / "run"
+    recipe, places = make_run(run, start=str(pretrained))
+    base = train("base", recipe, places)
+    stitch = train("stitch", *make_run(run))
+    first = load_pipeline(str(pretrained), CPU, torch.float32)
+    last = load_pipeline(str(stitch), CPU, torch.float32)
+    assert lora.adapter_names(last.transformer) == ["base", "stitch"]
+    assert last.config.trained
+    plain = {f"{name}": tensor for name, tensor in first.transformer.state_dict().items()}
+    for name, tensor in last.transformer.state_dict().items():
+        if ".base_layer." in name:
+            assert torch.equal(tensor, plain[name.replace(".base_layer.", ".")]), f"{name} was frozen, and changed"
+    adapters = {name: load_file(stitch / "adapters" / name / "pytorch_lora_weights.safetensors")
+                for name in ("base", "stitch")}  # fmt: skip
+    kept = load_file(base / "adapters" / "base" / "pytorch_lora_weights.safetensors")
+    assert all(torch.equal(adapters["base"][name], kept[name]) for name in kept)
+    assert any(not torch.equal(adapters["stitch"][name], kept[name]) for name in kept)
+    records = [json.loads(line) for line in (run / "base" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "train/loss" in record] == [1, 2, 3, 4]
+    validation = records[-1]
+    assert {"validation/loss_true", "validation/loss_shuffled", "validation/loss_true_0.5"} <= validation.keys()
+    assert list((run / "base" / "samples").glob("sample_0-*.png"))
+    assert list((run / "base" / "samples").glob("sample_0-*.mp4"))
+    assert list((run / "base" / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("stage", ["vae", "pretrain", "base"])
+def test_an_interrupted_run_ends_bit_identical(stage, pretrained, make_run, tmp_path):
+    start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model"), "base": str(pretrained)}[stage]
+    often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n"}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n"}))
+    for step in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            train(stage, *make_run(broken, start, **often), StopAfter(step))
+        assert not (broken / stage / "model").exists()
+    train(stage, *make_run(broken, start, **often))
+    assert_same_bits(whole / stage / "model", broken / stage / "model")
+    losses = [
+        [json.loads(line)["train/loss"] for line in (folder / stage / "metrics.jsonl").read_text().splitlines()
+         if "train/loss" in line]
+        for folder in (whole, broken)
+    ]  # fmt: skip
+    assert losses[0] == losses[1]
+
+
+def test_a_killed_process_goes_on(pretrained, make_run, make_recipe, shards, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train("base", *make_run(whole, str(pretrained), base="checkpoint_every = 1\n"))
+    command = [
+        sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe",
+        str(make_recipe("killed.toml", base="checkpoint_every = 1\n")), "--output", str(killed), "--data", str(shards),
+        "--validation", str(shards), "--cache", str(shards / "cache"), "--init", str(pretrained),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    checkpoints = killed / "base" / "checkpoints"
+    try:
+        while process.poll() is None and not list(checkpoints.glob("step-0000001/state.json")):
+            pass
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    train("base", *make_run(killed, str(pretrained), base="checkpoint_every = 1\n"))
+    assert_same_bits(whole / "base" / "model", killed / "base" / "model")
+
+
+def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
+    said = []
+    progress = Silent()
+    progress.say = said.append
+    run = make_run(tmp_path / "run", str(pretrained))
+    folder = train("base", *run)
+    stamp = (folder / "model_index.json").stat().st_mtime_ns
+    assert train("base", *run, progress) == folder
+    assert (folder / "model_index.json").stat().st_mtime_ns == stamp
+    assert "finished" in said[-1]
+
+
+def poison(monkeypatch, bad_steps):
+    """Losses of these steps (counted from 1) are not finite."""
+    original, count = loop_module.Loop._step, iter(range(1, 1000))
+
+    def step(self, batches):
+        if next(count) in bad_steps:
+            loss = self.stage.loss
+            self.stage.loss = lambda *arguments: loss(*arguments) * float("nan")
+            try:
+                return original(self, batches)
+            finally:
+                self.stage.loss = loss
+        return original(self, batches)
+
+    monkeypatch.setattr(loop_module.Loop, "_step", step)
+
+
+def test_bad_steps_are_skipped_and_counted(pretrained, make_run, tmp_path, monkeypatch, caplog):
+    poison(monkeypatch, {2})
+    folder = train("base", *make_run(tmp_path / "run", str(pretrained)))
+    assert json.loads((tmp_path / "run" / "base" / "finished.json").read_text())["bad_steps"] == 1
+    assert "step 2 skipped: loss nan" in caplog.text
+    assert all(tensor.isfinite().all() for tensor in weights_of(folder).values())
+
+
+def test_bad_steps_that_persist_stop_the_run(pretrained, make_run, tmp_path, monkeypatch):
+    poison(monkeypatch, {2, 3})
+    with pytest.raises(PosegenError, match="2 steps in a row had a loss or gradient that is not finite"):
+        train("base", *make_run(tmp_path / "run", str(pretrained), base="max_bad_steps = 2\n"))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(pretrained, make_run, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train("base", *make_run(run, str(pretrained), base="checkpoint_every = 1\n"), StopAfter(2))
+    with pytest.raises(PosegenError, match="belongs to another recipe: choose another --output"):
+        train("base", *make_run(run, str(pretrained), base="checkpoint_every = 1\nlearning_rate = 0.5\n"))
+    with pytest.raises(PosegenError, match="belongs to another starting model"):
+        train("base", *make_run(run, str(pretrained.parents[1] / "vae" / "model"), base="checkpoint_every = 1\n"))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tmp_path):
+    run = make_run(tmp_path / "run", str(pretrained), base="checkpoint_every = 1\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Fill(Silent):
+        def update(self, task, done, total):
+            if task.startswith("train ") and done == 3:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    try:
+        with pytest.raises(OutputError, match="step-0000002 is whole: free some space"):
+            train("base", *run, Fill())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpoints = tmp_path / "run" / "base" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-0000001", "step-0000002"]
+    train("base", *run)
+    train("base", *make_run(tmp_path / "whole", str(pretrained)))
+    assert_same_bits(tmp_path / "run" / "base" / "model", tmp_path / "whole" / "base" / "model")
+
+
+def test_a_second_run_in_one_folder_is_refused(pretrained, make_run, tmp_path):
+    run = make_run(tmp_path / "run", str(pretrained))
+
+    class Again(Silent):
+        def update(self, task, done, total):
+            if task.startswith("train ") and done == 1:
+                train("base", *run)
+
+    with pytest.raises(PosegenError, match="another run trains in"):
+        train("base", *run, Again())
+
+
+def test_a_stage_without_the_one_before_says_so(make_run, tmp_path):
+    with pytest.raises(PosegenError, match="base needs the model of the stage pretrain"):
+        train("base", *make_run(tmp_path / "run"))
+
+
+def test_clips_shorter_than_a_segment_are_an_error(pretrained, make_run, tmp_path):
+    recipe, places = make_run(tmp_path / "run", str(pretrained))
+    longer = recipe.base.phases[0].__class__(steps=1, num_frames=13, batch_size=4)
+    object.__setattr__(recipe.base, "phases", (longer,))
+    with pytest.raises(PosegenError, match="shorter than the 13 frames"):
+        train("base", recipe, places)
+
+
+def torchrun(recipe, output, shards, start, processes, *more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", "-m", "posegen.apps.cli", "train", "base",
+        "--recipe", str(recipe), "--output", str(output), "--data", str(shards), "--validation", str(shards),
+        "--cache", str(output.parent / "cache"), "--init", str(start), *more,
+    ]  # fmt: skip
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shards, tmp_path):
+    done = torchrun(make_recipe("two.toml"), tmp_path / "two", shards, pretrained, 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train("base", *make_run(tmp_path / "one", str(pretrained)))
+    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "two"))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_accumulation_changes_nothing_but_rounding(pretrained, make_run, tmp_path):
+    train("base", *make_run(tmp_path / "whole", str(pretrained)))
+    train("base", *make_run(tmp_path / "parts", str(pretrained), base="accumulate = 2\n"))
+    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("whole", "parts"))
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_sharded_weights_train_as_whole_ones_do(pretrained, make_run, make_recipe, shards, tmp_path):
+    recipe = make_recipe("sharded.toml", base='strategy = "fsdp"\ncheckpoint_every = 2\n')
+    done = torchrun(recipe, tmp_path / "sharded", shards, pretrained, 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train("base", *make_run(tmp_path / "one", str(pretrained)))
+    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "sharded"))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
