@@ -100,6 +100,7 @@ BAD = {
     "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
     "subject not in prompt": (["--subject", "wizard"], "wizard"),
     "empty prompt": (["--prompt", " "], "--prompt"),
+    "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),
     "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
     "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "write"),

@@ -13,9 +13,6 @@ from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import NAMES, describe_model
 from posegen.pipeline.writing import side_by_side_path
 
-SIZE_MULTIPLE = 16
-"""Pixels; what every model of the family takes."""
-
 
 def generate(config: GenerateConfig) -> None:
     """`posegen generate`."""
@@ -31,10 +28,10 @@ def generate(config: GenerateConfig) -> None:
 
 def extract(config: ExtractConfig) -> None:
     """`posegen extract`."""
-    driving = probe_video(config.driving)
+    driving, model = probe_video(config.driving), describe_model(config.model)
     source = (driving.height, driving.width)
-    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], SIZE_MULTIPLE)
-    check_size(size, SIZE_MULTIPLE)
+    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], model.size_multiple)
+    check_size(size, model.size_multiple)
     fit = plan_fit(source, size, config.fit)
     check_writable(config.output)
     with Terminal() as terminal:
@@ -45,6 +42,8 @@ def extract(config: ExtractConfig) -> None:
             fit,
             fps=parse_fps(config.fps) if config.fps else driving.fps,
             hands=config.hands,
+            colors=model.skeleton_colors,
+            draw_scale=model.draw_scale,
             progress=lambda done, total: terminal.update("conditions", done, total),
         )
         for line in conditions.report:

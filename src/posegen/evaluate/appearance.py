@@ -105,8 +105,8 @@ def part_regions(
         for names in _LIMBS[part]:
             start, stop = (point(name) for name in names)
             if start is not None and stop is not None:
-                ends = (start + share * (stop - start) for share in _ALONG)
-                paint(part, *ends, _WIDTHS[part])
+                first, last = (start + share * (stop - start) for share in _ALONG)
+                paint(part, first, last, _WIDTHS[part])
 
     paint_limbs("thighs")
     paint_limbs("shins")
@@ -115,7 +115,8 @@ def part_regions(
         paint("hips", waist + 0.25 * (hips[0] - waist), waist + 0.25 * (hips[1] - waist), 0.12)
         paint("torso", neck + 0.25 * (waist - neck), neck + 0.75 * (waist - neck), 0.22)
     else:
-        paint("torso", neck + (0, 0.4 * scale), neck + (0, 0.6 * scale), 0.22)
+        down = np.array([0, scale])
+        paint("torso", neck + 0.4 * down, neck + 0.6 * down, 0.22)
     paint_limbs("upper arms")
     if nose is not None:
         ears = [ear for ear in (point("left_ear"), point("right_ear")) if ear is not None]
