@@ -80,16 +80,27 @@ def list_models() -> None:
     print("or a folder: one that posegen saved, or a Wan2.1 image-to-video checkpoint in diffusers' layout")
 
 
-def demo(output: Path, steps: int | None) -> None:
-    """`posegen demo`: `generate` on the bundled inputs."""
-    with resources.as_file(resources.files("posegen") / "demo") as folder:
-        generate(
+def demo(output: Path, model: str, steps: int | None, guidance: float | None) -> None:
+    """`posegen demo`: `generate` on the bundled inputs, and a comparison with what the result should be."""
+    from posegen.evaluate.comparison import compare_with_driving
+
+    beside = side_by_side_path(output)
+    with resources.as_file(resources.files("posegen") / "demo") as folder, Terminal() as terminal:
+        request = generate_video(
             GenerateConfig(
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
                 output=output,
-                prompt="A realistic video of a woman in a patterned blouse in front of hills. Steady camera.",
+                model=model,
+                prompt=(folder / "prompt.txt").read_text().strip(),
+                conditions=folder / "conditions",
                 steps=steps,
-                side_by_side=True,
-            )
+                guidance=guidance,
+                person_check=False,  # these inputs are known: no estimator need be loaded
+            ),
+            terminal,
         )
+        for line in compare_with_driving(request, beside).lines():
+            terminal.say(line)
+        terminal.say(f"wrote {output}")
+        terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")
