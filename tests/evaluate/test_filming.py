@@ -13,6 +13,7 @@ from posegen.conditions.folder import Inputs, check_conditions, open_conditions
 from posegen.data.clips import Clip as ShardClip
 from posegen.data.clips import Drawing
 from posegen.data.shards import open_shards
+from posegen.errors import PosegenError
 from posegen.evaluate.comparison import load_person
 from posegen.evaluate.filming import film
 from posegen.media.fitting import plan_fit
@@ -52,3 +53,8 @@ def test_a_larger_film_has_nearly_the_same_conditions(tmp_path):
         left, right = (getattr(made, frames)(0, FRAMES).astype(float) for made in (small, large))
         assert np.abs(left - right).mean() < 0.1 * max(left.mean(), 1)
     assert (load_person(tmp_path / "small" / "c") != load_person(tmp_path / "large" / "c")).mean() < 0.01
+
+
+def test_other_shapes_are_refused(tmp_path):
+    with pytest.raises(PosegenError, match="shapes differ"):
+        filmed(tmp_path, (128, 112))

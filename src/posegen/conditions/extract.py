@@ -144,7 +144,7 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
     return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
 
 
-def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
+def _draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
     """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
     height, width = fit.target
     large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
@@ -163,7 +163,7 @@ def _draw(
         VideoWriter(folder / HAND_NORMALS, pose.fps, size=fit.target, codec="ffv1") as hand_maps,
     ):
         for index in range(len(pose)):
-            skeletons.write(draw_fitted(pose[index], fit, colors, draw_scale))
+            skeletons.write(_draw_fitted(pose[index], fit, colors, draw_scale))
             hand_maps.write(normals.estimate(fit_pose(pose[index], fit), fit.target))
             progress(index + 1)
 

@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.conditions.extract import draw_fitted
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions, Inputs, save_conditions
-from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.keypoints import PoseSequence, empty_hands
+from posegen.conditions.skeleton import draw_skeleton
 from posegen.data.clips import LEFT_HAND_BIT, PERSON_BIT, RIGHT_HAND_BIT, Drawing, keypoint_scores
+from posegen.errors import PosegenError
 from posegen.evaluate.comparison import save_person
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter
@@ -33,10 +35,13 @@ def film(
 ) -> Conditions:
     """Write the frames, which have `frame_size` (H, W), to `driving`, and their conditions at `size` to `folder`.
 
-    Beside the conditions lies where the person is (`comparison.load_person`). Memory grows by keypoints only.
+    Beside the conditions lies where the person is (`comparison.load_person`). Raises `PosegenError` unless both sizes
+    have one shape.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fit = plan_fit(frame_size, size, "crop")
+    if fit.scaled != size:
+        raise PosegenError(f"a film of {frame_size} cannot have conditions of {size}: their shapes differ")
     keypoints, scores, person = [], [], []
     with (
         VideoWriter(driving, fps, size=frame_size, crf=crf) as video,
@@ -45,11 +50,10 @@ def film(
     ):
         for frame in frames:
             video.write(frame.rgb)
-            pose = PersonPose(frame.keypoints.astype(np.float32), keypoint_scores(frame.visibility), empty_hands())
-            skeletons.write(draw_fitted(pose, fit, drawing.colors, drawing.draw_scale))
+            keypoints.append(frame.keypoints.astype(np.float32))
+            scores.append(keypoint_scores(frame.visibility))
+            skeletons.write(_skeleton(keypoints[-1] * (size[0] / frame_size[0]), scores[-1], size, drawing))
             hands.write(fitted_hands(frame, fit))
-            keypoints.append(pose.keypoints)
-            scores.append(pose.scores)
             person.append(_share((frame.masks & PERSON_BIT) > 0, fit) > 0.5)
     save_person(folder, np.stack(person))
     no_hands = np.stack([empty_hands()] * len(keypoints))
@@ -68,6 +72,15 @@ def fitted_hands(frame: Frame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
     fitted = fit.apply(np.where(hand[..., None], coded, 0).astype(np.uint8))
     share = _share(hand, fit)[..., None]
     return np.where(share > 0.5, np.round(fitted / np.maximum(share, 0.5)).clip(0, 255), 0).astype(np.uint8)
+
+
+def _skeleton(
+    keypoints: np.ndarray, scores: np.ndarray, size: tuple[int, int], drawing: Drawing
+) -> UInt8[np.ndarray, "height width 3"]:
+    """As training draws it: the renderer's coordinates count from the picture's corner, not from a pixel's centre."""
+    scale = drawing.draw_scale
+    picture = draw_skeleton(keypoints * scale, scores, (size[0] * scale, size[1] * scale), colors=drawing.colors)
+    return picture if scale == 1 else cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _share(mask: np.ndarray, fit: Fit) -> np.ndarray:
