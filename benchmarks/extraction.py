@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import Conditions, estimate_pose, extract_conditions
+from posegen.conditions.extract import estimate_pose, extract_conditions
+from posegen.conditions.folder import Conditions
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from results_file import write_result

@@ -74,6 +74,8 @@ class ExtractConfig:
     """HEIGHTxWIDTH in pixels of the conditions; by default the driving video's own size, fitted to multiples of 16."""
     fps: str | None = None
     """Frame rate of the conditions; by default that of the driving video."""
+    model: str = "mini"
+    """Skeletons are drawn as this model wants them: its name or folder."""
     fit: FitMode = "crop"
     """How the driving video is fitted to the size: cut what is too much, or pad with black."""
     hands: bool = True
@@ -110,6 +112,9 @@ class GenerateConfig:
     """Denoising steps of each segment; by default the model's usual number."""
     guidance: float | None = None
     """Strength of classifier-free guidance, by default the model's; 1 switches it off and halves the work."""
+    conditions: Path | None = None
+    """Folder that `posegen extract` made from the driving video with the same --model; by default they are extracted.
+    Size and frame rate are then those of the conditions."""
     size: str | None = None
     """HEIGHTxWIDTH of the result; by default the model's usual area in the shape of the reference image."""
     fps: str | None = None

@@ -100,6 +100,7 @@ BAD = {
     "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
     "subject not in prompt": (["--subject", "wizard"], "wizard"),
     "empty prompt": (["--prompt", " "], "--prompt"),
+    "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),
     "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
     "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "write"),
@@ -156,10 +157,12 @@ def test_the_demo_makes_both_videos_from_the_bundled_inputs(tmp_path, capfd):
     assert cli.guarded(lambda: cli.dispatch(cli.parse(["demo", "--output", str(output), "--steps", "1"]))) == 0
     result, beside = probe_video(output), probe_video(tmp_path / "demo_side_by_side.mp4")
     assert (result.num_frames, result.fps, result.height, result.width) == (192, 16, 192, 112)
-    assert (beside.num_frames, beside.width) == (192, 3 * 112)
+    assert (beside.num_frames, beside.width) == (192, 4 * 112)
     said = capfd.readouterr().err
     assert "untrained" in said
     assert f"wrote {output}" in said.replace("\n", "")
+    assert re.search(r"PSNR against the true video: \d+\.\d dB", said)
+    assert re.search(r"\d+ % \(by chance: [012] %\)", said)
 
 
 def test_extract_makes_conditions_and_an_overlay(tmp_path, shared_media):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from posegen.config import GenerateConfig
-from posegen.errors import OutputError
+from posegen.errors import OutputError, PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.pipeline import long_video, segment_maker
 from posegen.pipeline.job import Job, work_folder
@@ -246,3 +246,28 @@ def test_a_folder_that_cannot_be_written_is_refused_first(config, tmp_path):
     blocked.write_text("")
     with pytest.raises(OutputError, match="cannot write into"):
         generate_video(changed(config, output=Path(blocked) / "deep" / "x.mp4"))
+
+
+def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
+    generate_video(changed(config, fps="6"))
+    folder = work_folder(config.output) / "conditions"
+    monkeypatch.setattr(long_video, "extract_conditions", lambda *_, **__: pytest.fail("extracted again"))
+    again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, size=None)
+    listener = Listener()
+    request = generate_video(again, listener)
+    assert (request.size, request.fps, request.num_frames) == ((96, 64), 6, 15)
+    assert again.output.read_bytes() == config.output.read_bytes()
+    assert str(folder) in listener.lines[0]
+    assert not (work_folder(again.output) / "conditions").exists()
+
+
+def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, tmp_path):
+    generate_video(changed(config, fps="6"))
+    folder = work_folder(config.output) / "conditions"
+    for wrong, expected in (({"size": "64x64"}, "--size"), ({"fps": "12"}, "--fps"), ({"hands": False}, "--hands")):
+        again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, **wrong)
+        with pytest.raises(PosegenError, match=expected):
+            generate_video(again)
+        assert not again.output.parent.exists()
+    with pytest.raises(PosegenError, match="no conditions"):
+        generate_video(changed(config, conditions=tmp_path / "nothing"))

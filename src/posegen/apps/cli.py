@@ -30,8 +30,12 @@ class DemoConfig:
 
     output: Path = Path("outputs/demo.mp4")
     """The video to write; a side-by-side video goes beside it."""
+    model: str = "mini"
+    """Name of a model, or a folder with one, that reads skeletons as the mini does."""
     steps: int | None = None
     """Denoising steps of each segment; by default the model's usual number."""
+    guidance: float | None = None
+    """Strength of classifier-free guidance, by default the model's."""
 
 
 Command = (
@@ -116,7 +120,7 @@ def dispatch(config: GenerateConfig | ExtractConfig | SynthConfig | TrainConfig 
         case ModelsConfig():
             commands.list_models()
         case DemoConfig():
-            commands.demo(config.output, config.steps)
+            commands.demo(config.output, config.model, config.steps, config.guidance)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,6 @@ from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import NAMES, describe_model
 from posegen.pipeline.writing import side_by_side_path
 
-SIZE_MULTIPLE = 16
-"""Pixels; what every model of the family takes."""
-
 
 def generate(config: GenerateConfig) -> None:
     """`posegen generate`."""
@@ -31,10 +28,10 @@ def generate(config: GenerateConfig) -> None:
 
 def extract(config: ExtractConfig) -> None:
     """`posegen extract`."""
-    driving = probe_video(config.driving)
+    driving, model = probe_video(config.driving), describe_model(config.model)
     source = (driving.height, driving.width)
-    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], SIZE_MULTIPLE)
-    check_size(size, SIZE_MULTIPLE)
+    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], model.size_multiple)
+    check_size(size, model.size_multiple)
     fit = plan_fit(source, size, config.fit)
     check_writable(config.output)
     with Terminal() as terminal:
@@ -45,6 +42,8 @@ def extract(config: ExtractConfig) -> None:
             fit,
             fps=parse_fps(config.fps) if config.fps else driving.fps,
             hands=config.hands,
+            colors=model.skeleton_colors,
+            draw_scale=model.draw_scale,
             progress=lambda done, total: terminal.update("conditions", done, total),
         )
         for line in conditions.report:
@@ -81,16 +80,27 @@ def list_models() -> None:
     print("or a folder: one that posegen saved, or a Wan2.1 image-to-video checkpoint in diffusers' layout")
 
 
-def demo(output: Path, steps: int | None) -> None:
-    """`posegen demo`: `generate` on the bundled inputs."""
-    with resources.as_file(resources.files("posegen") / "demo") as folder:
-        generate(
+def demo(output: Path, model: str, steps: int | None, guidance: float | None) -> None:
+    """`posegen demo`: `generate` on the bundled inputs, and a comparison with what the result should be."""
+    from posegen.evaluate.comparison import compare_with_driving
+
+    beside = side_by_side_path(output)
+    with resources.as_file(resources.files("posegen") / "demo") as folder, Terminal() as terminal:
+        request = generate_video(
             GenerateConfig(
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
                 output=output,
-                prompt="A realistic video of a woman in a patterned blouse in front of hills. Steady camera.",
+                model=model,
+                prompt=(folder / "prompt.txt").read_text().strip(),
+                conditions=folder / "conditions",
                 steps=steps,
-                side_by_side=True,
-            )
+                guidance=guidance,
+                person_check=False,  # these inputs are known: no estimator need be loaded
+            ),
+            terminal,
         )
+        for line in compare_with_driving(request, beside).lines():
+            terminal.say(line)
+        terminal.say(f"wrote {output}")
+        terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")

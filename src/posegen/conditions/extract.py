@@ -1,16 +1,12 @@
 """A driving video -> its conditions: keypoints as data, skeleton and hand-normal videos at the size of the result.
 
 One pass over the driving video finds and follows the person; then both videos are drawn from the keypoints alone, so
-they are sharp at any size. Everything is kept in a folder with a manifest and reused when nothing changed; the manifest
-is written last, so an interrupted extraction is never taken for a finished one.
+they are sharp at any size. Everything is kept in a folder (`folder.py`) and reused when nothing changed.
 """
 
-import hashlib
-import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,54 +16,22 @@ from jaxtyping import UInt8
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.protocols import HandNormalEstimator, PoseEstimator
+from posegen.conditions.folder import (
+    HAND_NORMALS,
+    MANIFEST,
+    SKELETON,
+    Conditions,
+    Inputs,
+    find_conditions,
+    save_conditions,
+)
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence, empty_hands
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
 from posegen.errors import PosegenError, logger
-from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
-from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video, read_frames
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
-MANIFEST, KEYPOINTS, SKELETON, HAND_NORMALS = "manifest.json", "keypoints.npz", "skeleton.mkv", "hands.mkv"
-FORMAT = 1
-"""Raised when the same inputs would give other files."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What steers the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
-
-    report: lines that a user should read.
-    """
-
-    folder: Path
-    pose: PoseSequence
-    size: tuple[int, int]
-    report: tuple[str, ...]
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of the clip."""
-        return len(self.pose)
-
-    @property
-    def fps(self) -> Fraction:
-        """Frames per second."""
-        return self.pose.fps
-
-    def skeleton_frames(self, start: int, stop: int) -> Frames:
-        """Skeleton pictures [start, stop)."""
-        return read_frames(self.folder / SKELETON, start, stop)
-
-    def hand_frames(self, start: int, stop: int) -> Frames:
-        """Hand-normal maps [start, stop)."""
-        return read_frames(self.folder / HAND_NORMALS, start, stop)
-
-    def iterate_skeletons(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """All skeleton pictures, one after the other."""
-        return iterate_frames(self.folder / SKELETON)
+from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video
 
 
 def extract_conditions(
@@ -86,17 +50,11 @@ def extract_conditions(
     draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
     720p). Raises `PosegenError` if nobody is seen in the video.
     """
-    wanted = {
-        "format": FORMAT,
-        "driving_sha256": _digest(driving),
-        "fit": [fit.mode, *fit.source, *fit.target],
-        "fps": str(fps),
-        "hands": hands,
-        "colors": colors,
-        "draw_scale": draw_scale,
-        "estimators": [MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version],
-    }
-    kept = _load(folder, wanted, fit)
+    inputs = Inputs.of(
+        driving, fit, fps, hands, colors, draw_scale, MediaPipePose.name, CapsuleHandNormals.name,
+        CapsuleHandNormals.version,
+    )  # fmt: skip
+    kept = find_conditions(folder, inputs)
     if kept is not None:
         logger.info("conditions in %s are up to date: using them", folder)
         return kept
@@ -109,21 +67,13 @@ def extract_conditions(
         pose, tracking = estimate_pose(driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total))
     finally:
         estimator.close()
-    pose.save(folder / KEYPOINTS)
     _draw(pose, folder, fit, colors, draw_scale, lambda done: progress((2 * total + done) // 3, total))
     progress(total, total)
     warning = tracking.warning()
     if warning:
         logger.warning("%s", warning)
     report = [tracking.describe(), *([_describe_hands(pose)] if hands else [])]
-    manifest = {
-        "inputs": wanted,
-        "report": report,
-        "size": list(fit.target),
-        "files": [KEYPOINTS, SKELETON, HAND_NORMALS],
-    }
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode())
-    return Conditions(folder, pose, fit.target, tuple(report))
+    return save_conditions(folder, pose, inputs, report)
 
 
 def estimate_pose(
@@ -194,27 +144,26 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
     return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
 
 
-def _enlarged(fit: Fit, scale: int) -> Fit:
-    return plan_fit(fit.source, (fit.target[0] * scale, fit.target[1] * scale), fit.mode)
+def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
+    height, width = fit.target
+    large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
+    drawn = fit_pose(person, large)
+    picture = draw_skeleton(drawn.keypoints, drawn.scores, large.target, colors=colors)
+    return picture if draw_scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _draw(
     pose: PoseSequence, folder: Path, fit: Fit, colors: Colors, draw_scale: int, progress: Callable[[int], None]
 ) -> None:
     """Write skeleton and hand-normal videos, losslessly."""
-    height, width = fit.target
-    large = _enlarged(fit, draw_scale)
     normals: HandNormalEstimator = CapsuleHandNormals()
     with (
         VideoWriter(folder / SKELETON, pose.fps, size=fit.target, codec="ffv1") as skeletons,
         VideoWriter(folder / HAND_NORMALS, pose.fps, size=fit.target, codec="ffv1") as hand_maps,
     ):
         for index in range(len(pose)):
-            drawn = fit_pose(pose[index], large)
-            picture = draw_skeleton(drawn.keypoints, drawn.scores, large.target, colors=colors)
-            if draw_scale > 1:
-                picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-            skeletons.write(picture)
+            skeletons.write(draw_fitted(pose[index], fit, colors, draw_scale))
             hand_maps.write(normals.estimate(fit_pose(pose[index], fit), fit.target))
             progress(index + 1)
 
@@ -241,24 +190,6 @@ def write_overlay(conditions: Conditions, driving: Path, path: Path) -> None:
 def _describe_hands(pose: PoseSequence) -> str:
     shares = [f"{100 * np.isfinite(pose.hands[:, side]).all(axis=(1, 2)).mean():.0f} %" for side in range(len(HANDS))]
     return f"left hand found in {shares[0]} of the frames, right hand in {shares[1]}"
-
-
-def _load(folder: Path, wanted: dict[str, object], fit: Fit) -> Conditions | None:
-    """The finished conditions in `folder`, if they are of the same inputs."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        if manifest["inputs"] != json.loads(json.dumps(wanted)):
-            return None
-        if not all((folder / name).is_file() for name in manifest["files"]):
-            return None
-        return Conditions(folder, PoseSequence.load(folder / KEYPOINTS), fit.target, tuple(manifest["report"]))
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_ahead(frames: Iterator[np.ndarray], depth: int = 4) -> Iterator[np.ndarray]:

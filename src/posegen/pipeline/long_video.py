@@ -34,7 +34,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     model = request.model
 
     with Job(config.output, request.settings()) as job:
-        conditions = extract_conditions(
+        conditions = request.conditions or extract_conditions(
             config.driving,
             work_folder(config.output) / "conditions",
             request.driving_fit,

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from posegen import __version__
+from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subject
 from posegen.config import DEFAULT_PROMPT, GenerateConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
@@ -25,7 +26,10 @@ from posegen.pipeline.segments import SegmentPlan, plan_segments
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request: inputs read, sizes fitted, frames counted; nothing expensive done yet."""
+    """A checked request: inputs read, sizes fitted, frames counted; nothing expensive done yet.
+
+    conditions: those that were given; None if they are to be extracted.
+    """
 
     config: GenerateConfig
     model: ModelDescription
@@ -35,6 +39,7 @@ class Request:
     fps: Fraction
     num_frames: int
     prompt: str
+    conditions: Conditions | None = None
 
     @property
     def reference_fit(self) -> Fit:
@@ -75,7 +80,7 @@ class Request:
     def settings(self) -> dict[str, object]:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
         config = self.config
-        ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt"}
+        ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions"}
         chosen = {key: value for key, value in vars(config).items() if key not in ignored}
         return {
             **chosen,
@@ -88,6 +93,7 @@ class Request:
             "model": model_identity(config.model),
             "reference_sha256": file_digest(config.reference),
             "driving_sha256": file_digest(config.driving),
+            "conditions": self.conditions.digest() if self.conditions else None,
             "posegen": __version__,
         }
 
@@ -119,6 +125,8 @@ class Request:
             f"memory     about {self.memory() / 1e9:.1f} GB (estimated)",
             f"prompt     {self.prompt}",
         ]
+        if self.conditions:
+            lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
         if not self.model.trained:
             lines.append(f"NOTE       the model {config.model!r} is untrained: its weights are random, expect noise")
         return "\n".join(lines)
@@ -131,14 +139,20 @@ def prepare(config: GenerateConfig) -> Request:
     driving = probe_video(config.driving)
     if config.output.resolve() in {config.driving.resolve(), config.reference.resolve()}:
         raise PosegenError(f"--output {config.output} is one of the inputs: choose another name")
-    size = parse_size(config.size) if config.size else None
+    given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
+    size = parse_size(config.size) if config.size else given.size if given else None
     if size is None:
         size = choose_size(reference.shape[:2], model.default_area, model.size_multiple)
     check_size(size, model.size_multiple)
-    fps = parse_fps(config.fps) if config.fps else driving.fps
+    fps = parse_fps(config.fps) if config.fps else given.fps if given else driving.fps
     prompt = config.prompt or DEFAULT_PROMPT
-    num_frames = count_frames(driving, fps if config.fps else None)
-    request = Request(config, model, reference, driving, size, fps, num_frames, prompt)
+    num_frames = count_frames(driving, fps if config.fps or given else None)
+    request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given)
+    if given and made_from:
+        wanted = Inputs.of(
+            config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale
+        )
+        check_conditions(given, made_from, wanted, num_frames)
     if config.sharing != "off" and len(request.plan.base_segments) > 1:
         find_subject(prompt, config.subject)
     return request

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from posegen.conditions.extract import Conditions
+from posegen.conditions.folder import Conditions
 from posegen.model.sharing import BackgroundSharing, make_sharing_config
 from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
 from posegen.pipeline.job import Job

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posegen.conditions.extract import Conditions
+from posegen.conditions.folder import Conditions
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
 from posegen.pipeline.blend import Frame

@@ -1,0 +1,94 @@
+"""A result beside the video it should be: scores that anybody can read, and a video of both.
+
+The driving video is the truth where it shows the same person in the same place as the reference image. Where the person
+is in it comes as a file beside the conditions, made by who made the video.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from posegen.errors import PosegenError
+from posegen.evaluate.scores import Frames, Masks, frame_distances, motion_chance, motion_score, psnr
+from posegen.media.files import write_whole
+from posegen.media.video import VideoWriter, iterate_frames
+from posegen.pipeline.request import Request
+
+Image = UInt8[np.ndarray, "height width 3"]
+PERSON = "person.npz"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """PSNR in dB over the frame and over the person, of the result and of the reference image repeated; movement.
+
+    motion: share of frames whose nearest true frame is at most one frame away; motion_chance: in any order.
+    """
+
+    frame: float
+    person: float
+    still_frame: float
+    still_person: float
+    motion: float
+    motion_chance: float
+
+    def lines(self) -> list[str]:
+        """For a person to read."""
+        return [
+            f"PSNR against the true video: {self.frame:.1f} dB (reference image repeated: {self.still_frame:.1f}), "
+            f"over the person {self.person:.1f} dB ({self.still_person:.1f})",
+            f"frames whose nearest true frame is the right one, give or take one: {100 * self.motion:.0f} % "
+            f"(by chance: {100 * self.motion_chance:.0f} %)",
+        ]
+
+
+def compare(generated: Frames, truth: Frames, person: Masks, reference: Image) -> Comparison:
+    """Compare a result with the truth, of which `person` says where the person is, and with a still picture."""
+    still = np.broadcast_to(reference, truth.shape)
+    distances = frame_distances(generated, truth, np.asarray(person.any(axis=0)))
+    return Comparison(
+        psnr(generated, truth),
+        psnr(generated, truth, person),
+        psnr(still, truth),
+        psnr(still, truth, person),
+        motion_score(distances),
+        motion_chance(distances),
+    )
+
+
+def compare_with_driving(request: Request, beside: Path) -> Comparison:
+    """Compare a finished result with the driving video of its request, whose conditions were given.
+
+    Also writes `beside`: reference, skeleton, result and truth from left to right. Raises `PosegenError` where nobody
+    kept where the person is.
+    """
+    conditions = request.conditions
+    assert conditions is not None
+    config, (height, width) = request.config, conditions.size
+    person = load_person(conditions.folder)
+    generated = np.stack(list(iterate_frames(config.output)))
+    truth = np.stack([request.driving_fit.apply(frame) for frame in iterate_frames(config.driving, request.fps)])
+    with VideoWriter(beside, request.fps, size=(height, 4 * width)) as writer:
+        for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, truth, strict=True):
+            writer.write(np.hstack([request.fitted_reference, skeleton, frame, true_frame]))
+    return compare(generated, truth, person, request.fitted_reference)
+
+
+def save_person(folder: Path, masks: Bool[np.ndarray, "frames height width"]) -> None:
+    """Keep where the person is, beside the conditions."""
+    content = io.BytesIO()
+    np.savez_compressed(content, packed=np.packbits(masks), shape=np.array(masks.shape))
+    write_whole(folder / PERSON, content.getvalue())
+
+
+def load_person(folder: Path) -> Masks:
+    """What `save_person` kept. Raises `PosegenError` where there is nothing."""
+    try:
+        with np.load(folder / PERSON) as data:
+            shape = data["shape"].tolist()
+            return np.unpackbits(data["packed"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    except (OSError, ValueError, KeyError) as error:
+        raise PosegenError(f"{folder / PERSON} cannot be read: {error}") from None

@@ -1,0 +1,75 @@
+"""A synthetic clip as files: a driving video and, beside it, its exact conditions in the form `extract` leaves them.
+
+Keypoints and hand normals come from the renderer, not from an estimator, so results can be judged against the driving
+video itself without an estimator's errors in between.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.conditions.extract import draw_fitted
+from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions, Inputs, save_conditions
+from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.data.clips import LEFT_HAND_BIT, PERSON_BIT, RIGHT_HAND_BIT, Drawing, keypoint_scores
+from posegen.evaluate.comparison import save_person
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import VideoWriter
+from posegen.synthetic.clip import Frame
+
+
+def film(
+    frames: Iterable[Frame],
+    driving: Path,
+    folder: Path,
+    fps: Fraction,
+    frame_size: tuple[int, int],
+    size: tuple[int, int],
+    drawing: Drawing,
+    crf: int = 16,
+) -> Conditions:
+    """Write the frames, which have `frame_size` (H, W), to `driving`, and their conditions at `size` to `folder`.
+
+    Beside the conditions lies where the person is (`comparison.load_person`). Memory grows by keypoints only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fit = plan_fit(frame_size, size, "crop")
+    keypoints, scores, person = [], [], []
+    with (
+        VideoWriter(driving, fps, size=frame_size, crf=crf) as video,
+        VideoWriter(folder / SKELETON, fps, size=size, codec="ffv1") as skeletons,
+        VideoWriter(folder / HAND_NORMALS, fps, size=size, codec="ffv1") as hands,
+    ):
+        for frame in frames:
+            video.write(frame.rgb)
+            pose = PersonPose(frame.keypoints.astype(np.float32), keypoint_scores(frame.visibility), empty_hands())
+            skeletons.write(draw_fitted(pose, fit, drawing.colors, drawing.draw_scale))
+            hands.write(fitted_hands(frame, fit))
+            keypoints.append(pose.keypoints)
+            scores.append(pose.scores)
+            person.append(_share((frame.masks & PERSON_BIT) > 0, fit) > 0.5)
+    save_person(folder, np.stack(person))
+    no_hands = np.stack([empty_hands()] * len(keypoints))
+    sequence = PoseSequence(np.stack(keypoints), np.stack(scores), no_hands, frame_size, fps)
+    inputs = Inputs.of(driving, fit, fps, True, drawing.colors, drawing.draw_scale, "renderer")
+    return save_conditions(folder, sequence, inputs, ["exact keypoints and hand normals of a synthetic person"])
+
+
+def fitted_hands(frame: Frame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame's hand normals (n + 1) / 2 · 255 at the fit's target size, black outside; edges stay sharp.
+
+    The mean over the hand's part of a pixel; pixels that the hand covers half or less are black.
+    """
+    hand = (frame.masks & (LEFT_HAND_BIT | RIGHT_HAND_BIT)) > 0
+    coded = np.round((frame.normals + 1) * 127.5).astype(np.uint8)
+    fitted = fit.apply(np.where(hand[..., None], coded, 0).astype(np.uint8))
+    share = _share(hand, fit)[..., None]
+    return np.where(share > 0.5, np.round(fitted / np.maximum(share, 0.5)).clip(0, 255), 0).astype(np.uint8)
+
+
+def _share(mask: np.ndarray, fit: Fit) -> np.ndarray:
+    """How much of each pixel of the target the mask covers, 0..1."""
+    return fit.apply(np.repeat((mask * np.uint8(255))[..., None], 3, axis=2))[..., 0] / 255.0

@@ -1,0 +1,119 @@
+"""Folders of conditions that somebody made earlier: taken if they fit, refused in one line if they do not."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from posegen.conditions.folder import (
+    HAND_NORMALS,
+    MANIFEST,
+    SKELETON,
+    Inputs,
+    check_conditions,
+    find_conditions,
+    open_conditions,
+    save_conditions,
+)
+from posegen.conditions.keypoints import PoseSequence
+from posegen.errors import PosegenError
+from posegen.media.fitting import plan_fit
+from posegen.media.video import VideoWriter
+
+FRAMES, SIZE = 6, (64, 48)
+
+
+def write_video(path, frames=FRAMES, size=SIZE, seed=0):
+    pictures = np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), np.uint8)
+    with VideoWriter(path, 8, size=size, codec="ffv1") as writer:
+        for picture in pictures:
+            writer.write(picture)
+    return pictures
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A folder, and what it was made from."""
+    driving, folder = tmp_path / "driving.mkv", tmp_path / "conditions"
+    write_video(driving, size=(128, 96))
+    folder.mkdir()
+    for name in (SKELETON, HAND_NORMALS):
+        write_video(folder / name)
+    inputs = Inputs.of(driving, plan_fit((128, 96), SIZE, "crop"), Fraction(8), True, "openpose", 2, "somebody", "1")
+    keypoints, scores = np.zeros((FRAMES, 133, 2), np.float32), np.ones((FRAMES, 133), np.float32)
+    pose = PoseSequence(keypoints, scores, np.full((FRAMES, 2, 21, 3), np.nan, np.float32), (128, 96), Fraction(8))
+    save_conditions(folder, pose, inputs, ["a line"])
+    return folder, inputs
+
+
+def test_what_was_saved_is_opened_found_and_accepted(made):
+    folder, inputs = made
+    conditions, found = open_conditions(folder)
+    assert found == inputs
+    assert (conditions.num_frames, conditions.fps, conditions.size, conditions.report) == (6, 8, SIZE, ("a line",))
+    assert find_conditions(folder, inputs) is not None
+    assert find_conditions(folder, replace(inputs, estimators=("another",))) is None
+    check_conditions(conditions, found, replace(inputs, estimators=("another",)), FRAMES)
+
+
+WRONG = {
+    "another video": ({"driving_sha256": "0"}, FRAMES, "another driving video"),
+    "size": ({"fit": plan_fit((128, 96), (96, 48), "crop")}, FRAMES, "size 64x48, not 96x48"),
+    "fit": ({"fit": plan_fit((128, 96), SIZE, "pad")}, FRAMES, "--fit crop"),
+    "rate": ({"fps": Fraction(16)}, FRAMES, "--fps"),
+    "hands": ({"hands": False}, FRAMES, "with hands: add --hands"),
+    "colours": ({"colors": "release"}, FRAMES, "--model"),
+    "lines": ({"draw_scale": 1}, FRAMES, "--model"),
+    "length": ({}, 7, "6 frames, not 7"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_conditions_that_do_not_fit_are_refused_in_one_line(made, case):
+    folder, inputs = made
+    changes, frames, expected = WRONG[case]
+    conditions, found = open_conditions(folder)
+    with pytest.raises(PosegenError, match=expected) as raised:
+        check_conditions(conditions, found, replace(inputs, **changes), frames)
+    assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value)
+
+
+def test_a_video_that_lost_frames_is_noticed(made):
+    folder, inputs = made
+    write_video(folder / SKELETON, frames=5)
+    conditions, found = open_conditions(folder)
+    with pytest.raises(PosegenError, match=r"skeleton\.mkv has .*\(5, 64, 48\)"):
+        check_conditions(conditions, found, inputs, FRAMES)
+
+
+def test_other_pictures_have_another_digest(made):
+    folder, _ = made
+    before = open_conditions(folder)[0].digest()
+    assert open_conditions(folder)[0].digest() == before
+    write_video(folder / HAND_NORMALS, seed=1)
+    assert open_conditions(folder)[0].digest() != before
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda folder: (folder / MANIFEST).unlink(), "there are no conditions"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "damaged"),
+        (lambda folder: (folder / MANIFEST).write_text("{}"), "damaged"),
+        (lambda folder: (folder / SKELETON).unlink(), r"skeleton\.mkv is missing"),
+        (lambda folder: (folder / "keypoints.npz").write_bytes(b"nonsense"), "damaged"),
+        (
+            lambda folder: (folder / MANIFEST).write_text(json.dumps({"inputs": {"format": 0}})),
+            "another version of posegen",
+        ),
+    ],
+)
+def test_a_folder_without_whole_conditions_is_refused(made, damage, expected):
+    folder, inputs = made
+    damage(folder)
+    assert find_conditions(folder, inputs) is None
+    with pytest.raises(PosegenError, match=expected):
+        open_conditions(folder)
