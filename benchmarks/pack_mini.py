@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from posegen.pipeline.mini import FOLDER
+from posegen.pipeline.mini import FOLDER, SETTINGS
 from posegen.pipeline.models import cast, load_pipeline
 
 MOST_BYTES = 48_000_000
@@ -67,6 +67,7 @@ def card(run: Path, megabytes: float, parameters: float, clips: int) -> str:
 
 def pack(run: Path, clips: int) -> None:
     pipeline = cast(load_pipeline(str(run / "stitch" / "model"), torch.device("cpu"), torch.float32), torch.bfloat16)
+    pipeline.register_to_config(**{**SETTINGS, "trained": True})
     shutil.rmtree(FOLDER, ignore_errors=True)
     pipeline.save_pretrained(FOLDER)
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]

@@ -246,6 +246,10 @@ def _check_together(recipe: Recipe) -> None:
     for stage in ("vae", "pretrain"):
         if getattr(recipe, stage) is not None and recipe.model.base_weights != "fp32":
             raise PosegenError(f'[{stage}] trains all weights: [model] base_weights must then be "fp32"')
+    if recipe.model.base_weights != "fp32" and recipe.model.export == "whole":
+        raise PosegenError(
+            f'[model] base_weights = "{recipe.model.base_weights}" would be exported rounded: set export = "adapter"'
+        )
     if recipe.model.base_weights == "fp8":
         for stage in ("base", "stitch"):
             settings = getattr(recipe, stage)
