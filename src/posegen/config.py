@@ -18,6 +18,7 @@ from posegen.errors import PosegenError
 FitMode = Literal["crop", "pad"]
 SharingPreset = Literal["paper", "release", "off"]
 Framing = Literal["close-up", "half-body", "full-body", "distant"]
+Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
 
 MAX_SIDE = 8192
@@ -180,3 +181,40 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _finite("--processes", self.processes, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """Make synthetic people for training: short clips with exact keypoints, normals, masks and captions, as shards."""
+
+    output: Path
+    """Folder for the shards and their index; the same command again checks what is there and makes what is missing."""
+    split: Split = "train"
+    """Training; validation with the person's own reference picture; or with that of another person."""
+    clips: int = 100
+    """How many clips."""
+    size: str = "192x112"
+    """HEIGHTxWIDTH of the clips in pixels."""
+    fps: str = "16"
+    """Frame rate of the clips."""
+    frames: int = 33
+    """Frames of each clip."""
+    seed: int = 0
+    """Same seed, same people, movements and pixels."""
+    workers: int | None = None
+    """Processes that work at once; by default one for each processor core, and 0 works in this process."""
+    clips_per_shard: int = 16
+    """Clips in one shard file, which is also what one process makes at a time."""
+    contact_sheet: Path | None = None
+    """Also write a picture (.jpg) of a few clips: frames, skeletons, hand normals, masks and captions."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        parse_fps(self.fps)
+        _finite("--clips", self.clips, 1, 10_000_000)
+        _finite("--frames", self.frames, 1, 10_000)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        _finite("--workers", self.workers or 0, 0, 1024)
+        _finite("--clips-per-shard", self.clips_per_shard, 1, 100_000)
+        if self.contact_sheet is not None and self.contact_sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+            raise PosegenError(f"--contact-sheet {self.contact_sheet}: give it a name that ends in .jpg or .png")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-EXTRA = ("anny", "warp", "pybullet_data", "webdataset", "scipy")
+from posegen.synthetic import EXTRA
+
 if any(importlib.util.find_spec(package) is None for package in EXTRA):
     collect_ignore_glob = ["test_*.py"]
 

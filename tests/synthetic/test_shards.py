@@ -1,11 +1,13 @@
 """Shards: readable by webdataset, the same after a kill, and no person in two splits."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import filelock
 import numpy as np
 import pytest
 import webdataset
@@ -51,7 +53,50 @@ def test_worker_processes_write_the_same_bytes(whole, tmp_path):
     told = []
     make_shards(tmp_path, "train", workers=2, progress=lambda done, wanted: told.append((done, wanted)), **TINY)
     assert content(tmp_path) == content(whole)
-    assert told == [(1, 2), (2, 2)]
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
+    assert sorted(told) == told
+
+
+def test_a_deleted_shard_is_made_again_alone(whole, tmp_path):
+    before = content(whole)
+    shutil.copytree(whole, tmp_path / "copy")
+    kept = (tmp_path / "copy" / "train-000000.tar").stat().st_mtime_ns
+    (tmp_path / "copy" / "train-000001.tar").unlink()
+    make_shards(tmp_path / "copy", "train", workers=0, **TINY)
+    assert content(tmp_path / "copy") == before
+    assert (tmp_path / "copy" / "train-000000.tar").stat().st_mtime_ns == kept
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-512])
+
+
+def flip_a_byte(path):
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 255
+    path.write_bytes(damaged)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_byte, lambda path: path.with_suffix(".json").write_text("{")])
+def test_a_damaged_shard_is_made_again_and_told_of(whole, tmp_path, damage, caplog):
+    shutil.copytree(whole, tmp_path / "copy")
+    damage(tmp_path / "copy" / "train-000001.tar")
+    make_shards(tmp_path / "copy", "train", workers=0, **TINY)
+    assert content(tmp_path / "copy") == content(whole)
+    assert "train-000001.tar is damaged" in caplog.text
+    assert "train-000000" not in caplog.text
+
+
+def test_an_index_that_is_none_is_refused(whole, tmp_path):
+    (tmp_path / "train.json").write_text("{")
+    with pytest.raises(PosegenError, match="not an index"):
+        make_shards(tmp_path, "train", workers=0, **TINY)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    with filelock.FileLock(tmp_path / ".train.lock"), pytest.raises(OutputError, match="another process"):
+        make_shards(tmp_path, "train", workers=0, **TINY)
 
 
 def test_finished_shards_are_not_made_again(whole, monkeypatch):
@@ -83,13 +128,13 @@ def test_webdataset_reads_every_sample(whole):
 
 
 def test_other_settings_in_the_same_folder_are_refused(whole):
-    with pytest.raises(PosegenError, match="other settings"):
+    with pytest.raises(PosegenError, match=r"other settings \(num_frames 2 instead of 3\)"):
         make_shards(whole, "train", workers=0, **{**TINY, "frames": 3})
 
 
 def test_a_folder_that_cannot_be_made_is_told_of(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         make_shards(tmp_path / "file" / "out", "train", workers=0, **TINY)
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tiny_shards import write_shards
 
 from posegen.train.recipe import read_recipe
 from posegen.train.run import Places
+from tiny_shards import write_shards
 
 COMMON = """
 precision = "fp32"

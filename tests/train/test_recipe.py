@@ -10,6 +10,7 @@ from posegen.train.recipe import read_recipe
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.toml"))
 STAGE = "steps = 10\nnum_frames = 9\nbatch_size = 4\n"
+FP8 = 'base_weights = "fp8"\nexport = "adapter"'
 GOOD = f'name = "test"\n[model]\nstart = "mini"\n[base]\n{STAGE}'
 
 
@@ -49,8 +50,9 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD.replace("batch_size = 4\n", ""), "lacks 'batch_size'"),
         (GOOD.replace('start = "mini"', ""), r"\[model\] lacks 'start'"),
         (GOOD.replace('"mini"', '"scratch:14b"'), "only the mini can be built from scratch"),
-        (GOOD.replace('"mini"', '"mini"\nbase_weights = "fp8"') + 'strategy = "fsdp"\n', "cannot shard fp8"),
-        (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"') + f"[pretrain]\n{STAGE}", "trains all weights"),
+        (GOOD.replace('"mini"', f'"mini"\n{FP8}') + 'strategy = "fsdp"\n', "cannot shard fp8"),
+        (GOOD.replace('"mini"', f'"mini"\n{FP8}') + f"[pretrain]\n{STAGE}", "trains all weights"),
+        (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"'), 'set export = "adapter"'),
         (GOOD + "[[base.phases]]\nsteps = 1\nnum_frames = 1\nbatch_size = 1\n", "unknown key 'batch_size'"),
         ("name = 3\n", "lacks 'model'"),
         ("name = \n", "not a recipe in TOML"),

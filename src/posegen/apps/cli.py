@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, TrainConfig
+from posegen.config import ExtractConfig, GenerateConfig, SynthConfig, TrainConfig
 from posegen.errors import OutputError, PosegenError
 
 
@@ -41,6 +41,7 @@ class DemoConfig:
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -52,7 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: dispatch(parse(arguments))))
 
 
-def parse(arguments: list[str] | None) -> GenerateConfig | ExtractConfig | TrainConfig | ModelsConfig | DemoConfig:
+def parse(
+    arguments: list[str] | None,
+) -> GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | ModelsConfig | DemoConfig:
     """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
     said = io.StringIO()
     try:
@@ -95,11 +98,16 @@ def guarded(run: Callable[[], None]) -> int:
     return 0
 
 
-def dispatch(config: GenerateConfig | ExtractConfig | TrainConfig | ModelsConfig | DemoConfig) -> None:
+def dispatch(config: GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | ModelsConfig | DemoConfig) -> None:
     """Hand the settings to the function that does the work."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if isinstance(config, SynthConfig):
+        from posegen.apps.synth import synth
+
+        synth(config)
+        return
     from posegen.apps import commands
 
     match config:

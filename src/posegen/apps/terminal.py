@@ -50,6 +50,7 @@ class Terminal:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self.console,
+            speed_estimate_period=300,  # seconds: steps may take longer than rich's 30
             disable=not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -73,7 +74,7 @@ class Terminal:
         """Move the task's bar; where there is no terminal, print a line now and then."""
         if self.console.is_terminal:
             if task not in self._tasks:
-                self._tasks[task] = self._bars.add_task(task, total=total)
+                self._tasks[task] = self._bars.add_task(task, total=total, completed=done)  # kept work has no speed
             self._bars.update(self._tasks[task], completed=done, total=total)
         elif done == total or time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()

@@ -5,6 +5,7 @@ parameters are initialised, not trained); and, by name, the published adapters o
 transformer is `model/loading.py`'s concern.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -139,9 +140,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def describe_model(name: str) -> ModelDescription:
     """Describe a model by name or folder; raises `PosegenError` for an unknown one or a folder that is not a model."""
+    if name == "mini" and mini.FOLDER.is_dir():
+        return replace(describe_model(str(mini.FOLDER)), name=name)
     if name == "mini":
-        parameters = 8_000_000
-        return _describe(name, {**mini.SETTINGS, **mini.TRANSFORMER}, weights_bytes=parameters * 2)
+        return _describe(name, {**mini.SETTINGS, **mini.TRANSFORMER}, weights_bytes=24_000_000)
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return _describe(
@@ -184,6 +186,9 @@ def transformer_arguments(name: str) -> dict[str, Any]:
 
 def model_identity(name: str) -> str:
     """A text that changes when the model does: its name, and of a folder every file's name, size and time."""
+    if name == "mini":  # times of installed files mean nothing
+        weights = sorted(mini.FOLDER.rglob("*.safetensors"))
+        return f"mini {hashlib.sha256(b''.join(path.read_bytes() for path in weights)).hexdigest()[:16]}"
     folder = Path(name)
     if name in NAMES or not folder.is_dir():
         return name
@@ -223,7 +228,7 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
 def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
     """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
     if name == "mini":
-        pipeline = cast(mini.build_mini(), dtype)
+        pipeline = load_folder(mini.FOLDER, dtype) if mini.FOLDER.is_dir() else cast(mini.build_mini(), dtype)
     elif name in PUBLISHED:
         published = PUBLISHED[name]
         wan = _fetch(published.wan, ignore_patterns=["transformer/*"])

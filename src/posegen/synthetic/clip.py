@@ -12,13 +12,14 @@ from jaxtyping import Float, UInt8
 
 from posegen.errors import PosegenError
 from posegen.synthetic import body as body_parts
-from posegen.synthetic.assets import load_assets
+from posegen.synthetic.assets import assets_file, load_assets
 from posegen.synthetic.body import Body, add_surface, rest_body
 from posegen.synthetic.caption import caption
 from posegen.synthetic.clothes import add_clothes, cut_clothes
 from posegen.synthetic.geometry import FigureBuilder
 from posegen.synthetic.hair import add_hair
 from posegen.synthetic.identity import Identity, draw_identity
+from posegen.synthetic.kernels import compile_kernels
 from posegen.synthetic.keypoints import KeypointTracker, seen
 from posegen.synthetic.mocap import CLIPS, captured_motion
 from posegen.synthetic.motion import procedural_motion
@@ -31,6 +32,15 @@ PERSON, LEFT_HAND, RIGHT_HAND, FACE = 1, 2, 4, 8
 """Bits of `Frame.masks`."""
 _DETAILED_FROM = 384
 """Height in pixels from which garments are modelled finer."""
+
+
+def prepare() -> None:
+    """Do what the first clip of a machine would wait for: extract the assets and compile the kernels into the cache.
+
+    Raises `OutputError` where the cache folder cannot be written.
+    """
+    assets_file()
+    compile_kernels()
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,56 @@ Traps: a float that changes in a loop starts as `float(0.0)`; a variable cannot 
 test-time type checkers away from functions that warp compiles.
 """
 
+import ctypes
+import importlib
+import os
+import sys
+from pathlib import Path
 from typing import no_type_check
 
 import warp as wp
 
+from posegen.errors import logger
 from posegen.synthetic.assets import cache_folder
 
-wp.config.log_level = wp.LOG_ERROR  # it announces devices and every kernel, and warns of a missing CUDA driver
+wp.config.log_level = wp.LOG_ERROR  # it announces devices and every kernel
 wp.config.kernel_cache_dir = str(cache_folder() / "synthetic" / "kernels")
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
+
+def _start_warp() -> None:
+    """Without an NVIDIA driver warp's C code says so on stderr, in every process, whatever the log level: not here."""
+    try:
+        ctypes.CDLL("libcuda.so.1" if sys.platform == "linux" else "")
+        missing = False
+    except OSError:
+        missing = True
+    kept = os.dup(2)
+    try:
+        if missing:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+        wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+_start_warp()
+
 DEVICE = "cpu"
+_MODULES = ("posegen.synthetic.kernels", "posegen.synthetic.backdrop", "posegen.synthetic.skin")
+"""Where kernels are."""
+
+
+def compile_kernels() -> None:
+    """Compile all kernels (ten seconds) unless the cache has them, so that processes started later find them there."""
+    if not any(Path(wp.config.kernel_cache_dir).glob("*/wp_*")):
+        logger.info("Compiling the kernels that draw people; this happens once.")
+    for name in _MODULES:
+        wp.load_module(importlib.import_module(name), device=DEVICE)
+
+
 SHADOW_TAPS = wp.constant(6)
 SKIN = wp.constant(0)
 EYE = wp.constant(1)

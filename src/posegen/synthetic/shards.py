@@ -1,35 +1,34 @@
 """Write clips as WebDataset tar shards with an index: by several processes, resumable, split by identity.
 
 Every shard is a function of the settings and its number, so it does not matter who writes it, when, or after how many
-interruptions: the bytes are the same. What a clip is, is `clip.py`'s.
+interruptions: the bytes are the same. A shard that is there is kept if its bytes are those of its entry, and made again
+otherwise. What a clip is, is `clip.py`'s; how processes live, `workers.py`'s.
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from posegen.errors import OutputError, PosegenError, logger
-from posegen.synthetic.clip import Clip, ClipSettings, Frame
+from posegen.media.files import output_errors
+from posegen.synthetic.clip import Clip, ClipSettings, Frame, prepare
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS
+from posegen.synthetic.workers import run_in_processes
 
 FORMAT = 1
 """Raised when the content of samples changes: old folders are then not continued."""
 SPLITS = ("train", "val-same", "val-cross")
 CLIPS_PER_IDENTITY = 2
 """In the training split; in validation every clip has its own person."""
-_SHARDS_PER_PROCESS = 8
-"""Processes are renewed after so many shards, so that no leak of a library can grow."""
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ShardSettings:
     split: str
     clips: int
     seed: int = 0
-    clips_per_shard: int = 32
+    clips_per_shard: int = 16
     clip: ClipSettings = field(default_factory=ClipSettings)
 
     def __post_init__(self) -> None:
@@ -82,24 +81,26 @@ def make_shards(
     frames: int = 33,
     seed: int = 0,
     workers: int = 1,
-    clips_per_shard: int = 32,
+    clips_per_shard: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `clips` clips of `size` (height, width) under `out` and return the path of the index.
 
-    Shards that are there already are kept. `workers` = 0 works in this process. `progress` is told of shards done and
-    wanted. Raises `PosegenError` where the folder holds shards of other settings, `OutputError` where it cannot be
-    written.
+    Whole shards that are there already are kept: called again on a finished folder, it only checks their hashes.
+    `workers` = 0 works in this process. `progress` is told of clips done and wanted. Raises `PosegenError` where the
+    folder holds shards of other settings, `OutputError` where it cannot be written.
     """
     settings = ShardSettings(split, clips, seed, clips_per_shard, ClipSettings(*size, num_frames=frames, fps=fps))
     index = out / f"{split}.json"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _claim(index, settings)
-        done = _run(out, settings, workers, progress)
-        _write_json(index, {**_described(settings), "complete": True, "shards": done})
-    except OSError as error:
-        raise OutputError(f"cannot write shards to {out}: {error}") from error
+        with output_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(out / f".{split}.lock", timeout=0):
+                _claim(index, settings)
+                done = _run(out, settings, workers, progress)
+                _write_json(index, {**_described(settings), "complete": True, "shards": done})
+    except filelock.Timeout:
+        raise OutputError(f"another process writes {split} shards to {out}: wait for it, or choose another") from None
     return index
 
 
@@ -137,7 +138,7 @@ def samples(settings: ShardSettings, shard: int) -> Iterator[dict[str, Any]]:
     for number in range(start, min(start + settings.clips_per_shard, settings.clips)):
         place = place_of(settings, number)
         clip = Clip(place.identity_seed, place.seed, settings.clip, place.framing)
-        arrays = _stacked(list(clip.frames()))
+        arrays = _stacked(clip.frames())
         reference_clip = clip
         if place.reference_seed != place.seed:
             reference_clip = Clip(place.reference_identity_seed, place.reference_seed, settings.clip, place.framing)
@@ -166,75 +167,92 @@ def samples(settings: ShardSettings, shard: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _stacked(frames: list[Frame]) -> dict[str, np.ndarray]:
+def _stacked(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
     """Arrays over frames; normals (n + 1) / 2 * 255, 128 where there is no surface."""
-    normals = np.stack([np.round((frame.normals + 1) * 127.5).astype(np.uint8) for frame in frames])
-    return {
-        "frames": np.stack([frame.rgb for frame in frames]),
-        "normals": normals,
-        "masks": np.stack([frame.masks for frame in frames]),
-        "keypoints": np.stack([frame.keypoints for frame in frames]),
-        "visibility": np.stack([frame.visibility for frame in frames]),
-    }
+    rows: dict[str, list[np.ndarray]] = {}
+    for frame in frames:  # one by one: only bytes are kept, not normals and depths as floats
+        kept = {
+            "frames": frame.rgb,
+            "normals": np.round((frame.normals + 1) * 127.5).astype(np.uint8),
+            "masks": frame.masks,
+            "keypoints": frame.keypoints,
+            "visibility": frame.visibility,
+        }
+        for name, array in kept.items():
+            rows.setdefault(name, []).append(array)
+    return {name: np.stack(arrays) for name, arrays in rows.items()}
 
 
-def write_shard(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]:
-    """Write one shard unless it is there, and return its entry of the index."""
+def write_shard(
+    out: Path, settings: ShardSettings, shard: int, tell: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Write one shard and return its entry of the index; `tell` hears of every clip done."""
     import webdataset  # type: ignore[import-untyped]
 
     path = out / settings.shard_name(shard)
-    entry_path = path.with_suffix(".json")
-    if path.exists() and entry_path.exists():
-        return dict(json.loads(entry_path.read_text()))
     partial = path.with_suffix(".partial")
     count = 0
-    with partial.open("wb") as stream, webdataset.TarWriter(stream, encoder=False, mtime=0) as tar:
-        for sample in samples(settings, shard):
-            tar.write(sample)
-            count += 1
-    content = partial.read_bytes()
-    entry = {
-        "file": path.name,
-        "samples": count,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    partial.replace(path)
-    _write_json(entry_path, entry)
+    try:
+        with partial.open("wb") as stream, webdataset.TarWriter(stream, encoder=False, mtime=0) as tar:
+            for sample in samples(settings, shard):
+                tar.write(sample)
+                count += 1
+                if tell:
+                    tell(count)
+        entry = {"file": path.name, "samples": count, "bytes": partial.stat().st_size, "sha256": _digest(partial)}
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _write_json(path.with_suffix(".json"), entry)
     return entry
+
+
+def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any] | None:
+    """The entry of a shard that is there and whole, by size and hash; None where it must be made."""
+    path = out / settings.shard_name(shard)
+    try:
+        entry = json.loads(path.with_suffix(".json").read_text())
+        if path.stat().st_size == entry["bytes"] and _digest(path) == entry["sha256"]:
+            return dict(entry)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    logger.warning("%s is damaged or does not belong to its .json; it is made again.", path)
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _run(
     out: Path, settings: ShardSettings, workers: int, progress: Callable[[int, int], None] | None
 ) -> list[dict[str, Any]]:
-    """All shards' entries in order; broken worker processes are replaced a few times."""
-    done: dict[int, dict[str, Any]] = {}
+    """All shards' entries in order: kept, or made here or by workers."""
+    numbers = range(settings.num_shards)
+    entries = {shard: entry for shard in numbers if (entry := kept_entry(out, settings, shard))}
+    clips_done = {shard: int(entry["samples"]) for shard, entry in entries.items()}
 
-    def finish(shard: int, entry: dict[str, Any]) -> None:
-        done[shard] = entry
+    def told(shard: int, clips: int) -> None:
+        clips_done[shard] = clips
         if progress:
-            progress(len(done), settings.num_shards)
+            progress(sum(clips_done.values()), settings.clips)
 
+    if progress:
+        progress(sum(clips_done.values()), settings.clips)
+    missing = [shard for shard in numbers if shard not in entries]
+    if missing:
+        _write_json(out / f"{settings.split}.json", {**_described(settings), "complete": False, "shards": []})
+        prepare()  # here, so that workers do not all do it
     if workers == 0:
-        for shard in range(settings.num_shards):
-            finish(shard, write_shard(out, settings, shard))
-        return list(done.values())
-    attempt = 1
-    while missing := [shard for shard in range(settings.num_shards) if shard not in done]:
-        # a new pool for each round: `max_tasks_per_child` deadlocks in Python 3.11 (cpython issue 115634)
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        try:
-            with pool:
-                chosen = missing[: workers * _SHARDS_PER_PROCESS]
-                futures = {pool.submit(write_shard, out, settings, shard): shard for shard in chosen}
-                for future in as_completed(futures):
-                    finish(futures[future], future.result())
-        except BrokenProcessPool:
-            if attempt == _ATTEMPTS:
-                raise
-            logger.warning("A worker process died; going on with new ones (%d of %d).", attempt, _ATTEMPTS - 1)
-            attempt += 1
-    return [done[shard] for shard in sorted(done)]
+        for shard in missing:
+            entries[shard] = write_shard(out, settings, shard, functools.partial(told, shard))
+    else:
+        run_in_processes(functools.partial(write_shard, out, settings), missing, workers, told, entries.__setitem__)
+    return [entries[shard] for shard in numbers]
 
 
 def _described(settings: ShardSettings) -> dict[str, Any]:
@@ -244,14 +262,25 @@ def _described(settings: ShardSettings) -> dict[str, Any]:
 def _claim(index: Path, settings: ShardSettings) -> None:
     """Refuse to mix settings in one folder; write the index's head where there is none."""
     wanted = json.loads(json.dumps(_described(settings)))
-    if index.exists():
-        found = json.loads(index.read_text())
-        if {key: found.get(key) for key in wanted} != wanted:
-            raise PosegenError(
-                f"{index} was made with other settings ({found.get('settings')}): choose another folder or delete it"
-            )
+    if not index.exists():
+        _write_json(index, {**wanted, "complete": False, "shards": []})
         return
-    _write_json(index, {**wanted, "complete": False, "shards": []})
+    try:
+        found = json.loads(index.read_text())
+        before, now = ({"format": head["format"], **_flat(head["settings"])} for head in (found, wanted))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise PosegenError(f"{index} is not an index of shards: choose another folder, or delete the file") from None
+    differences = [f"{name} {before.get(name)} instead of {now[name]}" for name in now if before.get(name) != now[name]]
+    if differences or before.keys() != now.keys():
+        raise PosegenError(
+            f"{index} was made with other settings ({', '.join(differences) or 'of another version'}): "
+            "choose another folder, or the same settings"
+        )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    clip = settings["clip"]
+    return {name: value for name, value in settings.items() if name != "clip"} | clip
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

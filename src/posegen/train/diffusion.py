@@ -68,14 +68,14 @@ class DiffusionStage:
         return self.pipeline.transformer
 
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
-        """The kinds of items of a phase: "pose", and "video" where image-to-video is mixed in."""
+        """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames)."""
         config = self.pipeline.config
-        pose = Encoding(phase.num_frames, phase.windows, mirrored=self.settings.mirror)
+        pose = Encoding(phase.num_frames, phase.windows, mirrored=phase.mirror)
         if self.stage == "stitch":
             share = phase.num_frames / config.segment_length
             pose = replace(pose, head=_given(config.head * share), tail=_given(config.tail * share))
         kinds = {"pose": pose}
-        if self.stage == "pretrain" and self.settings.pose_share < 1.0:
+        if self.stage == "pretrain" and self.settings.pose_share < 1.0 and phase.num_frames > 1:
             kinds["video"] = replace(pose, head=1, pose=False)
         return kinds
 

@@ -61,6 +61,8 @@ class Phase:
     """Over all processes."""
     windows: int = 1
     """Windows of `num_frames` frames taken of each clip, evenly spaced."""
+    mirror: bool = False
+    """Encode every clip a second time, left and right exchanged (the vae does so at random anyway)."""
     crop: int = 0
     """Side in pixels of random square crops (vae only); 0 = whole frames."""
 
@@ -114,8 +116,6 @@ class StageSettings:
     """stitch: begin with a copy of the base adapter instead of nothing; it then has that one's rank and alpha."""
     flow_shift: float = 5.0
     """Timesteps s·u / (1 + (s-1)·u), u uniform."""
-    mirror: bool = False
-    """Train on every clip in a mirror too."""
     text_dropout: float = 0.1
     """Share of items that see the empty prompt, for guidance."""
     hand_skeleton_dropout: float = 0.1
@@ -172,7 +172,6 @@ _ONLY_FOR: dict[str, set[str]] = {
     "rank": {"base", "stitch"},
     "alpha": {"base", "stitch"},
     "flow_shift": {"pretrain", "base", "stitch"},
-    "mirror": {"pretrain", "base", "stitch"},
     "text_dropout": {"pretrain", "base", "stitch"},
     "hand_skeleton_dropout": {"pretrain", "base", "stitch"},
     "hand_normal_dropout": {"pretrain", "base", "stitch"},
@@ -247,6 +246,10 @@ def _check_together(recipe: Recipe) -> None:
     for stage in ("vae", "pretrain"):
         if getattr(recipe, stage) is not None and recipe.model.base_weights != "fp32":
             raise PosegenError(f'[{stage}] trains all weights: [model] base_weights must then be "fp32"')
+    if recipe.model.base_weights != "fp32" and recipe.model.export == "whole":
+        raise PosegenError(
+            f'[model] base_weights = "{recipe.model.base_weights}" would be exported rounded: set export = "adapter"'
+        )
     if recipe.model.base_weights == "fp8":
         for stage in ("base", "stitch"):
             settings = getattr(recipe, stage)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 from filelock import FileLock, Timeout
 
 from posegen.config import TrainConfig
@@ -118,6 +119,7 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
             transformer_cls_names_to_wrap=["PoseGenTransformerBlock"],
             state_dict_type="FULL_STATE_DICT",
         )
+    AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
         fsdp_plugin=plugin,
@@ -162,7 +164,7 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
         folder = places.output / earlier / MODEL
-        if (places.output / earlier / "finished.json").is_file() and (folder / "model_index.json").is_file():
+        if (places.output / earlier / "finished.json").is_file():
             return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
