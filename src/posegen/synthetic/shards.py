@@ -92,15 +92,17 @@ def make_shards(
     """
     settings = ShardSettings(split, clips, seed, clips_per_shard, ClipSettings(*size, num_frames=frames, fps=fps))
     index = out / f"{split}.json"
-    try:
-        with output_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
+    with output_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
             with filelock.FileLock(out / f".{split}.lock", timeout=0):
                 _claim(index, settings)
                 done = _run(out, settings, workers, progress)
                 _write_json(index, {**_described(settings), "complete": True, "shards": done})
-    except filelock.Timeout:
-        raise OutputError(f"another process writes {split} shards to {out}: wait for it, or choose another") from None
+        except filelock.Timeout:
+            raise OutputError(
+                f"another process writes {split} shards to {out}: wait for it, or choose another folder"
+            ) from None
     return index
 
 
