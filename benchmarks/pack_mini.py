@@ -1,9 +1,9 @@
 """Put a trained mini into the package: bfloat16, checked for size, with its model card.
 
-    python benchmarks/pack_mini.py runs/mini
+    python benchmarks/pack_mini.py runs/mini [runs/longer ...]
 
-Takes runs/mini/stitch/model (base weights and both adapters). The card's figures come from the runs' own files and from
-benchmarks/results/mini_quality.json; run it again after that benchmark.
+Takes stitch/model of the last run (base weights and both adapters). The card's figures come from the runs' own files
+and from benchmarks/results/mini_quality.json; run it again after that benchmark.
 """
 
 import argparse
@@ -26,7 +26,9 @@ A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand
 **Data.** {clips} clips of synthetic people (`posegen synth`, seed 0: 192x112 pixels, 33 frames at 16 per second), each
 in a mirror too while single frames are learned. No real person was filmed; no real video was used.
 
-**Training.** `posegen train` with `recipes/mini.toml` on 2 CPU cores: {training}. {hours:.1f} hours in all.
+**Training.** `posegen train` with `recipes/mini.toml`, then
+`recipes/mini-longer.toml`, on 2 CPU cores: {training}. {hours:.1f} hours in all.
+
 **Licence.** Apache-2.0, as posegen.
 
 ## Quality
@@ -36,18 +38,23 @@ in a mirror too while single frames are learned. No real person was filmed; no r
 - It has seen synthetic people only: real photographs come out as synthetic-looking people at best.
 - 192x112 pixels, 33 frames a segment. Faces and fingers are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
-- The autoencoder is close to a linear code ({vae}); fast movement is blurred within groups of four frames.
-- Trained for hours on a CPU where a GPU would spend days' worth of steps: it is far from what its size could do.
+- The autoencoder is close to a linear code ({vae}); fast movement is blurred within groups of four
+  frames.
+- One hour of training on a CPU is far from what its size could do. It has learned to bring person and background over
+  from the reference, and follows the skeleton only weakly: large movements are blurred or missing.
 """
 
 
-def card(run: Path, megabytes: float, parameters: float, clips: int) -> str:
-    """The model card, from the files of the run and of the benchmark."""
-    finished = {stage: json.loads((run / stage / "finished.json").read_text()) for stage in STAGES}
-    training = ", ".join(
-        f"{stage} {entry['steps']} steps ({entry['hours']:.2f} h)" for stage, entry in finished.items()
-    )
-    last = json.loads((run / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
+def card(runs: list[Path], megabytes: float, parameters: float, clips: int) -> str:
+    """The model card, from the files of the runs and of the benchmark."""
+    finished = [
+        (stage, json.loads((run / stage / "finished.json").read_text()))
+        for run in runs
+        for stage in STAGES
+        if (run / stage / "finished.json").is_file() and (run == runs[-1] or stage in ("vae", "pretrain"))
+    ]
+    training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.0f} min)" for stage, entry in finished)
+    last = json.loads((runs[0] / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     results = Path(__file__).parent / "results" / "mini_quality.json"
     quality = "Not measured yet: `python benchmarks/mini_quality.py`."
     if results.is_file():
@@ -60,13 +67,15 @@ def card(run: Path, megabytes: float, parameters: float, clips: int) -> str:
         )  # fmt: skip
     return CARD.format(
         parameters=parameters / 1e6, megabytes=megabytes, clips=clips, training=training,
-        hours=sum(entry["hours"] for entry in finished.values()), quality=quality,
+        hours=sum(entry["hours"] for _, entry in finished), quality=quality,
         vae=f"{last['validation/psnr_frames']:.1f} dB on held-out clips",
     )  # fmt: skip
 
 
-def pack(run: Path, clips: int) -> None:
-    pipeline = cast(load_pipeline(str(run / "stitch" / "model"), torch.device("cpu"), torch.float32), torch.bfloat16)
+def pack(runs: list[Path], clips: int) -> None:
+    pipeline = cast(
+        load_pipeline(str(runs[-1] / "stitch" / "model"), torch.device("cpu"), torch.float32), torch.bfloat16
+    )
     pipeline.register_to_config(**{**SETTINGS, "trained": True})
     shutil.rmtree(FOLDER, ignore_errors=True)
     pipeline.save_pretrained(FOLDER)
@@ -75,13 +84,13 @@ def pack(run: Path, clips: int) -> None:
     size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than {MOST_BYTES / 1e6:.0f} MB")
-    (FOLDER / "README.md").write_text(card(run, size / 1e6, parameters, clips))
+    (FOLDER / "README.md").write_text(card(runs, size / 1e6, parameters, clips))
     print(f"{FOLDER}: {size / 1e6:.1f} MB, {parameters / 1e6:.1f} M parameters")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--clips", type=int, default=832, help="clips it was trained on")
     arguments = parser.parse_args()
-    pack(arguments.run, arguments.clips)
+    pack(arguments.runs, arguments.clips)

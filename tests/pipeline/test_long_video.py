@@ -73,7 +73,6 @@ def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
     assert info.has_audio
     both = probe_video(config.output.with_stem("result_side_by_side"))
     assert (both.num_frames, both.height, both.width) == (60, 96, 192)
-    assert "untrained" in listener.lines[0]
     assert "2 base + 1 stitch" in listener.lines[0]
     assert [task for task, done, total in listener.tasks if done == total and task.startswith("segment")] == [
         "segment 0000-base", "segment 0002-base", "segment 0001-stitch",

@@ -72,7 +72,7 @@ def list_models() -> None:
     """`posegen models`."""
     for name in NAMES:
         model = describe_model(name)
-        trained = "" if model.trained else ", UNTRAINED (random weights)"
+        trained = "" if model.trained else ", NOT TRAINED to follow poses"
         print(
             f"{name:<22} segments of {model.segment_length} frames, about {model.default_area:,} pixels a frame, "
             f"weights {model.weights_bytes / 1e9:.2f} GB{trained}"

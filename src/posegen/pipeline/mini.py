@@ -36,7 +36,7 @@ SETTINGS: dict[str, Any] = {
     "default_area": 192 * 112,
     "draw_scale": 2,
     "max_text_tokens": 96,
-    "default_steps": 16,
+    "default_steps": 4,
     "default_guidance": 1.0,
     "negative_prompt": "",
     "trained": False,

@@ -140,10 +140,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def describe_model(name: str) -> ModelDescription:
     """Describe a model by name or folder; raises `PosegenError` for an unknown one or a folder that is not a model."""
-    if name == "mini" and mini.FOLDER.is_dir():
-        return replace(describe_model(str(mini.FOLDER)), name=name)
     if name == "mini":
-        return _describe(name, {**mini.SETTINGS, **mini.TRANSFORMER}, weights_bytes=24_000_000)
+        return replace(describe_model(str(mini.FOLDER)), name=name)
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return _describe(
@@ -172,7 +170,7 @@ def describe_model(name: str) -> ModelDescription:
 def transformer_arguments(name: str) -> dict[str, Any]:
     """Constructor arguments of a model's transformer, without loading a weight. Raises as `describe_model` does."""
     if name == "mini":
-        return dict(mini.TRANSFORMER)
+        return transformer_arguments(str(mini.FOLDER))
     if name in PUBLISHED or name in STOCK:
         return {**WAN_TRANSFORMER, **WAN_INPUTS}
     describe_model(name)
@@ -228,7 +226,7 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
 def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
     """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
     if name == "mini":
-        pipeline = load_folder(mini.FOLDER, dtype) if mini.FOLDER.is_dir() else cast(mini.build_mini(), dtype)
+        pipeline = load_folder(mini.FOLDER, dtype)
     elif name in PUBLISHED:
         published = PUBLISHED[name]
         wan = _fetch(published.wan, ignore_patterns=["transformer/*"])

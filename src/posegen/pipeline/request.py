@@ -128,7 +128,7 @@ class Request:
         if self.conditions:
             lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
         if not self.model.trained:
-            lines.append(f"NOTE       the model {config.model!r} is untrained: its weights are random, expect noise")
+            lines.append(f"NOTE       the model {config.model!r} was never trained to follow poses: expect noise")
         return "\n".join(lines)
 
 

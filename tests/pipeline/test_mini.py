@@ -1,0 +1,71 @@
+"""The mini that comes with the package: whole, small enough, described, and steered by its conditions."""
+
+import json
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+
+from posegen.media.image import read_image
+from posegen.media.video import read_frames
+from posegen.model import lora
+from posegen.pipeline import mini
+from posegen.pipeline.models import describe_model, load_pipeline, model_identity, transformer_arguments
+
+DEMO = resources.files("posegen") / "demo"
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_pipeline("mini", torch.device("cpu"), torch.bfloat16)
+
+
+def test_it_is_trained_and_small_enough():
+    assert describe_model("mini").trained
+    assert sum(path.stat().st_size for path in mini.FOLDER.rglob("*") if path.is_file()) <= 48_000_000
+    assert describe_model("mini").default_area >= 192 * 112
+    assert describe_model("mini").segment_length >= 33
+
+
+def test_it_has_the_structure_of_the_published_release(shipped):
+    assert sorted(lora.adapter_names(shipped.transformer)) == ["base", "stitch"]
+    base, stitch = (shipped.transformer.blocks[0].attn1.to_q.lora_B[name].weight for name in ("base", "stitch"))
+    assert base.abs().max() > 0
+    assert not torch.equal(base, stitch)
+    stated = {key: value for key, value in transformer_arguments("mini").items() if key in mini.TRANSFORMER}
+    assert stated == mini.TRANSFORMER
+
+
+def test_its_card_has_measured_figures():
+    card = (mini.FOLDER / "README.md").read_text()
+    assert "benchmarks/mini_quality.py" in card
+    assert "| val-same, PSNR over the frame above the better baseline |" in card
+    assert "## Limits" in card
+
+
+def test_other_weights_are_another_model(tmp_path, monkeypatch):
+    before = model_identity("mini")
+    (tmp_path / "other.safetensors").write_bytes(b"other")
+    monkeypatch.setattr(mini, "FOLDER", tmp_path)
+    assert model_identity("mini") != before
+
+
+def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
+    """One segment of the demo: nearer to the truth with its own conditions than with those of another moment."""
+    manifest = json.loads((DEMO / "conditions" / "manifest.json").read_text())
+    assert manifest
+    with resources.as_file(DEMO) as folder:
+        skeletons = read_frames(folder / "conditions" / "skeleton.mkv", 0, 192)
+        hands = read_frames(folder / "conditions" / "hands.mkv", 0, 192)
+        driving = read_frames(folder / "driving.mp4", 0, 33)
+        reference = read_image(folder / "reference.png")
+        prompt = (folder / "prompt.txt").read_text().strip()
+    truth = driving.reshape(33, 192, 2, 112, 2, 3).mean((2, 4))
+    fitted = reference.reshape(192, 2, 112, 2, 3).mean((1, 3)).round().astype(np.uint8)
+
+    def error(start):
+        made = shipped(fitted, skeletons[start : start + 33], hands[start : start + 33], prompt)
+        return np.square(made - truth).mean()
+
+    assert error(0) < 0.95 * error(100)
