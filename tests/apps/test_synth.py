@@ -131,8 +131,9 @@ def test_an_interrupted_run_ends_its_workers_and_goes_on_to_the_same_bytes(numbe
     settings = ("--clips", "6", "--size", "64x64", "--frames", "3", "--clips-per-shard", "1", "--workers", "2")
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [*COMMAND, "--output", out, *settings], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [*COMMAND, "--output", out, *settings], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (ignored in background runs)
+    )  # fmt: skip
     deadline = time.monotonic() + 90
     while not list(out.glob("*.tar")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)

@@ -28,9 +28,9 @@ def conditioning(mini):
         return torch.randn(shape, generator=generator)
 
     return Conditioning(
-        condition_latents=random(1, 20, 3, 8, 6),
-        hand_latents=random(1, 16, 3, 8, 6),
-        reference_latents=random(1, 16, 1, 8, 6),
+        condition_latents=random(1, 36, 3, 8, 6),
+        hand_latents=random(1, 32, 3, 8, 6),
+        reference_latents=random(1, 32, 1, 8, 6),
         text=random(1, 12, 64),
         negative_text=random(1, 12, 64),
         image=random(1, 65, 64),
@@ -38,7 +38,7 @@ def conditioning(mini):
 
 
 def run(mini, conditioning, **options):
-    noise = torch.randn(1, 16, 3, 8, 6, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(1, 32, 3, 8, 6, generator=torch.Generator().manual_seed(1))
     return denoise(mini.transformer, mini.scheduler, noise, conditioning, 4, **options)
 
 
@@ -59,8 +59,9 @@ def velocity(mini, conditioning, text, latents, timestep):
 def test_loop_equals_euler_by_hand(mini, conditioning):
     mini.use_adapter("base")
     u = 1 - np.arange(4) / 4
-    sigmas = np.append(5 * u / (1 + 4 * u), 0)
-    latents = torch.randn(1, 16, 3, 8, 6, generator=torch.Generator().manual_seed(1))
+    shift = mini.scheduler.config.shift
+    sigmas = np.append(shift * u / (1 + (shift - 1) * u), 0)
+    latents = torch.randn(1, 32, 3, 8, 6, generator=torch.Generator().manual_seed(1))
     for sigma, following in itertools.pairwise(sigmas):
         positive = velocity(mini, conditioning, conditioning.text, latents, 1000 * sigma)
         negative = velocity(mini, conditioning, conditioning.negative_text, latents, 1000 * sigma)

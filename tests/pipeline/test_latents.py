@@ -37,11 +37,11 @@ def test_frames_that_the_vae_would_drop_are_refused(mini):
 def test_encode_and_decode_have_the_promised_shapes_and_use_the_statistics(mini):
     frames = np.random.default_rng(0).integers(0, 256, (9, 64, 96, 3), dtype=np.uint8)
     latents = encode_frames(mini.vae, frames)
-    assert latents.shape == (1, 16, 3, 8, 12)
+    assert latents.shape == (1, 32, 3, 8, 12)
     assert decode_latents(mini.vae, latents).shape == frames.shape
     plain = dict(mini.vae.config)
     try:
-        mini.vae.register_to_config(latents_mean=[1.0] * 16, latents_std=[2.0] * 16)
+        mini.vae.register_to_config(latents_mean=[1.0] * 32, latents_std=[2.0] * 32)
         assert torch.allclose(encode_frames(mini.vae, frames), (latents - 1) / 2)
         shifted = decode_latents(mini.vae, (latents - 1) / 2)
     finally:

@@ -90,7 +90,10 @@ def test_no_process_outlives_its_parent(number, tmp_path):
     program.write_text(PROGRAM.format(tests=str(Path(__file__).parent)))
     started = tmp_path / "started"
     started.mkdir()
-    parent = subprocess.Popen([sys.executable, program, started], stderr=subprocess.PIPE, start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, program, started], stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (ignored in background runs)
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(started.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -27,6 +27,10 @@ class Logs:
             self._file.write_text("".join(f"{line}\n" for line in kept))
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
+    def close(self) -> None:
+        """Finish the files."""
+        self._board.close()
+
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
         """Record numbers."""
         for name, value in values.items():

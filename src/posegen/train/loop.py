@@ -186,6 +186,11 @@ class Loop:
         self.checkpoints.save(self.module, self.optimizer, average, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 
+    def close(self) -> None:
+        """Finish the logs, however the run ended."""
+        if self.logs is not None:
+            self.logs.close()
+
     def _log(self, scalars: dict[str, float]) -> None:
         if self.logs is not None:
             self.logs.scalars("train", scalars, self.counters.step)

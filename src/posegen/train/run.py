@@ -101,7 +101,10 @@ def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | Non
             checkpoints.clean()
         accelerator.wait_for_everyone()
         loop = Loop(work, settings, checkpoints, folder, accelerator, progress, stage)
-        loop.run()
+        try:
+            loop.run()
+        finally:
+            loop.close()
     accelerator.end_training()
     return folder / MODEL
 
