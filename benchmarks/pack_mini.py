@@ -8,8 +8,10 @@ and from benchmarks/results/mini_quality.json; run it again after that benchmark
 
 import argparse
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +26,7 @@ A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand
 `stitch`), at a size for any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
 
 **Data.** {clips} clips of synthetic people (`posegen synth`, seed 0: 192x112 pixels, 33 frames at 16 per second), each
-in a mirror too while single frames are learned. No real person was filmed; no real video was used.
+in a mirror too while single frames are learned ({parts}). No real person was filmed; no real video was used.
 
 **Training.** `posegen train` with `recipes/mini.toml`, then
 `recipes/mini-longer.toml`, on 2 CPU cores: {training}. {hours:.1f} hours in all.
@@ -45,14 +47,22 @@ in a mirror too while single frames are learned. No real person was filmed; no r
 """
 
 
-def card(runs: list[Path], megabytes: float, parameters: float, clips: int) -> str:
+def records(runs: list[Path]) -> list[dict[str, Any]]:
+    """Steps, hours and last validation of each stage that went into the model, in order."""
+    found = []
+    for run in runs:
+        for stage in STAGES:
+            file = run / stage / "finished.json"
+            if file.is_file() and (run == runs[-1] or stage in ("vae", "pretrain")):
+                lines = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+                validation = [line for line in lines if any(key.startswith("validation/") for key in line)][-1]
+                found.append({"stage": stage, **json.loads(file.read_text()), "validation": validation})
+    return found
+
+
+def card(runs: list[Path], megabytes: float, parameters: float, clips: int, parts: str) -> str:
     """The model card, from the files of the runs and of the benchmark."""
-    finished = [
-        (stage, json.loads((run / stage / "finished.json").read_text()))
-        for run in runs
-        for stage in STAGES
-        if (run / stage / "finished.json").is_file() and (run == runs[-1] or stage in ("vae", "pretrain"))
-    ]
+    finished = [(entry["stage"], entry) for entry in records(runs)]
     training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.0f} min)" for stage, entry in finished)
     last = json.loads((runs[0] / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     results = Path(__file__).parent / "results" / "mini_quality.json"
@@ -66,25 +76,28 @@ def card(runs: list[Path], megabytes: float, parameters: float, clips: int) -> s
              "| what | target | value | reached |", "|---|---|---|---|", *lines]
         )  # fmt: skip
     return CARD.format(
-        parameters=parameters / 1e6, megabytes=megabytes, clips=clips, training=training,
+        parameters=parameters / 1e6, megabytes=megabytes, clips=clips, parts=parts, training=training,
         hours=sum(entry["hours"] for _, entry in finished), quality=quality,
         vae=f"{last['validation/psnr_frames']:.1f} dB on held-out clips",
     )  # fmt: skip
 
 
-def pack(runs: list[Path], clips: int) -> None:
+def pack(runs: list[Path], clips: int, parts: str) -> None:
     pipeline = cast(
         load_pipeline(str(runs[-1] / "stitch" / "model"), torch.device("cpu"), torch.float32), torch.bfloat16
     )
     pipeline.register_to_config(**{**SETTINGS, "trained": True})
     shutil.rmtree(FOLDER, ignore_errors=True)
     pipeline.save_pretrained(FOLDER)
+    for path in FOLDER.rglob("*.json"):  # libraries note where a model was loaded from: nobody else's business
+        path.write_text(re.sub(r'\n *"_name_or_path": "[^"]*",', "", path.read_text()))
+    (FOLDER / "training.json").write_text(json.dumps(records(runs), indent=1) + "\n")
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     parameters = sum(parameter.numel() for part in modules for parameter in part.parameters())
     size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than {MOST_BYTES / 1e6:.0f} MB")
-    (FOLDER / "README.md").write_text(card(runs, size / 1e6, parameters, clips))
+    (FOLDER / "README.md").write_text(card(runs, size / 1e6, parameters, clips, parts))
     print(f"{FOLDER}: {size / 1e6:.1f} MB, {parameters / 1e6:.1f} M parameters")
 
 
@@ -92,5 +105,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--clips", type=int, default=832, help="clips it was trained on")
+    parser.add_argument("--parts", default="vae: 576 of them, stitch: 192", help="stages that saw fewer clips")
     arguments = parser.parse_args()
-    pack(arguments.runs, arguments.clips)
+    pack(arguments.runs, arguments.clips, arguments.parts)

@@ -44,6 +44,11 @@ def test_its_card_has_measured_figures():
     assert "## Limits" in card
 
 
+def test_it_says_nothing_of_the_machine_that_made_it():
+    for path in mini.FOLDER.rglob("*.json"):
+        assert "_name_or_path" not in path.read_text(), path
+
+
 def test_other_weights_are_another_model(tmp_path, monkeypatch):
     before = model_identity("mini")
     (tmp_path / "other.safetensors").write_bytes(b"other")

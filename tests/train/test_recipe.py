@@ -74,7 +74,8 @@ def test_phases_follow_each_other(tmp_path):
     phases = "".join(f"[[base.phases]]\nsteps = {n}\nnum_frames = {f}\nbatch_size = 2\n" for n, f in ((3, 1), (2, 9)))
     settings = read(tmp_path, f'name = "t"\n[model]\nstart = "mini"\n[base]\nseed = 1\n{phases}').stage("base")
     assert settings.steps == 5
-    assert [settings.phase_at(step).num_frames for step in range(5)] == [1, 1, 1, 9, 9]
+    places = [settings.place(step) for step in range(5)]
+    assert [(phase.num_frames, step) for phase, step in places] == [(1, 0), (1, 1), (1, 2), (9, 0), (9, 1)]
 
 
 def test_what_changes_the_result_changes_the_fingerprint(tmp_path):

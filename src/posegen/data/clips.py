@@ -7,7 +7,9 @@ the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, `keypoints`
 
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +47,7 @@ class Clip:
         self._arrays = self._guarded(lambda: np.load(io.BytesIO(sample.read("npz"))))
         self._kept: dict[str, np.ndarray] = {}
 
-    def _guarded(self, read):  # type: ignore[no-untyped-def]
+    def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zipfile.error) as error:

@@ -276,7 +276,7 @@ def prepare_transformer(
 
 
 def _given(frames: float) -> int:
-    """Given frames at an end, in proportion: 1 + 4k, so that they fill whole latent frames, or 4k."""
+    """Given frames at an end of a segment shorter than the model's own: in proportion, at least one."""
     return max(int(frames), 1)
 
 

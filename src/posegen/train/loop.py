@@ -22,7 +22,7 @@ from posegen.media.files import write_whole
 from posegen.pipeline.progress import Progress
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
 from posegen.train.logs import Logs
-from posegen.train.recipe import Phase, StageSettings
+from posegen.train.recipe import StageSettings
 from posegen.train.schedule import learning_rate, shares
 from posegen.train.stages import TrainStage
 
@@ -129,17 +129,10 @@ class Loop:
     def _batches(self, step: int) -> list[Any]:
         if step >= self.settings.steps:
             return []
-        phase, step_of_phase = self._phase(step)
+        phase, step_of_phase = self.settings.place(step)
         process = self.accelerator
         parts = shares(phase.batch_size, self.settings.accumulate, process.process_index, process.num_processes)
         return [self.stage.make_batch(step, phase, step_of_phase, part) for part in parts]
-
-    def _phase(self, step: int) -> tuple[Phase, int]:
-        for phase in self.settings.phases:
-            if step < phase.steps:
-                return phase, step
-            step -= phase.steps
-        raise AssertionError("a step after the last phase")
 
     def _step(self, batches: list[Any]) -> tuple[float, float]:
         """One optimizer step; returns the mean loss over all processes and the gradients' norm before clipping."""

@@ -154,13 +154,13 @@ class StageSettings:
         """Steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
-    def phase_at(self, step: int) -> Phase:
-        """The phase in which a step lies."""
+    def place(self, step: int) -> tuple[Phase, int]:
+        """The phase in which a step lies, and the step's number in it."""
         for phase in self.phases:
             if step < phase.steps:
-                return phase
+                return phase, step
             step -= phase.steps
-        return self.phases[-1]
+        raise AssertionError("a step after the last phase")
 
 
 _ONLY_FOR: dict[str, set[str]] = {
