@@ -15,6 +15,7 @@ from posegen.pipeline.mini import TRANSFORMER, build_mini
 from posegen.pipeline.models import WAN_INPUTS, WAN_TRANSFORMER
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import DiffusionStage, prepare_transformer
+from posegen.train.loop import make_optimizers
 from posegen.train.memory import Memory, check_fits, estimate
 from posegen.train.objective import flow_matching_loss
 from posegen.train.recipe import ModelSettings, Phase, StageSettings, read_recipe
@@ -80,6 +81,37 @@ def test_only_lora_and_new_embeddings_learn_in_base(tmp_path):
     attention = {f"attn{index}.{part}" for index in (1, 2) for part in ("to_q", "to_k", "to_v", "to_out.0")}
     assert layers == attention | {"attn2.add_k_proj", "attn2.add_v_proj", "ffn.net.0.proj", "ffn.net.2"}
     assert not {name for name in names if "patch_embedding" in name and name.startswith("patch_")}
+
+
+def test_muon_takes_the_matrices_of_the_blocks(tmp_path):
+    stage = make_stage(tmp_path, "pretrain", optimizer="muon")
+    adam, muon = make_optimizers(stage.module, stage.settings)
+    taken = {id(p) for group in muon.param_groups for p in group["params"]}
+    left = {id(p) for group in adam.param_groups for p in group["params"]}
+    for name, parameter in trained_parameters(stage.module):
+        matrix = name.startswith("blocks.") and name.endswith("weight") and parameter.ndim == 2
+        assert (id(parameter) in taken) == matrix, name
+        assert (id(parameter) in left) != matrix, name
+    assert isinstance(muon, torch.optim.Muon)
+
+
+def test_runs_of_longer_windows_are_parts_of_them(tmp_path):
+    """Latents, skeletons and hands of one item are cut at the same place, and not always there."""
+    stage = make_stage(tmp_path)
+    whole = stage.make_batch(0, PHASE, 0, slice(0, 1))
+    part = replace(PHASE, num_frames=5, of_frames=9)
+    firsts = set()
+    for step in range(8):
+        cut = stage.make_batch(step, part, 0, slice(0, 1))
+        assert cut.latents.shape[2] == cut.noise.shape[2] == cut.condition_latents.shape[2] == 2
+        firsts |= {
+            first
+            for first in range(2)
+            if torch.equal(cut.latents, whole.latents[:, :, first : first + 2])
+            and torch.equal(cut.hand_latents, whole.hand_latents[:, :, first : first + 2])
+            and torch.equal(cut.condition_latents[:, 4:], whole.condition_latents[:, 4:, first : first + 2])
+        }
+    assert firsts == {0, 1}
 
 
 def test_dropouts_change_what_they_should(tmp_path):

@@ -75,12 +75,14 @@ def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
     assert list((run / "base" / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize("stage", ["vae", "pretrain", "base"])
-def test_an_interrupted_run_ends_bit_identical(stage, pretrained, make_run, tmp_path):
+@pytest.mark.parametrize(
+    ("stage", "more"), [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", "")]
+)
+def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run, tmp_path):
     start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model"), "base": str(pretrained)}[stage]
-    often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n"}
+    often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n" + more}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n"}))
+    train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n" + more}))
     for step in (2, 3):
         with pytest.raises(KeyboardInterrupt):
             train(stage, *make_run(broken, start, **often), StopAfter(step))

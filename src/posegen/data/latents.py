@@ -27,6 +27,8 @@ from posegen.pipeline.latents import encode_frames
 from posegen.pipeline.pipeline import PoseGenPipeline
 
 FORMAT = 1
+FRAMEWISE = {"latents", "condition", "condition_without_hands", "hands"}
+"""Tensors of a window with a time axis, (c, f, h, w)."""
 GREY = 128
 """Of the frames that are not given in image-to-video training: 0 in the model's -1..1, as Wan has it."""
 
@@ -76,7 +78,7 @@ class LatentItems:
         number, window, clip = self._places[item]
         opened = self._open(number)
         names = set(opened.keys())
-        per_window = names & {"latents", "condition", "condition_without_hands", "hands"}
+        per_window = names & FRAMEWISE
         item_tensors = {name: opened.get_slice(name)[window] for name in per_window}
         return item_tensors | {name: opened.get_slice(name)[clip] for name in names - per_window}
 

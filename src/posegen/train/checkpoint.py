@@ -66,14 +66,14 @@ class Checkpoints:
         return sorted(path for path in found if (path / "state.json").is_file())
 
     def save(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor] | None,
+        self, module: nn.Module, optimizers: list[Any], average: dict[str, torch.Tensor] | None,
         counters: Counters, main: bool,
     ) -> None:  # fmt: skip
         """Write a checkpoint; all processes call it, the main one writes. The previous one stays until this is whole.
 
         Raises `OutputError` where it cannot be written.
         """
-        both: tuple[dict[str, Any], Any] = get_state_dict(module, optimizer, options=_OPTIONS)
+        both: tuple[dict[str, Any], Any] = get_state_dict(module, optimizers, options=_OPTIONS)
         weights, optimizer_state = both
         if not main:
             return
@@ -104,9 +104,7 @@ class Checkpoints:
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def load(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
+    def load(self, module: nn.Module, optimizers: list[Any]) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
         """Bring back the newest checkpoint; None without one.
 
         Raises `PosegenError` if it belongs to another recipe, start or data, or cannot be read.
@@ -135,7 +133,7 @@ class Checkpoints:
         options = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
         with contextlib.suppress(StopIteration):
             set_state_dict(
-                module, optimizer, model_state_dict=weights, optim_state_dict=optimizer_state, options=options
+                module, optimizers, model_state_dict=weights, optim_state_dict=optimizer_state, options=options
             )
         logger.info("going on from %s", newest)
         return counters, average

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from posegen.data.latents import Encoding, LatentCache, LatentItems
+from posegen.data.latents import FRAMEWISE, Encoding, LatentCache, LatentItems
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
@@ -70,7 +70,7 @@ class DiffusionStage:
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
         """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames)."""
         config = self.pipeline.config
-        pose = Encoding(phase.num_frames, phase.windows, mirrored=phase.mirror)
+        pose = Encoding(phase.of_frames or phase.num_frames, phase.windows, mirrored=phase.mirror)
         if self.stage == "stitch":
             share = phase.num_frames / config.segment_length
             pose = replace(pose, head=_given(config.head * share), tail=_given(config.tail * share))
@@ -114,11 +114,17 @@ class DiffusionStage:
         pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < self.settings.pose_share
         encoding = kinds["pose" if pose else "video"]
         items = self._items[encoding]
+        encoding = replace(encoding, num_frames=phase.num_frames)
         chosen = items_of_step(len(items), phase.batch_size, step_of_phase, seed)[part]
         rows, noises, levels = [], [], []
         for position, item in enumerate(chosen, start=part.start):
             random = generator(seed, step, position)
             row = {name: tensor.float() for name, tensor in items[item].items()}
+            length = 1 + (phase.num_frames - 1) // self.pipeline.temporal_stride
+            spare = row["latents"].shape[1] - length
+            first = int(torch.randint(spare + 1, (), generator=random)) if spare and pose else 0
+            for name in row.keys() & FRAMEWISE:
+                row[name] = row[name][:, first : first + length]
             noises.append(torch.randn(row["latents"].shape, generator=random))
             chances = torch.rand(4, generator=random)
             levels.append(chances[0])

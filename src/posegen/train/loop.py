@@ -62,6 +62,21 @@ class Average:
                 parameter.data = own[name]
 
 
+def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.optim.Optimizer]:
+    """One optimizer for all that learns, or with Muon two: matrices inside blocks, and everything else."""
+    trained = trained_parameters(module)
+    matrices = [p for name, p in trained if settings.optimizer == "muon" and p.ndim == 2 and "blocks." in name]
+    taken = {id(parameter) for parameter in matrices}
+    others = [parameter for _, parameter in trained if id(parameter) not in taken]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    optimizers: list[torch.optim.Optimizer] = []
+    if others:
+        optimizers.append(torch.optim.AdamW(others, lr=rate, betas=settings.betas, weight_decay=decay))
+    if matrices:
+        optimizers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
+
+
 class Loop:
     """One run of one stage; see the file's head."""
 
@@ -72,18 +87,14 @@ class Loop:
         """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
         self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
         self.accelerator, self.progress, self.name = accelerator, progress, name
-        parameters = [parameter for _, parameter in trained_parameters(stage.module)]
-        if not parameters:
+        if not trained_parameters(stage.module):
             raise PosegenError(f"the stage {name} has nothing to train")
         self.bare = stage.module
         self.bare.train()
-        optimizer = torch.optim.AdamW(
-            parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-        )
-        self.module, self.optimizer = accelerator.prepare(stage.module, optimizer)
+        self.module, *self.optimizers = accelerator.prepare(stage.module, *make_optimizers(stage.module, settings))
         self.average = Average(self.bare, settings.ema) if settings.ema > 0 else None
         self.counters = Counters()
-        kept = checkpoints.load(self.module, self.optimizer)
+        kept = checkpoints.load(self.module, self.optimizers)
         if kept is not None:
             self.counters, average = kept
             if self.average is not None and average is not None:
@@ -137,8 +148,9 @@ class Loop:
     def _step(self, batches: list[Any]) -> tuple[float, float]:
         """One optimizer step; returns the mean loss over all processes and the gradients' norm before clipping."""
         counters, settings = self.counters, self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, counters.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(settings, counters.step)
         total = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
@@ -152,7 +164,8 @@ class Loop:
         mean = float(self.accelerator.reduce(total, "mean"))
         norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm))
         if math.isfinite(mean) and math.isfinite(norm):
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             counters.bad_in_a_row = 0
             if self.average is not None:
                 self.average.update(self.bare, counters.step + 1)
@@ -168,7 +181,8 @@ class Loop:
                     f"{counters.bad_in_a_row} steps in a row had a loss or gradient that is not finite; the last good "
                     "checkpoint is kept: lower learning_rate or max_grad_norm, or look at the data"
                 )
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         return mean, norm
 
     # -- beside the steps ----------------------------------------------------------------------------------------------
@@ -176,7 +190,7 @@ class Loop:
     def save(self) -> None:
         """Write a checkpoint of the state after the last whole step."""
         average = None if self.average is None else {n: t.cpu() for n, t in self.average.weights.items()}
-        self.checkpoints.save(self.module, self.optimizer, average, self.counters, self.accelerator.is_main_process)
+        self.checkpoints.save(self.module, self.optimizers, average, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 Precision = Literal["bf16", "fp32"]
 BaseWeights = Literal["fp32", "bf16", "fp8"]
 Strategy = Literal["ddp", "fsdp"]
+Optimizer = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Phase:
     """Over all processes."""
     windows: int = 1
     """Windows of `num_frames` frames taken of each clip, evenly spaced."""
+    of_frames: int = 0
+    """Longer windows are encoded, and a step sees another random run of `num_frames` frames' worth of latents of each:
+    more variety in a batch of the same size. 0: whole windows (not for the vae)."""
     mirror: bool = False
     """Encode every clip a second time, left and right exchanged (the vae does so at random anyway)."""
     crop: int = 0
@@ -72,6 +76,8 @@ class Phase:
                 raise PosegenError(f"{name} must be at least 1, not {getattr(self, name)}")
         if (self.num_frames - 1) % 4:
             raise PosegenError(f"num_frames must be 1 + 4k, not {self.num_frames}")
+        if self.of_frames and ((self.of_frames - 1) % 4 or self.of_frames < self.num_frames):
+            raise PosegenError(f"of_frames must be 1 + 4k and at least num_frames, not {self.of_frames}")
         if self.crop % 8 or self.crop < 0:
             raise PosegenError(f"crop must be a multiple of 8 pixels, not {self.crop}")
 
@@ -86,6 +92,9 @@ class StageSettings:
     final_learning_rate: float = 0.0
     warmup: float = 0.1
     """Share of all steps."""
+    optimizer: Optimizer = "adamw"
+    """muon: the matrices of the blocks learn by orthogonalised momentum (Jordan et al. 2024, scaled as in
+    arXiv:2502.16982 Eq. 4, so that AdamW's rates fit), the rest by AdamW; fewer steps from nothing."""
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
@@ -259,9 +268,13 @@ def _check_together(recipe: Recipe) -> None:
         settings = getattr(recipe, stage)
         if settings is None:
             continue
+        if settings.optimizer == "muon" and settings.strategy == "fsdp":
+            raise PosegenError(f'[{stage}] optimizer = "muon" needs whole matrices: use strategy = "ddp"')
         for phase in settings.phases:
             if phase.crop and stage != "vae":
                 raise PosegenError(f"[{stage}] crop: only the vae is trained on crops")
+            if phase.of_frames and stage in ("vae", "stitch"):
+                raise PosegenError(f"[{stage}] of_frames has no meaning in this stage: remove it")
 
 
 def _build(kind: Any, table: Any, where: str) -> Any:
