@@ -134,8 +134,12 @@ class Loop:
         self._export()
 
     def _ahead(self, background: ThreadPoolExecutor, step: int) -> "Future[list[Any]]":
-        """The next step's batches, made while this step computes."""
-        return background.submit(self._batches, step)
+        """The next step's batches, made while this step computes; on a CPU, where both would want its cores, before."""
+        if self.accelerator.device.type != "cpu":
+            return background.submit(self._batches, step)
+        done: Future[list[Any]] = Future()
+        done.set_result(self._batches(step))
+        return done
 
     def _batches(self, step: int) -> list[Any]:
         if step >= self.settings.steps:
