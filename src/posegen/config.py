@@ -97,7 +97,8 @@ class GenerateConfig:
     driving: Path
     """Video of the movements."""
     output: Path
-    """The video to write (.mp4). Beside it a folder OUTPUT.posegen keeps conditions and finished segments."""
+    """The video to write (.mp4). Beside it OUTPUT.growing.mp4 plays while the work goes on, and a folder OUTPUT.posegen
+    keeps conditions and finished segments."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them) or a folder with one."""
     prompt: str | None = None

@@ -19,8 +19,9 @@ from posegen.pipeline.writing import write_videos
 def generate_video(config: GenerateConfig, progress: Progress | None = None) -> Request:
     """Make the video that `config` describes, write it to `config.output`, and return the request as it was checked.
 
-    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. Raises
-    `PosegenError` for anything the user can mend; then nothing half-written is at `config.output`.
+    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. What
+    is final so far plays from a growing video beside the output. Raises `PosegenError` for anything the user can mend;
+    then nothing half-written is at `config.output`.
     """
     progress = progress or Silent()
     device, dtype = choose_device(config.device), choose_dtype(config.dtype)
@@ -33,7 +34,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         estimate_reference_pose(request.reference)
     model = request.model
 
-    with Job(config.output, request.settings()) as job:
+    with Job(config.output, request.settings(), vars(config)) as job:
         conditions = request.conditions or extract_conditions(
             config.driving,
             work_folder(config.output) / "conditions",
@@ -48,6 +49,9 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             progress.say(line)
         pipeline = load_pipeline(config.model, device, dtype)
         plan = plan_segments(conditions.num_frames, model.segment_length, model.head, model.tail)
+        height, width = conditions.size
+        job.expect(len(plan.segments), plan.segment_length * height * width * 3)
         maker = SegmentMaker(pipeline, request, conditions, plan, job, progress)
         write_videos(request, conditions, blend_segments(plan, maker.frames_of))
+        job.finish()
     return request
