@@ -39,6 +39,11 @@ class GrowingVideo:
         self._waiting: deque[Any] = deque()
         self._container: Any = None
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is something to watch yet."""
+        return self._file is None
+
     def add(self, packet: Any) -> None:
         """Write a packet that the other container has got. Raises `OSError` as PyAV does."""
         self._waiting.append(packet)

@@ -174,11 +174,13 @@ class VideoWriter:
     def _finish(self) -> None:
         if not self._count:
             raise PosegenError(f"{self.path}: there are no frames to write")
+        if self._growing is not None and not self._growing.is_shown:  # too late to begin watching
+            self._growing.remove()
+            self._growing = None
         with output_errors(self.path):
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             if self._audio is not None:
-                for packet in self._audio.finish():
-                    self._container.mux(packet)
+                self._mux(self._audio.finish())
             self._container.close()
         self._close_audio()
 

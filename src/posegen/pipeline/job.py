@@ -2,8 +2,8 @@
 
 `OUTPUT.posegen/` holds `conditions/` (made once for a driving video) and one `job-XXXXXXXXXXXX/` for each set of
 settings, with a manifest and the finished segments as lossless video. A segment counts as finished once its SHA-256 is
-kept beside it (`sha256sum -c` reads it) and for as long as the file agrees with it: so nothing is made twice, and nothing
-damaged is used. What a segment contains is not this file's concern.
+kept beside it (`sha256sum -c` reads it) and for as long as the file agrees with it: so nothing is made twice, and
+nothing damaged is used. What a segment contains is not this file's concern.
 """
 
 import errno
@@ -33,6 +33,8 @@ Frame = UInt8[np.ndarray, "height width 3"]
 _IDENTITY = 1
 """Part of what a job is recognised by. Another number makes every older job another one: raise it if segments of before
 must not be used any more."""
+_LOCK_WAIT = 0.5
+"""Seconds: listing jobs tries their locks for a moment."""
 _OUTPUT_SHARE = 0.25
 """Bytes of the result for a byte of lossless segments, at most; during a job it is there twice (see `growing_path`)."""
 
@@ -51,6 +53,11 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock_path(folder: Path) -> Path:
+    """The file by which a process holds a job's folder."""
+    return folder / "lock"
 
 
 def checksum_path(path: Path) -> Path:
@@ -92,12 +99,12 @@ class Job:
         self.folder = work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         self.segments = self.folder / "segments"
         self.progress = JobProgress()
-        self._lock = filelock.FileLock(self.folder / "lock")
+        self._lock = filelock.FileLock(lock_path(self.folder))
 
     def __enter__(self) -> "Job":
         check_writable(self.segments)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_LOCK_WAIT)
         except filelock.Timeout:
             raise OutputError(
                 f"another posegen process works on {self.folder}: wait for it, or choose another --output"

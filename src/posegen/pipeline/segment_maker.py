@@ -4,6 +4,8 @@ The order follows from what is asked for: the video is read in order of time, a 
 neighbours made, a base segment the anchor. Sampling, codecs and cross-fading are done elsewhere.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -12,13 +14,14 @@ from posegen.conditions.folder import Conditions
 from posegen.model.sharing import BackgroundSharing, make_sharing_config
 from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
 from posegen.pipeline.job import Job
-from posegen.pipeline.latents import decode_latents, encode_frames
+from posegen.pipeline.latents import encode_frames, iterate_decoded
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
 from posegen.pipeline.segments import Segment, SegmentPlan, reflect_indices
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Frame = UInt8[np.ndarray, "height width 3"]
 Given = UInt8[np.ndarray, "_ height width 3"]
 """Preserved frames: fewer than a segment has."""
 
@@ -62,13 +65,12 @@ class SegmentMaker:
             frames = self._make_stitch(segment) if segment.kind == "stitch" else self._make_base(segment)
             self.job.save(segment, frames, self.conditions.fps)
             self._told.add(segment.name)
-            return frames
-        if segment.name not in self._told:
+        elif segment.name not in self._told:
             self._told.add(segment.name)
             self.progress.say(f"segment {segment.name} is already finished")
         return self.job.load(segment)
 
-    def _make_base(self, segment: Segment) -> Frames:
+    def _make_base(self, segment: Segment) -> Iterator[Frame]:
         if self.sharing is None:
             return self._generate(segment)
         if segment == self.anchor:
@@ -89,7 +91,7 @@ class SegmentMaker:
         self._denoise(self.anchor, self.sharing.record, stop_after=max(self.sharing.config.steps, default=-1) + 1)
         self._recorded = True
 
-    def _make_stitch(self, segment: Segment) -> Frames:
+    def _make_stitch(self, segment: Segment) -> Iterator[Frame]:
         before, after = (self.plan.segments[segment.index + step] for step in (-1, 1))
         head = self.frames_of(before)[len(self._indices(before)) - self.plan.overlap(before.index) :]
         tail = self.frames_of(after)[: self.plan.overlap(segment.index)]
@@ -104,8 +106,8 @@ class SegmentMaker:
         background: Background = no_background,
         head: Given | None = None,
         tail: Given | None = None,
-    ) -> Frames:
-        return decode_latents(self.pipeline.vae, self._denoise(segment, background, head, tail))
+    ) -> Iterator[Frame]:
+        return iterate_decoded(self.pipeline.vae, self._denoise(segment, background, head, tail))
 
     def _denoise(
         self,
