@@ -35,12 +35,12 @@ def _show(found: list[KeptJob], config: JobsConfig) -> None:
         print(f"no jobs in {config.folder} (they are kept in *.posegen folders beside the results)")
         return
     rows = [_row(job) for job in found]
-    console = Console()
+    console = Console(markup=False, highlight=False)
     if console.is_terminal:
         table = Table(*_COLUMNS)
         for row in rows:
             table.add_row(*row)
-        console.print(table, markup=False)
+        console.print(table)
         return
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     for row in [_COLUMNS, *rows]:

@@ -35,8 +35,8 @@ _IDENTITY = 1
 must not be used any more."""
 _LOCK_WAIT = 0.5
 """Seconds: listing jobs tries their locks for a moment."""
-_OUTPUT_SHARE = 0.25
-"""Bytes of the result for a byte of lossless segments, at most; during a job it is there twice (see `growing_path`)."""
+_OUTPUT_SHARE = 0.15
+"""Bytes of the result for a byte of lossless segments, rather too many; during a job it is there twice, once growing."""
 
 
 def work_folder(output: Path) -> Path:
