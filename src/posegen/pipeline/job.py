@@ -36,7 +36,7 @@ must not be used any more."""
 _LOCK_WAIT = 0.5
 """Seconds: listing jobs tries their locks for a moment."""
 _OUTPUT_SHARE = 0.15
-"""Bytes of the result for a byte of lossless segments, rather too many; during a job it is there twice, once growing."""
+"""Bytes of the result for a byte of lossless segments, rather too many; during a job it is there twice."""
 
 
 def work_folder(output: Path) -> Path:
