@@ -7,12 +7,13 @@ its own; this one only says in which order they happen, and fails before expensi
 from posegen.conditions.extract import estimate_reference_pose, extract_conditions
 from posegen.config import GenerateConfig
 from posegen.pipeline.blend import blend_segments
+from posegen.pipeline.conditioning import SegmentInputs
+from posegen.pipeline.free_noise import FreeNoise
 from posegen.pipeline.job import Job, check_writable, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.segment_maker import SegmentMaker
-from posegen.pipeline.segments import plan_segments
 from posegen.pipeline.writing import write_videos
 
 
@@ -47,7 +48,14 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         for line in conditions.report:
             progress.say(line)
         pipeline = load_pipeline(config.model, device, dtype)
-        plan = plan_segments(conditions.num_frames, model.segment_length, model.head, model.tail)
-        maker = SegmentMaker(pipeline, request, conditions, plan, job, progress)
-        write_videos(request, conditions, blend_segments(plan, maker.frames_of))
+        plan = request.plan_of(conditions.num_frames)
+        inputs = SegmentInputs(pipeline, request, conditions)
+        if config.long_method == "freenoise":
+            windows = FreeNoise(inputs, plan, job, progress)
+            write_videos(request, conditions, windows.frames())
+            windows.finish()
+        else:
+            maker = SegmentMaker(inputs, plan, job, progress)
+            write_videos(request, conditions, blend_segments(plan, maker.frames_of))
+            maker.finish()
     return request
