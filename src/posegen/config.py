@@ -135,6 +135,8 @@ class GenerateConfig:
     """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
     sharing: SharingPreset = "paper"
     """Background sharing between segments: as in the paper, exactly as the published code, or none."""
+    sharing_mask: bool = True
+    """Tell the person from the background when it is shared; off only to see the ghosts that this prevents."""
     sharing_store: SharingStore = "auto"
     """Where the shared background is kept: in memory, in files beside the result, or nowhere (the anchor segment is
     then computed again beside every other one, in little memory); auto takes what fits and says so."""

@@ -1,8 +1,12 @@
 """Flicker and colours of videos whose seams are known."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from posegen.conditions.keypoints import PoseSequence, empty_hands
+from posegen.media.fitting import plan_fit
 from posegen.pipeline.seams import SeamReport, person_boxes, seam_transitions, watch_seams
 from posegen.pipeline.segments import plan_segments
 
@@ -73,8 +77,9 @@ def test_drift_is_that_of_the_background():
 
 def test_boxes_hold_what_is_seen():
     keypoints, scores = np.zeros((3, 133, 2), np.float32), np.zeros((3, 133), np.float32)
-    keypoints[0, :2], scores[0, :2] = [[10, 20], [30, 60]], 0.9
+    keypoints[0, :2], scores[0, :2] = [[20, 40], [60, 120]], 0.9
     keypoints[2, 5], scores[2, 5] = [500, 500], 0.1  # not sure enough
-    boxes = person_boxes(keypoints, scores)
-    assert boxes[0] == pytest.approx([4, 14, 36, 66])
+    pose = PoseSequence(keypoints, scores, np.stack([empty_hands()] * 3), (200, 200), Fraction(16))
+    boxes = person_boxes(pose, plan_fit((200, 200), (100, 100), "crop"))
+    assert boxes[0] == pytest.approx([4, 14, 36, 66], abs=0.3)
     assert np.isnan(boxes[1:]).all()

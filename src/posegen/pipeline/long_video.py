@@ -13,6 +13,7 @@ from posegen.pipeline.job import Job, check_writable, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.request import Request, prepare
+from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
 from posegen.pipeline.writing import write_videos
 
@@ -50,12 +51,17 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         pipeline = load_pipeline(config.model, device, dtype)
         plan = request.plan_of(conditions.num_frames)
         inputs = SegmentInputs(pipeline, request, conditions)
+        maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
-            windows = FreeNoise(inputs, plan, job, progress)
-            write_videos(request, conditions, windows.frames())
-            windows.finish()
+            maker = FreeNoise(inputs, plan, job, progress)
+            frames = maker.frames()
         else:
             maker = SegmentMaker(inputs, plan, job, progress)
-            write_videos(request, conditions, blend_segments(plan, maker.frames_of))
-            maker.finish()
+            frames = blend_segments(plan, maker.frames_of)
+        report = SeamReport(plan)
+        write_videos(
+            request, conditions, watch_seams(frames, report, person_boxes(conditions.pose, request.driving_fit))
+        )
+        save_report(report, job.folder / "report.json", progress)
+        maker.finish()
     return request

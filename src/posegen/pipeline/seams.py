@@ -3,14 +3,20 @@
 Frames pass through unchanged; a few numbers for each are kept. What is made of the report is the caller's concern.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from posegen.conditions.keypoints import SEEN, PoseSequence
+from posegen.media.files import write_whole
+from posegen.media.fitting import Fit
 from posegen.pipeline.blend import Frame
+from posegen.pipeline.progress import Progress
 from posegen.pipeline.segments import SegmentPlan
 
 _WIDENED = 0.15
@@ -110,11 +116,12 @@ def watch_seams(
         yield frame
 
 
-def person_boxes(
-    keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"], threshold: float = 0.3
-) -> Float[np.ndarray, "frames 4"]:
-    """(left, top, right, bottom) around the keypoints that are seen, widened; NaN where none is."""
-    points = np.where((scores >= threshold)[..., None], keypoints, np.nan)
+def person_boxes(pose: PoseSequence, fit: Fit) -> Float[np.ndarray, "frames 4"]:
+    """(left, top, right, bottom) in the result around the keypoints that are seen, widened; NaN where none is.
+
+    `fit` is how the driving video, to which `pose` belongs, becomes a picture of the result's size.
+    """
+    points = np.where((pose.scores >= SEEN)[..., None], fit.apply_points(pose.keypoints), np.nan)
     boxes = np.full((len(points), 4), np.nan)
     seen = ~np.isnan(points).all((1, 2))
     if seen.any():
@@ -122,6 +129,14 @@ def person_boxes(
         margin = _WIDENED * (high - low).max(-1, keepdims=True)
         boxes[seen] = np.concatenate([low - margin, high + margin], axis=-1)
     return boxes
+
+
+def save_report(report: SeamReport, path: Path, progress: Progress) -> None:
+    """Write the figures as JSON and say the line for people."""
+    write_whole(path, (json.dumps(report.as_json(), indent=1) + "\n").encode())
+    line = report.describe()
+    if line is not None:
+        progress.say(line)
 
 
 def _outside(values: np.ndarray, box: np.ndarray | None) -> np.ndarray:

@@ -41,7 +41,9 @@ class SegmentMaker:
             return None
         folder = self.job.folder / "background"
         store = make_store(choice.kind, folder, pipeline.transformer.device)
-        subject = pipeline.subject_tokens(request.prompt, self.config.subject)
+        subject = None
+        if self.config.sharing_mask:
+            subject = pipeline.subject_tokens(request.prompt, self.config.subject)
         sharing = BackgroundSharing(settings, subject, store, self.config.sharing_precision)
         background = SharedBackground(sharing, choice.kind, folder, self._replay_anchor)
         background.resume(self.inputs.branches)
