@@ -17,7 +17,11 @@ from posegen.errors import PosegenError
 
 FitMode = Literal["crop", "pad"]
 SharingPreset = Literal["paper", "release", "off"]
+SharingStore = Literal["auto", "memory", "disk", "recompute"]
+SharingPrecision = Literal["same", "bf16", "fp8"]
+LongMethod = Literal["interleaved", "autoregressive", "freenoise", "independent"]
 Framing = Literal["close-up", "half-body", "full-body", "distant"]
+FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
 Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
 
@@ -55,6 +59,14 @@ def parse_fps(text: str) -> Fraction:
     if not 1 <= fps <= MAX_FPS:
         raise PosegenError(f"--fps {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
     return fps.limit_denominator(100_000)
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes; raises `PosegenError` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if match is None or (match[3] and not match[2]):
+        raise PosegenError(f"--memory-budget {text!r} is not an amount of memory: write it like 8GB or 500MB")
+    return round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
 
 
 def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
@@ -124,8 +136,25 @@ class GenerateConfig:
     """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
     sharing: SharingPreset = "paper"
     """Background sharing between segments: as in the paper, exactly as the published code, or none."""
-    framing: Framing = "half-body"
-    """Framing of the person; only `--sharing release` looks at it."""
+    sharing_mask: bool = True
+    """Tell the person from the background when it is shared; off only to see the ghosts that this prevents."""
+    sharing_store: SharingStore = "auto"
+    """Where the shared background is kept: in memory, in files beside the result, or nowhere (the anchor segment is
+    then computed again beside every other one, in little memory); auto takes what fits and says so."""
+    sharing_precision: SharingPrecision = "same"
+    """Number format in which it is kept: as computed, bfloat16, or 8 bits."""
+    memory_budget: str | None = None
+    """Memory that the shared background may take, like 8GB or 500MB; by default a part of what is free."""
+    anchor: int | None = None
+    """Number of the base segment (from 0, in order of time) whose background the others share; by default the one
+    whose background moves least in the driving video."""
+    save_masks: bool = False
+    """Also write pictures of the subject masks, one for each base segment, into OUTPUT_masks/."""
+    framing: FramingChoice = "auto"
+    """Framing of the person, by default measured; only `--sharing release` looks at it."""
+    long_method: LongMethod = "interleaved"
+    """How segments become a long video: the method's base and stitch segments; each segment continuing the one before;
+    FreeNoise's shuffled noise and overlapping windows; or segments that do not know of each other."""
     hands: bool = True
     """Use hand normals as a condition."""
     person_check: bool = True
@@ -153,6 +182,10 @@ class GenerateConfig:
             raise PosegenError(
                 f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4"
             )
+        if self.memory_budget is not None:
+            parse_bytes(self.memory_budget)
+        if self.anchor is not None:
+            _finite("--anchor", self.anchor, 0, 1_000_000)
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load, save
 from skimage.filters import threshold_otsu
 from tiny_transformer import LAYERS, make_inputs, predict
 
@@ -220,16 +219,6 @@ def test_only_background_tokens_differ_within_the_layer(model, inputs):
     assert ((shared - plain).abs()[~kept] > 0).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_reloaded_recording_gives_the_same(model, inputs, preset):
-    sharing = BackgroundSharing(config(preset), [2, 3])
-    run(model, inputs, sharing.record)
-    resumed = BackgroundSharing(config(preset), [2, 3])
-    resumed.load_state_dict(load(save(sharing.state_dict())))
-    other = make_inputs(seed=9)
-    assert torch.equal(run(model, other, resumed.share), run(model, other, sharing.share))
-
-
 def test_a_segment_leaves_nothing_behind(model, inputs):
     sharing = BackgroundSharing(config("release"), [2, 3])
     run(model, inputs, sharing.record)
@@ -302,8 +291,3 @@ def test_masks_need_one_size(model, inputs):
 def test_what_does_not_exist_is_named(model, inputs, settings, tokens, message):
     with pytest.raises(PosegenError, match=message):
         run(model, inputs, BackgroundSharing(config("paper", **settings), tokens).record)
-
-
-def test_unknown_state_is_refused():
-    with pytest.raises(PosegenError, match="unknown"):
-        BackgroundSharing(config("paper"), None).load_state_dict({"weights": torch.zeros(1)})

@@ -1,10 +1,57 @@
-"""One mini model for the whole folder, in float32."""
+"""One mini model for the whole folder, in float32; a short driving video, and its conditions."""
 
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
+from posegen.config import ExtractConfig, GenerateConfig
+from posegen.media.video import VideoWriter, iterate_frames
 from posegen.pipeline.mini import build_mini
+
+SIZE = "96x64"
 
 
 @pytest.fixture(scope="session")
 def mini():
     return build_mini()
+
+
+@pytest.fixture(scope="session")
+def driving(tmp_path_factory, shared_media):
+    """Two seconds and a bit of the dancer at 24 frames/s (60 frames), with sound, a third of the size."""
+    path = tmp_path_factory.mktemp("driving") / "dance.mp4"
+    source = shared_media / "driving_dance_full_body.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360), audio_from=source) as writer:
+        for _, frame in zip(range(60), iterate_frames(source), strict=False):
+            writer.write(np.ascontiguousarray(frame[1::3, 1::3]))
+    return path
+
+
+@pytest.fixture
+def config(driving, shared_media, tmp_path):
+    return GenerateConfig(
+        reference=shared_media / "reference_man_half_body.png",
+        driving=driving,
+        output=tmp_path / "result.mp4",
+        size=SIZE,
+        steps=2,
+        dtype="float32",
+    )
+
+
+@pytest.fixture(scope="session")
+def conditions(driving, tmp_path_factory):
+    """Of the driving video at 40 frames/s: 100 frames, three base segments."""
+    from posegen.apps.commands import extract
+
+    folder = tmp_path_factory.mktemp("conditions")
+    extract(ExtractConfig(driving=driving, output=folder, size=SIZE, fps="40"))
+    return folder
+
+
+@pytest.fixture
+def lean(config, conditions):
+    """A job of three base segments with guidance (both branches share), without any estimator."""
+    return replace(config, guidance=2.0, conditions=conditions, size=None, person_check=False)

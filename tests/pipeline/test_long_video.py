@@ -22,31 +22,6 @@ from posegen.pipeline.kept_jobs import list_jobs
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.request import prepare
 
-SIZE = "96x64"
-
-
-@pytest.fixture(scope="module")
-def driving(tmp_path_factory, shared_media):
-    """Two seconds and a bit of the dancer at 24 frames/s (60 frames), with sound, a third of the size."""
-    path = tmp_path_factory.mktemp("driving") / "dance.mp4"
-    source = shared_media / "driving_dance_full_body.mp4"
-    with VideoWriter(path, Fraction(24), size=(640, 360), audio_from=source) as writer:
-        for _, frame in zip(range(60), iterate_frames(source), strict=False):
-            writer.write(np.ascontiguousarray(frame[1::3, 1::3]))
-    return path
-
-
-@pytest.fixture
-def config(driving, shared_media, tmp_path):
-    return GenerateConfig(
-        reference=shared_media / "reference_man_half_body.png",
-        driving=driving,
-        output=tmp_path / "result.mp4",
-        size=SIZE,
-        steps=2,
-        dtype="float32",
-    )
-
 
 def changed(config, **changes):
     return GenerateConfig(**{**vars(config), **changes})
@@ -212,7 +187,8 @@ def test_jobs_are_listed_as_far_as_they_are(config, monkeypatch):
 def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
     command = [
         sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
-        str(config.driving), "--output", str(config.output), "--size", SIZE, "--steps", "2", "--dtype", "float32",
+        str(config.driving), "--output", str(config.output), "--size", str(config.size), "--steps", "2",
+        "--dtype", "float32",
     ]  # fmt: skip
     generate_video(changed(config, output=config.output.with_name("whole.mp4")))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
@@ -277,9 +253,9 @@ def test_stitch_segments_get_exact_pixels_of_their_neighbours(config, monkeypatc
     given = []
     encode = long_video.SegmentMaker._denoise
 
-    def spy(self, segment, background=None, head=None, tail=None, stop_after=None):
+    def spy(self, segment, background=None, head=None, tail=None, **options):
         given.append((segment, head, tail))
-        return encode(self, segment, background, head, tail, stop_after)
+        return encode(self, segment, background, head, tail, **options)
 
     monkeypatch.setattr(long_video.SegmentMaker, "_denoise", spy)
     generate_video(config)
@@ -304,7 +280,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
             [
                 sys.executable, "-c", code, "generate", "--reference", str(config.reference),
                 "--driving", str(config.driving), "--output", str(config.output),
-                "--size", SIZE, "--dtype", "float32", "--steps", "1",
+                "--size", str(config.size), "--dtype", "float32", "--steps", "1",
             ],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip

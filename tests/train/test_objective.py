@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from posegen.errors import PosegenError
+from posegen.pipeline.mini import build_mini
 from posegen.train.objective import (
     FlowBatch,
     chroma,
     divergence,
     flow_matching_loss,
+    pixel_energy,
     psnr,
     reconstruction_loss,
     shifted,
@@ -90,3 +92,28 @@ def test_psnr_is_skimages():
         assert float(value) == pytest.approx(wanted, abs=1e-4)
     with pytest.raises(PosegenError, match="different shapes"):
         psnr(first, second[:, :, :1])
+
+
+def test_pixel_energy_is_that_of_the_decoder():
+    """Doubling what a channel's deviation stands for quadruples its energy; the mean is 1."""
+    vae = build_mini(adapters=False).vae
+    energy = pixel_energy(vae)
+    assert energy.mean().item() == pytest.approx(1.0, abs=1e-5)
+    deviation = list(vae.config.latents_std)
+    vae.register_to_config(latents_std=[2 * deviation[0], *deviation[1:]])
+    louder = pixel_energy(vae)
+    # one latent more or less of the same wave changes little: the decoder is nearly linear
+    assert (louder[0] / louder[1]).item() == pytest.approx(4 * (energy[0] / energy[1]).item(), rel=0.1)
+
+
+def test_channel_weights_count_channels():
+    class Nothing(torch.nn.Module):
+        def forward(self, hidden_states, **_):
+            return (torch.zeros_like(hidden_states),)
+
+    shape = (2, 3, 1, 2, 2)
+    batch = FlowBatch(torch.zeros(shape), torch.zeros(shape), None, None, torch.zeros(2, 1, 1), None,
+                      torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1, 1).expand(shape), torch.ones(2))  # fmt: skip
+    assert flow_matching_loss(Nothing(), batch).tolist() == pytest.approx([14 / 3] * 2)
+    weighted = flow_matching_loss(Nothing(), batch, torch.tensor([3.0, 0.0, 0.0]))
+    assert weighted.tolist() == pytest.approx([1.0] * 2)

@@ -1,47 +1,238 @@
-"""Where the anchor segment's keys and values are kept: a protocol, and memory as its simplest form."""
+"""Where the anchor segment's keys and values are kept: on the device, in host memory, or in files.
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol, runtime_checkable
+One protocol, three stores. What is kept, and when, is `sharing.py`'s concern; which store fits is
+`pipeline/background.py`'s, which also has the fourth kind: keeping next to nothing and running the anchor again.
+Stores that are not on the device read the next place while the present one is computed with.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from posegen.errors import PosegenError
+from posegen.media.files import AtomicFile, output_errors
 
 Branch = Literal["positive", "negative"]
 """Of classifier-free guidance."""
+StorePrecision = Literal["same", "bf16", "fp8"]
+"""How keys and values are kept: as computed, in bfloat16, or in 8 bits with a scale for each token and head."""
+Tensors = Mapping[str, Tensor]
+_SCALE = "_scale"
+_FP8_MAX = torch.finfo(torch.float8_e4m3fn).max
+
+
+class Place(NamedTuple):
+    """Where in a denoising run a layer's tensors belong."""
+
+    step: int
+    branch: Branch
+    layer: int
 
 
 @runtime_checkable
 class BackgroundStore(Protocol):
-    """Where the anchor's keys and values are: memory now; disk or recomputation later."""
+    """Keeps named tensors for each place; a place is read as often as there are segments, always in the same order."""
 
-    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep `key` and `value`, each `(B, n, heads, width)`."""
+    def put(self, place: Place, tensors: Tensors) -> None:
+        """Keep the tensors of one place, replacing earlier ones."""
 
-    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
-        """Give them back; KeyError when they were never put."""
+    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Give them back, or only those named; KeyError when they were never put."""
 
-    def places(self) -> Iterable[tuple[int, Branch, int]]:
-        """What is kept, as (step, branch, layer)."""
+    def places(self) -> Collection[Place]:
+        """What is kept, in the order in which it was put."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def nbytes(self) -> int:
+        """Bytes that are kept, wherever they are."""
 
 
 class MemoryStore:
-    """Keeps tensors as they are, or on `device` (for example "cpu")."""
+    """Keeps tensors where they are, or on `device`: host memory is pinned and read ahead when a GPU computes."""
 
     def __init__(self, device: torch.device | str | None = None) -> None:
-        self.device = device
-        self._tensors: dict[tuple[int, Branch, int], dict[str, Tensor]] = {}
+        self.device = None if device is None else torch.device(device)
+        self._tensors: dict[Place, dict[str, Tensor]] = {}
+        self._ahead: _ReadAhead | None = None
 
-    def put(self, step: int, branch: Branch, layer: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the tensors of one attention, replacing earlier ones."""
-        self._tensors[step, branch, layer] = {
-            name: tensor.detach() if self.device is None else tensor.detach().to(self.device)
-            for name, tensor in tensors.items()
-        }
+    def put(self, place: Place, tensors: Tensors) -> None:
+        """Keep the tensors of one place."""
+        place = Place(*place)
+        kept = {}
+        for name, tensor in tensors.items():
+            moves = self.device is not None and tensor.device.type != self.device.type
+            if moves and tensor.device.type == "cuda" and self._ahead is None:
+                self._ahead = _ReadAhead(self._tensors.__getitem__, tensor.device)
+            kept[name] = _pinned(tensor.detach()) if moves else tensor.detach()
+        self._tensors[place] = kept
 
-    def get(self, step: int, branch: Branch, layer: int) -> Mapping[str, Tensor]:
-        """The tensors of one attention."""
-        return self._tensors[step, branch, layer]
+    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The tensors of one place."""
+        place = Place(*place)
+        if self._ahead is None or names is not None:
+            return _chosen(self._tensors[place], names)
+        return self._ahead.take(place, _following(list(self._tensors), place))
 
-    def places(self) -> list[tuple[int, Branch, int]]:
-        """What is kept, as (step, branch, layer)."""
+    def places(self) -> list[Place]:
+        """What is kept."""
         return list(self._tensors)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._tensors.clear()
+
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return sum(tensor.nbytes for tensors in self._tensors.values() for tensor in tensors.values())
+
+
+class DiskStore:
+    """Keeps one safetensors file for each place in a folder, mapped into memory where it is read.
+
+    What a killed process left is still there: every file is whole. Raises `OutputError` where it cannot be written.
+    """
+
+    _NAME = re.compile(r"step(\d+)-(positive|negative)-layer(\d+)\.safetensors")
+
+    def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
+        """Open the folder; `device` is what computes."""
+        self.folder = folder
+        self._ahead = _ReadAhead(self._load, torch.device(device))
+        found = [match for path in folder.glob("step*.safetensors") if (match := self._NAME.fullmatch(path.name))]
+        branches = get_args(Branch)
+        self._places = dict.fromkeys(
+            sorted(
+                (Place(int(match[1]), "positive" if match[2] == "positive" else "negative", int(match[3]))
+                 for match in found),
+                key=lambda place: (place.step, branches.index(place.branch), place.layer),
+            )
+        )  # fmt: skip
+
+    def _path(self, place: Place) -> Path:
+        return self.folder / f"step{place.step:03d}-{place.branch}-layer{place.layer:03d}.safetensors"
+
+    def put(self, place: Place, tensors: Tensors) -> None:
+        """Write the tensors of one place."""
+        place = Place(*place)
+        file = AtomicFile(self._path(place))
+        try:
+            with output_errors(file.target):
+                try:
+                    content = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+                    save_file(content, file.temporary)
+                except SafetensorError as error:  # hides the operating system's error in its text
+                    full = "os error 28" in str(error)
+                    raise OSError(28 if full else 5, "No space left on device" if full else str(error)) from error
+            file.commit()
+        except BaseException:
+            file.discard()
+            raise
+        self._places[place] = None
+
+    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Read the tensors of one place."""
+        place = Place(*place)
+        if place not in self._places:
+            raise KeyError(place)
+        if names is not None:
+            return self._load(place, names)
+        return self._ahead.take(place, _following(list(self._places), place))
+
+    def _load(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        try:
+            with safe_open(self._path(place), framework="pt") as file:
+                wanted = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in wanted}
+        except (OSError, SafetensorError) as error:
+            raise PosegenError(
+                f"{self._path(place)} cannot be read ({error}): delete {self.folder} and run the same command again"
+            ) from error
+
+    def places(self) -> list[Place]:
+        """What is kept."""
+        return list(self._places)
+
+    def clear(self) -> None:
+        """Delete the files, and the folder if nothing else is in it."""
+        for place in self._places:
+            self._path(place).unlink(missing_ok=True)
+        self._places.clear()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return sum(self._path(place).stat().st_size for place in self._places)
+
+
+class _ReadAhead:
+    """Brings one place to the device while another is computed with; on a GPU by a stream of its own."""
+
+    def __init__(self, load: Callable[[Place], Tensors], device: torch.device) -> None:
+        self._load, self._device = load, device
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="background-store")
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._pending: tuple[Place, Future[tuple[dict[str, Tensor], Any]]] | None = None
+
+    def take(self, place: Place, following: Place) -> dict[str, Tensor]:
+        """The tensors of `place`, on the device; begins to read `following`."""
+        pending, self._pending = self._pending, None
+        future = pending[1] if pending is not None and pending[0] == place else self._thread.submit(self._bring, place)
+        tensors, event = future.result()
+        if following != place:
+            self._pending = following, self._thread.submit(self._bring, following)
+        if event is not None:
+            stream = torch.cuda.current_stream(self._device)
+            stream.wait_event(event)
+            for tensor in tensors.values():
+                tensor.record_stream(stream)
+        return tensors
+
+    def _bring(self, place: Place) -> tuple[dict[str, Tensor], Any]:
+        if self._stream is None:
+            return {name: tensor.to(self._device) for name, tensor in self._load(place).items()}, None
+        with torch.cuda.stream(self._stream):
+            tensors = {n: _pinned(t).to(self._device, non_blocking=True) for n, t in self._load(place).items()}
+            return tensors, self._stream.record_event()
+
+
+def _following(places: list[Place], place: Place) -> Place:
+    """The place that is read next: they are read in the order in which they were put, again for every segment."""
+    return places[(places.index(place) + 1) % len(places)]
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """On the host, in memory that a GPU can read by itself, where there is one."""
+    tensor = tensor.cpu()
+    return tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor
+
+
+def _chosen(tensors: Tensors, names: Collection[str] | None) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if names is None or name in names}
+
+
+def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tensor]:
+    """`tensor` (..., width) as it is kept under `name`; fp8 adds `name`_scale (..., 1), its largest value / 448."""
+    if precision == "same":
+        return {name: tensor}
+    if precision == "bf16":
+        return {name: tensor.to(torch.bfloat16)}
+    largest = tensor.abs().amax(-1, keepdim=True).float().clamp_min(1e-12)
+    scale = (largest * (1.005 / _FP8_MAX)).to(torch.bfloat16)  # rounded first, and never so that 448 is exceeded
+    return {name: (tensor.float() / scale.float()).to(torch.float8_e4m3fn), name + _SCALE: scale}
+
+
+def unpack(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
+    """What `pack` kept under `name`, as near as its precision allows."""
+    tensor = tensors[name]
+    scale = tensors.get(name + _SCALE)
+    return tensor.to(dtype) if scale is None else (tensor.float() * scale.float()).to(dtype)

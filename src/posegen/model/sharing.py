@@ -9,8 +9,7 @@ Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posegen.errors import PosegenError
-from posegen.model.background_store import BackgroundStore, Branch, MemoryStore
+from posegen.model.background_store import (
+    BackgroundStore,
+    Branch,
+    MemoryStore,
+    Place,
+    StorePrecision,
+    pack,
+    unpack,
+)
 from posegen.model.subject import otsu_threshold, subject_map, unit_otsu_threshold
 
 Preset = Literal["paper", "release"]
@@ -94,19 +101,25 @@ class BackgroundSharing:
     """The anchor's background for one job: recorded once, shared with every other base segment.
 
     Attributes:
-        store: keys and values of the anchor, video and reference tokens.
+        store: keys of the anchor's video and reference tokens, and the values of those that contribute.
+        precision: how they are kept.
         anchor_masks: `M_src` by (step, layer), `(B, f, h, w)`, True = subject.
         subject_masks: `M` of the latest segment that shared, by (step, layer).
     """
 
     def __init__(
-        self, config: SharingConfig, subject_tokens: Sequence[int] | None, store: BackgroundStore | None = None
+        self,
+        config: SharingConfig,
+        subject_tokens: Sequence[int] | None,
+        store: BackgroundStore | None = None,
+        precision: StorePrecision = "same",
     ) -> None:
         if subject_tokens is not None and not subject_tokens:
             raise PosegenError("no subject tokens: give the subject word's token positions, or None for no mask")
         self.config = config
         self.subject_tokens = None if subject_tokens is None else list(subject_tokens)
         self.store: BackgroundStore = MemoryStore() if store is None else store
+        self.precision: StorePrecision = precision
         self.anchor_masks: dict[tuple[int, int], Tensor] = {}
         self.subject_masks: dict[tuple[int, int], Tensor] = {}
 
@@ -125,36 +138,26 @@ class BackgroundSharing:
             return None
         return SharingPass(self, mode, step, branch)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything recorded, by name, ready for safetensors."""
-        state = {
-            f"step{step}.{branch}.layer{layer}.{name}": tensor.contiguous()
-            for step, branch, layer in self.store.places()
-            for name, tensor in self.store.get(step, branch, layer).items()
-        }
-        for (step, layer), mask in self.anchor_masks.items():
-            state[f"step{step}.layer{layer}.subject"] = mask
-        return state
+    def places(self, branches: Sequence[Branch]) -> list[Place]:
+        """Everything that the anchor records, in order."""
+        return [
+            Place(step, branch, layer)
+            for step in self.config.steps
+            for branch in branches
+            for layer in self.config.layers
+        ]
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take over what an earlier `state_dict` gave, so that the anchor need not run again.
-
-        Raises:
-            PosegenError: a name is not one that `state_dict` writes.
-        """
-        tensors: dict[tuple[int, Branch, int], dict[str, Tensor]] = {}
-        for name, tensor in state_dict.items():
-            kept = re.fullmatch(r"step(\d+)\.(positive|negative)\.layer(\d+)\.(key|value)", name)
-            mask = re.fullmatch(r"step(\d+)\.layer(\d+)\.subject", name)
-            if kept:
-                branch: Branch = "positive" if kept[2] == "positive" else "negative"
-                tensors.setdefault((int(kept[1]), branch, int(kept[3])), {})[kept[4]] = tensor
-            elif mask:
-                self.anchor_masks[int(mask[1]), int(mask[2])] = tensor.bool()
-            else:
-                raise PosegenError(f"recorded background: unknown tensor {name!r}")
-        for (step, branch, layer), pair in tensors.items():
-            self.store.put(step, branch, layer, pair)
+    def resume(self, branches: Sequence[Branch]) -> bool:
+        """Whether the store holds all that the anchor records already; if so, take its subject masks from there."""
+        if not set(self.places(branches)) <= set(self.store.places()):
+            return False
+        if self.subject_tokens is not None:
+            for place in self.places(("positive",)):
+                mask = self.store.get(place, ("subject",)).get("subject")
+                if mask is None:
+                    return False
+                self.anchor_masks[place.step, place.layer] = mask
+        return True
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class SharingPass:
             return
         kept = set(sharing.store.places())
         for layer in config.layers:
-            if (self.step, self.branch, layer) not in kept:
+            if Place(self.step, self.branch, layer) not in kept:
                 raise PosegenError(
                     f"the anchor segment has not recorded step {self.step}, {self.branch} branch, layer {layer}: "
                     "run it first with record()"
@@ -285,12 +288,12 @@ class LayerSharing:
         self.map_before_fusion = wants_map and self.shares and paper
         self.map_in_cross_attention = wants_map and not self.map_before_fusion
         self.query: Tensor | None = None
+        self._recorded: tuple[Tensor, Tensor] | None = None
 
     @torch.compiler.disable
     def keep(self, key: Float[Tensor, "b n heads width"], value: Float[Tensor, "b n heads width"]) -> None:
-        """Record the anchor's keys and values."""
-        forward = self._forward
-        forward.sharing.store.put(forward.step, forward.branch, self.index, {"key": key, "value": value})
+        """Take the anchor's keys and values; `finish` stores them, when the layer's subject mask is known."""
+        self._recorded = key.detach(), value.detach()
 
     @torch.compiler.disable
     def observe(self, query: Float[Tensor, "b n heads width"], text_key: Float[Tensor, "b t heads width"]) -> None:
@@ -307,13 +310,36 @@ class LayerSharing:
 
     @torch.compiler.disable
     def finish(self) -> None:
-        """After the layer: keep the anchor's subject mask."""
-        forward = self._forward
-        if not (self.records and forward.masked and forward.branch == "positive"):
+        """After the layer: store the anchor's keys and values, and its subject mask."""
+        if not self.records:
             return
-        mask = forward.current_mask()
-        assert mask is not None, "layer 0 makes a map whenever a later layer records"
-        forward.sharing.anchor_masks[forward.step, self.index] = mask
+        assert self._recorded is not None, "the self-attention processor leaves keys and values"
+        (key, value), self._recorded = self._recorded, None
+        forward, sharing = self._forward, self._forward.sharing
+        tensors: dict[str, Tensor] = {}
+        if forward.masked:
+            if forward.branch == "positive":
+                mask = forward.current_mask()
+                assert mask is not None, "layer 0 makes a map whenever a later layer records"
+                sharing.anchor_masks[forward.step, self.index] = tensors["subject"] = mask
+            contributes = self._contributes(value.shape[1], value.device)
+            if contributes is not None:
+                value = value[contributes]
+        tensors |= pack("key", key, sharing.precision) | pack("value", value, sharing.precision)
+        sharing.store.put(Place(forward.step, forward.branch, self.index), tensors)
+
+    def _contributes(self, num_tokens: int, device: torch.device) -> Bool[Tensor, "b n"] | None:
+        """Which of the anchor's tokens (of this process) have a value; None = all.
+
+        `paper`: its subject keeps its weight in the softmax but contributes nothing, so its values need not be kept.
+        """
+        forward = self._forward
+        if not forward.masked or forward.sharing.config.preset != "paper":
+            return None
+        subject = forward.sharing.anchor_masks[forward.step, self.index].to(device).flatten(1)
+        first = 0 if forward.shard is None else forward.shard.first
+        missing = max(first + num_tokens - subject.shape[1], 0)  # reference tokens, and padding of the last shard
+        return ~torch.nn.functional.pad(subject, (0, missing))[:, first : first + num_tokens]
 
     def _masks(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """`M` and `M_src`, each (B, n)."""
@@ -326,6 +352,17 @@ class LayerSharing:
             sharing.subject_masks[place] = torch.zeros_like(source) if mask is None else mask
         return sharing.subject_masks[place].to(device).flatten(1), source.flatten(1)
 
+    def _take(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The anchor's keys and values, zero where a token contributes nothing; each `(B, n, heads, width)`."""
+        forward = self._forward
+        kept = forward.sharing.store.get(Place(forward.step, forward.branch, self.index))
+        kept = {name: tensor.to(device) for name, tensor in kept.items()}
+        key, value = unpack(kept, "key", dtype), unpack(kept, "value", dtype)
+        contributes = self._contributes(key.shape[1], device)
+        if contributes is None:
+            return key, value
+        return key, torch.zeros_like(key).index_put((contributes,), value)
+
     @torch.compiler.disable
     def plan(self, num_video_tokens: int) -> list["ItemSharing"]:
         """For each item of the batch: which tokens take the anchor's attention, its keys and its values."""
@@ -334,8 +371,7 @@ class LayerSharing:
         self.query = None
         sharing = forward.sharing
         batch, num_tokens = query.shape[:2]
-        kept = sharing.store.get(forward.step, forward.branch, self.index)
-        key, value = (kept[name].to(device=query.device, dtype=query.dtype) for name in ("key", "value"))
+        key, value = self._take(query.dtype, query.device)
         if forward.shard is not None:
             key, value = forward.shard.gather(key), forward.shard.gather(value)
         if key.shape[0] not in (1, batch):
@@ -347,9 +383,6 @@ class LayerSharing:
         if forward.masked:
             subject, source = self._masks(batch, query.device)
             subject = subject | source
-            if paper:  # the anchor's subject keeps its weight in the softmax but contributes nothing
-                hidden = torch.nn.functional.pad(source, (0, value.shape[1] - source.shape[1]))
-                value = value.masked_fill(hidden[..., None, None], 0)
         first = 0 if forward.shard is None else forward.shard.first
         subject = subject[:, first : first + num_video_tokens]
         reference = torch.arange(num_video_tokens, num_tokens, device=query.device)

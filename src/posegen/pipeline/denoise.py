@@ -3,6 +3,7 @@
 It knows guidance, steps and the background to record or share; it does not know prompts, pixels or segments.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +31,21 @@ class Conditioning:
     negative_text: Float[torch.Tensor, "b t dt"] | None
     image: Float[torch.Tensor, "b i di"] | None
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
+        """The same on another device, in another number format."""
+
+        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, dtype)
+
+        return Conditioning(
+            condition_latents=self.condition_latents.to(device, dtype),
+            hand_latents=moved(self.hand_latents),
+            reference_latents=moved(self.reference_latents),
+            text=self.text.to(device, dtype),
+            negative_text=moved(self.negative_text),
+            image=moved(self.image),
+        )
+
 
 Branch = Literal["positive", "negative"]
 Background = Callable[[int, Branch], Any]
@@ -49,6 +65,50 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
 
 
 @torch.no_grad()
+def predict_velocity(
+    transformer: PoseGenTransformer3DModel,
+    latents: Latents,
+    timestep: torch.Tensor,
+    conditioning: Conditioning,
+    branch: Branch,
+    background: Any = None,
+) -> Latents:
+    """One forward pass: the velocity (float32) of one branch of guidance.
+
+    `conditioning` is on the transformer's device, in its number format.
+    """
+    text = conditioning.text if branch == "positive" else conditioning.negative_text
+    velocity: Latents = transformer(
+        hidden_states=latents.to(transformer.dtype),
+        condition_latents=conditioning.condition_latents,
+        hand_latents=conditioning.hand_latents,
+        reference_latents=conditioning.reference_latents,
+        timestep=timestep.expand(len(latents)),
+        encoder_hidden_states=text,
+        encoder_hidden_states_image=conditioning.image,
+        background=background,
+        return_dict=False,
+    )[0]
+    return velocity.float()
+
+
+def guided_velocity(
+    transformer: PoseGenTransformer3DModel,
+    latents: Latents,
+    timestep: torch.Tensor,
+    conditioning: Conditioning,
+    guidance_scale: float,
+    background: Callable[[Branch], Any] = lambda branch: None,
+) -> Latents:
+    """Velocity with classifier-free guidance; the positive branch runs first (background sharing relies on it)."""
+    positive = predict_velocity(transformer, latents, timestep, conditioning, "positive", background("positive"))
+    if guidance_scale == 1.0 or conditioning.negative_text is None:
+        return positive
+    negative = predict_velocity(transformer, latents, timestep, conditioning, "negative", background("negative"))
+    return negative + guidance_scale * (positive - negative)
+
+
+@torch.no_grad()
 def denoise(
     transformer: PoseGenTransformer3DModel,
     scheduler: Any,
@@ -59,45 +119,23 @@ def denoise(
     background: Background = no_background,
     on_step: Callable[[int], None] = lambda step: None,
     stop_after: int | None = None,
+    on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
 ) -> Latents:
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.
 
-    At each step the positive branch runs before the negative one (background sharing relies on it). `stop_after` ends
-    early, after that many steps: for recording an anchor's background again without finishing it. `on_step` hears the
-    number of finished steps. Latents stay float32 between steps, whatever the transformer computes in.
+    `stop_after` ends early, after that many steps: for recording an anchor's background again without finishing it.
+    `on_step` hears the number of finished steps, `on_latents` what each step begins with. Latents stay float32 between
+    steps, whatever the transformer computes in.
     """
-    device, dtype = transformer.device, transformer.dtype
-
-    def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
-        return None if tensor is None else tensor.to(device=device, dtype=dtype)
-
+    device = transformer.device
     scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist(), device=device)
-    condition = moved(conditioning.condition_latents)
-    hands, reference = moved(conditioning.hand_latents), moved(conditioning.reference_latents)
-    image = moved(conditioning.image)
-    texts: dict[Branch, torch.Tensor | None] = {"positive": moved(conditioning.text)}
-    if guidance_scale != 1.0 and conditioning.negative_text is not None:
-        texts["negative"] = moved(conditioning.negative_text)
-
+    conditioning = conditioning.to(device, transformer.dtype)
     latents = noise.to(device=device, dtype=torch.float32)
     for step, timestep in enumerate(scheduler.timesteps[:stop_after]):
-        velocity = {
-            branch: transformer(
-                hidden_states=latents.to(dtype),
-                condition_latents=condition,
-                hand_latents=hands,
-                reference_latents=reference,
-                timestep=timestep.expand(len(latents)),
-                encoder_hidden_states=text,
-                encoder_hidden_states_image=image,
-                background=background(step, branch),
-                return_dict=False,
-            )[0].float()
-            for branch, text in texts.items()
-        }
-        guided = velocity["positive"]
-        if "negative" in velocity:
-            guided = velocity["negative"] + guidance_scale * (guided - velocity["negative"])
-        latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+        on_latents(step, latents)
+        velocity = guided_velocity(
+            transformer, latents, timestep, conditioning, guidance_scale, functools.partial(background, step)
+        )
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         on_step(step + 1)
     return latents

@@ -4,15 +4,19 @@ read -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend
 its own; this one only says in which order they happen, and fails before expensive work where it can.
 """
 
+import math
+
 from posegen.conditions.extract import estimate_reference_pose, extract_conditions
 from posegen.config import GenerateConfig
 from posegen.pipeline.blend import blend_segments
+from posegen.pipeline.conditioning import SegmentInputs
+from posegen.pipeline.free_noise import FreeNoise
 from posegen.pipeline.job import Job, check_writable, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.request import Request, prepare
+from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
-from posegen.pipeline.segments import plan_segments
 from posegen.pipeline.writing import write_videos
 
 
@@ -48,10 +52,21 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         for line in conditions.report:
             progress.say(line)
         pipeline = load_pipeline(config.model, device, dtype)
-        plan = plan_segments(conditions.num_frames, model.segment_length, model.head, model.tail)
-        height, width = conditions.size
-        job.expect(len(plan.segments), plan.segment_length * height * width * 3)
-        maker = SegmentMaker(pipeline, request, conditions, plan, job, progress)
-        write_videos(request, conditions, blend_segments(plan, maker.frames_of))
+        plan = request.plan_of(conditions.num_frames)
+        inputs = SegmentInputs(pipeline, request, conditions)
+        maker: SegmentMaker | FreeNoise
+        if config.long_method == "freenoise":
+            maker = FreeNoise(inputs, plan, job, progress)
+            frames = maker.frames()
+        else:
+            maker = SegmentMaker(inputs, plan, job, progress)
+            frames = blend_segments(plan, maker.frames_of)
+            job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3)
+        report = SeamReport(plan)
+        write_videos(
+            request, conditions, watch_seams(frames, report, person_boxes(conditions.pose, request.driving_fit))
+        )
+        save_report(report, job.folder / "report.json", progress)
+        maker.finish()
         job.finish()
     return request

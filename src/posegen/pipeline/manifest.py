@@ -14,7 +14,7 @@ from typing import Any
 
 from posegen import __version__
 from posegen.errors import PosegenError
-from posegen.media.files import write_whole
+from posegen.media.files import remove_leftovers, write_whole
 
 FORMAT = 1
 """Of manifests that this posegen writes. Jobs of before there was a number count as format 0."""
@@ -57,6 +57,7 @@ class Manifest:
         """Write it into the job's folder. Raises `OutputError`."""
         content = {**vars(self), "seed": self.settings.get("seed")}
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+        remove_leftovers(manifest_path(folder))
         write_whole(manifest_path(folder), text.encode())
 
     @classmethod
@@ -136,6 +137,7 @@ class JobProgress:
 
     def write(self, folder: Path) -> None:
         """Write it into the job's folder. Raises `OutputError`."""
+        remove_leftovers(_progress_path(folder))
         write_whole(_progress_path(folder), json.dumps(vars(self), indent=2).encode())
 
     @classmethod

@@ -13,14 +13,15 @@ import numpy as np
 from posegen import __version__
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subject
-from posegen.config import DEFAULT_PROMPT, GenerateConfig, parse_fps, parse_size
+from posegen.config import DEFAULT_PROMPT, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video
-from posegen.model.sharing import make_sharing_config
-from posegen.pipeline.job import file_digest, growing_path
-from posegen.pipeline.models import ModelDescription, describe_model, model_identity
+from posegen.model.sharing import SharingConfig, make_sharing_config
+from posegen.pipeline.background import Need, Room, StoreChoice, choose_store
+from posegen.pipeline.job import file_digest, growing_path, work_folder
+from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
 
@@ -29,6 +30,7 @@ class Request:
     """A checked request: inputs read, sizes fitted, frames counted; nothing expensive done yet.
 
     conditions: those that were given; None if they are to be extracted.
+    framing: of the person, as asked for or measured; until it is measured, the middle of what there is.
     """
 
     config: GenerateConfig
@@ -40,6 +42,7 @@ class Request:
     num_frames: int
     prompt: str
     conditions: Conditions | None = None
+    framing: Framing = "half-body"
 
     @property
     def reference_fit(self) -> Fit:
@@ -59,7 +62,39 @@ class Request:
     @property
     def plan(self) -> SegmentPlan:
         """The segments, as far as the container tells the number of frames."""
-        return plan_segments(self.num_frames, self.model.segment_length, self.model.head, self.model.tail)
+        return self.plan_of(self.num_frames)
+
+    def plan_of(self, num_frames: int) -> SegmentPlan:
+        """The segments of a video of so many frames."""
+        model = self.model
+        return plan_segments(num_frames, model.segment_length, model.head, model.tail, self.config.long_method)
+
+    @property
+    def sharing(self) -> SharingConfig | None:
+        """Where the background is shared; None where it is not: switched off, one base segment, or not this method."""
+        config = self.config
+        if config.sharing == "off" or config.long_method != "interleaved" or len(self.plan.base_segments) == 1:
+            return None
+        return make_sharing_config(config.sharing, self.steps, self.model.num_layers, self.framing)
+
+    @cached_property
+    def store(self) -> StoreChoice | None:
+        """How the shared background is kept; None where none is shared. Raises `PosegenError` if it fits nowhere."""
+        need, config = self._need(), self.config
+        if need is None:
+            return None
+        budget = None if config.memory_budget is None else parse_bytes(config.memory_budget)
+        room = Room.of(choose_device(config.device), work_folder(config.output), self._models_memory(), budget)
+        return choose_store(config.sharing_store, need, room)
+
+    def _need(self) -> Need | None:
+        sharing, config = self.sharing, self.config
+        if sharing is None:
+            return None
+        branches = 2 if self.guidance != 1.0 else 1
+        bytes_per_value = choose_dtype(config.dtype).itemsize
+        tokens = sum(self.model.tokens(self.size))
+        return Need.of(sharing, tokens, self.model.dim, branches, config.sharing_precision, bytes_per_value)
 
     @property
     def steps(self) -> int:
@@ -80,7 +115,8 @@ class Request:
     def settings(self) -> dict[str, object]:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
         config = self.config
-        ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions"}
+        ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions",
+                   "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
         chosen = {key: value for key, value in vars(config).items() if key not in ignored}
         return {
             **chosen,
@@ -98,31 +134,39 @@ class Request:
         }
 
     def memory(self) -> int:
-        """Estimated peak memory of the models in bytes."""
-        video, reference = self.model.tokens(self.size)
-        shared = 0
-        if self.config.sharing != "off" and len(self.plan.base_segments) > 1:
-            preset = make_sharing_config(self.config.sharing, self.steps, self.model.num_layers, self.config.framing)
-            shared = len(preset.steps) * len(preset.layers) * (2 if self.guidance != 1.0 else 1)
-        height, width = self.size
-        return estimate_memory(
-            video + reference, self.model.dim, self.model.ffn_dim, self.model.weights_bytes, height * width, shared
-        )
+        """Estimated peak memory of the models, their work and the shared background, in bytes."""
+        need, kind = self._need(), self.store.kind if self.store else None
+        if need is None or kind is None:
+            return self._models_memory()
+        kept = {"device": need.whole, "host": 2 * need.one_layer, "disk": 2 * need.one_layer}
+        return self._models_memory() + kept.get(kind, need.one_pass)
+
+    def _models_memory(self) -> int:
+        model, (height, width) = self.model, self.size
+        return estimate_memory(sum(model.tokens(self.size)), model.dim, model.ffn_dim, model.weights_bytes,
+                               height * width)  # fmt: skip
 
     def describe(self) -> str:
         """The plan in a few lines: inputs, fit, segments, tokens, memory."""
         config, plan = self.config, self.plan
         video, reference = self.model.tokens(self.size)
-        stitches = len(plan.segments) - len(plan.base_segments)
+        kinds = [segment.kind for segment in plan.segments]
+        count = " + ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        try:
+            memory = self.memory()
+        except PosegenError:  # the background fits nowhere
+            if not config.dry_run:
+                raise
+            memory = self._models_memory()
         lines = [
             f"reference  {config.reference.name}: {self.reference_fit.describe()}",
             f"driving    {config.driving.name}: {self.driving_fit.describe()}",
             f"result     {self.num_frames} frames, {float(self.fps):g} frames/s, "
             f"{float(self.num_frames / self.fps):.1f} s, {self.size[0]}x{self.size[1]} (height x width)",
-            f"plan       {len(plan.base_segments)} base + {stitches} stitch segments of {plan.segment_length} frames, "
-            f"{self.steps} steps each, background sharing: {config.sharing if stitches else 'not needed'}",
+            f"plan       {count} segments of {plan.segment_length} frames, {self.steps} steps each",
+            f"background {self._describe_sharing()}",
             f"tokens     {video} video + {reference} reference tokens a segment",
-            f"memory     about {self.memory() / 1e9:.1f} GB (estimated)",
+            f"memory     about {memory / 1e9:.1f} GB (estimated)",
             f"prompt     {self.prompt}",
         ]
         if self.conditions:
@@ -130,6 +174,17 @@ class Request:
         if not self.model.trained:
             lines.append(f"NOTE       the model {config.model!r} was never trained to follow poses: expect noise")
         return "\n".join(lines)
+
+    def _describe_sharing(self) -> str:
+        if self.sharing is None:
+            return "not shared" if len(self.plan.segments) > 1 else "not shared: there is one segment"
+        try:
+            assert self.store is not None
+            return f"shared as in the {self.sharing.preset}, {self.store.reason}"
+        except PosegenError as error:
+            if not self.config.dry_run:
+                raise
+            return f"DOES NOT FIT: {error}"
 
 
 def prepare(config: GenerateConfig) -> Request:
@@ -148,25 +203,27 @@ def prepare(config: GenerateConfig) -> Request:
     fps = parse_fps(config.fps) if config.fps else given.fps if given else driving.fps
     prompt = config.prompt or DEFAULT_PROMPT
     num_frames = count_frames(driving, fps if config.fps or given else None)
-    request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given)
+    framing: Framing = "half-body" if config.framing == "auto" else config.framing
+    request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing)
     if given and made_from:
         wanted = Inputs.of(
             config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale
         )
         check_conditions(given, made_from, wanted, num_frames)
-    if config.sharing != "off" and len(request.plan.base_segments) > 1:
+    if config.anchor is not None and config.anchor >= len(request.plan.base_segments):
+        raise PosegenError(
+            f"--anchor {config.anchor}: the video has {len(request.plan.base_segments)} base segments, counted from 0"
+        )
+    if request.sharing is not None:
         find_subject(prompt, config.subject)
     return request
 
 
-def estimate_memory(
-    tokens: int, dim: int, ffn_dim: int, weights: int, pixels: int, shared: int, bytes_per_value: int = 2
-) -> int:
-    """Bytes that a job needs at its peak, roughly: weights, the larger of a block's and the decoder's work, the store.
+def estimate_memory(tokens: int, dim: int, ffn_dim: int, weights: int, pixels: int, bytes_per_value: int = 2) -> int:
+    """Bytes that models need at their peak, roughly: weights, and the larger of a block's and the decoder's work.
 
-    tokens: video + reference tokens; pixels: height · width of a frame; shared: steps · layers · branches of sharing.
+    tokens: video + reference tokens; pixels: height · width of a frame.
     """
     block = tokens * (8 * dim + ffn_dim) * bytes_per_value
     decoder = pixels * 96 * 4 * 6 * bytes_per_value
-    store = shared * 2 * tokens * dim * bytes_per_value
-    return weights + max(block, decoder) + store + math.ceil(0.5e9)
+    return weights + max(block, decoder) + math.ceil(0.5e9)

@@ -4,101 +4,121 @@ The order follows from what is asked for: the video is read in order of time, a 
 neighbours made, a base segment the anchor. Sampling, codecs and cross-fading are done elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
-from posegen.conditions.folder import Conditions
-from posegen.model.sharing import BackgroundSharing, make_sharing_config
-from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
+from posegen.model.sharing import BackgroundSharing, SharingPass
+from posegen.pipeline.background import SharedBackground, make_store
+from posegen.pipeline.conditioning import Given, SegmentInputs
+from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
 from posegen.pipeline.job import Job
-from posegen.pipeline.latents import encode_frames, iterate_decoded
-from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.pipeline.latents import iterate_decoded
 from posegen.pipeline.progress import Progress
-from posegen.pipeline.request import Request
-from posegen.pipeline.segments import Segment, SegmentPlan, reflect_indices
+from posegen.pipeline.segments import Segment, SegmentPlan
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Frame = UInt8[np.ndarray, "height width 3"]
-Given = UInt8[np.ndarray, "_ height width 3"]
-"""Preserved frames: fewer than a segment has."""
 
 
 class SegmentMaker:
     """Frames of any segment of a plan, made when they are first asked for and kept in the job's folder."""
 
-    def __init__(
-        self,
-        pipeline: PoseGenPipeline,
-        request: Request,
-        conditions: Conditions,
-        plan: SegmentPlan,
-        job: Job,
-        progress: Progress,
-    ) -> None:
-        """Encode what all segments have in common: text, image features and reference latents."""
-        config, reference = request.config, request.fitted_reference
-        self.pipeline, self.request, self.config, self.conditions = pipeline, request, config, conditions
-        self.plan, self.job, self.progress = plan, job, progress
-        self.text = pipeline.encode_text(request.prompt)
-        self.negative_text = pipeline.encode_text(request.negative_prompt) if request.guidance != 1.0 else None
-        self.image = pipeline.encode_image(reference)
-        self.reference_latents = encode_frames(pipeline.vae, reference[None])
+    def __init__(self, inputs: SegmentInputs, plan: SegmentPlan, job: Job, progress: Progress) -> None:
+        """Take over what an earlier run left."""
+        self.inputs, self.plan, self.job, self.progress = inputs, plan, job, progress
+        self.pipeline, self.request, self.config = inputs.pipeline, inputs.request, inputs.request.config
         self.anchor = plan.base_segments[0]
-        self.sharing = self._plan_sharing(request.prompt)
-        self._recorded = False
+        self.background = self._plan_background()
+        self._anchor_conditioning: Conditioning | None = None
         self._told: set[str] = set()
 
-    def _plan_sharing(self, prompt: str) -> BackgroundSharing | None:
+    def _plan_background(self) -> SharedBackground | None:
         """Background sharing as configured; None where nothing is to be shared."""
-        if self.config.sharing == "off" or len(self.plan.base_segments) == 1:
+        request, pipeline = self.request, self.pipeline
+        settings, choice = request.sharing, request.store
+        if settings is None or choice is None:
             return None
-        num_layers = self.pipeline.transformer.config.num_layers
-        settings = make_sharing_config(self.config.sharing, self.request.steps, num_layers, self.config.framing)
-        return BackgroundSharing(settings, self.pipeline.subject_tokens(prompt, self.config.subject))
+        folder = self.job.folder / "background"
+        store = make_store(choice.kind, folder, pipeline.transformer.device)
+        subject = None
+        if self.config.sharing_mask:
+            subject = pipeline.subject_tokens(request.prompt, self.config.subject)
+        sharing = BackgroundSharing(settings, subject, store, self.config.sharing_precision)
+        background = SharedBackground(sharing, choice.kind, folder, self._replay_anchor)
+        background.resume(self.inputs.branches)
+        return background
 
     def frames_of(self, segment: Segment) -> Frames:
         """The segment's frames (F, H, W, 3), from the job's folder if it is finished."""
         if not self.job.has(segment):
-            frames = self._make_stitch(segment) if segment.kind == "stitch" else self._make_base(segment)
-            self.job.save(segment, frames, self.conditions.fps)
+            frames = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind](
+                segment
+            )
+            self.job.save(segment, frames, self.request.fps)
             self._told.add(segment.name)
         elif segment.name not in self._told:
             self._told.add(segment.name)
             self.progress.say(f"segment {segment.name} is already finished")
         return self.job.load(segment)
 
+    def finish(self) -> None:
+        """The video is written: what only served to make segments goes."""
+        if self.background is not None:
+            self.background.clear()
+
+    # -- kinds of segments ---------------------------------------------------------------------------------------------
+
     def _make_base(self, segment: Segment) -> Iterator[Frame]:
-        if self.sharing is None:
+        background = self.background
+        if background is None:
             return self._generate(segment)
         if segment == self.anchor:
-            frames = self._generate(segment, self.sharing.record)
-            self._recorded = True
+            frames = self._decode(self._denoise(segment, background.record, on_latents=background.on_latents))
+            background.recorded()
             return frames
-        self._need_background()
-        return self._generate(segment, self.sharing.share)
+        self._need_background(background)
+        return self._generate(segment, background.share)
 
-    def _need_background(self) -> None:
+    def _need_background(self, background: SharedBackground) -> None:
         """Make the anchor if it is missing; if a job goes on after it, run its shared steps again to record them."""
-        if self._recorded:
+        if background.ready:
             return
         if not self.job.has(self.anchor):
             self.frames_of(self.anchor)
             return
-        assert self.sharing is not None
-        self._denoise(self.anchor, self.sharing.record, stop_after=max(self.sharing.config.steps, default=-1) + 1)
-        self._recorded = True
+        self._denoise(
+            self.anchor,
+            background.record,
+            stop_after=background.steps_to_record,
+            on_latents=background.on_latents,
+        )
+        background.recorded()
+
+    def _replay_anchor(self, step: int, branch: Branch, latents: Latents, recording: SharingPass) -> None:
+        """The anchor's forward pass of one step, beside that of another base segment (same adapter, same schedule)."""
+        transformer = self.pipeline.transformer
+        device = transformer.device
+        if self._anchor_conditioning is None:
+            self._anchor_conditioning = self.inputs.conditioning(self.anchor).to(device, transformer.dtype)
+        timestep = self.pipeline.scheduler.timesteps[step]
+        predict_velocity(transformer, latents.to(device), timestep, self._anchor_conditioning, branch, recording)
 
     def _make_stitch(self, segment: Segment) -> Iterator[Frame]:
         before, after = (self.plan.segments[segment.index + step] for step in (-1, 1))
-        head = self.frames_of(before)[len(self._indices(before)) - self.plan.overlap(before.index) :]
+        head = self._end_of(before)
         tail = self.frames_of(after)[: self.plan.overlap(segment.index)]
-        return self._generate(segment, no_background, head, tail)
+        return self._generate(segment, head=head, tail=tail)
 
-    def _indices(self, segment: Segment) -> np.ndarray:
-        return reflect_indices(segment.start, segment.stop, self.conditions.num_frames)
+    def _make_chain(self, segment: Segment) -> Iterator[Frame]:
+        return self._generate(segment, head=self._end_of(self.plan.segments[segment.index - 1]))
+
+    def _end_of(self, segment: Segment) -> Given:
+        """The frames that a segment shares with the one after it."""
+        return self.frames_of(segment)[segment.stop - segment.start - self.plan.overlap(segment.index) :]
+
+    # -- one segment ---------------------------------------------------------------------------------------------------
 
     def _generate(
         self,
@@ -107,7 +127,10 @@ class SegmentMaker:
         head: Given | None = None,
         tail: Given | None = None,
     ) -> Iterator[Frame]:
-        return iterate_decoded(self.pipeline.vae, self._denoise(segment, background, head, tail))
+        return self._decode(self._denoise(segment, background, head, tail))
+
+    def _decode(self, latents: Latents) -> Iterator[Frame]:
+        return iterate_decoded(self.pipeline.vae, latents)
 
     def _denoise(
         self,
@@ -116,26 +139,22 @@ class SegmentMaker:
         head: Given | None = None,
         tail: Given | None = None,
         stop_after: int | None = None,
-    ) -> torch.Tensor:
-        indices = self._indices(segment)
-        first, last = int(indices.min()), int(indices.max()) + 1
-        skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
-        hands = self.conditions.hand_frames(first, last)[indices - first] if self.config.hands else None
-        condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
-        self.pipeline.use_adapter(segment.kind)
+        on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
+    ) -> Latents:
+        conditioning = self.inputs.conditioning(segment, head, tail)
+        self.pipeline.use_adapter("base" if segment.kind == "base" else "stitch")
         total = self.request.steps if stop_after is None else stop_after
         task = f"segment {segment.name}" if stop_after is None else f"background of {segment.name}"
         self.progress.update(task, 0, total)
         return denoise(
             self.pipeline.transformer,
             self.pipeline.scheduler,
-            self.pipeline.noise(len(indices), self.conditions.size, self.config.seed),
-            Conditioning(
-                condition_latents, hand_latents, self.reference_latents, self.text, self.negative_text, self.image
-            ),
+            self.inputs.noise(segment.stop - segment.start),
+            conditioning,
             self.request.steps,
             self.request.guidance,
             background,
             on_step=lambda step: self.progress.update(task, step, total),
             stop_after=stop_after,
+            on_latents=on_latents,
         )

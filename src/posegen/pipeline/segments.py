@@ -1,8 +1,10 @@
 """The plan of a long video: which segments there are, where they lie and how they overlap. Pure arithmetic.
 
-Base segments of N frames stand at period 2N - head - tail; a stitch segment bridges each pair, sharing `head`
-frames with the one before and `tail` with the one after (PoseGen, section "interleaved segment generation"). The
-last segments may pass the end of the video; `reflect_indices` says with which frames their conditions are padded.
+The method's plan ("interleaved"): base segments of N frames stand at period 2N - head - tail; a stitch segment bridges
+each pair, sharing `head` frames with the one before and `tail` with the one after (PoseGen, section "interleaved
+segment generation"). What it is compared with: "autoregressive", each segment is given the last `head` frames of the
+one before; "independent", segments side by side; "freenoise", windows that overlap by half. The last segments may pass
+the end of the video; `reflect_indices` says with which frames their conditions are padded.
 This file knows nothing of pixels, latents or models.
 """
 
@@ -12,12 +14,20 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
+from posegen.config import LongMethod
+
+_STRIDE = 4
+"""Frames of a latent frame: windows are moved by whole ones."""
+
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames [start, stop) of the video, made in one piece. `stop` may pass the end: padding."""
+    """Frames [start, stop) of the video, made in one piece. `stop` may pass the end: padding.
 
-    kind: Literal["base", "stitch"]
+    A "chain" segment continues the one before; "window" segments are denoised together.
+    """
+
+    kind: Literal["base", "stitch", "chain", "window"]
     index: int
     """Position in time among all segments, from 0."""
     start: int
@@ -31,7 +41,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """Segments in order of time: base, stitch, base, ..., base."""
+    """Segments in order of time; with the method's plan: base, stitch, base, ..., base."""
 
     num_frames: int
     segment_length: int
@@ -51,12 +61,15 @@ class SegmentPlan:
         return self.segments[index].stop - self.segments[index + 1].start
 
 
-def plan_segments(num_frames: int, segment_length: int = 81, head: int = 21, tail: int = 20) -> SegmentPlan:
-    """Lay base and stitch segments over a video of `num_frames` frames.
+def plan_segments(
+    num_frames: int, segment_length: int = 81, head: int = 21, tail: int = 20, method: LongMethod = "interleaved"
+) -> SegmentPlan:
+    """Lay segments over a video of `num_frames` frames.
 
-    There is one base segment if they fit into one, and else the fewest with which the last base segment reaches the
-    end; between each two lies a stitch segment. Raises `ValueError` if a number is not positive or if
-    head + tail exceeds the segment's length (a stitch segment would have nothing to generate, bases would overlap).
+    There is one base segment if they fit into one, and else the fewest with which the last segment reaches the end;
+    interleaved, a stitch segment lies between each two base segments. Raises `ValueError` if a number is not positive
+    or if head + tail exceeds the segment's length (a stitch segment would have nothing to generate, bases would
+    overlap).
     """
     if num_frames < 1:
         raise ValueError(f"num_frames is {num_frames}: a video has at least one frame")
@@ -66,6 +79,9 @@ def plan_segments(num_frames: int, segment_length: int = 81, head: int = 21, tai
         raise ValueError(f"head {head} and tail {tail} are numbers of frames: they cannot be negative")
     if head + tail >= segment_length:
         raise ValueError(f"head {head} + tail {tail} leave nothing to generate in a segment of {segment_length} frames")
+    if method != "interleaved":
+        segments = _in_a_row(num_frames, segment_length, head, method)
+        return SegmentPlan(num_frames, segment_length, head, tail, tuple(segments))
     period = 2 * segment_length - head - tail
     bridges = max(0, -(-(num_frames - segment_length) // period))
     segments = []
@@ -77,6 +93,26 @@ def plan_segments(num_frames: int, segment_length: int = 81, head: int = 21, tai
     last = bridges * period
     segments.append(Segment("base", 2 * bridges, last, last + segment_length))
     return SegmentPlan(num_frames, segment_length, head, tail, tuple(segments))
+
+
+def _in_a_row(num_frames: int, length: int, head: int, method: LongMethod) -> list[Segment]:
+    """Segments of one kind, at one period."""
+    if method == "autoregressive":
+        period = length - head
+    elif method == "independent":
+        period = length
+    else:
+        period = max((length // _STRIDE + 1) // 2, 1) * _STRIDE
+    count = 1 + max(0, -(-(num_frames - length) // period))
+    segments = []
+    for index in range(count):
+        kind: Literal["base", "chain", "window"] = "base"
+        if method == "freenoise":
+            kind = "window"
+        elif method == "autoregressive" and index:
+            kind = "chain"
+        segments.append(Segment(kind, index, index * period, index * period + length))
+    return segments
 
 
 def reflect_indices(start: int, stop: int, num_frames: int) -> Int[np.ndarray, " frames"]:

@@ -25,7 +25,7 @@ from posegen.pipeline.latents import decode_latents, preserve_mask
 from posegen.pipeline.models import save_adapters
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.checkpoint import trained_parameters
-from posegen.train.objective import FlowBatch, flow_matching_loss, shifted
+from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
 from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
 from posegen.train.schedule import generator, items_of_step
 from posegen.train.stages import Tell, Validation
@@ -56,6 +56,9 @@ class DiffusionStage:
         self._items: dict[Encoding, LatentItems] = {}
         self._validation: dict[Encoding, LatentItems] = {}
         self._black: dict[tuple[int, ...], torch.Tensor] = {}
+        self.channel_weights: torch.Tensor | None = None
+        if settings.pixel_weight > 0:
+            self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
         prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
             pipeline.transformer.compile_repeated_blocks()
@@ -172,7 +175,8 @@ class DiffusionStage:
 
     def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
         """Mean flow-matching loss."""
-        return flow_matching_loss(module, _moved(batch, device)).mean()
+        weights = None if self.channel_weights is None else self.channel_weights.to(device)
+        return flow_matching_loss(module, _moved(batch, device), weights).mean()
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:

@@ -35,8 +35,10 @@ class FlowBatch:
     sigmas: Float[Tensor, " b"]
 
 
-def flow_matching_loss(transformer: Any, batch: FlowBatch) -> Float[Tensor, " b"]:
-    """Mean squared error of the velocity for each item.
+def flow_matching_loss(
+    transformer: Any, batch: FlowBatch, channel_weights: Float[Tensor, " c"] | None = None
+) -> Float[Tensor, " b"]:
+    """Mean squared error of the velocity for each item, channels weighted if `channel_weights` are given.
 
     Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, as Wan; PoseGen Eq. 1).
     """
@@ -53,7 +55,28 @@ def flow_matching_loss(transformer: Any, batch: FlowBatch) -> Float[Tensor, " b"
         return_dict=False,
     )[0]
     error = (velocity.float() - (batch.noise - batch.latents)) ** 2
+    if channel_weights is not None:
+        error = error * channel_weights.view(1, -1, 1, 1, 1)
     return error.flatten(1).mean(1)
+
+
+@torch.no_grad()
+def pixel_energy(vae: Any) -> Float[Tensor, " c"]:
+    """How much of the picture hangs on each latent channel: squared change of the decoded pixels, relative to the mean.
+
+    One latent of each channel in turn is moved by that channel's deviation, in a grey clip. float32, mean 1.
+    """
+    mean, deviation = (torch.tensor(values, device=vae.device, dtype=vae.dtype)
+                       for values in (vae.config.latents_mean, vae.config.latents_std))  # fmt: skip
+    grey = mean.view(1, -1, 1, 1, 1).expand(1, -1, 3, 5, 5)
+    still = vae.decode(grey, return_dict=False)[0].float()
+    energies = []
+    for channel in range(len(mean)):
+        moved = grey.clone()
+        moved[:, channel, 1, 2, 2] += deviation[channel]
+        energies.append((vae.decode(moved, return_dict=False)[0].float() - still).square().sum())
+    energy = torch.stack(energies).cpu()
+    return energy / energy.mean()
 
 
 def chroma(pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b 2 f h w"]:

@@ -129,6 +129,9 @@ class StageSettings:
     """Share of items that see the empty prompt, for guidance."""
     hand_skeleton_dropout: float = 0.1
     hand_normal_dropout: float = 0.1
+    pixel_weight: float = 0.0
+    """Share of the loss in which latent channels count as much as the pixels that hang on them; in the rest they are
+    equal. For autoencoders whose channels differ much, as linear codes do: shapes are learned before texture."""
     pose_share: float = 1.0
     """pretrain: share of steps that see skeleton, hands and reference; the rest are image-to-video from frame one."""
     chroma_weight: float = 1.0
@@ -141,7 +144,15 @@ class StageSettings:
     def __post_init__(self) -> None:
         if not self.phases:
             raise PosegenError("a stage needs at least one [[phases]] table, or steps, num_frames and batch_size")
-        for name in ("text_dropout", "hand_skeleton_dropout", "hand_normal_dropout", "pose_share", "warmup", "ema"):
+        for name in (
+            "text_dropout",
+            "hand_skeleton_dropout",
+            "hand_normal_dropout",
+            "pose_share",
+            "pixel_weight",
+            "warmup",
+            "ema",
+        ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise PosegenError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         for name in ("learning_rate", "max_grad_norm", "flow_shift"):
@@ -177,6 +188,7 @@ _ONLY_FOR: dict[str, set[str]] = {
     "kl_weight": {"vae"},
     "fit_clips": {"vae"},
     "pose_share": {"pretrain"},
+    "pixel_weight": {"pretrain", "base", "stitch"},
     "from_base": {"stitch"},
     "rank": {"base", "stitch"},
     "alpha": {"base", "stitch"},

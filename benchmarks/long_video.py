@@ -1,0 +1,173 @@
+"""The method's claims about long video, on the mini: steady background, no ghosts, no drift, no flicker.
+
+    python benchmarks/long_video.py [--clips 20] [--long-clips 4] [--seconds 10] [--long-seconds 60]
+
+Synthetic people who are in no training data, with exact conditions; reference and truth are of the same clip. Makes
+every clip with background sharing, with sharing but without subject masks, and without sharing; and longer clips by the
+method's interleaving and by a chain of segments. Goes on where it stopped (everything is kept in --data).
+"""
+
+import argparse
+import itertools
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from posegen.config import GenerateConfig
+from posegen.data.clips import Drawing
+from posegen.evaluate.appearance import describe_appearance
+from posegen.evaluate.comparison import load_person
+from posegen.evaluate.filming import film
+from posegen.evaluate.scores import bootstrap_interval, psnr
+from posegen.evaluate.steadiness import appearance_drift, background_difference, background_drift
+from posegen.media.image import write_image
+from posegen.media.video import iterate_frames
+from posegen.pipeline.job import work_folder
+from posegen.pipeline.long_video import generate_video
+from posegen.pipeline.models import describe_model
+from posegen.pipeline.request import prepare
+from posegen.synthetic.clip import Clip, ClipSettings
+from posegen.synthetic.shards import ShardSettings, place_of
+from results_file import write_result
+
+SEED, FPS, SIZE = 11, 16, (192, 112)
+END = 4 * FPS
+"""Frames at the end over which drift is measured."""
+
+
+def make_inputs(folder: Path, number: int, count: int, seconds: int) -> GenerateConfig:
+    """Driving video, exact conditions, a reference of the same clip two seconds after its end, and the prompt."""
+    model = describe_model("mini")
+    frames = seconds * FPS
+    place = place_of(ShardSettings("val-same", count, SEED), number)
+    settings = ClipSettings(*SIZE, frames + 2 * FPS, float(FPS))
+    clip = Clip(place.identity_seed, place.seed, settings)
+    if not (folder / "prompt.txt").is_file():
+        made = clip.frames()
+        drawing = Drawing(model.draw_scale, model.skeleton_colors)
+        driven = itertools.islice(made, frames)
+        film(driven, folder / "driving.mp4", folder / "conditions", Fraction(FPS), SIZE, SIZE, drawing, crf=10)
+        write_image(folder / "reference.png", next(itertools.islice(made, 2 * FPS - 1, None)).rgb)
+        (folder / "prompt.txt").write_text(clip.caption)
+    return GenerateConfig(
+        reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
+        output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False,
+    )  # fmt: skip
+
+
+def make_video(config: GenerateConfig, name: str, **changes: object) -> tuple[np.ndarray, dict]:
+    """The frames of one way of making it, and what the job has measured."""
+    config = replace(config, output=config.output.with_name(f"{name}.mp4"), **changes)
+    report = config.output.with_suffix(".json")
+    if not report.is_file():
+        generate_video(config)
+        job = next(work_folder(config.output).glob("job-*/report.json"))
+        report.write_text(job.read_text())
+    return np.stack(list(iterate_frames(config.output))), json.loads(report.read_text())
+
+
+def summary(values: list[float]) -> dict[str, object]:
+    values = [value for value in values if np.isfinite(value)]
+    low, high = bootstrap_interval(values)
+    return {"mean": round(float(np.mean(values)), 3), "interval": [round(low, 3), round(high, 3)], "n": len(values)}
+
+
+WAYS: dict[str, dict[str, object]] = {
+    "shared": {},
+    "shared_without_masks": {"sharing_mask": False},
+    "not_shared": {"sharing": "off"},
+}
+
+
+def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], list[np.ndarray]]:
+    measured: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
+    sheets = []
+    for number in range(arguments.clips):
+        config = make_inputs(arguments.data / f"clip{number:02d}", number, arguments.clips, arguments.seconds)
+        request = prepare(config)
+        truth, person = np.stack(list(iterate_frames(config.driving))), load_person(request.conditions.folder)
+        parts = [range(base.start, min(base.stop, len(truth))) for base in request.plan.base_segments]
+        rows = [truth]
+        for way, changes in WAYS.items():
+            frames, report = make_video(config, way, **changes)
+            rows.append(frames)
+            values = {
+                "background_difference": float(np.nanmean(background_difference(frames, person, parts))),
+                "psnr_person": psnr(frames, truth, person),
+                "psnr_frame": psnr(frames, truth),
+                "seam_flicker": float(np.nanmean([value for value in report["seam_flicker"] if value is not None])),
+                "worst_seam_flicker": max(value for value in report["seam_flicker"] if value is not None),
+                "background_colour_drift": report["background_colour_drift"],
+            }
+            for name, value in values.items():
+                measured[way].setdefault(name, []).append(value)
+        if number < 6:
+            middles = [part.start + len(part) // 2 for part in parts]
+            sheets.append(np.concatenate([np.concatenate(list(row[middles]), axis=1) for row in rows]))
+        print(
+            number, {way: round(values["background_difference"][-1], 2) for way, values in measured.items()}, flush=True
+        )
+    ratio = [a / b for a, b in zip(measured["shared"]["background_difference"],
+                                   measured["not_shared"]["background_difference"], strict=True)]  # fmt: skip
+    masks = [a - b for a, b in zip(measured["shared"]["psnr_person"],
+                                   measured["shared_without_masks"]["psnr_person"], strict=True)]  # fmt: skip
+    return {
+        way: {name: summary(values) for name, values in rows.items()} for way, rows in measured.items()
+    } | {
+        "background_difference_shared_over_not": summary(ratio),
+        "psnr_person_with_masks_minus_without": summary(masks),
+    }, sheets  # fmt: skip
+
+
+def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict[str, object]]:
+    ends: dict[str, dict[str, list[float]]] = {}
+    curves: dict[str, object] = {}
+    for number in range(arguments.long_clips):
+        config = make_inputs(arguments.data / f"long{number:02d}", number, arguments.long_clips, arguments.long_seconds)
+        request = prepare(config)
+        conditions = request.conditions
+        person = load_person(conditions.folder)
+        points, scores = conditions.pose.keypoints, conditions.pose.scores
+        truth = np.stack(list(iterate_frames(config.driving)))
+        reference = describe_appearance(truth[:END], points[:END], scores[:END])
+        for method in ("interleaved", "autoregressive"):
+            frames, report = make_video(config, method, long_method=method)
+            looks = appearance_drift(frames, points, scores, reference, END)
+            background = background_drift(frames, person, END)
+            curves[f"{number}_{method}"] = {"appearance": [round(value, 2) for value in looks],
+                                            "background": [round(value, 2) for value in background]}  # fmt: skip
+            rows = ends.setdefault(method, {})
+            values = {
+                "appearance_at_the_end": looks[-1],
+                "background_at_the_end": background[-1],
+                "psnr_frame_at_the_end": psnr(frames[-END:], truth[-END:]),
+                "seam_flicker": float(np.nanmean([v for v in report["seam_flicker"] if v is not None])),
+            }
+            for name, value in values.items():
+                rows.setdefault(name, []).append(value)
+        print(number, {m: {n: round(v[-1], 2) for n, v in r.items()} for m, r in ends.items()}, flush=True)
+    return {m: {n: summary(v) for n, v in rows.items()} for m, rows in ends.items()}, curves
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("clips", 20), ("long_clips", 4), ("seconds", 10), ("long_seconds", 60)):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    parser.add_argument("--data", type=Path, default=Path("outputs/long_video"))
+    parser.add_argument("--sheets", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    figures, sheets = background_claims(arguments)
+    figures = {"clips": arguments.clips, "seconds": arguments.seconds, **figures}
+    if sheets:
+        write_image(arguments.sheets / "long_video_background.png", np.concatenate(sheets, axis=1))
+    if arguments.long_clips:
+        figures["at_the_end"], figures["curves"] = drift_claims(arguments)
+        figures["long_clips"], figures["long_seconds"] = arguments.long_clips, arguments.long_seconds
+    write_result("long_video", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The background that a job's base segments share: how much must be kept, where, and how it is had.
+
+`choose_store` is arithmetic on sizes; `SharedBackground` records while the anchor segment is made and gives what was
+recorded to the other segments. With "recompute" next to nothing is kept: the anchor's latents at the start of the
+shared steps, from which its forward pass is run again beside every other segment's. The method itself is `model/`'s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from posegen.config import SharingStore
+from posegen.errors import PosegenError
+from posegen.media.files import AtomicFile, output_errors
+from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
+from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
+from posegen.pipeline.denoise import Branch, Latents
+
+StoreKind = Literal["device", "host", "disk", "recompute"]
+_SHARE_OF_FREE = 0.6
+"""Of the memory that is free, how much a store takes unless told otherwise: others use the machine too."""
+_BYTES: dict[StorePrecision, float] = {"bf16": 2.0, "fp8": 1.02}
+"""Of a number in the store; fp8 has a scale for each token and head."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that kinds of stores need."""
+
+    whole: int
+    """Keys and values of all steps, branches and layers."""
+    one_layer: int
+    """Of one step, branch and layer: what a store in files has in memory, twice."""
+    one_pass: int
+    """Of one step and branch: what recomputation has in memory."""
+
+    @staticmethod
+    def of(
+        config: SharingConfig, tokens: int, dim: int, branches: int, precision: StorePrecision, bytes_per_value: int
+    ) -> "Need":
+        """Of a model `dim` wide with `tokens` video and reference tokens, if every value is kept (the most)."""
+        size = _BYTES.get(precision, float(bytes_per_value))
+        one_layer = round(2 * tokens * dim * size)
+        one_pass = 2 * tokens * dim * bytes_per_value * len(config.layers)
+        return Need(one_layer * len(config.layers) * len(config.steps) * branches, one_layer, one_pass)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a store may take."""
+
+    device: int
+    host: int
+    disk: int
+
+    @staticmethod
+    def of(device: torch.device, folder: Path, occupied: int, budget: int | None) -> "Room":
+        """What is free; `occupied` bytes will be taken by models and their work. `budget` replaces the memory's share.
+
+        On a CPU device and host are one.
+        """
+        host = psutil.virtual_memory().available
+        disk = psutil.disk_usage(str(next(path for path in (folder, *folder.parents) if path.exists()))).free
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            on_device = round(max(free - occupied, 0) * _SHARE_OF_FREE)
+            on_host = round(host * _SHARE_OF_FREE)
+        else:
+            on_device = on_host = round(max(host - occupied, 0) * _SHARE_OF_FREE)
+        if budget is not None:
+            on_device = on_host = budget
+        return Room(on_device, on_host, disk)
+
+
+@dataclass(frozen=True)
+class StoreChoice:
+    """A kind of store, and why."""
+
+    kind: StoreKind
+    reason: str
+
+
+def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
+    """The kind of store: as `wanted`, or by "auto" the fastest that fits: device, host, recompute, disk.
+
+    Files come last, since they can be large; whoever wants them asks for them. Raises `PosegenError` where the wanted
+    one, or none at all, fits.
+    """
+    sizes = {"device": need.whole, "host": need.whole, "recompute": need.one_pass, "disk": 2 * need.one_layer}
+    rooms = {"device": room.device, "host": room.host, "recompute": room.device, "disk": room.host}
+    fits = {kind: sizes[kind] <= rooms[kind] for kind in sizes}
+    disk_holds = need.whole * 1.05 <= room.disk
+    kinds: dict[SharingStore, tuple[StoreKind, ...]] = {
+        "auto": ("device", "host", "recompute", "disk"),
+        "memory": ("device", "host"),
+        "disk": ("disk",),
+        "recompute": ("recompute",),
+    }
+    for kind in kinds[wanted]:
+        if not fits[kind] or (kind == "disk" and not disk_holds):
+            continue
+        reasons = {
+            "device": f"in memory: {_size(need.whole)} of {_size(room.device)}",
+            "host": f"in host memory, {_size(need.whole)} of {_size(room.host)}, read ahead",
+            "recompute": f"recomputed with {_size(need.one_pass)} of memory, for about a fifth more time",
+            "disk": f"in files: {_size(need.whole)} of {_size(room.disk)} free",
+        }
+        why = "" if wanted == "auto" or kind == "device" else " (as asked for)"
+        if wanted == "auto" and kind != "device":
+            why = f" (in memory they would be {_size(need.whole)}, and there is room for {_size(room.device)})"
+        return StoreChoice(kind, reasons[kind] + why)
+    if wanted == "disk" and fits["disk"]:
+        raise PosegenError(
+            f"--sharing-store disk needs {_size(need.whole)} of disk, and {_size(room.disk)} are free: free some "
+            "space, choose --sharing-precision fp8, or --sharing-store recompute"
+        )
+    smallest = min(sizes[kind] for kind in kinds[wanted])
+    raise PosegenError(
+        f"--sharing-store {wanted} needs {_size(smallest)} of memory, and there is room for "
+        f"{_size(max(rooms[kind] for kind in kinds[wanted]))}: raise --memory-budget, choose "
+        + ("a smaller --size" if wanted == "auto" else "--sharing-store auto")
+        + ", or switch it off with --sharing off"
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 0.95e8 else f"{size / 1e6:.1f} MB"
+
+
+def make_store(kind: StoreKind, folder: Path, device: torch.device) -> BackgroundStore:
+    """An empty store, or for "disk" what an earlier run left in `folder`."""
+    if kind == "disk":
+        return DiskStore(folder, device)
+    return MemoryStore("cpu" if kind == "host" else None)
+
+
+Replay = Callable[[int, Branch, Latents, SharingPass], None]
+"""Runs the anchor's forward pass of (step, branch) on its latents, with the `background` to record into."""
+
+
+class SharedBackground:
+    """Records the anchor's background, in the way that was chosen, and shares it; see the file's head.
+
+    Give `record` and `on_latents` to the anchor's denoising, then call `recorded`; give `share` to every other one's.
+    """
+
+    def __init__(self, sharing: BackgroundSharing, kind: StoreKind, folder: Path, replay: Replay) -> None:
+        """Take over what an earlier run left in `folder`: then it is `ready` at once."""
+        self.sharing, self.kind, self.folder, self._replay = sharing, kind, folder, replay
+        self._latents: dict[int, torch.Tensor] = {}
+        self.ready = False
+
+    def resume(self, branches: tuple[Branch, ...]) -> bool:
+        """Whether an earlier run left all that is needed."""
+        if self.kind == "recompute":
+            self._latents = self._read_latents()
+            self.ready = set(self._latents) == set(self.sharing.config.steps)
+        elif self.kind == "disk":
+            self.ready = self.sharing.resume(branches)
+        return self.ready
+
+    @property
+    def steps_to_record(self) -> int:
+        """Denoising of the anchor may stop after so many steps when only its background is wanted."""
+        return max(self.sharing.config.steps, default=-1) + 1
+
+    def record(self, step: int, branch: Branch) -> SharingPass | None:
+        """For the anchor's denoising."""
+        return None if self.kind == "recompute" else self.sharing.record(step, branch)
+
+    def on_latents(self, step: int, latents: Latents) -> None:
+        """For the anchor's denoising: keeps what recomputation starts from."""
+        if self.kind == "recompute" and step in self.sharing.config.steps:
+            self._latents[step] = latents.detach().cpu().clone()
+
+    def recorded(self) -> None:
+        """The anchor has passed all shared steps."""
+        self.ready = True
+        if self.kind != "recompute":
+            return
+        file = AtomicFile(self._latents_file)
+        try:
+            with output_errors(file.target):
+                save_file({f"step{step}": latents for step, latents in self._latents.items()}, file.temporary)
+            file.commit()
+        except BaseException:
+            file.discard()
+            raise
+
+    def share(self, step: int, branch: Branch) -> SharingPass | None:
+        """For the denoising of another base segment."""
+        if self.kind == "recompute":
+            recording = self.sharing.record(step, branch)
+            if recording is not None:
+                self.sharing.store.clear()
+                self._replay(step, branch, self._latents[step], recording)
+        return self.sharing.share(step, branch)
+
+    def clear(self) -> None:
+        """Forget everything, also on disk."""
+        self.sharing.store.clear()
+        self._latents.clear()
+        self._latents_file.unlink(missing_ok=True)
+        self.ready = False
+
+    @property
+    def _latents_file(self) -> Path:
+        return self.folder / "latents.safetensors"
+
+    def _read_latents(self) -> dict[int, torch.Tensor]:
+        if not self._latents_file.is_file():
+            return {}
+        try:
+            return {int(name.removeprefix("step")): tensor for name, tensor in load_file(self._latents_file).items()}
+        except (OSError, SafetensorError, ValueError):
+            return {}  # the anchor's shared steps run again

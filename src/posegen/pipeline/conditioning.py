@@ -1,0 +1,54 @@
+"""What steers a job's segments: text, image features and reference of the job; conditions and noise of any frames.
+
+Sampling is `denoise.py`'s concern, and which frames make a segment `segments.py`'s.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+
+from posegen.conditions.folder import Conditions
+from posegen.pipeline.denoise import Branch, Conditioning
+from posegen.pipeline.latents import encode_frames
+from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.pipeline.request import Request
+from posegen.pipeline.segments import Segment, reflect_indices
+
+Given = UInt8[np.ndarray, "_ height width 3"]
+"""Preserved frames: fewer than a segment has."""
+
+
+class SegmentInputs:
+    """Everything that the transformer is told about a segment."""
+
+    def __init__(self, pipeline: PoseGenPipeline, request: Request, conditions: Conditions) -> None:
+        """Encode what all segments have in common."""
+        self.pipeline, self.request, self.conditions = pipeline, request, conditions
+        self.text = pipeline.encode_text(request.prompt)
+        self.negative_text = pipeline.encode_text(request.negative_prompt) if request.guidance != 1.0 else None
+        self.image = pipeline.encode_image(request.fitted_reference)
+        self.reference_latents = encode_frames(pipeline.vae, request.fitted_reference[None])
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Of guidance, in the order in which they run."""
+        return ("positive",) if self.negative_text is None else ("positive", "negative")
+
+    def indices(self, segment: Segment) -> Int[np.ndarray, " frames"]:
+        """The driving video's frames of a segment; past its end they are reflected."""
+        return reflect_indices(segment.start, segment.stop, self.conditions.num_frames)
+
+    def conditioning(self, segment: Segment, head: Given | None = None, tail: Given | None = None) -> Conditioning:
+        """Of a segment, with preserved frames at its ends."""
+        indices = self.indices(segment)
+        first, last = int(indices.min()), int(indices.max()) + 1
+        skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
+        hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
+        condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
+        return Conditioning(
+            condition_latents, hand_latents, self.reference_latents, self.text, self.negative_text, self.image
+        )
+
+    def noise(self, num_frames: int) -> torch.Tensor:
+        """Starting noise: the same for every segment of a job, as in the published code."""
+        return self.pipeline.noise(num_frames, self.conditions.size, self.request.config.seed)

@@ -1,0 +1,142 @@
+"""The stores agree; what is kept is what is needed; a folder that outlived its process is taken over."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_transformer import make_inputs, predict
+
+from posegen.errors import OutputError, PosegenError
+from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, Place, pack, unpack
+from posegen.model.sharing import BackgroundSharing, SharingConfig
+
+BRANCHES = ("positive", "negative")
+PRESETS = ("paper", "release")
+
+
+def config(preset, steps=(0, 1)):
+    return SharingConfig(preset, list(steps), [1, 3], 2)
+
+
+def run(model, inputs, make, steps=(0, 1)):
+    """All steps, both branches; each has a text of its own, and each step a timestep."""
+    outputs = []
+    for step in steps:
+        for sign, branch in zip((1, -1), BRANCHES, strict=True):
+            text = sign * (1 + step) * inputs.encoder_hidden_states
+            outputs.append(predict(model, inputs.but(encoder_hidden_states=text), make(step, branch)))
+    return torch.stack(outputs)
+
+
+def make_sharing(preset, store=None, precision="same"):
+    return BackgroundSharing(config(preset), [2, 3], store, precision)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_stores_agree_bit_for_bit(model, inputs, preset, tmp_path):
+    other, results = make_inputs(seed=9), []
+    for store in (MemoryStore(), MemoryStore("cpu"), DiskStore(tmp_path)):
+        assert isinstance(store, BackgroundStore)
+        sharing = make_sharing(preset, store)
+        run(model, inputs, sharing.record)
+        assert list(store.places()) == sharing.places(BRANCHES)
+        results += [run(model, other, sharing.share) for _ in range(2)]  # read again for every segment
+    assert all(torch.equal(results[0], result) for result in results[1:])
+    assert not torch.equal(results[0], run(model, other, lambda step, branch: None))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_folder_that_is_left_is_taken_over(model, inputs, preset, tmp_path):
+    other = make_inputs(seed=9)
+    first = make_sharing(preset, DiskStore(tmp_path))
+    assert not first.resume(BRANCHES)
+    run(model, inputs, first.record)
+    second = make_sharing(preset, DiskStore(tmp_path))
+    assert second.resume(BRANCHES)
+    assert torch.equal(run(model, other, second.share), run(model, other, first.share))
+    assert second.anchor_masks.keys() == first.anchor_masks.keys()
+    next(tmp_path.glob("step001-negative*")).unlink()
+    assert not make_sharing(preset, DiskStore(tmp_path)).resume(BRANCHES)
+
+
+def test_only_values_that_contribute_are_kept(model, inputs):
+    sharing = make_sharing("paper")
+    run(model, inputs, sharing.record)
+    whole = make_sharing("release")
+    run(model, inputs, whole.record)
+    for place in sharing.places(BRANCHES):
+        kept, all_of_it = sharing.store.get(place), whole.store.get(place)
+        subject = int(sharing.anchor_masks[place.step, place.layer].sum())
+        batch, tokens = kept["key"].shape[:2]
+        assert subject > 0
+        assert kept["value"].shape == (batch * tokens - subject, *kept["key"].shape[2:])
+        assert all_of_it["value"].shape == all_of_it["key"].shape == kept["key"].shape
+        assert torch.equal(kept["key"], all_of_it["key"])
+    assert sharing.store.nbytes() < whole.store.nbytes()
+
+
+def test_eight_bits_cost_little(model, inputs):
+    """A quarter of float32's bytes; the result moves by a few percent of what sharing changes."""
+    other = make_inputs(seed=9)
+    results, sizes = {}, {}
+    for precision in ("same", "bf16", "fp8"):
+        sharing = make_sharing("release", precision=precision)
+        run(model, inputs, sharing.record)
+        results[precision] = run(model, other, sharing.share)
+        sizes[precision] = sum(
+            sharing.store.get(place)[name].nbytes for place in sharing.places(BRANCHES) for name in ("key", "value")
+        )
+    assert sizes["bf16"] == sizes["same"] / 2
+    assert sizes["fp8"] == sizes["same"] / 4
+    effect = (results["same"] - run(model, other, lambda step, branch: None)).norm()
+    assert 0 < (results["bf16"] - results["same"]).norm() < 0.01 * effect
+    assert 0 < (results["fp8"] - results["same"]).norm() < 0.1 * effect
+
+
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4), st.floats(-6, 6))
+def test_packing_keeps_three_bits_of_every_number(numbers, exponent):
+    tensor = torch.tensor(numbers).view(1, 1, 1, 4) * 10.0**exponent
+    back = unpack(pack("key", tensor, "fp8"), "key", torch.float32)
+    assert torch.isfinite(back).all()
+    largest = tensor.abs().max()
+    # half a unit of 3 bits of mantissa and of the scale's 8, and what is below the smallest number
+    assert ((back - tensor).abs() <= tensor.abs() * (2**-4 + 2**-8) + largest * 2**-15 + 1e-9).all()
+    assert torch.equal(unpack(pack("key", tensor, "same"), "key", torch.float32), tensor)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    store, place = DiskStore(tmp_path), Place(0, "positive", 1)
+    store.put(place, {"key": torch.ones(3)})
+    file = next(tmp_path.iterdir())
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(PosegenError, match=r"step000-positive-layer001\.safetensors cannot be read.*delete"):
+        store.get(place)
+    with pytest.raises(KeyError):
+        store.get(Place(0, "negative", 1))
+
+
+def test_clearing_removes_the_files(tmp_path):
+    store = DiskStore(tmp_path / "background")
+    for layer in (3, 1):
+        store.put(Place(2, "negative", layer), {"key": torch.full((3,), float(layer)), "value": torch.ones(2)})
+    assert list(DiskStore(tmp_path / "background").places()) == [Place(2, "negative", 1), Place(2, "negative", 3)]
+    assert list(store.get(Place(2, "negative", 3), ("value",))) == ["value"]
+    assert store.nbytes() > 2 * 5 * 4
+    store.clear()
+    assert not store.places()
+    assert not (tmp_path / "background").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="step000-positive-layer001"):
+        DiskStore(tmp_path / "file" / "background").put(Place(0, "positive", 1), {"key": torch.ones(1)})
+
+
+def test_float8_reaches_its_range():
+    tensor = torch.tensor([[448.0, -448.0, 1.0, 0.0]])
+    packed = pack("value", tensor, "fp8")
+    assert packed["value"].dtype == torch.float8_e4m3fn
+    assert math.isclose(float(packed["value"].float().abs().max()), 448.0, rel_tol=0.08)
