@@ -109,7 +109,8 @@ class GenerateConfig:
     driving: Path
     """Video of the movements."""
     output: Path
-    """The video to write (.mp4). Beside it a folder OUTPUT.posegen keeps conditions and finished segments."""
+    """The video to write (.mp4). Beside it OUTPUT.growing.mp4 plays while the work goes on, and a folder OUTPUT.posegen
+    keeps conditions and finished segments."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them) or a folder with one."""
     prompt: str | None = None
@@ -251,3 +252,21 @@ class SynthConfig:
         _finite("--clips-per-shard", self.clips_per_shard, 1, 100_000)
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise PosegenError(f"--contact-sheet {self.contact_sheet}: give it a name that ends in .jpg or .png")
+
+
+@dataclass(frozen=True)
+class JobsConfig:
+    """List the jobs whose finished segments are kept beside results, or remove them."""
+
+    folder: Annotated[Path, tyro.conf.Positional] = Path()
+    """Folder of results, in which OUTPUT.posegen folders are looked for."""
+    clean: Literal["finished", "unfinished", "all"] | None = None
+    """Remove such jobs, and conditions that none of a result's jobs is left to use. Results stay, and running jobs."""
+    older_than: float | None = None
+    """Only jobs whose files have not changed for so many days."""
+    yes: bool = False
+    """Remove without asking."""
+
+    def __post_init__(self) -> None:
+        if self.older_than is not None:
+            _finite("--older-than", self.older_than, 0, 100_000)

@@ -17,3 +17,7 @@ class PosegenError(ValueError):
 
 class OutputError(PosegenError):
     """The result cannot be written (folder not writable, disk full). Finished work is kept."""
+
+
+class DiskFullError(OutputError):
+    """There is no room for what is to be written. Finished work is kept."""

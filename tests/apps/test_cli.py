@@ -64,7 +64,7 @@ def test_help_is_fast_and_every_command_explains_itself():
         times.append(time.monotonic() - start)
         assert done.returncode == 0
     assert min(times) < 0.5
-    for command in ("generate", "extract", "synth", "models", "demo"):
+    for command in ("generate", "extract", "synth", "jobs", "models", "demo"):
         assert command in done.stdout
         text = posegen(command, "--help").stdout
         assert len(text.splitlines()) > 4

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from posegen.errors import PosegenError
-from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask, to_frames, to_pixels
+from posegen.pipeline.latents import decode_latents, encode_frames, iterate_decoded, preserve_mask, to_frames, to_pixels
 
 
 def test_every_level_survives_the_way_to_float_and_back():
@@ -48,3 +48,20 @@ def test_encode_and_decode_have_the_promised_shapes_and_use_the_statistics(mini)
         mini.vae.register_to_config(latents_mean=plain["latents_mean"], latents_std=plain["latents_std"])
     plainly = decode_latents(mini.vae, latents)
     assert np.abs(shifted.astype(int) - plainly).max() <= 1
+
+
+def test_frames_are_decoded_as_they_are_taken_and_are_those_of_the_whole(mini):
+    latents = torch.randn(1, 32, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    whole, calls = decode_latents(mini.vae, latents), []
+    hook = mini.vae.decoder_out.register_forward_hook(lambda *_: calls.append(1))
+    frames = iterate_decoded(mini.vae, latents)
+    try:
+        assert np.array_equal(next(frames), whole[0])
+        assert len(calls) == 1
+        assert np.array_equal(np.stack(list(frames)), whole[1:])
+        assert len(calls) == 3
+    finally:
+        hook.remove()
+    with torch.no_grad():
+        at_once = to_frames(mini.vae.decode(latents).sample)
+    assert np.abs(at_once.astype(int) - whole).max() <= 1

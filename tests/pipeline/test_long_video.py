@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 from posegen.config import GenerateConfig
 from posegen.errors import OutputError, PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
-from posegen.pipeline import long_video, segment_maker
-from posegen.pipeline.job import Job, work_folder
+from posegen.pipeline import latents, long_video, segment_maker
+from posegen.pipeline.job import Job, file_digest, growing_path, work_folder
+from posegen.pipeline.kept_jobs import list_jobs
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.request import prepare
 
@@ -102,6 +104,86 @@ def test_a_job_goes_on_after_any_segment_with_the_same_result(config, monkeypatc
         assert again.output.read_bytes() == whole
 
 
+def interrupt_after(segments, monkeypatch):
+    """Let Ctrl-C come when so many segments are denoised."""
+    denoise, calls = segment_maker.denoise, []
+
+    def interrupted(*arguments, **options):
+        if len(calls) == segments:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return denoise(*arguments, **options)
+
+    monkeypatch.setattr(segment_maker, "denoise", interrupted)
+
+
+def test_what_is_final_can_be_watched_before_the_end(config, monkeypatch, tmp_path):
+    generate_video(config)
+    assert not growing_path(config.output).exists()
+    again = changed(config, output=tmp_path / "again" / "result.mp4")
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(again)
+    final = len(decoded(segment_files(again)[0])) - 9  # the first segment but for what it shares
+    watched = decoded(growing_path(again.output))
+    assert len(watched) == final
+    assert np.abs(watched.astype(int) - decoded(config.output)[:final]).mean() < 2  # two encodings of the same frames
+    assert not again.output.exists()
+    monkeypatch.undo()
+    generate_video(again)
+    assert again.output.read_bytes() == config.output.read_bytes()
+    assert not growing_path(again.output).exists()
+
+
+def test_a_growing_video_never_takes_the_place_of_an_input(config):
+    driving = config.driving.rename(config.driving.with_name("dance.growing.mp4"))
+    try:
+        with pytest.raises(PosegenError, match="one of the inputs"):
+            generate_video(changed(config, driving=driving, output=driving.with_name("dance.mp4")))
+    finally:
+        driving.rename(config.driving)
+
+
+@pytest.mark.parametrize("name", ["0000-base.mkv", "0001-stitch.mkv"])
+def test_a_damaged_segment_is_made_again_and_the_result_is_the_same(config, caplog, name):
+    generate_video(config)
+    whole = config.output.read_bytes()
+    config.output.unlink()
+    files = {path.name: path for path in segment_files(config)}
+    before = {path: path.stat().st_mtime_ns for path in files.values()}
+    content = bytearray(files[name].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[name].write_bytes(content)
+    with caplog.at_level("INFO", "posegen"):
+        generate_video(config)
+    assert len([record for record in caplog.records if " is damaged" in record.message]) == 1
+    assert f"segment {files[name].stem} is damaged" in caplog.text
+    assert {path.name for path in before if path.stat().st_mtime_ns != before[path]} == {name}
+    assert config.output.read_bytes() == whole
+
+
+def test_a_segments_pixels_are_never_all_in_memory(config, monkeypatch):
+    convert, sizes = latents.to_frames, []
+    monkeypatch.setattr(latents, "to_frames", lambda pixels: (sizes.append(pixels.shape[2]), convert(pixels))[1])
+    generate_video(changed(config, fps="6", steps=1))
+    assert sizes == [1, *[4] * 8]
+
+
+def test_jobs_are_listed_as_far_as_they_are(config, monkeypatch):
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(config)
+    monkeypatch.undo()
+    (job,) = list_jobs(config.output.parent)
+    assert (job.output, job.finished, job.segments, job.state) == ("result.mp4", 2, 3, "unfinished")
+    generate_video(config)
+    (job,) = list_jobs(config.output.parent)
+    assert (job.finished, job.segments, job.state) == (3, 3, "finished")
+    kept = json.loads((job.folder / "manifest.json").read_text())
+    assert kept["configuration"]["driving"] == str(config.driving)
+    assert kept["settings"]["driving_sha256"] == file_digest(config.driving)
+
+
 def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
     command = [
         sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
@@ -142,7 +224,8 @@ def test_changed_settings_are_another_job_that_reuses_the_conditions(config, cap
     with caplog.at_level("INFO", "posegen"):
         generate_video(changed(config, fps="6", seed=7))
     assert manifest.stat().st_mtime_ns == before
-    assert "changed settings: seed" in caplog.text
+    assert "changed settings" in caplog.text
+    assert [record.message for record in caplog.records if " -> " in record.message] == ["  seed: 42 -> 7"]
     jobs = [json.loads(path.read_text()) for path in work_folder(config.output).glob("job-*/manifest.json")]
     assert sorted(job["seed"] for job in jobs) == [7, 42]
 
@@ -184,26 +267,41 @@ def test_stitch_segments_get_exact_pixels_of_their_neighbours(config, monkeypatc
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs POSIX limits on file size")
-def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config):
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch):
     """A real limit on the size of files stands for a full disk: the first write beyond it fails."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); "
         "from posegen.apps.cli import main; main(sys.argv[1:])"
     )
-    done = subprocess.run(
-        [
-            sys.executable, "-c", code, "generate", "--reference", str(config.reference),
-            "--driving", str(config.driving), "--output", str(config.output), "--size", str(config.size),
-            "--steps", "1",
-        ],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.rstrip().splitlines()[-1].startswith("posegen: ")
-    assert not config.output.exists()
-    generate_video(changed(config, steps=1))
+
+    def run():
+        done = subprocess.run(
+            [
+                sys.executable, "-c", code, "generate", "--reference", str(config.reference),
+                "--driving", str(config.driving), "--output", str(config.output),
+                "--size", str(config.size), "--dtype", "float32", "--steps", "1",
+            ],
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert not config.output.exists()
+        return done.stderr.rstrip().splitlines()[-1]
+
+    config = changed(config, steps=1)
+    assert run().startswith("posegen: ")
+    interrupt_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(config)
+    monkeypatch.undo()
+    (kept,) = segment_files(config)
+    moment = kept.stat().st_mtime_ns
+    last = run()
+    assert "the disk is full" in last
+    assert re.search(r"about [\d.]+ [kM]B of free space is needed \(2 of 3 segments are left", last)
+    generate_video(config)
+    assert kept.stat().st_mtime_ns == moment
     assert probe_video(config.output).num_frames == 60
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, SynthConfig, TrainConfig
+from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, SynthConfig, TrainConfig
 from posegen.errors import OutputError, PosegenError
 
 
@@ -43,9 +43,11 @@ Command = (
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
+Settings = GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,9 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: dispatch(parse(arguments))))
 
 
-def parse(
-    arguments: list[str] | None,
-) -> GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | ModelsConfig | DemoConfig:
+def parse(arguments: list[str] | None) -> Settings:
     """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
     said = io.StringIO()
     try:
@@ -98,7 +98,7 @@ def guarded(run: Callable[[], None]) -> int:
     return 0
 
 
-def dispatch(config: GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | ModelsConfig | DemoConfig) -> None:
+def dispatch(config: Settings) -> None:
     """Hand the settings to the function that does the work."""
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
@@ -107,6 +107,11 @@ def dispatch(config: GenerateConfig | ExtractConfig | SynthConfig | TrainConfig 
         from posegen.apps.synth import synth
 
         synth(config)
+        return
+    if isinstance(config, JobsConfig):
+        from posegen.apps.jobs import jobs
+
+        jobs(config)
         return
     from posegen.apps import commands
 

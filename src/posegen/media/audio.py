@@ -50,6 +50,11 @@ class AudioTrack:
             self._pieces = self._decoded(AudioResampler("fltp", layout, rate, frame_size=_AAC_FRAME))
         self._next = next(self._pieces, None)
 
+    @property
+    def stream(self) -> Any:
+        """The stream of the output that the packets belong to."""
+        return self._output
+
     def packets_until(self, end: float) -> Iterator[Any]:
         """Yield the packets of all sound that begins before `end` seconds of the output and was not given yet."""
         while self._next is not None and self._next[0] < end:

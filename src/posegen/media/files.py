@@ -11,19 +11,22 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import DiskFullError, OutputError, PosegenError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
 def output_errors(target: Path) -> Iterator[None]:
-    """Turn an operating system's error inside the block into an `OutputError` that names `target`."""
+    """Turn an operating system's error inside the block into an `OutputError` that names `target`.
+
+    A full disk, or a quota or limit that is reached, becomes a `DiskFullError`.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise OutputError(
+            raise DiskFullError(
                 f"{target}: the disk is full ({error.strerror}); free some space and run again"
             ) from error
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error

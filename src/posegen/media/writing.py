@@ -5,6 +5,7 @@ A file appears at its place only when it is complete. Where frames come from is 
 
 import contextlib
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,12 @@ from posegen.errors import PosegenError, logger
 from posegen.media.audio import AudioTrack
 from posegen.media.colour import RESAMPLING
 from posegen.media.files import AtomicFile, output_errors
+from posegen.media.growing import GrowingVideo
 from posegen.media.probing import probe_video
 from posegen.media.timing import as_rate
 
 _SUFFIXES = {"h264": (".mp4", ".m4v"), "ffv1": (".mkv",)}
-_GROUP_SECONDS = 2  # between H.264 key frames: a player can jump this finely
+_GROUP_SECONDS = 1  # between H.264 key frames: a player can jump this finely, a growing file grows in such pieces
 
 
 class VideoWriter:
@@ -33,6 +35,8 @@ class VideoWriter:
     `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
     x264's quality, 0 (lossless) to 51. `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums.
     `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.
+    `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it goes when the
+    video is finished, and stays, with every frame written, when it is not.
 
     Raises `PosegenError` for a wrong suffix, rate or size, or an unreadable `audio_from`; `OutputError` if the file
     cannot be written, also from `write` and on leaving (disk full).
@@ -48,6 +52,7 @@ class VideoWriter:
         *,
         audio_start: float | int = 0.0,
         crf: int = 16,
+        growing: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(path)
         self._fps = as_rate(fps)
@@ -56,6 +61,7 @@ class VideoWriter:
         self._count = 0
         self._reformatter = VideoReformatter()
         self._audio: AudioTrack | None = None
+        self._growing: GrowingVideo | None = None
         self._check()
         with_sound = audio_from is not None and probe_video(audio_from).has_audio
         self._file = AtomicFile(self.path)
@@ -67,6 +73,10 @@ class VideoWriter:
                 self._audio = AudioTrack(Path(audio_from), self._container, audio_start)
             elif audio_from is not None:
                 logger.info("%s has no sound: the result is silent", audio_from)
+            if growing is not None:
+                assert codec == "h264", "only MP4 can grow"
+                streams = [self._stream] if self._audio is None else [self._stream, self._audio.stream]
+                self._growing = GrowingVideo(Path(growing), streams)
         except BaseException:
             self._discard()
             raise
@@ -78,7 +88,7 @@ class VideoWriter:
         picture.pts, picture.time_base = self._count, 1 / self._fps
         self._count += 1
         with output_errors(self.path):
-            self._container.mux(self._stream.encode(picture))
+            self._mux(self._stream.encode(picture))
         self._write_audio()
 
     def __enter__(self) -> "VideoWriter":
@@ -96,6 +106,8 @@ class VideoWriter:
             self._discard()
             raise
         self._file.commit()
+        if self._growing is not None:
+            self._growing.remove()
 
     def _check(self) -> None:
         suffixes = _SUFFIXES[self._codec]
@@ -150,16 +162,25 @@ class VideoWriter:
         if self._audio is not None:
             for packet in self._audio.packets_until(float(self._count / self._fps)):
                 with output_errors(self.path):
-                    self._container.mux(packet)
+                    self._mux([packet])
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        """Put packets into the file, and into the growing one."""
+        for packet in packets:
+            self._container.mux(packet)
+            if self._growing is not None:
+                self._growing.add(packet)
 
     def _finish(self) -> None:
         if not self._count:
             raise PosegenError(f"{self.path}: there are no frames to write")
+        if self._growing is not None and not self._growing.is_shown:  # too late to begin watching
+            self._growing.remove()
+            self._growing = None
         with output_errors(self.path):
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             if self._audio is not None:
-                for packet in self._audio.finish():
-                    self._container.mux(packet)
+                self._mux(self._audio.finish())
             self._container.close()
         self._close_audio()
 
@@ -169,6 +190,10 @@ class VideoWriter:
             self._audio = None
 
     def _discard(self) -> None:
+        if self._growing is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError):  # what the encoder still holds is final, too
+                self._mux(self._stream.encode(None))
+            self._growing.close()
         self._close_audio()
         if hasattr(self, "_container"):
             with contextlib.suppress(av.error.FFmpegError):

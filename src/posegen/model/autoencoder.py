@@ -10,6 +10,7 @@ the principal components of given patches). How it is trained is `train/autoenco
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -84,14 +85,26 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels * (2 if memory else 1), channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Float[Tensor, "bf c h w"], frames: int) -> Float[Tensor, "bf c h w"]:
-        """`x` holds `frames` frames of each clip, one after the other; the first one's predecessor is itself."""
+    def forward(
+        self, x: Float[Tensor, "bf c h w"], frames: int, carried: "Carried" = None
+    ) -> Float[Tensor, "bf c h w"]:
+        """`x` holds `frames` frames of each clip, one after the other; the first one's predecessor is itself.
+
+        Where clips come in pieces, `carried` takes each block's last frame over to the next piece.
+        """
         inputs = x
         if self.memory:
             clips = x.unflatten(0, (-1, frames))
-            before = torch.cat([clips[:, :1], clips[:, :-1]], dim=1).flatten(0, 1)
+            first = clips[:, :1]
+            if carried is not None:
+                first, carried[self] = carried.get(self, first), clips[:, -1:].clone()
+            before = torch.cat([first, clips[:, :-1]], dim=1).flatten(0, 1)
             inputs = torch.cat([x, before], dim=1)
         return x + self.second(functional.silu(self.first(functional.silu(inputs))))
+
+
+Carried = dict[ResidualBlock, Float[Tensor, "_ 1 _ _ _"]] | None
+"""What blocks with a memory have seen last, while a clip is decoded in pieces."""
 
 
 class JoinFrames(nn.Module):
@@ -227,23 +240,34 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         sample = self.reconstruct(z).clamp(-1.0, 1.0)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
+    def decode_pieces(self, z: Latents) -> Iterator[Pixels]:
+        """What `decode` gives, in pieces of one latent frame each: the first frame, then four and four."""
+        carried: Carried = {}
+        for index in range(z.shape[2]):
+            pixels = self._render(z[:, :, index : index + 1], carried).clamp(-1.0, 1.0)
+            yield pixels if index else pixels[:, :, _GROUP - 1 :]
+
     def reconstruct(self, z: Latents) -> Pixels:
         """Latents -> pixels without clipping, which training wants."""
+        return self._render(z)[:, :, _GROUP - 1 :]
+
+    def _render(self, z: Latents, carried: Carried = None) -> Pixels:
+        """Four frames for each latent frame."""
         batch, _, frames = z.shape[:3]
         z = rearrange(z, "b c f h w -> (b f) c h w")
         linear = rearrange(self.decoder_linear(z), "g (four p) h w -> (g four) p h w", four=_GROUP)
         x = self.decoder_in(z)
         for block in self.decoder_eighth:
-            x = block(x, frames)
+            x = block(x, frames, carried)
         x = functional.pixel_shuffle(self.decoder_up(self.decoder_pairs(x)), 2)
         for block in self.decoder_quarter:
-            x = block(x, 2 * frames)
+            x = block(x, 2 * frames, carried)
         x = functional.pixel_shuffle(self.decoder_up_again(self.decoder_fours(x)), 2)
         for block in self.decoder_half:
-            x = block(x, 4 * frames)
+            x = block(x, 4 * frames, carried)
         pixels = functional.pixel_shuffle(self.decoder_out(functional.silu(x)), _FOLD)
         pixels = pixels + functional.pixel_shuffle(linear, _PATCH)
-        return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)[:, :, 3:]
+        return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)
 
     def forward(self, sample: Pixels, noise: Latents | None = None) -> Any:
         """Encode to the mode and decode; with noise, (moments, what latents drawn with it become), for training."""

@@ -6,6 +6,7 @@ has no temporal attention of its own). All latents are in memory, so memory grow
 after each step, and a killed job goes on there. What steers a window is `conditioning.py`'s concern.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ from posegen.pipeline.blend import Frame
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.denoise import Latents, flow_sigmas, guided_velocity
 from posegen.pipeline.job import Job
-from posegen.pipeline.latents import decode_latents
+from posegen.pipeline.latents import iterate_decoded
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.segments import SegmentPlan
 
@@ -54,8 +55,8 @@ class FreeNoise:
 
     def frames(self) -> Iterator[Frame]:
         """The frames of the video (H, W, 3), in order."""
-        vae = self.inputs.pipeline.vae
-        yield from decode_latents(vae, self.latents())[: self.plan.num_frames]
+        decoded = iterate_decoded(self.inputs.pipeline.vae, self.latents())
+        yield from itertools.islice(decoded, self.plan.num_frames)
 
     def latents(self) -> Latents:
         """Clean latents of the whole plan, going on after the last step that an earlier run has kept."""

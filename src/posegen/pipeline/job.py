@@ -1,27 +1,42 @@
 """The folder of a job: what it was asked for, and the segments that are finished.
 
 `OUTPUT.posegen/` holds `conditions/` (made once for a driving video) and one `job-XXXXXXXXXXXX/` for each set of
-settings, with a manifest and the finished segments as lossless video. A file is there whole or not at all, so whatever
-is there need not be made again. What a segment contains is not this file's concern.
+settings, with a manifest and the finished segments as lossless video. A segment counts as finished once its SHA-256 is
+kept beside it (`sha256sum -c` reads it) and for as long as the file agrees with it: so nothing is made twice, and
+nothing damaged is used. What a segment contains is not this file's concern.
 """
 
+import errno
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import filelock
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.errors import OutputError, logger
+from posegen.errors import DiskFullError, OutputError, logger
 from posegen.media.files import remove_leftovers, write_whole
 from posegen.media.video import VideoWriter, probe_video, read_frames
+from posegen.pipeline.manifest import JobProgress, Manifest, NewerFormatError, describe_changes, now, versions
 from posegen.pipeline.segments import Segment
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Frame = UInt8[np.ndarray, "height width 3"]
+
+_IDENTITY = 1
+"""Part of what a job is recognised by. Another number makes every older job another one: raise it if segments of before
+must not be used any more."""
+_LOCK_WAIT = 0.5
+"""Seconds: listing jobs tries their locks for a moment."""
+_OUTPUT_SHARE = 0.15
+"""Bytes of the result for a byte of lossless segments, rather too many; during a job it is there twice."""
 
 
 def work_folder(output: Path) -> Path:
@@ -29,10 +44,25 @@ def work_folder(output: Path) -> Path:
     return output.with_suffix(".posegen")
 
 
+def growing_path(output: Path) -> Path:
+    """OUTPUT.growing.mp4: the result as far as it is made, which plays while the job runs."""
+    return output.with_suffix(".growing.mp4")
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock_path(folder: Path) -> Path:
+    """The file by which a process holds a job's folder."""
+    return folder / "lock"
+
+
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a finished segment is kept."""
+    return path.with_name(path.name + ".sha256")
 
 
 def check_writable(folder: Path) -> None:
@@ -45,66 +75,162 @@ def check_writable(folder: Path) -> None:
         raise OutputError(f"cannot write into {folder}: {error.strerror or error}; choose another --output") from None
 
 
-class Job:
-    """One set of settings applied to one pair of inputs. Open it as a context manager: it is locked while open."""
+def readable_size(size: float | int) -> str:
+    """Bytes as people read them: `1.2 GB`, in powers of 1000."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
-    def __init__(self, output: Path, settings: dict[str, Any]) -> None:
-        """`settings` is everything that the result depends on, as JSON values."""
-        self.settings = settings
-        text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+
+class Job:
+    """One set of settings applied to one pair of inputs. Open it as a context manager: it is locked while open.
+
+    Opening raises `OutputError` where another process has it open or nothing can be written, and `NewerFormatError`
+    where a newer posegen made it. A full disk inside the block leaves it as a `DiskFullError` that says how much space
+    finishing needs.
+    """
+
+    def __init__(self, output: Path, settings: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
+        """`settings` is everything that the result depends on, as JSON values; `configuration` what was asked for."""
+        self.output, self.settings, self.configuration = output, settings, configuration or {}
+        text = json.dumps([_IDENTITY, settings], sort_keys=True, ensure_ascii=False)
         self.folder = work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         self.segments = self.folder / "segments"
-        self._lock = filelock.FileLock(self.folder / "lock")
+        self.progress = JobProgress()
+        self._lock = filelock.FileLock(lock_path(self.folder))
 
     def __enter__(self) -> "Job":
         check_writable(self.segments)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_LOCK_WAIT)
         except filelock.Timeout:
             raise OutputError(
                 f"another posegen process works on {self.folder}: wait for it, or choose another --output"
             ) from None
-        self._describe_change()
-        self._write_manifest()
+        try:
+            self._recognise()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.progress = JobProgress.read(self.folder)
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lock.release()
+        full = isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+        if error is not None and full and self.progress.segments:
+            left = self.progress.segments - len(self._sizes())
+            raise DiskFullError(
+                f"{error}; to finish, about {readable_size(self.space_needed())} of free space is needed "
+                f"({left} of {self.progress.segments} segments are left, and the result)"
+            ) from error
 
-    @property
-    def _manifest(self) -> Path:
-        return self.folder / "manifest.json"
-
-    def _write_manifest(self) -> None:
-        if self._manifest.exists():
+    def _recognise(self) -> None:
+        """Read the manifest, or write it if the job is new and say how it differs from the output's latest other."""
+        manifest = Manifest.read(self.folder)
+        if manifest is None:
+            self._describe_difference()
+            Manifest(self.settings, self.configuration, self.output.name).write(self.folder)
             return
-        text = json.dumps(self.settings, indent=2, sort_keys=True, ensure_ascii=False)
-        write_whole(self._manifest, text.encode())
+        changes = describe_changes(manifest.versions, versions())
+        if changes:
+            logger.warning("this job was begun with other versions: %s; its segments may differ", ", ".join(changes))
 
-    def _describe_change(self) -> None:
-        """Say in one line how this job differs from the latest other one of the same output, if it is new."""
-        others = [path for path in self.folder.parent.glob("job-*/manifest.json") if path.parent != self.folder]
-        if self._manifest.exists() or not others:
+    def _describe_difference(self) -> None:
+        others = []
+        for folder in self.folder.parent.glob("job-*"):
+            try:
+                manifest = Manifest.read(folder)
+            except NewerFormatError:
+                continue
+            if manifest is not None:
+                others.append(manifest)
+        if not others:
             return
-        latest = json.loads(max(others, key=lambda path: path.stat().st_mtime).read_text())
-        keys = sorted(key for key in {*latest, *self.settings} if latest.get(key) != self.settings.get(key))
-        logger.info("a new job, because of changed settings: %s", ", ".join(keys))
+        changes = describe_changes(max(others, key=lambda manifest: manifest.made).settings, self.settings)
+        if not changes:
+            logger.info("a new job: the earlier one, of an older posegen, has no checksums")
+            return
+        logger.info("a new job, because of changed settings:")
+        for line in changes:
+            logger.info("  %s", line)
+
+    # -- how far it is -------------------------------------------------------------------------------------------------
+
+    def expect(self, segments: int, segment_pixels: int) -> None:
+        """Note how many segments there will be, and how many bytes the frames of one are without compression."""
+        if (segments, segment_pixels) != (self.progress.segments, self.progress.segment_pixels):
+            self.progress = JobProgress(segments, segment_pixels)
+            self.progress.write(self.folder)
+
+    def finish(self) -> None:
+        """Note that the result is written."""
+        self.progress = JobProgress(self.progress.segments, self.progress.segment_pixels, now())
+        self.progress.write(self.folder)
+
+    def space_needed(self) -> int:
+        """Bytes that finishing takes, about: the segments that are left, as large as those made so far, and the result.
+
+        Before any is finished they are taken to be as large as their pixels.
+        """
+        sizes = self._sizes()
+        mean = sum(sizes) / len(sizes) if sizes else self.progress.segment_pixels
+        left = max(0, self.progress.segments - len(sizes))
+        return round(mean * (left + 2 * _OUTPUT_SHARE * self.progress.segments))
+
+    def _sizes(self) -> list[int]:
+        """Bytes of each finished segment."""
+        return finished_sizes(self.folder)
+
+    # -- segments ------------------------------------------------------------------------------------------------------
 
     def path(self, segment: Segment) -> Path:
         """Where the segment's frames are kept."""
         return self.segments / f"{segment.name}.mkv"
 
     def has(self, segment: Segment) -> bool:
-        """Whether the segment is finished."""
-        return self.path(segment).is_file()
+        """Whether the segment is finished and undamaged (its file is read). A damaged one is said, and removed."""
+        path = self.path(segment)
+        if not path.is_file():
+            return False
+        try:
+            expected = checksum_path(path).read_text().split()[:1]
+        except (OSError, UnicodeDecodeError):
+            logger.info("segment %s was kept without a checksum: it is made again", segment.name)
+            return False
+        if expected == [file_digest(path)]:
+            return True
+        logger.warning("segment %s is damaged (its checksum is another): it is made again", segment.name)
+        self._remove(segment)
+        return False
 
-    def save(self, segment: Segment, frames: Frames, fps: Fraction) -> None:
-        """Keep the segment's frames, losslessly and at once (never half a file)."""
-        remove_leftovers(self.path(segment))
-        with VideoWriter(self.path(segment), fps, size=(frames.shape[1], frames.shape[2]), codec="ffv1") as writer:
-            for frame in frames:
+    def save(self, segment: Segment, frames: Iterable[Frame], fps: Fraction) -> None:
+        """Keep the segment's frames, losslessly and at once (never half a file). Raises `OutputError`.
+
+        `frames` are written one by one as they come, so they need not be in memory together.
+        """
+        self._remove(segment)
+        path, frames = self.path(segment), iter(frames)
+        first = next(frames)
+        with VideoWriter(path, fps, size=(first.shape[0], first.shape[1]), codec="ffv1") as writer:
+            for frame in chain([first], frames):
                 writer.write(frame)
+        write_whole(checksum_path(path), f"{file_digest(path)}  {path.name}\n".encode())
 
     def load(self, segment: Segment) -> Frames:
         """The frames of a finished segment, exactly as they were saved."""
         return read_frames(self.path(segment), 0, probe_video(self.path(segment)).num_frames)
+
+    def _remove(self, segment: Segment) -> None:
+        for path in (checksum_path(self.path(segment)), self.path(segment)):
+            path.unlink(missing_ok=True)
+            remove_leftovers(path)
+
+
+def finished_sizes(folder: Path) -> list[int]:
+    """Bytes of each finished segment of a job's folder; whether they are damaged is not looked at."""
+    return [path.stat().st_size for path in (folder / "segments").glob("*.mkv") if checksum_path(path).is_file()]

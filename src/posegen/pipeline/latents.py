@@ -4,6 +4,7 @@ Frames are uint8 (F, H, W, 3), latents float32 (1, c, f, h, w), normalised by th
 Wan's transformer expects them. What the latents mean, and which frames go in, is the pipeline's concern.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 
 from posegen.errors import PosegenError
+from posegen.model.decoding import decode_pieces, wake
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Frame = UInt8[np.ndarray, "height width 3"]
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
 Mask = Float[torch.Tensor, "1 four latent_frames latent_height latent_width"]
 
@@ -51,13 +54,19 @@ def encode_frames(vae: Any, frames: Frames) -> Latents:
     return (latents - mean) / deviation
 
 
-@torch.no_grad()
 def decode_latents(vae: Any, latents: Latents) -> Frames:
     """Normalised latents (1, c, f, h, w) -> (f - 1) · stride + 1 frames."""
+    return np.stack(list(iterate_decoded(vae, latents)))
+
+
+@torch.no_grad()
+def iterate_decoded(vae: Any, latents: Latents) -> Iterator[Frame]:
+    """Yield the frames of `decode_latents`, decoded latent frame by latent frame, so that few are in memory at once."""
     mean, deviation = _statistics(vae)
     latents = latents.float().cpu() * deviation + mean
-    pixels = vae.decode(latents.to(device=vae.device, dtype=vae.dtype), return_dict=False)[0]
-    return to_frames(pixels)
+    wake(vae)
+    for pixels in decode_pieces(vae, latents.to(device=vae.device, dtype=vae.dtype)):
+        yield from to_frames(pixels)
 
 
 def preserve_mask(num_frames: int, head: int, tail: int, height: int, width: int, stride: int = 4) -> Mask:

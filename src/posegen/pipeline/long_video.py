@@ -21,8 +21,9 @@ from posegen.pipeline.writing import write_videos
 def generate_video(config: GenerateConfig, progress: Progress | None = None) -> Request:
     """Make the video that `config` describes, write it to `config.output`, and return the request as it was checked.
 
-    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. Raises
-    `PosegenError` for anything the user can mend; then nothing half-written is at `config.output`.
+    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. What
+    is final so far plays from a growing video beside the output. Raises `PosegenError` for anything the user can mend;
+    then nothing half-written is at `config.output`.
     """
     progress = progress or Silent()
     device, dtype = choose_device(config.device), choose_dtype(config.dtype)
@@ -35,7 +36,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         estimate_reference_pose(request.reference)
     model = request.model
 
-    with Job(config.output, request.settings()) as job:
+    with Job(config.output, request.settings(), vars(config)) as job:
         conditions = request.conditions or extract_conditions(
             config.driving,
             work_folder(config.output) / "conditions",
@@ -50,6 +51,8 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             progress.say(line)
         pipeline = load_pipeline(config.model, device, dtype)
         plan = request.plan_of(conditions.num_frames)
+        height, width = conditions.size
+        job.expect(len(plan.segments), plan.segment_length * height * width * 3)
         inputs = SegmentInputs(pipeline, request, conditions)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
@@ -64,4 +67,5 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         )
         save_report(report, job.folder / "report.json", progress)
         maker.finish()
+        job.finish()
     return request

@@ -20,7 +20,7 @@ from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video
 from posegen.model.sharing import SharingConfig, make_sharing_config
 from posegen.pipeline.background import Need, Room, StoreChoice, choose_store
-from posegen.pipeline.job import file_digest, work_folder
+from posegen.pipeline.job import file_digest, growing_path, work_folder
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -192,7 +192,8 @@ def prepare(config: GenerateConfig) -> Request:
     model = describe_model(config.model)
     reference = read_image(config.reference)
     driving = probe_video(config.driving)
-    if config.output.resolve() in {config.driving.resolve(), config.reference.resolve()}:
+    written = {path.resolve() for path in (config.output, growing_path(config.output))}
+    if written & {config.driving.resolve(), config.reference.resolve()}:
         raise PosegenError(f"--output {config.output} is one of the inputs: choose another name")
     given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
     size = parse_size(config.size) if config.size else given.size if given else None

@@ -4,7 +4,7 @@ The order follows from what is asked for: the video is read in order of time, a 
 neighbours made, a base segment the anchor. Sampling, codecs and cross-fading are done elsewhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,11 +14,12 @@ from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
 from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
 from posegen.pipeline.job import Job
-from posegen.pipeline.latents import decode_latents
+from posegen.pipeline.latents import iterate_decoded
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.segments import Segment, SegmentPlan
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
+Frame = UInt8[np.ndarray, "height width 3"]
 
 
 class SegmentMaker:
@@ -52,13 +53,10 @@ class SegmentMaker:
     def frames_of(self, segment: Segment) -> Frames:
         """The segment's frames (F, H, W, 3), from the job's folder if it is finished."""
         if not self.job.has(segment):
-            frames = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind](
-                segment
-            )
-            self.job.save(segment, frames, self.request.fps)
+            make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
+            self.job.save(segment, make(segment), self.request.fps)
             self._told.add(segment.name)
-            return frames
-        if segment.name not in self._told:
+        elif segment.name not in self._told:
             self._told.add(segment.name)
             self.progress.say(f"segment {segment.name} is already finished")
         return self.job.load(segment)
@@ -70,7 +68,7 @@ class SegmentMaker:
 
     # -- kinds of segments ---------------------------------------------------------------------------------------------
 
-    def _make_base(self, segment: Segment) -> Frames:
+    def _make_base(self, segment: Segment) -> Iterator[Frame]:
         background = self.background
         if background is None:
             return self._generate(segment)
@@ -105,13 +103,13 @@ class SegmentMaker:
         timestep = self.pipeline.scheduler.timesteps[step]
         predict_velocity(transformer, latents.to(device), timestep, self._anchor_conditioning, branch, recording)
 
-    def _make_stitch(self, segment: Segment) -> Frames:
+    def _make_stitch(self, segment: Segment) -> Iterator[Frame]:
         before, after = (self.plan.segments[segment.index + step] for step in (-1, 1))
         head = self._end_of(before)
         tail = self.frames_of(after)[: self.plan.overlap(segment.index)]
         return self._generate(segment, head=head, tail=tail)
 
-    def _make_chain(self, segment: Segment) -> Frames:
+    def _make_chain(self, segment: Segment) -> Iterator[Frame]:
         return self._generate(segment, head=self._end_of(self.plan.segments[segment.index - 1]))
 
     def _end_of(self, segment: Segment) -> Given:
@@ -126,11 +124,11 @@ class SegmentMaker:
         background: Background = no_background,
         head: Given | None = None,
         tail: Given | None = None,
-    ) -> Frames:
+    ) -> Iterator[Frame]:
         return self._decode(self._denoise(segment, background, head, tail))
 
-    def _decode(self, latents: Latents) -> Frames:
-        return decode_latents(self.pipeline.vae, latents)
+    def _decode(self, latents: Latents) -> Iterator[Frame]:
+        return iterate_decoded(self.pipeline.vae, latents)
 
     def _denoise(
         self,

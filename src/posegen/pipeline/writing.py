@@ -1,4 +1,7 @@
-"""Writes the result, frame by frame as they become final, with the driving video's sound; and a side-by-side video."""
+"""Writes the result, frame by frame as they become final, with the driving video's sound; and a side-by-side video.
+
+While it is being written a second file, OUTPUT.growing.mp4, plays as far as it goes; the result appears at once.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +13,7 @@ from posegen.conditions.folder import Conditions
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
 from posegen.pipeline.blend import Frame
+from posegen.pipeline.job import growing_path
 from posegen.pipeline.request import Request
 
 
@@ -19,7 +23,7 @@ def side_by_side_path(output: Path) -> Path:
 
 
 def write_videos(request: Request, conditions: Conditions, frames: Iterator[Frame]) -> None:
-    """Write `frames` to the output; a file appears under its name only when it is whole.
+    """Write `frames` to the output; a file appears under its name only when it is whole, but for the growing one.
 
     The side-by-side video shows reference, skeleton and result from left to right.
     """
@@ -32,7 +36,10 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
         if config.side_by_side:
             path = side_by_side_path(config.output)
             beside = stack.enter_context(VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound))
-        writer = stack.enter_context(VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound))
+        growing = growing_path(config.output)
+        writer = stack.enter_context(
+            VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound, growing=growing)
+        )
         skeletons = conditions.iterate_skeletons()
         for frame in frames:
             writer.write(frame)

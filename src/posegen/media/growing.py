@@ -1,0 +1,88 @@
+"""A video that can be watched while it is being written: a fragmented MP4, each fragment whole on disk once it is over.
+
+It encodes nothing: it takes packets on their way into another file. A fragment begins at each key frame, so players
+(VLC, mpv, ffplay, a browser) show everything up to the last key frame but one. What goes in is `writing`'s business.
+"""
+
+import contextlib
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import av
+
+from posegen.errors import logger
+from posegen.media.files import AtomicFile, output_errors, remove_leftovers
+
+_OPTIONS = {
+    # the index waits for the first fragment, since only then it is known how far frames are shown after their decoding
+    "movflags": "+frag_keyframe+delay_moov+default_base_moof",
+    "flush_packets": "1",
+    "max_interleave_delta": "1000000",  # microseconds that pictures wait for sound, where that ends before them
+}
+
+
+class GrowingVideo:
+    """A second file for the packets of `streams`, which are being written to another container.
+
+    It appears at `path`, in the place of what an earlier run left there, with its first fragment; its place is logged
+    then. A process that is killed leaves a file that plays.
+    """
+
+    def __init__(self, path: Path, streams: list[Any]) -> None:
+        """`streams` are those of the other container. Raises `OutputError` if nothing can be written to `path`."""
+        self.path = path
+        remove_leftovers(path)
+        self._file: AtomicFile | None = AtomicFile(path)
+        self._streams = streams
+        self._copies: dict[int, Any] = {}
+        self._waiting: deque[Any] = deque()
+        self._container: Any = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is something to watch yet."""
+        return self._file is None
+
+    def add(self, packet: Any) -> None:
+        """Write a packet that the other container has got. Raises `OSError` as PyAV does."""
+        self._waiting.append(packet)
+        if self._container is None and packet.stream.type != "video":
+            return  # encoders describe their streams with the first picture at the latest
+        if self._container is None:
+            self._open()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            waiting.stream = self._copies[waiting.stream.index]
+            self._container.mux(waiting)
+        self._show()
+
+    def _open(self) -> None:
+        assert self._file is not None
+        with output_errors(self.path):
+            self._container = av.open(
+                f"file:{self._file.temporary}", "w", format="mp4", container_options=dict(_OPTIONS)
+            )
+        for stream in self._streams:
+            self._copies[stream.index] = self._container.add_stream_from_template(stream, opaque=True)
+
+    def _show(self) -> None:
+        """Put the file in its place once there is a fragment in it; writing goes on in the same file."""
+        if self._file is not None and self._file.temporary.stat().st_size:
+            self._file.commit()
+            self._file = None
+            logger.info("watch it grow: %s", self.path)
+
+    def close(self) -> None:
+        """End the file; what there is stays. Errors are of no interest: what is on disk plays."""
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            if self._container is not None:
+                self._container.close()
+                self._show()
+        if self._file is not None:
+            self._file.discard()
+
+    def remove(self) -> None:
+        """End and remove the file, also one that an earlier run left."""
+        self.close()
+        self.path.unlink(missing_ok=True)
