@@ -70,8 +70,8 @@ def test_a_chain_segment_gets_the_exact_end_of_the_one_before(lean, monkeypatch)
         return conditioning(inputs, segment, head, tail)
 
     def watch_save(job, segment, frames, *rest):
-        saved[segment.index] = frames = np.stack(list(frames))
-        save(job, segment, frames, *rest)
+        saved[segment.index] = np.stack(list(frames))
+        save(job, segment, saved[segment.index], *rest)
 
     monkeypatch.setattr(segment_maker.SegmentInputs, "conditioning", watch_conditioning)
     monkeypatch.setattr(segment_maker.Job, "save", watch_save)

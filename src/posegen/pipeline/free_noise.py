@@ -6,6 +6,7 @@ has no temporal attention of its own). All latents are in memory, so memory grow
 after each step, and a killed job goes on there. What steers a window is `conditioning.py`'s concern.
 """
 
+import itertools
 from collections.abc import Iterator
 from itertools import islice
 
@@ -55,8 +56,8 @@ class FreeNoise:
 
     def frames(self) -> Iterator[Frame]:
         """The frames of the video (H, W, 3), in order."""
-        vae = self.inputs.pipeline.vae
-        yield from islice(iterate_decoded(vae, self.latents()), self.plan.num_frames)
+        decoded = iterate_decoded(self.inputs.pipeline.vae, self.latents())
+        yield from itertools.islice(decoded, self.plan.num_frames)
 
     def latents(self) -> Latents:
         """Clean latents of the whole plan, going on after the last step that an earlier run has kept."""

@@ -53,10 +53,8 @@ class SegmentMaker:
     def frames_of(self, segment: Segment) -> Frames:
         """The segment's frames (F, H, W, 3), from the job's folder if it is finished."""
         if not self.job.has(segment):
-            frames = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind](
-                segment
-            )
-            self.job.save(segment, frames, self.request.fps)
+            make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
+            self.job.save(segment, make(segment), self.request.fps)
             self._told.add(segment.name)
         elif segment.name not in self._told:
             self._told.add(segment.name)
