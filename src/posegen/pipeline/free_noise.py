@@ -8,7 +8,6 @@ after each step, and a killed job goes on there. What steers a window is `condit
 
 import itertools
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 import torch

@@ -53,8 +53,6 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             progress.say(line)
         pipeline = load_pipeline(config.model, device, dtype)
         plan = request.plan_of(conditions.num_frames)
-        height, width = conditions.size
-        job.expect(len(plan.segments), plan.segment_length * height * width * 3)
         inputs = SegmentInputs(pipeline, request, conditions)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
