@@ -12,7 +12,7 @@ import numpy as np
 
 from posegen import __version__
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
-from posegen.conditions.prompt import find_subject
+from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, GenerateConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
@@ -154,7 +154,7 @@ def prepare(config: GenerateConfig) -> Request:
         )
         check_conditions(given, made_from, wanted, num_frames)
     if config.sharing != "off" and len(request.plan.base_segments) > 1:
-        find_subject(prompt, config.subject)
+        find_subjects(prompt, config.subject)
     return request
 
 
