@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from posegen.conditions.keypoints import BODY, FACE, HANDS
-from posegen.conditions.prompt import find_subject
+from posegen.conditions.prompt import find_subjects
 from posegen.errors import PosegenError
 from posegen.synthetic import clip as clips
 from posegen.synthetic.assets import load_assets
@@ -134,7 +134,7 @@ def test_depth_is_where_the_person_is(made):
 
 def test_captions_name_the_subject_first_and_end_with_the_shot(made):
     for one in made:
-        start, stop = find_subject(one.clip.caption)
+        ((start, stop),) = find_subjects(one.clip.caption)
         assert one.clip.caption[start:stop] == one.clip.subject
         style, background, shot = one.clip.caption.split(". ", 2)
         assert style.startswith("A computer-rendered video")

@@ -1,58 +1,132 @@
 """Which tokens of the prompt name the person: what the subject mask is made from.
 
-Finds words through the tokenizer's own offsets, so that every sub-word piece of the word is taken. It does not write
-prompts and does not look at pictures.
+Finds words through the tokenizer's own offsets, so that every sub-word piece of every mention is taken. It does not
+write prompts and does not look at pictures.
 """
 
 import re
+import unicodedata
 from typing import Any
 
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
 
 SUBJECT_WORDS = (
-    "woman", "man", "girl", "boy", "lady", "gentleman", "person", "people", "human", "child", "kid", "baby",
-    "teenager", "adult", "dancer", "singer", "presenter", "speaker", "actor", "actress", "model", "athlete",
-    "performer", "musician", "teacher", "character", "figure", "warrior", "elf", "princess", "prince", "robot",
-    "subject",
+    "woman", "man", "girl", "boy", "lady", "gentleman", "guy", "person", "human", "child", "kid", "baby", "infant",
+    "toddler", "teenager", "teen", "adult", "youth", "mother", "father", "grandmother", "grandfather",
+    "dancer", "ballerina", "singer", "presenter", "speaker", "actor", "actress", "performer", "musician", "influencer",
+    "model", "athlete", "gymnast", "boxer", "skater", "instructor", "teacher",
+    "student", "worker", "businessman", "businesswoman", "doctor", "nurse", "chef", "soldier",
+    "character", "figure", "protagonist", "hero", "heroine", "warrior", "knight", "samurai", "ninja", "elf", "fairy",
+    "witch", "wizard", "angel", "princess", "prince", "queen", "king", "maid", "schoolgirl", "schoolboy", "idol",
+    "cosplayer", "catgirl", "avatar", "robot", "android", "cyborg", "subject",
 )  # fmt: skip
-"""Nouns that are taken for the person, the first of them in the prompt wins."""
+"""English nouns for one person, people of animation among them."""
+
+SUBJECT_PLURALS = (
+    "women", "men", "girls", "boys", "ladies", "gentlemen", "guys", "people", "persons", "humans", "children", "kids",
+    "babies", "teenagers", "adults", "dancers", "singers", "presenters", "actors", "actresses", "performers",
+    "musicians", "models", "athletes", "characters", "figures", "warriors", "robots", "subjects",
+)  # fmt: skip
+"""Taken only where the prompt names no single person: beside one they are the others ("people watch her")."""
+
+CHINESE_SUBJECT_WORDS = (
+    "女人", "男人", "女孩", "男孩", "女子", "男子", "女性", "男性", "女士", "男士", "先生", "少女", "少年", "美女",
+    "帅哥", "老人", "孩子", "儿童", "婴儿", "人物", "角色", "主角", "舞者", "演员", "歌手", "模特", "运动员", "机器人",
+)  # fmt: skip
+"""Chinese ones; that language writes no space between words, so they count wherever they stand."""
+
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Kana and Chinese characters: letters between which a word may begin or end without a space."""
+_LETTER = rf"[^\W{_UNSPACED}]"
 
 
-def find_subject(prompt: str, subject: str | None = None) -> tuple[int, int]:
-    """Return the (start, stop) characters of the word that names the person.
+def find_subjects(prompt: str, subject: str | None = None) -> list[tuple[int, int]]:
+    """Return the (start, stop) characters of every mention of the person, in order.
 
-    `subject` is the user's own word or words; without it, the first of `SUBJECT_WORDS` in the prompt is taken. Raises
-    `PosegenError` when there is none, with what to do.
+    `subject` is the user's own word or phrase, or several of them separated by commas, each of which must occur;
+    without it, every noun of `SUBJECT_WORDS` and `CHINESE_SUBJECT_WORDS` counts, and plurals where there is none of
+    them. Case and the width of spaces do not matter; parts of longer words ("human" in "humanoid") and of compounds
+    ("figure-hugging") do not count. Raises `PosegenError` when there is no mention, with what to do.
     """
-    words = (subject,) if subject else SUBJECT_WORDS
-    pattern = r"(?<!\w)(?:" + "|".join(re.escape(word) for word in words) + r")(?!\w)"
-    match = re.search(pattern, prompt, flags=re.IGNORECASE)
-    if match is not None:
-        return match.span()
-    if subject:
-        raise PosegenError(f"--subject {subject!r} does not occur in the prompt: use a word that the prompt contains")
+    if subject is not None:
+        spans: list[tuple[int, int]] = []
+        words = [word for word in (part.strip() for part in subject.split(",")) if word]
+        if not words:
+            raise PosegenError("--subject is empty: give the word of the prompt that names the person, or leave it out")
+        for word in words:
+            found = _mentions(prompt, (word,))
+            if not found:
+                raise PosegenError(
+                    f"--subject {word!r} does not occur in the prompt: use a word that the prompt contains, written as "
+                    "it is there, or name the person so in the prompt"
+                )
+            spans += found
+        return sorted(set(spans))
+    for nouns in ((*SUBJECT_WORDS, *CHINESE_SUBJECT_WORDS), SUBJECT_PLURALS):
+        found = _mentions(prompt, nouns, compounds=False)
+        if found:
+            return found
     raise PosegenError(
         "the prompt names no person that background sharing could keep apart (woman, man, person, dancer, ...): "
         "name one, say with --subject which word it is, or use --sharing off"
     )
 
 
-def subject_token_indices(tokenizer: Any, prompt: str, subject: str | None = None, max_length: int = 512) -> list[int]:
-    """Positions of the subject's tokens among the prompt's tokens (every sub-word piece).
+def _mentions(prompt: str, words: tuple[str, ...], compounds: bool = True) -> list[tuple[int, int]]:
+    """Spans of whole `words`; without `compounds` not where a hyphen leads on to another word."""
+    forms = {
+        # an accented letter may be one character or two: the tokenizer reads both, so the prompt may have either
+        r"\s+".join(map(re.escape, unicodedata.normalize(form, word).split()))
+        for word in words
+        for form in ("NFC", "NFD")
+    }
+    # a boundary is demanded only of letters that are written with spaces between words
+    alternatives = "|".join(
+        f"{_edge(form[0], before=True)}{form}{_edge(form[-1], before=False)}"
+        for form in sorted(forms, key=len, reverse=True)
+    )
+    end = "" if compounds else r"(?!-\w)"
+    return [match.span() for match in re.finditer(f"(?:{alternatives}){end}", prompt, flags=re.IGNORECASE)]
 
-    Raises `PosegenError` when no word fits or when it lies beyond the `max_length` tokens that the model reads.
+
+def _edge(character: str, before: bool) -> str:
+    if not re.match(_LETTER, character) and unicodedata.combining(character) == 0:
+        return ""
+    return f"(?<!{_LETTER})" if before else rf"(?!{_LETTER}|[\u0300-\u036f])"
+
+
+def subject_token_indices(tokenizer: Any, prompt: str, subject: str | None = None, max_length: int = 512) -> list[int]:
+    """Positions of the subject's tokens among the prompt's tokens: every sub-word piece of every mention, rising.
+
+    `tokenizer` must know offsets (a "fast" one). Mentions beyond the `max_length` tokens that the model reads are left
+    out with a warning. Raises `PosegenError` when no word fits (see `find_subjects`), when all lie beyond, or when the
+    tokenizer knows no offsets.
     """
-    start, stop = find_subject(prompt, subject)
+    spans = find_subjects(prompt, subject)
+    if not getattr(tokenizer, "is_fast", False):
+        raise PosegenError(
+            f"the model's tokenizer ({type(tokenizer).__name__}) cannot say where its tokens lie in the prompt, which "
+            "background sharing needs: save the model with a fast tokenizer, or use --sharing off"
+        )
     encoded = tokenizer(
         prompt, truncation=True, max_length=max_length, add_special_tokens=True, return_offsets_mapping=True
     )
-    indices = [
-        position
-        for position, (first, last) in enumerate(encoded["offset_mapping"])
-        if first < stop and last > start and last > first
+    offsets = encoded["offset_mapping"]
+    pieces = [
+        [place for place, (first, last) in enumerate(offsets) if first < stop and last > start and last > first]
+        for start, stop in spans
     ]
+    read = max((last for _, last in offsets), default=0)
+    beyond = [prompt[start:stop] for start, stop in spans if stop > read]
+    indices = sorted({place for places in pieces for place in places})
     if not indices:
+        start, stop = spans[0]
         raise PosegenError(
             f"{prompt[start:stop]!r} lies beyond the {max_length} tokens that the model reads: name the person earlier"
         )
+    if beyond:
+        logger.warning(
+            "the prompt is longer than the %d tokens that the model reads: %r at its end is not seen as the person",
+            max_length, beyond[0],
+        )  # fmt: skip
     return indices

@@ -22,7 +22,6 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from posegen.conditions.prompt import SUBJECT_WORDS
 from posegen.config import DEFAULT_PROMPT
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
@@ -58,6 +57,14 @@ IMAGE_SIDE = 112
 VOCABULARY = 1024
 FLOW_SHIFT = 3.0
 """Fewer tokens than the large model's need less shift towards noise."""
+TOKENIZER_WORDS = (
+    "woman", "man", "girl", "boy", "lady", "gentleman", "person", "people", "human", "child", "kid", "baby",
+    "teenager", "adult", "dancer", "singer", "presenter", "speaker", "actor", "actress", "model", "athlete",
+    "performer", "musician", "teacher", "character", "figure", "warrior", "elf", "princess", "prince", "robot",
+    "subject",
+)  # fmt: skip
+"""What the tokenizer learns beside captions. Fixed, and not `prompt.SUBJECT_WORDS`: other words would give other tokens
+to a training that goes on."""
 FOLDER = Path(__file__).parents[1] / "weights" / "mini"
 """The trained weights, as `PoseGenPipeline.save_pretrained` writes them."""
 
@@ -73,7 +80,7 @@ def build_tokenizer(captions: Iterable[str] = ()) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    known = [DEFAULT_PROMPT, *(f"a {word} stands" for word in SUBJECT_WORDS)] * 4
+    known = [DEFAULT_PROMPT, *(f"a {word} stands" for word in TOKENIZER_WORDS)] * 4
     tokenizer.train_from_iterator([*known, *captions], trainer)
     tokenizer.post_processor = processors.Sequence(
         [

@@ -12,7 +12,7 @@ import numpy as np
 
 from posegen import __version__
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
-from posegen.conditions.prompt import find_subject
+from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
@@ -215,7 +215,7 @@ def prepare(config: GenerateConfig) -> Request:
             f"--anchor {config.anchor}: the video has {len(request.plan.base_segments)} base segments, counted from 0"
         )
     if request.sharing is not None:
-        find_subject(prompt, config.subject)
+        find_subjects(prompt, config.subject)
     return request
 
 

@@ -1,0 +1,240 @@
+"""Follows the camera of a video through its frames, and what moves in the background besides it.
+
+Corners outside the person are followed with optical flow and a similarity is fitted to them (RANSAC), always against a
+key frame, so that a camera that stands still has no drift. Places are complex numbers x + iy in diagonals of the
+picture, from its centre, x right and y down; a similarity takes z to turn · z + shift. Depth is ignored (where it
+matters the larger part of the background wins), and so are writings over the picture: they are background that stands
+still. Reading files and keeping results is `background_motion.py`'s.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from posegen.conditions.keypoints import INDEX, SEEN
+
+Grey = UInt8[np.ndarray, "height width"]
+Mask = Bool[np.ndarray, "height width"]
+Points = Float[np.ndarray, "points 2"]
+
+FEWEST = 12
+"""Corners of the background that must agree on a movement; fewer say nothing."""
+_FOR_CUT = 30  # corners in both frames of which too few agree: another scene
+_CORNERS, _CORNER_DISTANCE, _CORNER_BLOCK = 300, 6, 5
+_CORNER_STRENGTH = 5e-4  # smallest eigenvalue of the gradients; noise of 4 grey levels does not reach it
+_AGREE = 0.8  # pixels from the common movement
+_FEWEST_SHARE = 0.25  # of the key frame's corners that must agree: writings over the picture survive a cut
+_WINDOW, _LEVELS = (17, 17), 4
+_RENEW = 0.1  # of the diagonal, or of the size: farther from the key frame a new one is taken
+_NOTICED = 10  # grey levels by which a pixel must change to count as moving
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """z -> turn · z + shift: rotation and scale in `turn`, translation in diagonals of the picture in `shift`."""
+
+    turn: complex = 1 + 0j
+    shift: complex = 0j
+
+    def after(self, other: "Similarity") -> "Similarity":
+        """First `other`, then this."""
+        return Similarity(self.turn * other.turn, self.turn * other.shift + self.shift)
+
+    def inverse(self) -> "Similarity":
+        """What undoes this."""
+        return Similarity(1 / self.turn, -self.shift / self.turn)
+
+    @property
+    def distance(self) -> float:
+        """How far it moves a picture: root mean square over the picture's points, in diagonals, whatever its shape."""
+        return float(np.hypot(abs(self.turn - 1) / np.sqrt(12), abs(self.shift)))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one frame tells.
+
+    place: where the scene's first frame lies in this one; scene: how many cuts came before; known: whether there was
+    enough background to tell (else place is the frame before's); residual: how far the background moves since the
+    frame before besides the camera, mean over its pixels in diagonals, NaN where it is not known.
+    """
+
+    place: Similarity
+    scene: int
+    known: bool
+    residual: float
+
+
+class CameraTracker:
+    """Feed it the frames of a clip one by one; it holds two of them."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """`size` = (height, width) of the frames in pixels."""
+        height, width = size
+        self._diagonal = float(np.hypot(height, width))
+        self._centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._key: _Kept | None = None
+        self._previous: _Kept | None = None
+        self._scene = 0
+
+    def add(self, frame: Grey, background: Mask) -> Step:
+        """The next frame; `background` is True where neither the person nor padding is."""
+        if self._previous is None or self._key is None:
+            self._key = self._previous = _Kept(frame, background, Similarity())
+            return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
+        previous = self._previous
+        place, known, cut = self._place(frame, background)
+        now = _Kept(frame, background, place)
+        if cut:
+            self._scene += 1
+            self._key = now
+        residual = self._residual(previous, now) if known and not cut else float("nan")
+        if known and place.after(self._key.place.inverse()).distance > _RENEW:
+            self._key = now
+        self._previous = now
+        return Step(place, self._scene, known, residual)
+
+    def _place(self, frame: Grey, background: Mask) -> tuple[Similarity, bool, bool]:
+        """(place of the frame, whether it is known, whether another scene begins)."""
+        assert self._key is not None
+        assert self._previous is not None
+        keys = [self._key] if self._key is self._previous else [self._key, self._previous]
+        for key in keys:
+            relative, share = self._match(key, frame, background, self._previous.place.after(key.place.inverse()))
+            if relative is not None:
+                if key is self._previous or share < 2 * _FEWEST_SHARE:  # the key frame's background goes out of sight
+                    self._key = self._previous
+                return relative.after(key.place), True, False
+        enough_now = len(find_corners(frame, background)) >= _FOR_CUT
+        enough_before = max(len(key.corners) for key in keys) >= _FOR_CUT
+        if enough_now and enough_before:
+            return Similarity(), True, True
+        if not enough_before:
+            self._key = _Kept(frame, background, self._previous.place)
+        return self._previous.place, False, False
+
+    def _match(self, key: "_Kept", frame: Grey, background: Mask, guess: Similarity) -> tuple[Similarity | None, float]:
+        """The movement from the key frame, None if it cannot be told; and the share of its corners that agree."""
+        before = key.corners
+        if len(before) < FEWEST:
+            return None, 0.0
+        expected = self._pixels(guess, before)
+        inside = _at(background, expected)
+        before, expected = before[inside], expected[inside]
+        if len(before) < FEWEST:
+            return None, 0.0
+        after, found = _follow(key.frame, frame, before, expected)
+        back, found_back = _follow(frame, key.frame, after, before)
+        good = found & found_back & (np.linalg.norm(back - before, axis=1) < _AGREE)
+        good &= _at(background, after)
+        if good.sum() < FEWEST:
+            return None, 0.0
+        matrix, inliers = cv2.estimateAffinePartial2D(
+            before[good], after[good], method=cv2.RANSAC, ransacReprojThreshold=_AGREE, maxIters=500
+        )
+        share = 0.0 if matrix is None else float(inliers.sum()) / len(before)
+        if matrix is None or inliers.sum() < FEWEST or share < _FEWEST_SHARE:
+            return None, share
+        return self._similarity(matrix), share
+
+    def _similarity(self, matrix: Float[np.ndarray, "2 3"]) -> Similarity:
+        """From pixels to diagonals about the centre."""
+        shift = (matrix[:, :2] @ self._centre + matrix[:, 2] - self._centre) / self._diagonal
+        return Similarity(complex(matrix[0, 0], matrix[1, 0]), complex(*shift))
+
+    def _matrix(self, similarity: Similarity) -> Float[np.ndarray, "2 3"]:
+        turn = np.array([[similarity.turn.real, -similarity.turn.imag], [similarity.turn.imag, similarity.turn.real]])
+        shift = np.array([similarity.shift.real, similarity.shift.imag]) * self._diagonal
+        return np.column_stack([turn, shift + self._centre - turn @ self._centre])
+
+    def _pixels(self, similarity: Similarity, points: Points) -> Points:
+        matrix = self._matrix(similarity)
+        return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+    def _residual(self, before: "_Kept", now: "_Kept") -> float:
+        """Mean movement of the background's pixels besides the camera's; where nothing changes it counts as none."""
+        height, width = now.frame.shape
+        matrix = self._matrix(now.place.after(before.place.inverse()))
+        warped = cv2.warpAffine(before.frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        seen = cv2.warpAffine(before.background.astype(np.uint8), matrix, (width, height)) > 0
+        shared = seen & now.background
+        if not shared.any():
+            return float("nan")
+        change = cv2.absdiff(cv2.blur(warped, (3, 3)), cv2.blur(now.frame, (3, 3))) > _NOTICED
+        if not (change & shared).any():
+            return 0.0
+        movement = np.linalg.norm(self._flow.calc(warped, now.frame, None), axis=-1)
+        return float(movement[change & shared].sum()) / float(shared.sum()) / self._diagonal
+
+
+class _Kept:
+    """A frame that later ones are compared with; its corners are found when first asked for."""
+
+    def __init__(self, frame: Grey, background: Mask, place: Similarity) -> None:
+        self.frame, self.background, self.place = frame, background, place
+        self._corners: Points | None = None
+
+    @property
+    def corners(self) -> Points:
+        if self._corners is None:
+            self._corners = find_corners(self.frame, self.background)
+        return self._corners
+
+
+def find_corners(frame: Grey, background: Mask) -> Points:
+    """Places (x, y) in pixels that can be recognised in another frame, the strongest first; noise gives none."""
+    strength = cv2.cornerMinEigenVal(frame, _CORNER_BLOCK)
+    strong = (background & (strength > _CORNER_STRENGTH)).astype(np.uint8)
+    if not strong.any():
+        return np.zeros((0, 2), np.float32)
+    found = cv2.goodFeaturesToTrack(frame, _CORNERS, 1e-6, _CORNER_DISTANCE, mask=strong, blockSize=_CORNER_BLOCK)
+    return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
+
+
+def _follow(before: Grey, after: Grey, points: Points, guess: Points) -> tuple[Points, Bool[np.ndarray, " points"]]:
+    """Where the points of one frame are in the other, looked for about `guess`, and whether they were found."""
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, after, points, guess.copy(), winSize=_WINDOW, maxLevel=_LEVELS, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    return found, status.ravel() == 1
+
+
+def person_mask(
+    keypoints: Float[np.ndarray, "133 2"], scores: Float[np.ndarray, " 133"], size: tuple[int, int]
+) -> Mask:
+    """True where the person may be, in a picture of `size` = (height, width): the hull of the seen points, widened.
+
+    Widened by a tenth of the person's size or half the shoulders' width, whichever is more, for hair, clothes and
+    shadow; down to the lower edge where no ankle is seen, since the body then goes on out of the picture. Nowhere
+    if no point is seen.
+    """
+    height = size[0]
+    mask = np.zeros(size, np.uint8)
+    points = keypoints[scores >= SEEN]
+    if not len(points):
+        return mask > 0
+    reach = float(np.ptp(points, axis=0).max()) / 10
+    shoulders = [INDEX[name] for name in ("left_shoulder", "right_shoulder")]
+    if (scores[shoulders] >= SEEN).all():
+        reach = max(reach, 0.5 * float(np.linalg.norm(keypoints[shoulders[0]] - keypoints[shoulders[1]])))
+    ankles = [INDEX[name] for name in ("left_ankle", "right_ankle")]
+    if not any(scores[ankle] >= SEEN and keypoints[ankle, 1] < height for ankle in ankles):
+        left, right = points[:, 0].min(), points[:, 0].max()
+        points = np.concatenate([points, [[left, height], [right, height]]])
+    hull = cv2.convexHull(np.clip(np.rint(points), -4 * max(size), 4 * max(size)).astype(np.int32))
+    cv2.fillConvexPoly(mask, hull, 1)
+    radius = min(max(2, round(reach)), max(size))
+    # distance to the hull, not a dilation: its cost does not grow with the radius
+    far = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3) if mask.any() else np.full(size, np.inf)
+    return far <= radius
+
+
+def _at(mask: Mask, points: Points) -> Bool[np.ndarray, " points"]:
+    """Whether the mask holds at each point; outside the picture it does not."""
+    column, row = np.rint(points).astype(int).T
+    inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
+    inside[inside] = mask[row[inside], column[inside]]
+    return inside

@@ -1,0 +1,100 @@
+"""How a person is framed, from close-up to distant, by the keypoints of a clip or of one picture.
+
+Two things decide: whether the feet are in the picture, and how much of a standing body would fit between the face and
+the picture's lower edge, by the size of the parts that are seen. Joints that are missing, hidden or foreshortened in
+some frames therefore matter little. Pictures are not looked at.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from posegen.conditions.keypoints import INDEX, SEEN
+from posegen.config import Framing
+from posegen.errors import PosegenError
+
+CLOSE_UP = 0.33
+"""Standing heights between nose and lower edge below which it is a close-up: down to the chest."""
+FULL_BODY = 0.85
+"""From here on the feet would be in the picture, even if clothes or furniture hide them."""
+DISTANT = 0.4
+"""Height of the standing person as a share of the picture's below which the framing is distant."""
+
+_SIDES = ("left", "right")
+_LENGTHS = (
+    # what is least foreshortened; arms, which point at the camera now and then; the face, if nothing else is seen
+    {"left_shoulder right_shoulder": 0.21}
+    | {f"{side}_{upper} {side}_{lower}": length
+       for side in _SIDES
+       for upper, lower, length in (("shoulder", "hip", 0.29), ("hip", "knee", 0.245), ("knee", "ankle", 0.245))},
+    {f"{side}_{upper} {side}_{lower}": length
+     for side in _SIDES
+     for upper, lower, length in (("shoulder", "elbow", 0.17), ("elbow", "wrist", 0.15))},
+    {"left_eye right_eye": 0.037, "left_ear right_ear": 0.085},
+)  # fmt: skip
+_NOSE_TO_SHOULDERS, _NOSE_TO_HIPS = 0.11, 0.40
+# all lengths are shares of a standing adult's height, between joints as COCO marks them
+
+
+def choose_framing(
+    keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"], size: tuple[int, int]
+) -> Framing:
+    """The framing of a clip; for one picture give it as a clip of one frame.
+
+    keypoints: pixels of the picture of `size` = (height, width), x right and y down; scores: 0 to 1. A person down to
+    the chest is a close-up, one cut anywhere between chest and feet a half-body shot, one with feet a full-body shot,
+    or a distant one where a standing person would fill less than `DISTANT` of the height. Raises `PosegenError` if no
+    frame shows enough of a person.
+    """
+    height, width = size
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    seen = (scores >= SEEN) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    standing = _standing_height(keypoints, seen)
+    person = np.isfinite(standing)
+    if not person.any():
+        raise PosegenError("no frame shows enough of a person to tell the framing: say it with --framing")
+    keypoints, seen = keypoints[person], seen[person]
+    standing = np.full(len(keypoints), np.median(standing[person]))
+    below = (height - _nose_height(keypoints, seen, standing)) / standing
+    feet = (seen[:, [INDEX[f"{side}_ankle"] for side in _SIDES]]).any(axis=1)
+    if feet.mean() >= 0.5 or float(np.nanmedian(below)) >= FULL_BODY:
+        return "distant" if float(standing[0]) < DISTANT * height else "full-body"
+    return "close-up" if float(np.nanmedian(below)) < CLOSE_UP else "half-body"
+
+
+def _standing_height(
+    keypoints: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"]
+) -> Float[np.ndarray, " frames"]:
+    """Height in pixels that the person would have standing upright, by the least foreshortened part; NaN if unknown."""
+    height = np.full(len(keypoints), np.nan)
+    for lengths in _LENGTHS:
+        estimates = [_distance(keypoints, seen, *joints.split()) / share for joints, share in lengths.items()]
+        height = np.where(np.isfinite(height), height, np.fmax.reduce(estimates))
+    return np.where(height >= 1, height, np.nan)  # all points in one place are nobody
+
+
+def _distance(
+    keypoints: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], first: str, second: str
+) -> Float[np.ndarray, " frames"]:
+    """Pixels between two joints, NaN where one is not seen."""
+    one, other = INDEX[first], INDEX[second]
+    length = np.linalg.norm(keypoints[:, one] - keypoints[:, other], axis=-1)
+    return np.where(seen[:, one] & seen[:, other], length, np.nan)
+
+
+def _nose_height(
+    keypoints: Float[np.ndarray, "frames 133 2"],
+    seen: Bool[np.ndarray, "frames 133"],
+    standing: Float[np.ndarray, " frames"],
+) -> Float[np.ndarray, " frames"]:
+    """Row of the nose in pixels, by shoulders or hips where it is not seen; NaN if none of them is."""
+    row = np.full(len(keypoints), np.nan)
+    for names, below in (
+        (["nose"], 0.0),
+        (["left_shoulder", "right_shoulder"], _NOSE_TO_SHOULDERS),
+        (["left_hip", "right_hip"], _NOSE_TO_HIPS),
+    ):
+        joints = [INDEX[name] for name in names]
+        count = seen[:, joints].sum(axis=1)
+        mean = np.where(seen[:, joints], keypoints[:, joints, 1], 0).sum(axis=1) / np.maximum(count, 1)
+        row = np.where(np.isnan(row) & (count > 0), mean - below * standing, row)
+    return row
