@@ -38,6 +38,7 @@ def config(driving, shared_media, tmp_path):
         size=SIZE,
         steps=2,
         dtype="float32",
+        anchor=0,
     )
 
 

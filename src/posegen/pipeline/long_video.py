@@ -17,6 +17,7 @@ from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
+from posegen.pipeline.sharing_plan import plan_sharing, with_framing
 from posegen.pipeline.writing import write_videos
 
 
@@ -51,15 +52,17 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         )
         for line in conditions.report:
             progress.say(line)
-        pipeline = load_pipeline(config.model, device, dtype)
         plan = request.plan_of(conditions.num_frames)
+        request = with_framing(request, conditions, progress)
+        sharing = plan_sharing(request, conditions, plan, work_folder(config.output) / "conditions", progress)
+        pipeline = load_pipeline(config.model, device, dtype)
         inputs = SegmentInputs(pipeline, request, conditions)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
             maker = FreeNoise(inputs, plan, job, progress)
             frames = maker.frames()
         else:
-            maker = SegmentMaker(inputs, plan, job, progress)
+            maker = SegmentMaker(inputs, plan, sharing, job, progress)
             frames = blend_segments(plan, maker.frames_of)
             job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3)
         report = SeamReport(plan)
