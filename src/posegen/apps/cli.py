@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, SynthConfig, TrainConfig
+from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, PromptConfig, SynthConfig, TrainConfig
 from posegen.errors import OutputError, PosegenError
 
 
@@ -41,13 +41,16 @@ class DemoConfig:
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
-Settings = GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
+Settings = (
+    GenerateConfig | ExtractConfig | PromptConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -120,6 +123,8 @@ def dispatch(config: Settings) -> None:
             commands.generate(config)
         case ExtractConfig():
             commands.extract(config)
+        case PromptConfig():
+            commands.print_prompt(config)
         case TrainConfig():
             commands.train_stage(config)
         case ModelsConfig():

@@ -14,6 +14,7 @@ from posegen.pipeline.free_noise import FreeNoise
 from posegen.pipeline.job import Job, check_writable, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
+from posegen.pipeline.prompting import with_prompt
 from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
@@ -30,7 +31,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     """
     progress = progress or Silent()
     device, dtype = choose_device(config.device), choose_dtype(config.dtype)
-    request = prepare(config)
+    request = with_prompt(prepare(config), progress)
     progress.say(request.describe())
     if config.dry_run:
         return request
