@@ -215,6 +215,15 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True)
+class PreviewConfig(GenerateConfig):
+    """Look ahead in seconds: a picture and a short video of what `generate` would do with the same options.
+
+    Writes OUTPUT_preview.png and OUTPUT_preview.mp4: skeletons on the driving video and on the reference, hand normals,
+    the plan of segments, and warnings (hands or person not seen, a moving camera, other framing).
+    """
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Train one stage of a recipe, or go on with it where it stopped."""
 

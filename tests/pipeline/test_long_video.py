@@ -322,6 +322,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
                 sys.executable, "-c", code, "generate", "--reference", str(config.reference),
                 "--driving", str(config.driving), "--output", str(config.output),
                 "--size", str(config.size), "--dtype", "float32", "--steps", "1",
+                "--anchor", str(config.anchor), "--prompt", str(config.prompt),
             ],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip

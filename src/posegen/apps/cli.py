@@ -15,7 +15,15 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, PromptConfig, SynthConfig, TrainConfig
+from posegen.config import (
+    ExtractConfig,
+    GenerateConfig,
+    JobsConfig,
+    PreviewConfig,
+    PromptConfig,
+    SynthConfig,
+    TrainConfig,
+)
 from posegen.errors import OutputError, PosegenError
 
 
@@ -41,6 +49,7 @@ class DemoConfig:
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
     | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
@@ -49,7 +58,15 @@ Command = (
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
 Settings = (
-    GenerateConfig | ExtractConfig | PromptConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
+    GenerateConfig
+    | ExtractConfig
+    | PreviewConfig
+    | PromptConfig
+    | SynthConfig
+    | TrainConfig
+    | JobsConfig
+    | ModelsConfig
+    | DemoConfig
 )
 
 
@@ -119,6 +136,8 @@ def dispatch(config: Settings) -> None:
     from posegen.apps import commands
 
     match config:
+        case PreviewConfig():  # is a GenerateConfig too
+            commands.preview(config)
         case GenerateConfig():
             commands.generate(config)
         case ExtractConfig():
