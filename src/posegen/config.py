@@ -210,6 +210,11 @@ class GenerateConfig:
             parse_bytes(self.memory_budget)
         if self.anchor is not None:
             _finite("--anchor", self.anchor, 0, 1_000_000)
+            if self.long_method != "interleaved":
+                raise PosegenError(
+                    f"--anchor says whose background is shared, and --long-method {self.long_method} shares none: "
+                    "leave one of them out"
+                )
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
 

@@ -99,6 +99,7 @@ BAD = {
     "guidance nan": (["--guidance", "nan"], "--guidance"),
     "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
     "subject not in prompt": (["--prompt", "A man.", "--subject", "wizard"], "wizard"),
+    "anchor where none is shared": (["--anchor", "1", "--long-method", "freenoise"], "--long-method freenoise"),
     "empty prompt": (["--prompt", " "], "--prompt"),
     "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),

@@ -42,7 +42,7 @@ def test_every_plan_covers_the_video_and_no_more(num_frames, method, sizes):
 
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_each_method_makes_the_whole_video(lean, method):
-    request = generate_video(replace(lean, long_method=method))
+    request = generate_video(replace(lean, anchor=None, long_method=method))
     info = probe_video(lean.output)
     assert (info.num_frames, info.fps) == (request.num_frames, 40)
     assert request.sharing is None
@@ -54,7 +54,7 @@ def test_one_segment_is_the_same_by_every_method(lean, tmp_path, conditions):
     videos = []
     for method in METHODS:
         output = tmp_path / f"{method}.mp4"
-        slow = replace(lean, conditions=None, size="96x64", fps="8", output=output, long_method=method)
+        slow = replace(lean, anchor=None, conditions=None, size="96x64", fps="8", output=output, long_method=method)
         assert len(prepare(slow).plan.segments) == 1
         generate_video(slow)
         videos.append(np.stack(list(iterate_frames(output))))
@@ -75,7 +75,7 @@ def test_a_chain_segment_gets_the_exact_end_of_the_one_before(lean, monkeypatch)
 
     monkeypatch.setattr(segment_maker.SegmentInputs, "conditioning", watch_conditioning)
     monkeypatch.setattr(segment_maker.Job, "save", watch_save)
-    request = generate_video(replace(lean, long_method="autoregressive"))
+    request = generate_video(replace(lean, anchor=None, long_method="autoregressive"))
     assert given_frames[0] == (None, None)
     for index in range(1, len(request.plan.segments)):
         head, tail = given_frames[index]
@@ -105,7 +105,7 @@ def test_weights_fall_from_the_middle_to_the_ends():
 
 
 def test_free_noise_goes_on_after_any_step(lean, tmp_path, monkeypatch):
-    whole = replace(lean, output=tmp_path / "whole.mp4", long_method="freenoise", steps=3)
+    whole = replace(lean, anchor=None, output=tmp_path / "whole.mp4", long_method="freenoise", steps=3)
     generate_video(whole)
     keep = free_noise.FreeNoise._keep
     for stop in (1, 2):
@@ -131,7 +131,7 @@ def test_windows_of_free_noise_agree_where_they_overlap(lean):
 
     def largest_jump(method):
         output = lean.output.with_stem(method)
-        request = generate_video(replace(lean, output=output, long_method=method))
+        request = generate_video(replace(lean, anchor=None, output=output, long_method=method))
         frames = np.stack(list(iterate_frames(output))).astype(float)
         change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
         seams = [segment.start - 1 for segment in request.plan.segments[1:]]
