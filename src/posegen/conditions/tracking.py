@@ -3,6 +3,7 @@
 The person is the largest in the first frame in which anybody is seen, then always the nearest to where they were.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +27,8 @@ class TrackingReport:
     most_people: int
     first_x: float
     """Where the followed person was first, as a fraction of the picture's width."""
+    cuts: tuple[int, ...] = ()
+    """Frames that begin a new scene."""
 
     def describe(self) -> str:
         """One line."""
@@ -45,18 +48,29 @@ class TrackingReport:
 
 
 class Tracker:
-    """Chooses one person in each frame. Feed it frame by frame."""
+    """Chooses one person in each frame. Feed it frame by frame.
 
-    def __init__(self, width: int) -> None:
+    Somebody who was away for `patience` frames may come back anywhere, as long as there was never anybody else.
+    """
+
+    def __init__(self, width: int, patience: int = 25) -> None:
         self._width = width
+        self._patience = patience
+        self._away = 0
+        self._new_scene = False
         self._last: PersonPose | None = None
         self.most_people = 0
         self.first_x = 0.5
+
+    def begin_scene(self) -> None:
+        """A cut may have come: the person may be anywhere now."""
+        self._new_scene = True
 
     def choose(self, people: list[PersonPose]) -> PersonPose | None:
         """The followed person among `people`, or None if they are not there."""
         people = [person for person in people if person.area > 0]
         self.most_people = max(self.most_people, len(people))
+        self._away += 1
         if not people:
             return None
         if self._last is None:
@@ -66,9 +80,10 @@ class Tracker:
             last = self._last
             chosen = min(people, key=lambda person: _distance(person, last))
             _, top, _, bottom = last.box
-            if _distance(chosen, last) > MAX_JUMP * max(bottom - top, 1.0):
+            returned = self._new_scene or (self._away > self._patience and self.most_people == 1)
+            if _distance(chosen, last) > MAX_JUMP * max(bottom - top, 1.0) and not returned:
                 return None
-        self._last = chosen
+        self._last, self._away, self._new_scene = chosen, 0, False
         return chosen
 
 
@@ -80,14 +95,17 @@ def _distance(person: PersonPose, other: PersonPose) -> float:
     return float(np.linalg.norm(person.keypoints[:17][both] - other.keypoints[:17][both], axis=1).mean())
 
 
-def fill_gaps(sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5) -> PoseSequence:
+def fill_gaps(
+    sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5, cuts: Sequence[int] = ()
+) -> PoseSequence:
     """Interpolate linearly over frames without the person, where a gap lasts at most `max_seconds`.
 
-    Scores of filled points are the lower of both ends'. Longer gaps, and gaps at the ends, keep score 0.
+    Scores of filled points are the lower of both ends'. Longer gaps, gaps at the ends, and gaps in which a new scene
+    begins (`cuts`: the first frames of scenes) keep score 0.
     """
     keypoints, scores, hands = sequence.keypoints.copy(), sequence.scores.copy(), sequence.hands.copy()
     for before, after in gaps(seen):
-        if after - before - 1 > max_seconds * sequence.fps:
+        if after - before - 1 > max_seconds * sequence.fps or any(before < cut <= after for cut in cuts):
             continue
         weight = (np.arange(before + 1, after) - before) / (after - before)
         inside = slice(before + 1, after)

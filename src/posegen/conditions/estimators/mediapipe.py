@@ -8,7 +8,7 @@ model does not find small hands in whole pictures, and belong to the wrist they 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
@@ -46,6 +46,8 @@ class MediaPipePose:
     """
 
     name = "mediapipe"
+    batch_size = 1
+    finds_hands = False
 
     def __init__(self, single_image: bool = False) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
@@ -92,6 +94,10 @@ class MediaPipePose:
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
         return [_body(landmarks, width, height) for landmarks in result.pose_landmarks]
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
+        """The people of the next frames."""
+        return [self.estimate(frame) for frame in frames]
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
         """The person with the hands that are found near its wrists."""
