@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -54,6 +55,7 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
     found = _json(folder / "config.json").get("model_type")
     if expected and found != expected:
         raise PosegenError(f"{option} {name} is a {found} model, not a {expected} one")
+    transformers.utils.logging.disable_progress_bar()  # the terminal is for posegen's own lines
     try:
         model, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)  # type: ignore[attr-defined]
     except (OSError, ValueError, RuntimeError) as error:
