@@ -15,7 +15,15 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, SynthConfig, TrainConfig
+from posegen.config import (
+    ExtractConfig,
+    GenerateConfig,
+    JobsConfig,
+    PreviewConfig,
+    PromptConfig,
+    SynthConfig,
+    TrainConfig,
+)
 from posegen.errors import OutputError, PosegenError
 
 
@@ -41,13 +49,25 @@ class DemoConfig:
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
+    | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
-Settings = GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
+Settings = (
+    GenerateConfig
+    | ExtractConfig
+    | PreviewConfig
+    | PromptConfig
+    | SynthConfig
+    | TrainConfig
+    | JobsConfig
+    | ModelsConfig
+    | DemoConfig
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -116,10 +136,14 @@ def dispatch(config: Settings) -> None:
     from posegen.apps import commands
 
     match config:
+        case PreviewConfig():  # is a GenerateConfig too
+            commands.preview(config)
         case GenerateConfig():
             commands.generate(config)
         case ExtractConfig():
             commands.extract(config)
+        case PromptConfig():
+            commands.print_prompt(config)
         case TrainConfig():
             commands.train_stage(config)
         case ModelsConfig():
