@@ -9,6 +9,7 @@ import tiny_estimators
 import torch
 from transformers import VitPoseForPoseEstimation
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
+from transformers.models.vitpose.modeling_vitpose import VitPoseEstimatorOutput
 
 from posegen.conditions.estimators.choosing import WithHands, estimator_names, make_pose_estimator
 from posegen.conditions.estimators.dense import hand_classes
@@ -17,6 +18,7 @@ from posegen.conditions.estimators.heatmaps import Crop, decode_heatmaps
 from posegen.conditions.estimators.protocols import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.sapiens1 import sapiens1_normals, sapiens1_pose
 from posegen.conditions.estimators.sapiens2 import sapiens2_normals, sapiens2_pose
+from posegen.conditions.estimators.top_down import Normalisation
 from posegen.conditions.estimators.vitpose import vitpose
 from posegen.conditions.keypoints import HANDS, INDEX, PersonPose
 from posegen.config import EstimatorConfig
@@ -122,26 +124,31 @@ def test_what_is_cut_out_lies_where_the_points_say(size):
 
 
 def test_vitpose_agrees_with_the_librarys_own_processing(models, picture):
-    """Same weights, same box: crop, model and peaks against transformers' image processor for ViTPose."""
+    """The model sees the same crop, and the same maps become the same points, as with transformers' image processor."""
     estimator = vitpose(str(models / "vitpose"), str(models / "rt_detr"), "cpu")
     assert isinstance(estimator, PoseEstimator)
-    box = (60.0, 10.0, 180.0, 170.0)
+    box, shown, run = (60.0, 10.0, 180.0, 170.0), [], estimator._heatmaps
     see(estimator._detector, [(*box, 0.9)], picture.shape)
+    estimator._heatmaps = lambda pictures: shown.extend(pictures) or run(pictures)
     ((person,), (again,)) = estimator.estimate_batch([picture, picture])
     assert np.array_equal(person.keypoints, again.keypoints)
 
-    model = VitPoseForPoseEstimation.from_pretrained(models / "vitpose").eval()
     processor = VitPoseImageProcessorPil()
     boxes = [[[box[0], box[1], box[2] - box[0], box[3] - box[1]]]]
-    inputs = processor(picture, boxes=boxes, return_tensors="pt")
+    pixels = processor(picture, boxes=boxes, return_tensors="pt")["pixel_values"].float()
+    ours = Normalisation().apply(shown[:1], torch.device("cpu"), torch.float32)
+    assert (ours - pixels).abs().mean() < 0.02  # deviations of the colours
+    model = VitPoseForPoseEstimation.from_pretrained(models / "vitpose").eval()
     with torch.inference_mode():
-        outputs = model(inputs["pixel_values"].float())
-    ((expected,),) = processor.post_process_pose_estimation(outputs, boxes=boxes)
-    away = np.linalg.norm(person.keypoints - expected["keypoints"].numpy(), axis=1)
-    pixel = 150 / 48  # of a heat map, in the picture
-    assert np.median(away) < 0.5 * pixel  # random maps have several peaks of nearly the same height
-    seen = np.clip(expected["scores"].numpy(), 0, 1)
-    assert np.abs(person.scores - seen).max() < 0.05
+        assert torch.allclose(run(shown[:1]), model(ours).heatmaps, atol=1e-5)
+
+    peaks = np.random.default_rng(0).uniform((4, 4), (43, 59), (133, 2)).astype(np.float32)
+    maps = torch.from_numpy(gaussians(peaks, (64, 48)))
+    estimator._heatmaps = lambda pictures: maps
+    (person,) = estimator.estimate(picture)
+    ((expected,),) = processor.post_process_pose_estimation(VitPoseEstimatorOutput(heatmaps=maps), boxes=boxes)
+    assert np.abs(person.keypoints - expected["keypoints"].numpy()).max() < 0.2  # a map's pixel is 3 of the picture
+    assert np.abs(person.scores - expected["scores"].numpy()).max() < 1e-4
 
 
 @pytest.mark.parametrize("simple", [True, False])
@@ -158,13 +165,14 @@ def test_the_authors_checkpoints_are_the_same_model(models, picture, tmp_path, s
     }  # fmt: skip
     state, thirds = {}, {}
     for name, value in model.state_dict().items():
+        theirs = name
         for new, old in names.items():
-            name = name.replace(new, old)
-        if ".attention.attention." in name:
-            block, rest = name.split(".attention.attention.")
+            theirs = theirs.replace(new, old)
+        if ".attention.attention." in theirs:
+            block, rest = theirs.split(".attention.attention.")
             thirds.setdefault((block, rest.split(".")[1]), []).append(value)  # query, key, value in this order
         else:
-            state[name] = value
+            state[theirs] = value
     state |= {f"{block}.attn.qkv.{kind}": torch.cat(parts) for (block, kind), parts in thirds.items()}
     torch.save({"state_dict": state, "meta": {}}, tmp_path / "vitpose-wholebody.pth")
     found = []

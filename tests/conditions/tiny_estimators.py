@@ -1,6 +1,7 @@
 """Tiny random models of the real classes, saved as a user would have them on disk."""
 
 import json
+import warnings
 
 import torch
 from transformers import (
@@ -132,5 +133,7 @@ class BluePixelsAreHands(torch.nn.Module):
 
 
 def torchscript(path, module):
-    torch.jit.save(torch.jit.script(module.eval()), str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(module.eval()), str(path))
     return path

@@ -201,7 +201,7 @@ def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
         raise PosegenError(f"{driving}: cannot be read ({error.strerror})") from error
     pose = conditions.pose
     points = hashlib.sha256(pose.keypoints.tobytes() + pose.scores.tobytes()).hexdigest()
-    parts = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
+    parts: list[str | int | float | None] = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
     if (conditions.start, conditions.end) != (None, None):
         parts += [conditions.start, conditions.end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -9,7 +9,7 @@ from itertools import islice
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator
 from posegen.conditions.keypoints import PersonPose, PoseSequence
@@ -36,14 +36,14 @@ def make_hand_maps(
             yield fit_hand_map(hand_map, fit)
 
 
-def fit_hand_map(hand_map: Frame, fit: Fit) -> Frame:
+def fit_hand_map(hand_map: UInt8[np.ndarray, "h w 3"], fit: Fit) -> Frame:
     """A map of the driving video's size in the result's pixels; edges stay sharp, nothing mixes with the black.
 
     The mean over the hand's part of a pixel; pixels that the hand covers half or less are black.
     """
     if not hand_map.any():
         return np.zeros((*fit.target, 3), np.uint8)
-    hand = hand_map.any(axis=-1)
+    hand = np.asarray(hand_map.any(axis=-1))
     fitted = fit.apply(hand_map).astype(np.float32)
     share = _share(hand, fit)[..., None]
     return np.where(share > 0.5, np.rint(fitted / np.maximum(share, 0.5)).clip(0, 255), 0).astype(np.uint8)

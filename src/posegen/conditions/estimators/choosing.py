@@ -18,7 +18,7 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """What identifies the chosen estimators in a manifest, told without loading them."""
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         return MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version
-    names = [config.pose, config.normals]
+    names: list[str] = [config.pose, config.normals]
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
         value = getattr(config, option)
         if value is not None:

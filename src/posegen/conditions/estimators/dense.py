@@ -85,7 +85,8 @@ class DenseHandNormals:
 
     def _crop(self, person: PersonPose, size: tuple[int, int]) -> Crop | None:
         if self._whole_frame:
-            return Crop(((size[1] - 1) / 2, (size[0] - 1) / 2), (size[1] - 1, size[0] - 1))
+            height, width = size[0] - 1.0, size[1] - 1.0
+            return Crop((width / 2, height / 2), (width, height))
         if person.area <= 0:
             return None
         return Crop.around(person.box, self._shape, _MARGIN)

@@ -41,7 +41,7 @@ class Crop:
         last = np.array([shape[1] - 1, shape[0] - 1], np.float32)
         return (points / last * self.size + self.centre - np.array(self.size) / 2).astype(np.float32)
 
-    def cut(self, frame: Frame, shape: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    def cut(self, frame: Frame, shape: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
         """This part of the picture at `shape` = (height, width); black beyond the picture's edges."""
         corner, step = np.array(self.centre) - np.array(self.size) / 2, self._step(shape)
         frame, origin, factor = _shrunk(frame, corner, np.array(self.size), int(step.min()))
@@ -61,7 +61,9 @@ class Crop:
         return np.array(self.size) / np.array([shape[1] - 1, shape[0] - 1])
 
 
-def _shrunk(frame: Frame, corner: np.ndarray, size: np.ndarray, factor: int) -> tuple[Frame, np.ndarray, int]:
+def _shrunk(
+    frame: Frame, corner: np.ndarray, size: np.ndarray, factor: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray, int]:
     """What of the picture the part needs, reduced by averaging `factor` pixels, its origin, and the factor.
 
     A large person in a small crop would otherwise be sampled at single pixels.

@@ -6,6 +6,7 @@ file. Nothing is downloaded here: fetching gigabytes is the user's decision.
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ def load_torchscript(path: str, option: str, device: str) -> Any:
             f"hub's repositories facebook/sapiens-*-torchscript and noahcao/sapiens-pose-coco"
         )
     try:
-        return torch.jit.load(str(file), map_location=torch_device(device)).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Sapiens-1 was published as TorchScript only
+            return torch.jit.load(str(file), map_location=torch_device(device)).eval()
     except RuntimeError as error:
         raise PosegenError(f"{option} {path} is no TorchScript file ({str(error).splitlines()[0]})") from None
 
