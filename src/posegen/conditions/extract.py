@@ -169,14 +169,26 @@ def estimate_reference_pose(
 
     Raises `PosegenError` if nobody is found.
     """
+    person = find_reference_pose(image, chosen, device)
+    if person is None:
+        raise PosegenError(
+            "no person is found in the reference image: use a picture that shows one clearly, or pass "
+            "--no-person-check to go on anyway"
+        )
+    return person
+
+
+def find_reference_pose(
+    image: UInt8[np.ndarray, "height width 3"],
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
+) -> PersonPose | None:
+    """As `estimate_reference_pose`, but None if nobody is found. Raises `PosegenError` for missing weights."""
     estimator = make_reference_estimator(chosen, device)
     try:
         people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
         if not people:
-            raise PosegenError(
-                "no person is found in the reference image: use a picture that shows one clearly, or pass "
-                "--no-person-check to go on anyway"
-            )
+            return None
         if len(people) > 1:
             logger.warning("%d people are in the reference image: the largest one is taken", len(people))
         return estimator.add_hands(image, max(people, key=lambda person: person.area))

@@ -32,18 +32,24 @@ def draws_given_skeletons(config: EstimatorConfig) -> bool:
 
 
 def make_pose_estimator(
-    config: EstimatorConfig, size: tuple[int, int], shown: Sequence[int], num_source_frames: int, device: str = "auto"
+    config: EstimatorConfig,
+    size: tuple[int, int],
+    shown: Sequence[int],
+    num_source_frames: int,
+    device: str = "auto",
+    samples: Sequence[int] | None = None,
 ) -> PoseEstimator:
-    """The chosen estimator for one clip. `size`, `shown` and `num_source_frames` as in `FilePose`.
+    """The chosen estimator for one clip, or for those of its used frames whose numbers are `samples`.
 
-    MediaPipe's hand model adds hands where the estimator has none, and the depth that drawn hand normals need.
+    `size`, `shown` and `num_source_frames` as in `FilePose`. MediaPipe's hand model adds hands where the estimator has
+    none, and the depth that drawn hand normals need.
     """
     match config.pose:
         case "mediapipe":
-            return MediaPipePose()
+            return MediaPipePose(single_image=samples is not None)
         case "file":
             assert config.pose_file is not None
-            estimator: PoseEstimator = FilePose(config.pose_file, size, shown, num_source_frames)
+            estimator: PoseEstimator = FilePose(config.pose_file, size, shown, num_source_frames, samples)
             return WithHands(estimator) if config.normals == "mediapipe" else estimator
         case _:
             top_down = _make_top_down(config, device)

@@ -34,14 +34,23 @@ class FilePose:
     batch_size = 1
     finds_hands = True
 
-    def __init__(self, path: Path, size: tuple[int, int], shown: Sequence[int], num_source_frames: int) -> None:
-        """size: (height, width) of the driving video; shown: which of its `num_source_frames` frames are used.
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        shown: Sequence[int],
+        num_source_frames: int,
+        samples: Sequence[int] | None = None,
+    ) -> None:
+        """size: (height, width) of the driving video; shown: which of its `num_source_frames` frames are used; samples:
+        numbers of those used frames that will be asked for, by default all.
 
         Raises `PosegenError` for an unreadable file or another number of frames.
         """
         self.version = identity(str(path))
         frames = read_keypoints(path, size)
-        self._people = [frames[index] for index in chosen(path, "keypoints", len(frames), shown, num_source_frames)]
+        used = chosen(path, "keypoints", len(frames), shown, num_source_frames)
+        self._people = [frames[index] for index in (used if samples is None else [used[number] for number in samples])]
         self._next = 0
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
