@@ -76,6 +76,23 @@ def test_videos_are_lossless_drawings_at_the_results_size(clip, extracted, fit, 
     assert np.array_equal(plain.skeleton_frames(5, 6)[0], draw_skeleton(person.keypoints, person.scores, TARGET))
 
 
+def test_finished_pictures_go_through_unchanged(clip, extracted, tmp_path):
+    """The videos of one extraction, given to another as files: the same pictures, and no claim to know the person."""
+    fit = plan_fit((540, 960), (288, 512), "crop")
+    first = extract_conditions(
+        clip, tmp_path / "first", fit, Fraction(30),
+        chosen=EstimatorConfig(pose="file", pose_file=extracted.folder / "keypoints.npz"),
+    )  # fmt: skip
+    given = EstimatorConfig(
+        pose="file", pose_file=first.folder / "skeleton.mkv", normals="file", normals_file=first.folder / "hands.mkv"
+    )
+    second = extract_conditions(clip, tmp_path / "second", fit, Fraction(30), chosen=given)
+    assert np.array_equal(second.skeleton_frames(0, 24), first.skeleton_frames(0, 24))
+    assert np.array_equal(second.hand_frames(0, 24), first.hand_frames(0, 24))
+    assert not second.pose.scores.any()
+    assert "is not known" in second.report[0]
+
+
 def test_the_same_again_is_reused_and_a_change_is_not(clip, fit, extracted, caplog):
     manifest = extracted.folder / "manifest.json"
     before = manifest.stat().st_mtime_ns
