@@ -7,8 +7,8 @@ written as H.264, then go through the same function as every driving video. Erro
 height: the vertical extent of all true keypoints, also those outside the picture (median over the clip). Only points
 that the truth sees and the estimator reports (score at least 0.3) count; the share of those is beside it. The truth
 has joints where a regression of COCO's annotators' marks puts them, so part of an error is another definition of a hip.
-Where two estimators can run here, their agreement is given: MediaPipe following a video or looking at each frame,
-hands found from the truth's wrists or its own, and normals of drawn hands against those of the rendered surface.
+Where two ways can run here, their agreement is given: hands found from the truth's wrists or MediaPipe's own, and
+normals of drawn hands against those of the rendered surface.
 `--keep` keeps the rendered clips, so that another run need not make them again.
 """
 
@@ -100,21 +100,13 @@ def embedded(clip: Filmed) -> PoseSequence:
         estimator.close()
 
 
-def each_frame_alone(clip: Filmed) -> PoseSequence:
-    """MediaPipe without its own following of people."""
-    estimator = MediaPipePose(single_image=True)
-    try:
-        return estimate_pose(clip.video, estimator, FPS)[0]
-    finally:
-        estimator.close()
-
-
 def hands_at_true_wrists(clip: Filmed) -> PoseSequence:
     """MediaPipe's hands, looked for at the truth's wrists: what a better body estimator would bring."""
     estimator = MediaPipePose(single_image=True)
     people = []
     for index, frame in enumerate(iterate_frames(clip.video)):
-        scores = clip.truth.scores[index].copy()
+        inside = (clip.truth.keypoints[index] >= 0) & (clip.truth.keypoints[index] < clip.truth.size[::-1])
+        scores = inside.all(axis=-1).astype(np.float32)
         scores[HAND_POINTS] = 0
         people.append(estimator.add_hands(frame, PersonPose(clip.truth.keypoints[index], scores)))
     estimator.close()
@@ -189,6 +181,14 @@ def sides_swapped(clips: list[Filmed], poses: list[PoseSequence]) -> float:
     return round(100 * float(np.concatenate(swapped).mean()), 1)
 
 
+def hidden_faces(clips: list[Filmed], poses: list[PoseSequence]) -> float:
+    """Percent of the noses and eyes that are hidden, but reported."""
+    points = [INDEX[name] for name in ("nose", "left_eye", "right_eye")]
+    hidden = np.concatenate([~clip.visible[:, points] for clip in clips])
+    reported = np.concatenate([pose.scores[:, points] >= SEEN for pose in poses])
+    return round(100 * float(reported[hidden].mean()), 1) if hidden.any() else 0.0
+
+
 def hand_normals(clips: list[Filmed], poses: list[PoseSequence]) -> dict[str, float]:
     """Drawn hands against the rendered surface: overlap of the hands' pixels, and angle between normals where both
     have one.
@@ -243,12 +243,13 @@ def main() -> None:
             pairs = list(seen_clips(folder, group, count, arguments.frames))
             clips, poses = [clip for clip, _ in pairs], [pose for _, pose in pairs]
             figures[group] = {"clips": count, "clips_with_a_person_found": len(pairs), **summary(clips, poses),
-                              "sides_swapped_percent_of_frames": sides_swapped(clips, poses)}  # fmt: skip
+                              "sides_swapped_percent_of_frames": sides_swapped(clips, poses),
+                              "hidden_faces_drawn_percent": hidden_faces(clips, poses)}  # fmt: skip
             if group != "from behind":
                 front += pairs
         clips, poses = [clip for clip, _ in front], [pose for _, pose in front]
         overall = summary(clips, poses)
-        alone, at_wrists = [each_frame_alone(clip) for clip in clips], [hands_at_true_wrists(clip) for clip in clips]
+        at_wrists = [hands_at_true_wrists(clip) for clip in clips]
         figures |= {
             "full-body and half-body": overall,
             "targets_reached": {
@@ -256,8 +257,7 @@ def main() -> None:
             },
             "each body point: mean error, mean offset x, y": by_keypoint(clips, poses),
             "agreement": {
-                "mediapipe following, and each frame alone": agreement(clips, poses, alone),
-                "each frame alone, against the truth": summary(clips, alone),
+                "hands looked for at own and at true wrists": agreement(clips, poses, at_wrists).get("hands"),
                 "hands looked for at true wrists, against the truth": summary(clips, at_wrists).get("hands"),
                 "drawn hand normals, against the rendered surface": hand_normals(clips, poses),
             },

@@ -9,15 +9,15 @@ import keypoint_writers
 import numpy as np
 import pytest
 
-from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.estimators.mediapipe import MediaPipePose, without_hidden_face
 from posegen.conditions.extract import estimate_pose, extract_conditions
-from posegen.conditions.framing import choose_framing
-from posegen.conditions.keypoints import FACE, INDEX, SEEN
+from posegen.conditions.framing import choose_framing, describe_back, from_behind
+from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
-from posegen.media.video import VideoWriter, iterate_frames
+from posegen.media.video import VideoWriter, iterate_frames, sample_frames
 
 TARGET = (96, 64)
 
@@ -121,13 +121,54 @@ def test_two_people_who_cross_are_not_exchanged(presenter, tmp_path):
     assert x[-1] > 900
 
 
-def test_a_back_view_is_drawn_without_a_face(shared_media):
-    """From behind nothing of a face is seen; a picture without one stands in: the head turned away is hair only."""
-    image = read_image(shared_media / "reference_man_half_body.png")
+def exchanged(person):
+    """Left and right exchanged: the same outline, seen from behind."""
+    points, scores = person.keypoints.copy(), person.scores.copy()
+    for name, index in INDEX.items():
+        if name.startswith("left_"):
+            other = INDEX[name.replace("left_", "right_")]
+            points[[index, other]], scores[[index, other]] = points[[other, index]], scores[[other, index]]
+    return PersonPose(points, scores)
+
+
+@pytest.fixture(scope="module")
+def facing(shared_media):
+    """People who face the camera: the man, the presenter, and the dancer, who turns as she dances."""
     estimator = MediaPipePose(single_image=True)
-    (person,) = estimator.estimate(image)
+    frames = [read_image(shared_media / "reference_man_half_body.png")]
+    frames += [
+        frame
+        for name in ("driving_presenter_half_body.mp4", "driving_dance_full_body.mp4")
+        for frame in sample_frames(shared_media / name, [0, 30, 60, 90])
+    ]
+    people = [max(estimator.estimate(frame), key=lambda person: person.area) for frame in frames]
     estimator.close()
-    assert (person.scores[FACE] == 0).all()
+    return people
+
+
+def test_a_back_view_is_told_and_has_no_face(facing):
+    for person in facing:
+        assert not from_behind(person.keypoints, person.scores)
+        assert without_hidden_face(person) is person
+    backs = [exchanged(person) for person in facing]
+    told = [bool(from_behind(back.keypoints, back.scores)) for back in backs]
+    assert np.mean(told) > 0.7  # who stands sideways has neither front nor back
+    back = without_hidden_face(backs[0])
+    assert (back.scores[[INDEX["nose"], INDEX["left_eye"], INDEX["right_eye"]]] == 0).all()
+    assert back.scores[INDEX["left_shoulder"]] > SEEN
+    points, scores = (np.stack([getattr(one, name) for one in backs]) for name in ("keypoints", "scores"))
+    assert "seen from behind" in describe_back(points, scores)
+    assert (
+        describe_back(*(np.stack([getattr(one, name) for one in facing]) for name in ("keypoints", "scores"))) is None
+    )
+
+
+def test_turning_the_picture_does_not_turn_the_person(facing):
+    """Upside down and lying people are still seen from where they were."""
+    for turn in (np.diag([-1, -1]), np.array([[0, -1], [1, 0]])):
+        for person in (facing[0], exchanged(facing[0])):
+            turned = (person.keypoints @ turn.T.astype(np.float32)).astype(np.float32)
+            assert from_behind(turned, person.scores) == from_behind(person.keypoints, person.scores)
 
 
 def written(points, scores, path):

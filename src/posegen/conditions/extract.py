@@ -35,6 +35,7 @@ from posegen.conditions.folder import (
     find_conditions,
     save_conditions,
 )
+from posegen.conditions.framing import describe_back
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
@@ -95,6 +96,7 @@ def extract_conditions(
             if warning:
                 logger.warning("%s", warning)
         report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report.append(describe_back(pose.keypoints, pose.scores))
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
     hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
     with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
