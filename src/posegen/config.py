@@ -24,6 +24,8 @@ Framing = Literal["close-up", "half-body", "full-body", "distant"]
 FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
 Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
+PoseChoice = Literal["mediapipe", "vitpose", "sapiens2", "sapiens1", "file"]
+NormalsChoice = Literal["mediapipe", "sapiens2", "sapiens1", "file"]
 
 MAX_SIDE = 8192
 """Pixels; beyond it a size is taken for a slip."""
@@ -74,8 +76,49 @@ def _finite(name: str, value: int | float, low: int | float, high: int | float) 
         raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig:
+    """Which part of the driving video is taken, and who finds the person and the hand normals in it."""
+
+    start: float | None = None
+    """Seconds of the driving video at which to begin."""
+    end: float | None = None
+    """Seconds of the driving video at which to stop."""
+    pose: PoseChoice = "mediapipe"
+    """Who finds the person: the embedded MediaPipe, ViTPose or Sapiens (with a detector), or a file of keypoints."""
+    pose_weights: str | None = None
+    """Weights of ViTPose or Sapiens2 (model folder or hub name; ViTPose's own .pth) or Sapiens-1 (TorchScript file)."""
+    pose_file: Path | None = None
+    """Keypoints for `--pose file`: COCO-WholeBody, MMPose or DWPose JSON, NPZ, OpenPose JSON (a folder or one file), or
+    a finished skeleton video."""
+    detector_weights: str | None = None
+    """RT-DETR or D-FINE that finds people for ViTPose and Sapiens: model folder or hub name."""
+    normals: NormalsChoice = "mediapipe"
+    """Who makes hand normals: hands drawn around MediaPipe's joints, Sapiens from the picture, or a finished video."""
+    normals_weights: str | None = None
+    """Weights of Sapiens' surface normals: model folder or hub name, or a TorchScript file of Sapiens-1."""
+    parts_weights: str | None = None
+    """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
+    normals_file: Path | None = None
+    """Video of hand normals, black outside the hands, for `--normals file`."""
+
+    def __post_init__(self) -> None:
+        for name, moment in (("--start", self.start), ("--end", self.end)):
+            if moment is not None:
+                _finite(name, moment, 0, 1_000_000)
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise PosegenError(f"--start {self.start:g} lies not before --end {self.end:g}")
+        for option, choice, file in (("pose", self.pose, self.pose_file), ("normals", self.normals, self.normals_file)):
+            if (choice == "file") != (file is not None):
+                raise PosegenError(f"--{option} file and --{option}-file FILE belong together: give both, or neither")
+        if self.pose == "sapiens1" and self.pose_weights is None:
+            raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
+        if self.normals == "sapiens1" and (self.normals_weights is None or self.parts_weights is None):
+            raise PosegenError("--normals sapiens1 needs --normals-weights and --parts-weights: TorchScript files")
+
+
 @dataclass(frozen=True)
-class ExtractConfig:
+class ExtractConfig(EstimatorConfig):
     """Make the conditions of one driving video (keypoints, skeletons, hand normals) and an overlay to look at."""
 
     driving: Path
@@ -92,8 +135,11 @@ class ExtractConfig:
     """How the driving video is fitted to the size: cut what is too much, or pad with black."""
     hands: bool = True
     """Make hand normals too."""
+    device: str = "auto"
+    """Where larger estimators compute: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:
@@ -122,7 +168,7 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
-class GenerateConfig:
+class GenerateConfig(EstimatorConfig):
     """Make a video: the person of a reference image makes the movements of a driving video."""
 
     reference: Path
@@ -193,6 +239,7 @@ class GenerateConfig:
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:

@@ -14,10 +14,11 @@ from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.extract import estimate_reference_pose, extract_conditions, write_overlay
 from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
+from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
-from posegen.media.video import VideoWriter, iterate_frames, probe_video, read_frames
+from posegen.media.video import VideoWriter, iterate_frames, probe_video
 
 TARGET = (192, 112)
 
@@ -62,21 +63,34 @@ def test_a_person_with_hands_is_found_where_they_are(extracted):
     assert "left hand found in" in extracted.report[1]
 
 
-def test_videos_are_lossless_drawings_at_the_results_size(extracted, fit):
+def test_videos_are_lossless_drawings_at_the_results_size(clip, extracted, fit, tmp_path):
     skeletons, hands = extracted.skeleton_frames(0, 24), extracted.hand_frames(0, 24)
     assert skeletons.shape == hands.shape == (24, *TARGET, 3)
     assert hands.any()
-    # without draw_scale the picture is exactly the drawing of the fitted points
+    # without draw_scale the picture is exactly the drawing of the fitted points; they come back from their file
+    kept = EstimatorConfig(pose="file", pose_file=extracted.folder / "keypoints.npz")
+    plain = extract_conditions(clip, tmp_path, fit, Fraction(30), chosen=kept)
+    assert np.array_equal(plain.pose.keypoints, extracted.pose.keypoints)
+    assert np.array_equal(plain.pose.hands, extracted.pose.hands, equal_nan=True)
     person = extract.fit_pose(extracted.pose[5], fit)
-    plain = extract_conditions_at_scale_one(extracted, fit)
-    assert np.array_equal(plain[5], draw_skeleton(person.keypoints, person.scores, TARGET))
+    assert np.array_equal(plain.skeleton_frames(5, 6)[0], draw_skeleton(person.keypoints, person.scores, TARGET))
 
 
-def extract_conditions_at_scale_one(extracted, fit):
-    folder = extracted.folder / "plain"
-    folder.mkdir(exist_ok=True)
-    extract._draw(extracted.pose, folder, fit, "openpose", 1, lambda done: None)
-    return read_frames(folder / "skeleton.mkv", 0, 24)
+def test_finished_pictures_go_through_unchanged(clip, extracted, tmp_path):
+    """The videos of one extraction, given to another as files: the same pictures, and no claim to know the person."""
+    fit = plan_fit((540, 960), (288, 512), "crop")
+    first = extract_conditions(
+        clip, tmp_path / "first", fit, Fraction(30),
+        chosen=EstimatorConfig(pose="file", pose_file=extracted.folder / "keypoints.npz"),
+    )  # fmt: skip
+    given = EstimatorConfig(
+        pose="file", pose_file=first.folder / "skeleton.mkv", normals="file", normals_file=first.folder / "hands.mkv"
+    )
+    second = extract_conditions(clip, tmp_path / "second", fit, Fraction(30), chosen=given)
+    assert np.array_equal(second.skeleton_frames(0, 24), first.skeleton_frames(0, 24))
+    assert np.array_equal(second.hand_frames(0, 24), first.hand_frames(0, 24))
+    assert not second.pose.scores.any()
+    assert "is not known" in second.report[0]
 
 
 def test_the_same_again_is_reused_and_a_change_is_not(clip, fit, extracted, caplog):

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from posegen.conditions.keypoints import PersonPose, PoseSequence
@@ -68,3 +68,70 @@ def test_gaps_lie_between_sightings(seen):
     expected = {f for f, here in enumerate(seen) if not here and sightings and sightings[0] < f < sightings[-1]}
     assert inside == expected
     assert all(seen[before] and seen[after] for before, after in found)
+
+
+@settings(deadline=None)  # a busy machine is slow
+@given(st.integers(3, 14), st.integers(-14, 4), st.integers(0, 12), st.floats(0.8, 1.2), st.integers(0, 2**32 - 1))
+def test_people_who_cross_stay_themselves_though_one_hides_the_other(mine, theirs, hidden, size, seed):
+    """Two people on straight paths, seen in any order; near the crossing only the one in front is seen."""
+    random = np.random.default_rng(seed)
+    assume(mine - theirs >= 6)
+    tracker = Tracker(640)
+    meeting = 20
+    for frame in range(45):
+        my_x, their_x = 300 + mine * (frame - meeting), 300 + theirs * (frame - meeting)
+        me, other = person(my_x, height=130), person(their_x, height=130 * min(size, 0.99))
+        people = [other] if abs(frame - meeting) <= hidden // 2 else [me, other]
+        if len(people) == 2 and random.random() < 0.5:
+            people.reverse()
+        chosen = tracker.choose(people)
+        if abs(frame - meeting) > hidden // 2:
+            assert chosen is me, frame
+
+
+def test_a_double_sighting_that_ends_does_not_take_the_person_along():
+    tracker = Tracker(640)
+    for frame in range(60):
+        me = person(100 + 2 * frame)
+        double = [person(103 + 2 * frame)] if 10 <= frame < 40 else []
+        chosen = tracker.choose([*double, me])
+        assert chosen is not None
+        assert abs(chosen.center[0] - me.center[0]) <= 3
+
+
+def test_a_person_before_a_mirror_is_followed_not_the_picture_in_it():
+    """The mirror image comes nearer as the person does, turns with them and goes away again."""
+    tracker = Tracker(640)
+    for frame in range(60):
+        away = 40 + 3 * abs(frame - 30)
+        me, image = person(300 - away, height=150), person(300 + away, height=120)
+        image.keypoints[:17, 0] = 2 * (300 + away) - image.keypoints[:17, 0]  # mirrored
+        people = [image, me] if frame % 2 and frame else [me, image]
+        assert tracker.choose(people) is me
+
+
+def test_somebody_who_leaves_and_comes_back_elsewhere_is_found_again():
+    tracker = Tracker(640, patience=25)
+    for frame in range(30):
+        tracker.choose([person(500 + 5 * frame)])
+    for _ in range(30):
+        assert tracker.choose([]) is None
+    back = person(60)
+    assert tracker.choose([back]) is back
+    # where there were two, the one who comes back far away may be anybody
+    tracker = Tracker(640, patience=25)
+    for _ in range(5):
+        tracker.choose([person(500, height=150), person(300)])
+    for _ in range(30):
+        tracker.choose([person(300)])
+    assert tracker.choose([person(60), person(300)]) is None
+
+
+def test_after_a_cut_somebody_is_followed_wherever_they_are():
+    tracker = Tracker(640)
+    for _ in range(5):
+        tracker.choose([person(100), person(300, height=80)])
+    tracker.begin_scene()
+    there = person(550)
+    assert tracker.choose([there]) is there
+    assert tracker.choose([person(552)]).center[0] == pytest.approx(552)

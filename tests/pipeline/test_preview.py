@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from posegen.apps import cli
+from posegen.errors import PosegenError
 from posegen.media.image import read_image, write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, sample_frames
 from posegen.pipeline.preview import look_ahead, preview_paths
@@ -48,7 +49,7 @@ def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path
     said = capsys.readouterr().err
     assert "anchor: base segment" in said
     assert "the reference is a half-body shot, the driving video a full-body shot" in said
-    assert sorted(path.name for path in output.parent.iterdir()) == [picture.name, video.name]
+    assert {path.name for path in output.parent.iterdir()} == {picture.name, video.name}
     assert taken < 120  # seconds on a busy machine; nothing is generated
 
 
@@ -63,6 +64,50 @@ def test_what_is_drawn_are_the_samples_poses(config, driving):
     seen = (found.pose.scores >= 0.3).any(axis=1)
     assert seen.mean() > 0.8
     assert found.reference is not None
+
+
+def test_a_part_is_sampled_from_that_part(config, driving):
+    found = looked(config, start=1.0, end=2.0)
+    assert found.request.num_frames == 24
+    frames = list(iterate_frames(driving))[24:48]
+    fit = found.request.driving_fit
+    for place, number in enumerate(found.numbers):
+        assert np.array_equal(found.frames[place], fit.apply(frames[number]))
+
+
+def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditions):
+    """Keypoints of a folder of conditions (40 frames/s), then its videos, as files of another estimator."""
+    kept = looked(config, conditions=conditions, size=None)
+    points = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz")
+    assert np.array_equal(points.numbers, kept.numbers)
+    assert np.allclose(points.pose.keypoints, kept.pose.keypoints, atol=1e-3)
+    pictures = looked(
+        config, fps="40", fit="crop", driving=conditions / "skeleton.mkv", pose="file",
+        pose_file=conditions / "skeleton.mkv", normals="file", normals_file=conditions / "hands.mkv",
+    )  # fmt: skip
+    assert pictures.skeletons is not None
+    assert np.array_equal(pictures.skeletons, pictures.frames)  # the driving video is the skeleton video
+    assert np.array_equal(pictures.hand_maps, kept.hand_maps)
+    assert not has(pictures.warnings, "no person is found in the driving video")
+
+
+def test_cuts_are_told_with_their_time(config, driving, shared_media, tmp_path):
+    dancer = list(iterate_frames(driving))[:30]
+    presenter = [frame[::3, ::3] for frame in iterate_frames(shared_media / "driving_presenter_half_body.mp4")][:30]
+    path = tmp_path / "cut.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
+        for frame in dancer:
+            writer.write(frame)
+        for frame in presenter:
+            writer.write(np.ascontiguousarray(np.pad(frame, ((140, 140), (0, 0), (0, 0)))[:640, 140:500]))
+    assert has(looked(config, driving=path).warnings, "a cut at 1.25 s")
+    assert has(looked(config, driving=path, start=0.5).warnings, "a cut at 1.25 s")
+    assert not has(looked(config, driving=path, end=1.2).warnings, "cut at")
+
+
+def test_missing_weights_are_told_and_not_taken_for_nobody(config):
+    with pytest.raises(PosegenError, match="hf download"):
+        looked(config, pose="vitpose")
 
 
 def test_a_cut_off_person_is_told_and_padding_helps(config, shared_media):

@@ -57,11 +57,14 @@ def extract(config: ExtractConfig) -> None:
             colors=model.skeleton_colors,
             draw_scale=model.draw_scale,
             progress=lambda done, total: terminal.update("conditions", done, total),
+            chosen=config,
+            device=config.device,
         )
         for line in conditions.report:
             terminal.say(line)
         overlay = config.output / "overlay.mp4"
-        write_overlay(conditions, config.driving, overlay)
+        embedded = config.pose == "mediapipe" and config.normals == "mediapipe"
+        write_overlay(conditions, config.driving, overlay, None if embedded else fit)
         terminal.say(f"wrote {overlay} and the conditions beside it")
 
 

@@ -20,7 +20,6 @@ from jaxtyping import Bool, Complex, Float, Int
 
 from posegen.conditions.camera import CameraTracker, Step, person_mask
 from posegen.conditions.folder import Conditions
-from posegen.conditions.keypoints import PoseSequence
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
@@ -150,24 +149,26 @@ def measure_background_motion(
     seen there counts; progress: hears (frames done, frames in all). Raises `PosegenError` if the video cannot be read
     or has another number of frames than the conditions.
     """
-    key = _key(driving, conditions.pose, fit)
+    key = _key(driving, conditions, fit)
     found = BackgroundMotion.load(kept, key)
     if found is not None and len(found) == conditions.num_frames:
         progress(conditions.num_frames, conditions.num_frames)
         return found
-    motion = _measure(driving, conditions.pose, fit, progress)
+    motion = _measure(driving, conditions, fit, progress)
     motion.save(kept, key)
     return motion
 
 
-def _measure(driving: Path, pose: PoseSequence, fit: Fit, progress: Callable[[int, int], None]) -> BackgroundMotion:
+def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable[[int, int], None]) -> BackgroundMotion:
+    pose = conditions.pose
     scale = _LONG_SIDE / max(fit.target)
     height, width = (max(1, round(side * scale)) for side in fit.target)
     small = plan_fit(fit.source, (height, width), fit.mode)
     picture = _inside_padding(small)
     tracker = CameraTracker(small.target)
     steps: list[Step] = []
-    for frame, number in zip_longest(iterate_frames(driving, pose.fps), range(len(pose))):
+    frames = iterate_frames(driving, pose.fps, conditions.start, conditions.end)
+    for frame, number in zip_longest(frames, range(len(pose))):
         if frame is None or number is None:
             raise PosegenError(
                 f"{driving} does not have the {len(pose)} frames of its conditions: extract the conditions again"
@@ -191,13 +192,16 @@ def _inside_padding(fit: Fit) -> Bool[np.ndarray, "height width"]:
     return inside_rows[:, None] & inside_columns[None]
 
 
-def _key(driving: Path, pose: PoseSequence, fit: Fit) -> str:
+def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
     """A hash of everything the result depends on. Raises `PosegenError` if the video cannot be read."""
     try:
         with driving.open("rb") as file:
             video = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise PosegenError(f"{driving}: cannot be read ({error.strerror})") from error
+    pose = conditions.pose
     points = hashlib.sha256(pose.keypoints.tobytes() + pose.scores.tobytes()).hexdigest()
-    parts = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
+    parts: list[str | int | float | None] = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
+    if (conditions.start, conditions.end) != (None, None):
+        parts += [conditions.start, conditions.end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

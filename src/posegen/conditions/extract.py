@@ -1,21 +1,31 @@
 """A driving video -> its conditions: keypoints as data, skeleton and hand-normal videos at the size of the result.
 
 One pass over the driving video finds and follows the person; then both videos are drawn from the keypoints alone, so
-they are sharp at any size. Everything is kept in a folder (`folder.py`) and reused when nothing changed.
+they are sharp at any size; only hand normals that come from the picture read it again. Everything is kept in a folder
+(`folder.py`) and reused when nothing changed.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.estimators.protocols import HandNormalEstimator, PoseEstimator
+from posegen.conditions.cuts import CutFinder, describe_cuts
+from posegen.conditions.estimators.choosing import (
+    draws_given_skeletons,
+    estimator_names,
+    make_normal_estimator,
+    make_pose_estimator,
+    make_reference_estimator,
+)
+from posegen.conditions.estimators.file import video_of_pictures
+from posegen.conditions.estimators.protocols import PoseEstimator
 from posegen.conditions.folder import (
     HAND_NORMALS,
     MANIFEST,
@@ -25,13 +35,16 @@ from posegen.conditions.folder import (
     find_conditions,
     save_conditions,
 )
+from posegen.conditions.framing import describe_back
+from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
-from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence, empty_hands
+from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
+from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
-from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video
+from posegen.media.video import VideoWriter, iterate_frames, probe_video, shown_frames
 
 
 def extract_conditions(
@@ -43,16 +56,19 @@ def extract_conditions(
     colors: Colors = "openpose",
     draw_scale: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
 ) -> Conditions:
     """Make the conditions of `driving` in `folder`, or take those that are there if nothing changed.
 
     fit: how the driving video becomes the size of the result; fps: frames per second of the conditions;
     draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
-    720p). Raises `PosegenError` if nobody is seen in the video.
+    720p); chosen: which part of the video is taken, and who estimates, on which `device`. Raises `PosegenError` if
+    nobody is seen in the video.
     """
+    start, end = chosen.start, chosen.end
     inputs = Inputs.of(
-        driving, fit, fps, hands, colors, draw_scale, MediaPipePose.name, CapsuleHandNormals.name,
-        CapsuleHandNormals.version,
+        driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end
     )  # fmt: skip
     kept = find_conditions(folder, inputs)
     if kept is not None:
@@ -60,20 +76,42 @@ def extract_conditions(
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    total = count_frames(probe_video(driving), fps)
-    estimator = MediaPipePose()
-    try:
-        # drawing takes about a third of the time
-        pose, tracking = estimate_pose(driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total))
-    finally:
-        estimator.close()
-    _draw(pose, folder, fit, colors, draw_scale, lambda done: progress((2 * total + done) // 3, total))
+    info = probe_video(driving)
+    shown = shown_frames(info, fps, start, end).tolist()
+    total, size = len(shown), (info.height, info.width)
+    report: list[str | None] = []
+    if draws_given_skeletons(chosen):
+        pose = nobody(total, size, fps)
+        report += [f"skeletons are those of {chosen.pose_file}: who they belong to and where joints are is not known"]
+    else:
+        estimator = make_pose_estimator(chosen, size, shown, info.num_frames, device)
+        try:
+            # drawing takes about a third of the time
+            pose, tracking = estimate_pose(
+                driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total), start, end
+            )
+        finally:
+            estimator.close()
+        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
+            if warning:
+                logger.warning("%s", warning)
+        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report.append(describe_back(pose.keypoints, pose.scores))
+    skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
+    hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
+    with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
     progress(total, total)
-    warning = tracking.warning()
-    if warning:
-        logger.warning("%s", warning)
-    report = [tracking.describe(), *([_describe_hands(pose)] if hands else [])]
-    return save_conditions(folder, pose, inputs, report)
+    if hands:
+        report.append(_describe_hands(pose, with_hands, total))
+    return save_conditions(folder, pose, inputs, [line for line in report if line])
+
+
+def nobody(num_frames: int, size: tuple[int, int], fps: Fraction) -> PoseSequence:
+    """Keypoints of no person."""
+    hands = np.stack([empty_hands()] * num_frames)
+    return PoseSequence(
+        np.zeros((num_frames, 133, 2), np.float32), np.zeros((num_frames, 133), np.float32), hands, size, fps
+    )
 
 
 def estimate_pose(
@@ -82,23 +120,31 @@ def estimate_pose(
     fps: Fraction,
     hands: bool = True,
     progress: Callable[[int], None] = lambda done: None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> tuple[PoseSequence, TrackingReport]:
-    """Find and follow one person through the video; gaps of up to half a second are interpolated.
+    """Find and follow one person through the video, or the part from `start` to `end` (seconds), and find its cuts.
 
-    Raises `PosegenError` if nobody is seen in any frame.
+    Gaps of up to half a second are interpolated, but not across cuts. Raises `PosegenError` if nobody is seen in any
+    frame.
     """
     info = probe_video(driving)
-    tracker = Tracker(info.width)
-    nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
+    tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
+    missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     people: list[PersonPose | None] = []
-    for frame in _read_ahead(iterate_frames(driving, fps)):
-        person = tracker.choose([found for found in estimator.estimate(frame) if shoulders_seen(found)])
-        people.append(estimator.add_hands(frame, person) if hands and person is not None else person)
-        progress(len(people))
+    frames = _read_ahead(iterate_frames(driving, fps, start, end))
+    while batch := list(islice(frames, estimator.batch_size)):
+        for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
+            cut_finder.add(frame)
+            if cut_finder.may_have_begun:
+                tracker.begin_scene()
+            person = tracker.choose([found for found in everybody if shoulders_seen(found)])
+            people.append(estimator.add_hands(frame, person) if hands and person is not None else person)
+            progress(len(people))
     seen = np.array([person is not None for person in people])
     if not seen.any():
         raise PosegenError(f"no person is seen in {driving}: use a video in which somebody moves in view")
-    poses = [person or nobody for person in people]
+    poses = [person or missing for person in people]
     sequence = PoseSequence(
         np.stack([pose.keypoints for pose in poses]),
         np.stack([pose.scores for pose in poses]),
@@ -106,28 +152,45 @@ def estimate_pose(
         (info.height, info.width),
         fps,
     )
-    filled = fill_gaps(sequence, seen)
+    cuts = cut_finder.finish()
+    filled = fill_gaps(sequence, seen, cuts=cuts)
     interpolated = int((filled.scores.max(axis=1) > 0).sum() - seen.sum())
     report = TrackingReport(
         len(people), int(seen.sum()), interpolated, int(len(people) - seen.sum() - interpolated),
-        tracker.most_people, tracker.first_x,
+        tracker.most_people, tracker.first_x, tuple(cuts),
     )  # fmt: skip
     return filled, report
 
 
-def estimate_reference_pose(image: UInt8[np.ndarray, "height width 3"]) -> PersonPose:
+def estimate_reference_pose(
+    image: UInt8[np.ndarray, "height width 3"],
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
+) -> PersonPose:
     """The person of a reference image, the largest if there are several (then a warning says so).
 
     Raises `PosegenError` if nobody is found.
     """
-    estimator = MediaPipePose(single_image=True)
+    person = find_reference_pose(image, chosen, device)
+    if person is None:
+        raise PosegenError(
+            "no person is found in the reference image: use a picture that shows one clearly, or pass "
+            "--no-person-check to go on anyway"
+        )
+    return person
+
+
+def find_reference_pose(
+    image: UInt8[np.ndarray, "height width 3"],
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
+) -> PersonPose | None:
+    """As `estimate_reference_pose`, but None if nobody is found. Raises `PosegenError` for missing weights."""
+    estimator = make_reference_estimator(chosen, device)
     try:
         people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
         if not people:
-            raise PosegenError(
-                "no person is found in the reference image: use a picture that shows one clearly, or pass "
-                "--no-person-check to go on anyway"
-            )
+            return None
         if len(people) > 1:
             logger.warning("%d people are in the reference image: the largest one is taken", len(people))
         return estimator.add_hands(image, max(people, key=lambda person: person.area))
@@ -153,33 +216,77 @@ def _draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) 
     return picture if draw_scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
+def _skeletons(
+    pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, colors: Colors, draw_scale: int
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
+    if not draws_given_skeletons(chosen):
+        return (_draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
+    assert chosen.pose_file is not None
+    info = probe_video(driving)
+    shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
+    pictures = video_of_pictures(chosen.pose_file, "skeletons", pose.size, fit, shown, info.num_frames)
+    return pictures if colors == "openpose" else (np.ascontiguousarray(picture[..., ::-1]) for picture in pictures)
+
+
+def _hand_maps(
+    pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, device: str
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The hand-normal maps of a clip, by the chosen estimator or from a finished video."""
+    info = probe_video(driving)
+    normals = make_normal_estimator(chosen, device)
+    if normals is None:
+        assert chosen.normals_file is not None
+        shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
+        return video_of_pictures(chosen.normals_file, "hand normals", pose.size, fit, shown, info.num_frames)
+    frames = iterate_frames(driving, pose.fps, chosen.start, chosen.end)
+    fitted = (fit_pose(pose[index], fit) for index in range(len(pose)))
+    return make_hand_maps(pose, fitted, fit, normals, frames)
+
+
 def _draw(
-    pose: PoseSequence, folder: Path, fit: Fit, colors: Colors, draw_scale: int, progress: Callable[[int], None]
-) -> None:
-    """Write skeleton and hand-normal videos, losslessly."""
-    normals: HandNormalEstimator = CapsuleHandNormals()
+    skeletons: Iterator[UInt8[np.ndarray, "height width 3"]],
+    hand_maps: Iterator[UInt8[np.ndarray, "height width 3"]] | None,
+    folder: Path,
+    fit: Fit,
+    fps: Fraction,
+    progress: Callable[[int], None],
+) -> int:
+    """Write skeleton and hand-normal videos, losslessly, black without `hand_maps`; how many frames have hands."""
+    with_hands, black = 0, np.zeros((*fit.target, 3), np.uint8)
     with (
-        VideoWriter(folder / SKELETON, pose.fps, size=fit.target, codec="ffv1") as skeletons,
-        VideoWriter(folder / HAND_NORMALS, pose.fps, size=fit.target, codec="ffv1") as hand_maps,
+        VideoWriter(folder / SKELETON, fps, size=fit.target, codec="ffv1") as skeleton_writer,
+        VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="ffv1") as hand_writer,
     ):
-        for index in range(len(pose)):
-            skeletons.write(_draw_fitted(pose[index], fit, colors, draw_scale))
-            hand_maps.write(normals.estimate(fit_pose(pose[index], fit), fit.target))
+        for index, skeleton in enumerate(skeletons):
+            hand_map = black if hand_maps is None else next(hand_maps)
+            skeleton_writer.write(skeleton)
+            hand_writer.write(hand_map)
+            with_hands += bool(hand_map.any())
             progress(index + 1)
+    return with_hands
 
 
-def write_overlay(conditions: Conditions, driving: Path, path: Path) -> None:
-    """A video to look at: the driving video with skeleton and hand normals over it, and its sound."""
+def write_overlay(conditions: Conditions, driving: Path, path: Path, kept_fit: Fit | None = None) -> None:
+    """A video to look at: the driving video with skeleton and hand normals over it, and its sound.
+
+    Both are drawn from the keypoints; with `kept_fit`, by which the conditions were fitted, they are the kept pictures
+    (at their size), which estimators other than the embedded one need.
+    """
     pose = conditions.pose
     info = probe_video(driving)
     height, width = pose.size
     even = (height - height % 2, width - width % 2)
-    normals = CapsuleHandNormals()
-    with VideoWriter(path, pose.fps, size=even, audio_from=driving if info.has_audio else None) as writer:
-        for index, frame in enumerate(iterate_frames(driving, pose.fps)):
-            person = pose[index]
-            over = draw_skeleton(person.keypoints, person.scores, pose.size)
-            hand_map = normals.estimate(person, pose.size)
+    start = conditions.start or 0.0
+    kept = zip(conditions.iterate_skeletons(), iterate_frames(conditions.folder / HAND_NORMALS), strict=True)
+    sound = driving if info.has_audio else None
+    with VideoWriter(path, pose.fps, size=even, audio_from=sound, audio_start=start) as writer:
+        for index, frame in enumerate(iterate_frames(driving, pose.fps, conditions.start, conditions.end)):
+            if kept_fit is None:
+                person = pose[index]
+                over, hand_map = draw_skeleton(person.keypoints, person.scores, pose.size), _capsules(person, pose.size)
+            else:
+                over, hand_map = (_unfitted(picture, kept_fit) for picture in next(kept))
             hand = hand_map.any(axis=-1, keepdims=True)
             over = np.where(hand & ~over.any(axis=-1, keepdims=True), hand_map, over)
             drawn = over.any(axis=-1, keepdims=True)
@@ -187,9 +294,26 @@ def write_overlay(conditions: Conditions, driving: Path, path: Path) -> None:
             writer.write(np.ascontiguousarray(picture[: even[0], : even[1]]))
 
 
-def _describe_hands(pose: PoseSequence) -> str:
-    shares = [f"{100 * np.isfinite(pose.hands[:, side]).all(axis=(1, 2)).mean():.0f} %" for side in range(len(HANDS))]
-    return f"left hand found in {shares[0]} of the frames, right hand in {shares[1]}"
+def _capsules(person: PersonPose, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    return CapsuleHandNormals().estimate(person, size)
+
+
+def _unfitted(picture: UInt8[np.ndarray, "h w 3"], fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture of the fitted size at its place in the driving video; black where it was cut off."""
+    corner, across = fit.apply_points(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    (step_x, step_y), (left, top) = across - corner, corner
+    matrix = np.array([[step_x, 0, left], [0, step_y, top]])
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+    return cv2.warpAffine(picture, matrix, (fit.source[1], fit.source[0]), flags=flags)
+
+
+def _describe_hands(pose: PoseSequence, with_hands: int, total: int) -> str:
+    if with_hands == 0:
+        return "no hand is seen in any frame: the hand normals are black"
+    found = np.isfinite(pose.hands).all(axis=(2, 3)).mean(axis=0)
+    if not found.any():  # normals from the picture do not tell the hands apart
+        return f"hands found in {100 * with_hands / total:.0f} % of the frames"
+    return f"left hand found in {100 * found[0]:.0f} % of the frames, right hand in {100 * found[1]:.0f} %"
 
 
 def _read_ahead(frames: Iterator[np.ndarray], depth: int = 4) -> Iterator[np.ndarray]:

@@ -33,13 +33,15 @@ FORMAT = 1
 class Conditions:
     """What steers the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
 
-    report: lines that a user should read.
+    report: lines that a user should read; start, end: the part of the driving video in seconds, None for its ends.
     """
 
     folder: Path
     pose: PoseSequence
     size: tuple[int, int]
     report: tuple[str, ...]
+    start: float | None = None
+    end: float | None = None
 
     @property
     def num_frames(self) -> int:
@@ -74,7 +76,7 @@ class Inputs:
     """What conditions were made from.
 
     fit: how the driving video became the size of the result; estimators: names and versions of who found the keypoints
-    and the hand normals.
+    and the hand normals; start, end: as in `Conditions`.
     """
 
     driving_sha256: str
@@ -84,13 +86,24 @@ class Inputs:
     colors: Colors
     draw_scale: int
     estimators: tuple[str, ...]
+    start: float | None = None
+    end: float | None = None
 
     @classmethod
     def of(
-        cls, driving: Path, fit: Fit, fps: Fraction, hands: bool, colors: Colors, draw_scale: int, *estimators: str
+        cls,
+        driving: Path,
+        fit: Fit,
+        fps: Fraction,
+        hands: bool,
+        colors: Colors,
+        draw_scale: int,
+        *estimators: str,
+        start: float | None = None,
+        end: float | None = None,
     ) -> "Inputs":
         """The inputs with the driving video's content."""
-        return cls(_digest(driving), fit, fps, hands, colors, draw_scale, estimators)
+        return cls(_digest(driving), fit, fps, hands, colors, draw_scale, estimators, start, end)
 
     def as_json(self) -> dict[str, Any]:
         """As the manifest has them."""
@@ -103,6 +116,8 @@ class Inputs:
             "colors": self.colors,
             "draw_scale": self.draw_scale,
             "estimators": list(self.estimators),
+            "start": self.start,
+            "end": self.end,
         }
 
 
@@ -116,7 +131,7 @@ def save_conditions(folder: Path, pose: PoseSequence, inputs: Inputs, report: li
         "files": list(FILES),
     }
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode())
-    return Conditions(folder, pose, inputs.fit.target, tuple(report))
+    return Conditions(folder, pose, inputs.fit.target, tuple(report), inputs.start, inputs.end)
 
 
 def find_conditions(folder: Path, inputs: Inputs) -> Conditions | None:
@@ -149,9 +164,11 @@ def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
         inputs = Inputs(
             given["driving_sha256"], plan_fit((sides[0], sides[1]), (sides[2], sides[3]), mode), Fraction(given["fps"]),
             given["hands"], given["colors"], given["draw_scale"], tuple(given["estimators"]),
+            given.get("start"), given.get("end"),
         )  # fmt: skip
         pose = PoseSequence.load(folder / KEYPOINTS)
-        return Conditions(folder, pose, inputs.fit.target, tuple(manifest["report"])), inputs
+        report = tuple(manifest["report"])
+        return Conditions(folder, pose, inputs.fit.target, report, inputs.start, inputs.end), inputs
     except PosegenError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -173,6 +190,8 @@ def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_
         if have != want:
             option = "--size" if what == "size" else "--fps"
             raise PosegenError(f"{given} have {what} {have}, not {want}: leave {option} out, or extract them again")
+    if (found.start, found.end) != (wanted.start, wanted.end):
+        raise PosegenError(f"{given} are of another part of the driving video: leave --start and --end out here")
     if found.fit != wanted.fit:
         raise PosegenError(f"{given} were fitted with --fit {found.fit.mode}: say the same here")
     if found.hands != wanted.hands:

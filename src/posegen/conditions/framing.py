@@ -1,8 +1,8 @@
-"""How a person is framed, from close-up to distant, by the keypoints of a clip or of one picture.
+"""How a person is framed, from close-up to distant, and whether from behind, by the keypoints of a clip or a picture.
 
-Two things decide: whether the feet are in the picture, and how much of a standing body would fit between the face and
-the picture's lower edge, by the size of the parts that are seen. Joints that are missing, hidden or foreshortened in
-some frames therefore matter little. Pictures are not looked at.
+Two things decide the framing: whether the feet are in the picture, and how much of a standing body would fit between
+the face and the picture's lower edge, by the size of the parts that are seen. Joints that are missing, hidden or
+foreshortened in some frames therefore matter little. Pictures are not looked at.
 """
 
 import numpy as np
@@ -20,6 +20,10 @@ DISTANT = 0.4
 """Height of the standing person as a share of the picture's below which the framing is distant."""
 
 _SIDES = ("left", "right")
+_TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_eye", "right_eye")
+_TURNED, _EYES = 0.25, 0.02
+"""Lengths of the torso that shoulders and eyes must be apart the other way round, to count as seen from behind."""
+_RARELY = 0.03
 _LENGTHS = (
     # what is least foreshortened; arms, which point at the camera now and then; what else there is
     {"left_shoulder right_shoulder": 0.21}
@@ -59,6 +63,40 @@ def choose_framing(
     if feet.mean() >= 0.5 or float(np.nanmedian(below)) >= FULL_BODY:
         return "distant" if float(standing[0]) < DISTANT * height else "full-body"
     return "close-up" if float(np.nanmedian(below)) < CLOSE_UP else "half-body"
+
+
+def from_behind(
+    keypoints: Float[np.ndarray, "*frames 133 2"], scores: Float[np.ndarray, "*frames 133"]
+) -> Bool[np.ndarray, "*frames"]:
+    """Whether the person's back is seen: the left shoulder lies where a facing person's right one would, clearly, and
+    so do the eyes as far as they are reported. Sideways, upside down and turned heads are told from it.
+    """
+    places = {name: keypoints[..., INDEX[name], :] for name in _TORSO}
+    seen = {name: scores[..., INDEX[name]] >= SEEN for name in _TORSO}
+    across = places["left_shoulder"] - places["right_shoulder"]
+    width = np.linalg.norm(across, axis=-1)
+    hips = seen["left_hip"] & seen["right_hip"]
+    spine = (places["left_hip"] + places["right_hip"] - places["left_shoulder"] - places["right_shoulder"]) / 2
+    down = np.where(hips[..., None], spine, np.stack([np.zeros_like(width), width], axis=-1))
+    length = np.maximum(np.linalg.norm(down, axis=-1), 1e-6)
+    shoulders = _cross(across, down) / length**2  # shoulders' width in lengths of the torso, negative from behind
+    eyes = _cross(places["left_eye"] - places["right_eye"], down) / length**2
+    facing = seen["left_eye"] & seen["right_eye"] & (eyes > -_EYES)
+    return np.asarray(seen["left_shoulder"] & seen["right_shoulder"] & (shoulders < -_TURNED) & ~facing)
+
+
+def describe_back(keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"]) -> str | None:
+    """One line about how often the back is seen; None if it hardly ever is."""
+    share = float(from_behind(keypoints, scores).mean())
+    return (
+        f"the person is seen from behind in {100 * share:.0f} % of the frames: no face is drawn there"
+        if (share > _RARELY)
+        else None
+    )
+
+
+def _cross(first: Float[np.ndarray, "*frames 2"], second: Float[np.ndarray, "*frames 2"]) -> np.ndarray:
+    return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
 
 
 def _standing_height(

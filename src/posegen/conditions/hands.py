@@ -5,6 +5,8 @@ orthographically into a depth buffer. A hand's surface is smoother than this, bu
 fingers lie over each other is right.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -22,15 +24,26 @@ class CapsuleHandNormals:
 
     name = "capsules"
     version = "1"
+    batch_size = 1
+    needs_frames = False
 
-    def estimate(self, person: PersonPose, size: tuple[int, int]) -> Frame:
-        """Hand-normal map (H, W, 3) of both hands; black where no hand was found."""
+    def estimate(self, person: PersonPose, size: tuple[int, int], frame: Frame | None = None) -> Frame:
+        """Hand-normal map (H, W, 3) of both hands; black where no hand was found. The picture is not looked at."""
         image = np.zeros((*size, 3), np.uint8)
         depth = np.full(size, -np.inf, np.float32)
         for joints in person.hands:
             if np.isfinite(joints).all():
                 _draw_hand(image, depth, joints)
         return image
+
+    def estimate_batch(
+        self, people: Sequence[PersonPose], size: tuple[int, int], frames: Sequence[Frame]
+    ) -> list[Frame]:
+        """Maps of several frames."""
+        return [self.estimate(person, size) for person in people]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: Float[np.ndarray, "21 3"]) -> None:

@@ -1,18 +1,24 @@
 """Follows one person through a clip and fills short gaps.
 
-The person is the largest in the first frame in which anybody is seen, then always the nearest to where they were.
+The person is the largest in the first frame in which anybody is seen, then always the nearest to where they would be.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose, PoseSequence
 
 MAX_JUMP = 1.0
 """Heights of the person that they may move between two sightings; farther away is somebody else."""
+_COAST = 10
+"""Frames for which somebody who is not seen is expected to move on as before."""
+_APART = 3
+"""Frames in which somebody was beside the followed person, until they count as another one: models see double."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class TrackingReport:
     most_people: int
     first_x: float
     """Where the followed person was first, as a fraction of the picture's width."""
+    cuts: tuple[int, ...] = ()
+    """Frames that begin a new scene."""
 
     def describe(self) -> str:
         """One line."""
@@ -44,32 +52,115 @@ class TrackingReport:
         return f"up to {self.most_people} people are in the video: following the one who is largest at first, {place}"
 
 
-class Tracker:
-    """Chooses one person in each frame. Feed it frame by frame."""
+@dataclass
+class _Track:
+    """Somebody who is or was there: how they were last seen, and their movement in pixels a frame."""
 
-    def __init__(self, width: int) -> None:
+    last: PersonPose
+    velocity: np.ndarray
+    away: int = 0
+    """Frames since then."""
+    apart: int = 0
+    """Frames in which they were clearly beside the followed person."""
+
+    def distance(self, person: PersonPose) -> float:
+        """From where they would be by now."""
+        moved = min(self.away, _COAST) * self.velocity
+        return _distance(person, PersonPose((self.last.keypoints + moved).astype(np.float32), self.last.scores))
+
+    def see(self, person: PersonPose) -> None:
+        """They are there again."""
+        both = (person.scores[:17] >= SEEN) & (self.last.scores[:17] >= SEEN)
+        if both.any() and self.away <= _COAST:
+            step = (person.keypoints[:17][both] - self.last.keypoints[:17][both]).mean(axis=0) / self.away
+            self.velocity = 0.5 * self.velocity + 0.5 * step
+        else:
+            self.velocity = np.zeros(2)
+        self.last, self.away = person, 0
+
+
+class Tracker:
+    """Chooses one person in each frame. Feed it frame by frame.
+
+    Others are followed as well, so that two people who cross, where one may hide the other, are not confused: each is
+    looked for where their movement leads. Somebody who was away for `patience` frames may come back anywhere, as long
+    as there was never anybody else.
+    """
+
+    def __init__(self, width: int, patience: int = 25) -> None:
         self._width = width
-        self._last: PersonPose | None = None
+        self._patience = patience
+        self._new_scene = False
+        self._followed: _Track | None = None
+        self._others: list[_Track] = []
         self.most_people = 0
         self.first_x = 0.5
+
+    def begin_scene(self) -> None:
+        """A cut may have come: everybody may be anywhere now."""
+        self._new_scene = True
 
     def choose(self, people: list[PersonPose]) -> PersonPose | None:
         """The followed person among `people`, or None if they are not there."""
         people = [person for person in people if person.area > 0]
         self.most_people = max(self.most_people, len(people))
+        for track in self._tracks():
+            track.away += 1
         if not people:
             return None
-        if self._last is None:
+        if self._followed is None:
             chosen = max(people, key=lambda person: person.area)
+            self._followed = _Track(chosen, np.zeros(2))
             self.first_x = float(chosen.center[0]) / self._width
+            found: PersonPose | None = chosen
         else:
-            last = self._last
-            chosen = min(people, key=lambda person: _distance(person, last))
-            _, top, _, bottom = last.box
-            if _distance(chosen, last) > MAX_JUMP * max(bottom - top, 1.0):
-                return None
-        self._last = chosen
+            found = self._match(self._followed, people)
+        self._remember([person for person in people if person is not found])
+        return found
+
+    def _tracks(self) -> list[_Track]:
+        return ([] if self._followed is None else [self._followed]) + self._others
+
+    def _match(self, followed: _Track, people: list[PersonPose]) -> PersonPose | None:
+        """Who is the followed person; the others that are known take whom they fit better."""
+        nearest = min(people, key=followed.distance)
+        _, top, _, bottom = followed.last.box
+        limit = MAX_JUMP * max(bottom - top, 1.0)
+        anywhere = self._new_scene or (followed.away > self._patience and self.most_people == 1)
+        if anywhere:
+            self._others = []
+        rivals = [track for track in self._others if track.apart >= _APART]
+        distances = np.array([[track.distance(person) for person in people] for track in (followed, *rivals)])
+        allowed = np.minimum(distances, 10 * limit)  # whoever is farther is as good as nobody
+        who, whom = linear_sum_assignment(allowed)
+        taken = dict(zip(who.tolist(), whom.tolist(), strict=True))
+        chosen = people[taken[0]] if 0 in taken else None
+        if anywhere:
+            chosen = nearest
+        elif chosen is None or distances[0, taken[0]] > limit:
+            return None
+        followed.see(chosen)
+        if anywhere:  # a jump is no movement
+            followed.velocity = np.zeros(2)
+        self._new_scene = False
         return chosen
+
+    def _remember(self, people: list[PersonPose]) -> None:
+        """Follow the people who are not the chosen one, too."""
+        assert self._followed is not None
+        last = self._followed.last
+        _, top, _, bottom = last.box
+        reach = max(bottom - top, 1.0)
+        self._others = [track for track in self._others if track.away <= self._patience]
+        left = list(people)
+        for track in sorted(self._others, key=lambda track: track.away):
+            nearest = min(left, key=track.distance, default=None)
+            if nearest is not None and track.distance(nearest) <= MAX_JUMP * reach:
+                track.see(nearest)
+                left = [person for person in left if person is not nearest]
+        self._others += [_Track(person, np.zeros(2)) for person in left]
+        for track in self._others:
+            track.apart += track.away == 0 and _distance(track.last, last) > 0.25 * reach
 
 
 def _distance(person: PersonPose, other: PersonPose) -> float:
@@ -80,14 +171,17 @@ def _distance(person: PersonPose, other: PersonPose) -> float:
     return float(np.linalg.norm(person.keypoints[:17][both] - other.keypoints[:17][both], axis=1).mean())
 
 
-def fill_gaps(sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5) -> PoseSequence:
+def fill_gaps(
+    sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5, cuts: Sequence[int] = ()
+) -> PoseSequence:
     """Interpolate linearly over frames without the person, where a gap lasts at most `max_seconds`.
 
-    Scores of filled points are the lower of both ends'. Longer gaps, and gaps at the ends, keep score 0.
+    Scores of filled points are the lower of both ends'. Longer gaps, gaps at the ends, and gaps in which a new scene
+    begins (`cuts`: the first frames of scenes) keep score 0.
     """
     keypoints, scores, hands = sequence.keypoints.copy(), sequence.scores.copy(), sequence.hands.copy()
     for before, after in gaps(seen):
-        if after - before - 1 > max_seconds * sequence.fps:
+        if after - before - 1 > max_seconds * sequence.fps or any(before < cut <= after for cut in cuts):
             continue
         weight = (np.arange(before + 1, after) - before) / (after - before)
         inside = slice(before + 1, after)

@@ -70,7 +70,8 @@ def compare_with_driving(request: Request, beside: Path) -> Comparison:
     config, (height, width) = request.config, conditions.size
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
-    truth = np.stack([request.driving_fit.apply(frame) for frame in iterate_frames(config.driving, request.fps)])
+    driving = iterate_frames(config.driving, request.fps, request.start, request.end)
+    truth = np.stack([request.driving_fit.apply(frame) for frame in driving])
     with VideoWriter(beside, request.fps, size=(height, 4 * width)) as writer:
         for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, truth, strict=True):
             writer.write(np.hstack([request.fitted_reference, skeleton, frame, true_frame]))

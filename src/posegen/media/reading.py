@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from posegen.errors import PosegenError, logger
 from posegen.media.colour import Orientation, RgbConverter
@@ -32,7 +32,17 @@ def count_frames(
     end: float | int | None = None,
 ) -> int:
     """How many frames `iterate_frames` yields with the same arguments, exactly. Raises `PosegenError` as it does."""
-    return len(resample(info.frame_times, info.duration, _output_rate(info, fps), start, end))
+    return len(shown_frames(info, fps, start, end))
+
+
+def shown_frames(
+    info: VideoInfo,
+    fps: Fraction | float | int | None = None,
+    start: float | int | None = None,
+    end: float | int | None = None,
+) -> Int64[np.ndarray, " frames"]:
+    """Which of the file's frames `iterate_frames` yields with the same arguments. Raises `PosegenError` as it does."""
+    return resample(info.frame_times, info.duration, _output_rate(info, fps), start, end)
 
 
 def iterate_frames(

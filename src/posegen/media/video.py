@@ -4,7 +4,7 @@
 """
 
 from posegen.media.probing import VideoInfo, probe_video, video_is_complete
-from posegen.media.reading import count_frames, iterate_frames, read_frames, sample_frames
+from posegen.media.reading import count_frames, iterate_frames, read_frames, sample_frames, shown_frames
 from posegen.media.writing import VideoWriter
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "probe_video",
     "read_frames",
     "sample_frames",
+    "shown_frames",
     "video_is_complete",
 ]

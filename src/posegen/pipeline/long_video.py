@@ -37,7 +37,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         return request
     check_writable(config.output.parent)
     if config.person_check:
-        estimate_reference_pose(request.reference)
+        estimate_reference_pose(request.reference, config, config.device)
     model = request.model
 
     with Job(config.output, request.settings(), vars(config)) as job:
@@ -50,6 +50,8 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             colors=model.skeleton_colors,
             draw_scale=model.draw_scale,
             progress=lambda done, total: progress.update("conditions", done, total),
+            chosen=config,
+            device=config.device,
         )
         for line in conditions.report:
             progress.say(line)

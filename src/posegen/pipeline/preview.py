@@ -4,25 +4,25 @@ The same rules decide as in the job itself, but they see a sample of the driving
 `preview_pictures.py`'s; nothing is generated and no video model is loaded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.conditions.camera import CameraTracker, person_mask
-from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_reference_pose
+from posegen.conditions.cuts import describe_cuts
+from posegen.conditions.extract import find_reference_pose, fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
-from posegen.conditions.tracking import shoulders_seen
+from posegen.conditions.sampling import Samples, kept_samples, sample_conditions, sequence_of
 from posegen.config import Framing
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
-from posegen.media.video import sample_frames
 from posegen.pipeline.anchor import choose_anchor, describe_unsafe, unsafe_segments
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
@@ -32,6 +32,8 @@ SAMPLES = 48
 _LONG_SIDE = 320
 _RARE = 0.05
 """Share of the samples up to which nothing is said of what is missing in them."""
+_HANDS = 60
+"""Percent of the samples with a hand below which it is said."""
 _CUT_OFF = 0.15
 """Share of the person's keypoints outside the result from which it is said."""
 
@@ -41,7 +43,8 @@ class Preview:
     """What was found out.
 
     numbers: of the sampled frames in the result; frames: those of the driving video, fitted to the result's size; pose:
-    the person in them, in pixels of the result; reference: the person of the reference image, in pixels of the result;
+    the person in them, in pixels of the result; hand_maps: their hand normals; skeletons: pictures of skeletons that
+    were given without keypoints, else None; reference: the person of the reference image, in pixels of the result;
     anchor, alone: whose background is shared, and which segments take no part (None and empty where none is shared).
     warnings: one line each, the most important first.
     """
@@ -50,6 +53,8 @@ class Preview:
     numbers: Int[np.ndarray, " samples"]
     frames: UInt8[np.ndarray, "samples height width 3"]
     pose: PoseSequence
+    hand_maps: UInt8[np.ndarray, "samples height width 3"]
+    skeletons: UInt8[np.ndarray, "samples height width 3"] | None
     reference: PersonPose | None
     anchor: Segment | None
     alone: tuple[Segment, ...]
@@ -61,19 +66,24 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
     count = request.num_frames
     numbers = np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
-    people, frames, most = _look(request, numbers, progress)
+    found = _look(request, numbers, progress)
     fit, size = request.driving_fit, request.size
-    pose = _sequence(people, fit, request.fps)
-    seen = np.array([person is not None for person in people])
+    pose = _fitted(found.people, fit, request.fps)
+    seen = np.array([person is not None for person in found.people])
     reference = _reference(request)
     warnings = [] if reference is not None else ["no person is found in the reference image"]
-    warnings += _about_people(request, numbers, seen, most)
-    warnings += _about_fit(request, pose)
-    warnings += _about_hands(request, pose, seen)
+    line = describe_cuts(found.cuts, request.fps, request.start or 0.0)
+    warnings += [line] if line else []
+    if found.skeletons is None:
+        warnings += _about_people(request, numbers, seen, found.most_people)
+        warnings += _about_fit(request, pose)
+        warnings += _about_hands(request, pose, found, seen)
     framing = _framing(pose, size)
     warnings += _about_framing(reference, framing, size)
     notes = [] if framing is None else [f"framing of the driving video: {framing}"]
-    motion = _spread(_motion(frames, pose, fit), numbers, count)
+    if found.skeletons is not None:
+        notes.append("the skeletons are pictures that were given: where joints are is not known")
+    motion = _spread(_motion(found.frames, pose, fit), numbers, count)
     notes.append(motion.describe())
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
@@ -86,53 +96,31 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         warnings += [line] if line else []
         alone = tuple(item.segment for item in unsafe)
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
-    return Preview(request, numbers, np.stack(frames), pose, reference, anchor, alone, tuple(notes), tuple(warnings))
+    return Preview(
+        request, numbers, found.frames, pose, found.hand_maps, found.skeletons, reference, anchor, alone, tuple(notes),
+        tuple(warnings),
+    )  # fmt: skip
 
 
-def _look(
-    request: Request, numbers: Int[np.ndarray, " samples"], progress: Progress
-) -> tuple[list[PersonPose | None], list[UInt8[np.ndarray, "height width 3"]], int]:
-    """The largest person of each sampled frame (in its pixels), the fitted frames, and how many people there are."""
-    people: list[PersonPose | None] = []
-    frames, most = [], 0
-    given = request.conditions.pose if request.conditions else None
-    estimator = MediaPipePose(single_image=True)
-    try:
-        for frame in sample_frames(request.config.driving, numbers.tolist(), request.fps):
-            if given is not None:
-                person = given[int(numbers[len(people)])]
-                people.append(person if shoulders_seen(person) else None)
-            else:
-                found = [one for one in estimator.estimate(frame) if shoulders_seen(one)]
-                most = max(most, len(found))
-                largest = max(found, key=lambda one: one.area, default=None)
-                people.append(None if largest is None else estimator.add_hands(frame, largest))
-            frames.append(request.driving_fit.apply(frame))
-            progress.update("looking", len(people), len(numbers))
-    finally:
-        estimator.close()
-    return people, frames, most
+def _look(request: Request, numbers: Int[np.ndarray, " samples"], progress: Progress) -> Samples:
+    """What is in the sampled frames, by the chosen estimators or from given conditions."""
+    config, chosen = request.config, numbers.tolist()
+    if request.conditions is not None:
+        return kept_samples(request.conditions, config.driving, chosen, request.driving_fit)
+    return sample_conditions(
+        config.driving, chosen, request.driving_fit, request.fps, config.hands, config, config.device,
+        lambda done: progress.update("looking", done, len(chosen)),
+    )  # fmt: skip
 
 
-def _sequence(people: list[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
+def _fitted(people: Sequence[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
     """In pixels of the result; frames without a person have scores 0."""
-    scale = fit.scaled[0] / fit.source[0]
-    keypoints, scores = np.zeros((len(people), 133, 2), np.float32), np.zeros((len(people), 133), np.float32)
-    hands = np.full((len(people), 2, 21, 3), np.nan, np.float32)
-    for number, person in enumerate(people):
-        if person is not None:
-            keypoints[number], scores[number] = fit.apply_points(person.keypoints), person.scores
-            hands[number] = person.hands * scale
-            hands[number, ..., :2] = fit.apply_points(person.hands[..., :2])
-    return PoseSequence(keypoints, scores, hands, fit.target, fps)
+    return sequence_of([None if person is None else fit_pose(person, fit) for person in people], fit.target, fps)
 
 
 def _reference(request: Request) -> PersonPose | None:
-    try:
-        person = estimate_reference_pose(request.reference)
-    except PosegenError:
-        return None
-    return _sequence([person], request.reference_fit, request.fps)[0]
+    person = find_reference_pose(request.reference, request.config, request.config.device)
+    return None if person is None else fit_pose(person, request.reference_fit)
 
 
 def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:
@@ -142,7 +130,7 @@ def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:
         return None
 
 
-def _motion(frames: list[UInt8[np.ndarray, "height width 3"]], pose: PoseSequence, fit: Fit) -> BackgroundMotion:
+def _motion(frames: UInt8[np.ndarray, "samples h w 3"], pose: PoseSequence, fit: Fit) -> BackgroundMotion:
     """Of the samples. What moves faster than they can be followed counts as another scene."""
     scale = _LONG_SIDE / max(fit.target)
     small = plan_fit(fit.target, (round(fit.target[0] * scale), round(fit.target[1] * scale)), "pad")
@@ -173,7 +161,7 @@ def _about_people(
     if not seen.any():
         return ["no person is found in the driving video"]
     if 1 - seen.mean() > _RARE:
-        when = _seconds(numbers[~seen], request.fps)
+        when = _seconds(numbers[~seen] / float(request.fps) + (request.start or 0.0))
         lines.append(f"nobody is seen in {100 * (1 - seen.mean()):.0f} % of the driving video (about second {when})")
     if most > 1:
         lines.append(f"up to {most} people are in the driving video: the one who is largest at first is followed")
@@ -193,19 +181,24 @@ def _about_fit(request: Request, pose: PoseSequence) -> list[str]:
             "(--fit pad shows all of it, --size another shape)"]  # fmt: skip
 
 
-def _seconds(numbers: Int[np.ndarray, " frames"], fps: Fraction, most: int = 5) -> str:
-    named = list(dict.fromkeys(f"{number / float(fps):.0f}" for number in numbers))
+def _seconds(moments: Float[np.ndarray, " moments"], most: int = 5) -> str:
+    named = list(dict.fromkeys(f"{moment:.0f}" for moment in moments))
     return ", ".join(named[:most]) + (", ..." if len(named) > most else "")
 
 
-def _about_hands(request: Request, pose: PoseSequence, seen: Bool[np.ndarray, " samples"]) -> list[str]:
+def _about_hands(
+    request: Request, pose: PoseSequence, samples: Samples, seen: Bool[np.ndarray, " samples"]
+) -> list[str]:
     if not request.config.hands or not seen.any():
         return []
+    if not samples.hand_maps.any():
+        return ["no hand is ever found: the hand normals are black, and the shape of hands is left to the model"]
     found = np.isfinite(pose.hands[seen]).all(axis=(2, 3))
+    if not found.any():  # normals from the picture do not tell the hands apart
+        share = 100 * samples.hand_maps[seen].any(axis=(1, 2, 3)).mean()
+        return [f"hands are often not found (in {share:.0f} % of the frames)"] if share < _HANDS else []
     left, right = (100 * found[:, side].mean() for side in (0, 1))
-    if not found.any():
-        return ["no hand is ever found: their shape is left to the model"]
-    if min(left, right) < 60:
+    if min(left, right) < _HANDS:
         return [
             f"hands are often not found (left in {left:.0f} %, right in {right:.0f} %): out of the frame or blurred"
         ]

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.media.image import write_image
@@ -105,21 +104,26 @@ def _lines(preview: Preview, width: int) -> list[tuple[str, tuple[int, int, int]
 
 
 def _driven(preview: Preview, number: int) -> Picture:
-    return _over(preview.frames[number], preview.pose[number])
+    return _over(preview.frames[number], preview.pose[number], _given(preview, number))
 
 
 def _placed(preview: Preview, number: int) -> Picture:
-    return _over(preview.request.fitted_reference, preview.pose[number])
+    return _over(preview.request.fitted_reference, preview.pose[number], _given(preview, number))
 
 
 def _hands(preview: Preview, number: int) -> Picture:
-    return CapsuleHandNormals().estimate(preview.pose[number], preview.request.size)
+    return preview.hand_maps[number]
 
 
-def _over(picture: Picture, person: PersonPose | None) -> Picture:
-    """The picture, a little dimmed, with the person's skeleton over it."""
-    if person is None:
-        return picture
-    skeleton = draw_skeleton(person.keypoints, person.scores, picture.shape[:2])
+def _given(preview: Preview, number: int) -> Picture | None:
+    return None if preview.skeletons is None else preview.skeletons[number]
+
+
+def _over(picture: Picture, person: PersonPose | None, skeleton: Picture | None = None) -> Picture:
+    """The picture, a little dimmed, with the person's skeleton over it, or the one that was given."""
+    if skeleton is None:
+        if person is None:
+            return picture
+        skeleton = draw_skeleton(person.keypoints, person.scores, picture.shape[:2])
     drawn = skeleton.any(axis=-1, keepdims=True)
     return np.where(drawn, skeleton, np.rint(0.75 * picture).astype(np.uint8))

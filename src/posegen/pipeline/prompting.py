@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.description import SHOTS, describe_reference, with_subject
-from posegen.conditions.extract import estimate_reference_pose
+from posegen.conditions.extract import find_reference_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
-from posegen.config import DEFAULT_PROMPT, Framing, PromptConfig
+from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig
 from posegen.errors import PosegenError
 from posegen.media.files import write_whole
 from posegen.media.image import read_image
@@ -44,7 +44,7 @@ def with_prompt(request: Request, progress: Progress) -> Request:
     }
     if config.prompt_model is not None and (prompt := _kept(kept, asked)) is not None:
         return replace(request, prompt=prompt)
-    prompt, who = write_prompt(request.reference, config.subject, framing, config.prompt_model, config.device)
+    prompt, who = write_prompt(request.reference, config.subject, framing, config.prompt_model, config.device, config)
     if config.prompt_model is not None:
         check_writable(kept.parent)
         write_whole(kept, (json.dumps(asked | {"prompt": prompt}, indent=1, ensure_ascii=False) + "\n").encode())
@@ -59,14 +59,20 @@ def prompt_for(config: PromptConfig) -> tuple[str, str]:
 
 
 def write_prompt(
-    image: np.ndarray, subject: str | None, framing: Framing | None, model: str | None, device: str
+    image: np.ndarray,
+    subject: str | None,
+    framing: Framing | None,
+    model: str | None,
+    device: str,
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
 ) -> tuple[str, str]:
     """A prompt for a picture (uint8 sRGB), and words for who wrote it.
 
     subject: what names the person, guaranteed to occur. framing: measured on the person without it. model: folder or
-    hub name of a vision-language model; a template without it. Raises `PosegenError` if the model cannot be used.
+    hub name of a vision-language model; a template without it. chosen: who finds the person. Raises `PosegenError` if a
+    model cannot be used.
     """
-    person = _person(image)
+    person = find_reference_pose(image, chosen, device)
     framing = framing or _framing(person, image.shape[:2])
     if model is not None:
         return with_subject(_ask(image, SHOTS[framing], subject, model, device), subject), f"by {model}"
@@ -92,13 +98,6 @@ def _ask(image: np.ndarray, shot: str, subject: str | None, source: str, device:
     if place.type == "cuda":
         torch.cuda.empty_cache()
     return said
-
-
-def _person(image: np.ndarray) -> PersonPose | None:
-    try:
-        return estimate_reference_pose(image)
-    except PosegenError:
-        return None
 
 
 def _framing(person: PersonPose | None, size: tuple[int, int]) -> Framing:

@@ -4,16 +4,17 @@ A dry run prints it and stops. Whether a person is in the pictures, and everythi
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 
 from posegen import __version__
+from posegen.conditions.estimators.choosing import estimator_names
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subjects
-from posegen.config import DEFAULT_PROMPT, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
+from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
 from posegen.media.image import read_image
@@ -43,6 +44,16 @@ class Request:
     prompt: str
     conditions: Conditions | None = None
     framing: Framing = "half-body"
+
+    @property
+    def start(self) -> float | None:
+        """Second of the driving video at which to begin: as asked for, or that of the given conditions."""
+        return self.conditions.start if self.conditions else self.config.start
+
+    @property
+    def end(self) -> float | None:
+        """Second of the driving video at which to stop."""
+        return self.conditions.end if self.conditions else self.config.end
 
     @property
     def reference_fit(self) -> Fit:
@@ -117,7 +128,13 @@ class Request:
         config = self.config
         ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions",
                    "prompt_model", "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
+        ignored |= {field.name for field in fields(EstimatorConfig)}
         chosen = {key: value for key, value in vars(config).items() if key not in ignored}
+        default = estimator_names(EstimatorConfig())
+        if (self.start, self.end) != (None, None):
+            chosen["part"] = [self.start, self.end]
+        if estimator_names(config) != default and not self.conditions:
+            chosen["estimators"] = list(estimator_names(config))
         return {
             **chosen,
             "prompt": self.prompt,
@@ -202,13 +219,16 @@ def prepare(config: GenerateConfig) -> Request:
     check_size(size, model.size_multiple)
     fps = parse_fps(config.fps) if config.fps else given.fps if given else driving.fps
     prompt = config.prompt or DEFAULT_PROMPT
-    num_frames = count_frames(driving, fps if config.fps or given else None)
+    part = (given.start, given.end) if given else (config.start, config.end)
+    num_frames = count_frames(driving, fps if config.fps or given else None, *part)
     framing: Framing = "half-body" if config.framing == "auto" else config.framing
     request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing)
     if given and made_from:
         wanted = Inputs.of(
-            config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale
-        )
+            config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale,
+            start=given.start if config.start is None else config.start,
+            end=given.end if config.end is None else config.end,
+        )  # fmt: skip
         check_conditions(given, made_from, wanted, num_frames)
     if config.anchor is not None and config.anchor >= len(request.plan.base_segments):
         raise PosegenError(

@@ -28,18 +28,23 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
     The side-by-side video shows reference, skeleton and result from left to right.
     """
     config, (height, width) = request.config, conditions.size
-    sound = config.driving if request.driving.has_audio else None
+    sound, begin = config.driving if request.driving.has_audio else None, conditions.start or 0.0
     remove_leftovers(config.output)
     remove_leftovers(side_by_side_path(config.output))
     with ExitStack() as stack:
         beside = None
         if config.side_by_side:
             path = side_by_side_path(config.output)
-            beside = stack.enter_context(VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound))
+            beside = stack.enter_context(
+                VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound, audio_start=begin)
+            )
         growing = growing_path(config.output)
         writer = stack.enter_context(
-            VideoWriter(config.output, conditions.fps, size=(height, width), audio_from=sound, growing=growing)
-        )
+            VideoWriter(
+                config.output, conditions.fps, size=(height, width), audio_from=sound, audio_start=begin,
+                growing=growing,
+            )
+        )  # fmt: skip
         skeletons = conditions.iterate_skeletons()
         for frame in frames:
             writer.write(frame)

@@ -8,7 +8,7 @@ model does not find small hands in whole pictures, and belong to the wrist they 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.task_files import task_file
+from posegen.conditions.framing import from_behind
 from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 
 MAX_PEOPLE = 4
@@ -46,6 +47,8 @@ class MediaPipePose:
     """
 
     name = "mediapipe"
+    batch_size = 1
+    finds_hands = False
 
     def __init__(self, single_image: bool = False) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
@@ -92,6 +95,10 @@ class MediaPipePose:
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
         return [_body(landmarks, width, height) for landmarks in result.pose_landmarks]
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
+        """The people of the next frames."""
+        return [self.estimate(frame) for frame in frames]
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
         """The person with the hands that are found near its wrists."""
@@ -152,7 +159,16 @@ def _body(landmarks: Any, width: int, height: int) -> PersonPose:
         keypoints[INDEX[name]] = point.x * width, point.y * height
         inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses beyond the picture, COCO never does
         scores[INDEX[name]] = min(point.visibility, point.presence) if inside else 0.0
-    return PersonPose(keypoints, scores)
+    return without_hidden_face(PersonPose(keypoints, scores))
+
+
+def without_hidden_face(person: PersonPose) -> PersonPose:
+    """Somebody seen from behind has no nose and no eyes; BlazePose is sure of them all the same."""
+    if not from_behind(person.keypoints, person.scores):
+        return person
+    scores = person.scores.copy()
+    scores[[INDEX["nose"], INDEX["left_eye"], INDEX["right_eye"]]] = 0
+    return PersonPose(person.keypoints, scores, person.hands)
 
 
 def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], float] | None:

@@ -1,0 +1,131 @@
+"""Finds cuts in a video while its frames pass by: where one scene ends and another begins.
+
+Frames are compared at a few pixels, so it costs little beside pose estimation. A cut is a jump of the picture far above
+what moves in the frames around it, to a picture that stays; a flash comes back, a whip pan jumps in every frame. Slow
+dissolves, and scenes of less than five frames, are not found. How the camera moves is `camera`'s concern.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from posegen.media.video import count_frames, probe_video, sample_frames
+
+Picture = Float32[np.ndarray, "32 48 3"]
+
+_SIZE = (48, 32)  # width, height at which pictures are compared
+_LEAST = 10.0
+"""Mean difference in grey levels below which nothing is a cut; noise, and people who move, stay below."""
+_ABOVE = 2.5
+"""A cut stands so far above the largest of the changes around it."""
+_AROUND = 4
+"""Frames before and after whose changes it is compared with."""
+
+
+class CutFinder:
+    """Feed it the frames of a clip. It holds a handful of small pictures."""
+
+    def __init__(self) -> None:
+        self._cuts: list[int] = []
+        self._count = 0
+        self._pictures: deque[Picture] = deque(maxlen=2 * _AROUND + 2)
+
+    def add(self, frame: UInt8[np.ndarray, "height width 3"]) -> None:
+        """The next frame."""
+        self._pictures.append(_small(frame))
+        self._count += 1
+        self._judge(self._count - 1 - _AROUND)
+
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether a new scene may have begun with the latest frame, as far as the frames before it tell."""
+        return len(self._pictures) > 1 and _is_cut(list(self._pictures)[-_AROUND - 2 :], -1)
+
+    def finish(self) -> list[int]:
+        """The numbers of the frames that begin a new scene, after the last frame."""
+        for number in range(max(1, self._count - _AROUND), self._count):
+            self._judge(number)
+        return self._cuts
+
+    def _judge(self, number: int) -> None:
+        """Decide about the frame with this number, once the frames after it are there."""
+        place = number - (self._count - len(self._pictures))
+        if place >= 1 and _is_cut(list(self._pictures)[: place + _AROUND + 1], place):
+            self._cuts.append(number)
+
+
+def look_for_cuts(
+    path: Path,
+    fps: Fraction,
+    numbers: Sequence[int],
+    given: Sequence[UInt8[np.ndarray, "height width 3"]],
+    start: float | None = None,
+    end: float | None = None,
+    most: int = 6,
+) -> list[int]:
+    """Cuts between a few frames of a clip, without decoding all of it: some, not all, of what `CutFinder` would find.
+
+    numbers: rising numbers of the frames that are `given`, counted from `start` at the rate `fps`. Between those that
+    differ most (`most` pairs) the place is looked for by halving. Returns numbers of frames that begin a new scene.
+    """
+
+    def frames(wanted: Sequence[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        return sample_frames(path, wanted, fps, start, end)
+
+    count = count_frames(probe_video(path), fps, start, end)
+    pictures = [_small(frame) for frame in given]
+    changes = [_change(before, after) for before, after in pairwise(pictures)]
+    cuts: set[int] = set()
+    for place in sorted(np.argsort(changes)[-most:].tolist()):
+        if changes[place] < _LEAST:
+            continue
+        (first, before), (last, after) = ((numbers[index], pictures[index]) for index in (place, place + 1))
+        while last - first > 4 * _AROUND:
+            middle = (first + last) // 2
+            picture = _small(next(frames([middle])))
+            if _change(before, picture) > _change(picture, after):
+                last, after = middle, picture
+            else:
+                first, before = middle, picture
+        finder, begin = CutFinder(), max(0, first - _AROUND)
+        for frame in frames(range(begin, min(count, last + _AROUND + 1))):
+            finder.add(frame)
+        cuts.update(begin + cut for cut in finder.finish())
+    return sorted(cuts)
+
+
+def _small(frame: UInt8[np.ndarray, "height width 3"]) -> Picture:
+    """The frame at the few pixels that are compared."""
+    step = max(1, min(frame.shape[0] // (4 * _SIZE[1]), frame.shape[1] // (4 * _SIZE[0])))
+    sampled = np.ascontiguousarray(frame[::step, ::step])
+    return cv2.resize(sampled, _SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _change(before: Picture, after: Picture) -> float:
+    return float(np.abs(after - before).mean())
+
+
+def _is_cut(pictures: Sequence[Picture], place: int) -> bool:
+    """Whether a new scene begins with this one (counted from the end if negative) of a few successive pictures."""
+    place %= len(pictures)
+    changes = [_change(before, now) for before, now in pairwise(pictures)]
+    jump = changes.pop(place - 1)
+    later = pictures[min(place + 1, len(pictures) - 1)]
+    stays = min(jump, _change(pictures[place - 1], later))
+    return stays >= _LEAST and stays >= _ABOVE * max(changes, default=0.0)
+
+
+def describe_cuts(cuts: Sequence[int], fps: Fraction, start: float | int = 0.0) -> str | None:
+    """One line with the times of cuts (seconds of the whole video); None without any."""
+    if not cuts:
+        return None
+    moments = [f"{start + float(cut / fps):.2f} s" for cut in cuts]
+    times = ", ".join(moments[:8]) + (f" and {len(moments) - 8} more" if len(moments) > 8 else "")
+    count = "a cut" if len(cuts) == 1 else f"{len(cuts)} cuts"
+    return f"the driving video has {count} at {times}: the person jumps there; take one scene with --start and --end"

@@ -1,0 +1,135 @@
+"""From settings to estimators: the one place that knows which there are. Models are imported only when chosen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, PoseEstimator
+from posegen.conditions.estimators.weights import identity
+from posegen.conditions.hands import CapsuleHandNormals
+from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
+from posegen.config import EstimatorConfig
+from posegen.errors import logger
+
+
+def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
+    """What identifies the chosen estimators in a manifest, told without loading them."""
+    if config.pose == "mediapipe" and config.normals == "mediapipe":
+        return MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version
+    names: list[str] = [config.pose, config.normals]
+    for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
+        value = getattr(config, option)
+        if value is not None:
+            names.append(f"{option} {identity(str(value))}")
+    return tuple(names)
+
+
+def draws_given_skeletons(config: EstimatorConfig) -> bool:
+    """Whether the skeletons are a finished video, without keypoints."""
+    return config.pose == "file" and config.pose_file is not None and is_video(config.pose_file)
+
+
+def make_pose_estimator(
+    config: EstimatorConfig,
+    size: tuple[int, int],
+    shown: Sequence[int],
+    num_source_frames: int,
+    device: str = "auto",
+    samples: Sequence[int] | None = None,
+) -> PoseEstimator:
+    """The chosen estimator for one clip, or for those of its used frames whose numbers are `samples`.
+
+    `size`, `shown` and `num_source_frames` as in `FilePose`. MediaPipe's hand model adds hands where the estimator has
+    none, and the depth that drawn hand normals need.
+    """
+    match config.pose:
+        case "mediapipe":
+            return MediaPipePose(single_image=samples is not None)
+        case "file":
+            assert config.pose_file is not None
+            estimator: PoseEstimator = FilePose(config.pose_file, size, shown, num_source_frames, samples)
+            return WithHands(estimator) if config.normals == "mediapipe" else estimator
+        case _:
+            top_down = _make_top_down(config, device)
+            if not top_down.finds_hands:
+                logger.warning("this %s model knows no hands: MediaPipe's hand model finds them", config.pose)
+            return WithHands(top_down) if config.normals == "mediapipe" or not top_down.finds_hands else top_down
+
+
+def make_reference_estimator(config: EstimatorConfig, device: str = "auto") -> PoseEstimator:
+    """The estimator that looks at the reference image: the chosen one, MediaPipe if that is a file."""
+    if config.pose in ("mediapipe", "file"):
+        return MediaPipePose(single_image=True)
+    top_down = _make_top_down(config, device)
+    return top_down if top_down.finds_hands else WithHands(top_down)
+
+
+def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> HandNormalEstimator | None:
+    """The chosen estimator of hand normals; None if they come from a file."""
+    match config.normals:
+        case "mediapipe":
+            return CapsuleHandNormals()
+        case "sapiens2":
+            from posegen.conditions.estimators.sapiens2 import sapiens2_normals
+
+            return sapiens2_normals(config.normals_weights, config.parts_weights, device)
+        case "sapiens1":
+            from posegen.conditions.estimators.sapiens1 import sapiens1_normals
+
+            assert config.normals_weights is not None
+            assert config.parts_weights is not None
+            return sapiens1_normals(config.normals_weights, config.parts_weights, device)
+        case "file":
+            return None
+
+
+def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
+    weights, detector = config.pose_weights, config.detector_weights
+    if config.pose == "vitpose":
+        from posegen.conditions.estimators.vitpose import vitpose
+
+        return vitpose(weights, detector, device)
+    if config.pose == "sapiens2":
+        from posegen.conditions.estimators.sapiens2 import sapiens2_pose
+
+        return sapiens2_pose(weights, detector, device)
+    from posegen.conditions.estimators.sapiens1 import sapiens1_pose
+
+    assert weights is not None
+    return sapiens1_pose(weights, detector, device)
+
+
+class WithHands:
+    """A pose estimator with MediaPipe's hands: three-dimensional ones always, keypoints where it has none itself."""
+
+    finds_hands = False
+
+    def __init__(self, estimator: PoseEstimator) -> None:
+        self._estimator, self._hands = estimator, MediaPipePose(single_image=True)
+        self.name, self.version, self.batch_size = estimator.name, estimator.version, estimator.batch_size
+
+    def estimate(self, frame: Frame) -> list[PersonPose]:
+        """The people of an RGB frame."""
+        return self._estimator.estimate(frame)
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
+        """The people of the next frames."""
+        return self._estimator.estimate_batch(frames)
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """The person with hands, and their depth."""
+        found = self._hands.add_hands(frame, person)
+        keypoints, scores = person.keypoints.copy(), person.scores.copy()
+        for points in HANDS:
+            if scores[points].max() < SEEN:
+                keypoints[points], scores[points] = found.keypoints[points], found.scores[points]
+        given = np.isfinite(person.hands).all(axis=(1, 2))
+        hands = np.where(given[:, None, None], person.hands, found.hands)
+        return PersonPose(keypoints, scores, hands)
+
+    def close(self) -> None:
+        """Free the models."""
+        self._estimator.close()
+        self._hands.close()

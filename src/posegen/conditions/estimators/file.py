@@ -1,0 +1,112 @@
+"""The `file` estimator: keypoints, skeletons and hand normals that are already there, put to the frames that are used.
+
+A file belongs to the whole driving video at its own rate, or to just the frames that are used (after --start, --end and
+--fps). What formats there are is `keypoint_files`' concern.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.weights import identity
+from posegen.conditions.keypoints import PersonPose
+from posegen.errors import PosegenError
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import iterate_frames, probe_video
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
+_SAME_SHAPE = 0.02
+"""Relative difference of proportions up to which two videos count as pictures of the same scene."""
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is a video's."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+class FilePose:
+    """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order."""
+
+    name = "file"
+    batch_size = 1
+    finds_hands = True
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        shown: Sequence[int],
+        num_source_frames: int,
+        samples: Sequence[int] | None = None,
+    ) -> None:
+        """size: (height, width) of the driving video; shown: which of its `num_source_frames` frames are used; samples:
+        numbers of those used frames that will be asked for, by default all.
+
+        Raises `PosegenError` for an unreadable file or another number of frames.
+        """
+        self.version = identity(str(path))
+        frames = read_keypoints(path, size)
+        used = chosen(path, "keypoints", len(frames), shown, num_source_frames)
+        self._people = [frames[index] for index in (used if samples is None else [used[number] for number in samples])]
+        self._next = 0
+
+    def estimate(self, frame: Frame) -> list[PersonPose]:
+        """The people of the next frame."""
+        self._next += 1
+        return self._people[self._next - 1]
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
+        """The people of the next frames."""
+        return [self.estimate(frame) for frame in frames]
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """The person as they are."""
+        return person
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def chosen(path: Path, what: str, count: int, shown: Sequence[int], num_source_frames: int) -> Sequence[int]:
+    """Which of a file's `count` frames belong to the used frames. Raises `PosegenError` if the count fits neither."""
+    if count == num_source_frames:
+        return shown
+    if count == len(shown):
+        return range(count)
+    raise PosegenError(
+        f"{path} has {what} of {count} frames, but the driving video has {num_source_frames}, {len(shown)} of them "
+        f"used: make them from this very video, one for each frame"
+    )
+
+
+def video_of_pictures(
+    path: Path, what: str, driving_size: tuple[int, int], fit: Fit, shown: Sequence[int], num_source_frames: int
+) -> Iterator[Frame]:
+    """The pictures of a video (skeletons or hand normals, `what`) for the used frames, fitted like the driving video.
+
+    It may have another size than the driving video, but not other proportions. Checks are made at once. Raises
+    `PosegenError`.
+    """
+    info = probe_video(path)
+    ratio = (info.width / info.height) / (driving_size[1] / driving_size[0])
+    if abs(ratio - 1) > _SAME_SHAPE:
+        raise PosegenError(
+            f"{path} is {info.height}x{info.width} (height x width), the driving video {driving_size[0]}x"
+            f"{driving_size[1]}: {what} must show the same picture, at any scale"
+        )
+    indices = chosen(path, what, info.num_frames, shown, num_source_frames)
+    own_fit = plan_fit((info.height, info.width), fit.target, fit.mode)
+    return _picked(path, indices, own_fit)
+
+
+def _picked(path: Path, indices: Sequence[int], fit: Fit) -> Iterator[Frame]:
+    """The frames with these rising numbers, fitted."""
+    frames = enumerate(iterate_frames(path))
+    number, frame = next(frames)
+    for index in indices:
+        while number < index:
+            number, frame = next(frames)
+        yield np.ascontiguousarray(fit.apply(frame))

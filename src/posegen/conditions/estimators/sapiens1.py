@@ -1,0 +1,69 @@
+"""Sapiens-1 from TorchScript files, as PoseGen's published preprocessing uses it: keypoints, and hand normals.
+
+Pose crops are cut as the model was trained; normals and body parts see the whole frame squeezed to 1024 x 768, like the
+hand normals that the published weights learned from. The files bring no configuration: 133 or 308 heat maps tell their
+layout, 28 body parts theirs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from posegen.conditions.estimators.dense import PARTS, DenseHandNormals, hand_classes
+from posegen.conditions.estimators.detector import PersonDetector
+from posegen.conditions.estimators.layouts import layout_of_count
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.top_down import Normalisation, TopDownPose
+from posegen.conditions.estimators.weights import identity, load_torchscript, torch_device
+from posegen.errors import PosegenError
+
+SHAPE = (1024, 768)
+_COLOURS = Normalisation((123.5 / 255, 116.5 / 255, 103.5 / 255), (58.5 / 255, 57.0 / 255, 57.5 / 255))
+
+
+def sapiens1_pose(
+    weights: str, detector: str | None = None, device: str = "auto", batch_size: int = 4, shape: tuple[int, int] = SHAPE
+) -> TopDownPose:
+    """A `PoseEstimator` from a file such as sapiens_2b_coco_wholebody_best_coco_wholebody_AP_745_torchscript.pt2."""
+    run = _runner(weights, "--pose-weights", device)
+    count = _channels(run, shape, weights, "--pose-weights")
+    layout = layout_of_count(count, f"--pose-weights {weights}")
+    return TopDownPose("sapiens1", identity(weights), PersonDetector(detector, device), run, shape, layout, batch_size)
+
+
+def sapiens1_normals(
+    weights: str, parts_weights: str, device: str = "auto", batch_size: int = 2, shape: tuple[int, int] = SHAPE
+) -> DenseHandNormals:
+    """A `HandNormalEstimator` from a file of normals and one of body parts."""
+    normals, parts = _runner(weights, "--normals-weights", device), _runner(parts_weights, "--parts-weights", device)
+    if _channels(normals, shape, weights, "--normals-weights") != 3:
+        raise PosegenError(f"--normals-weights {weights}: a normal has 3 channels; this file is another model")
+    count = _channels(parts, shape, parts_weights, "--parts-weights")
+    hands = hand_classes(PARTS.get(count, ("",) * count), f"--parts-weights {parts_weights}")
+    version = f"{identity(weights)} {identity(parts_weights)}"
+    return DenseHandNormals("sapiens1", version, normals, parts, hands, shape, whole_frame=True, batch_size=batch_size)
+
+
+def _runner(path: str, option: str, device: str) -> Callable[[Sequence[Frame]], torch.Tensor]:
+    """The file's model as a function of pictures. TorchScript files compute in float32."""
+    model: Any = load_torchscript(path, option, device)
+    place = torch_device(device)
+
+    def run(pictures: Sequence[Frame]) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(_COLOURS.apply(pictures, place, torch.float32))
+
+    return run
+
+
+def _channels(run: Callable[[Sequence[Frame]], torch.Tensor], shape: tuple[int, int], path: str, option: str) -> int:
+    """How many maps the model makes, told by one black picture: better now than after the first hundred frames."""
+    try:
+        maps = run([np.zeros((*shape, 3), np.uint8)])
+        return int(maps.shape[1])
+    except (RuntimeError, AttributeError, IndexError) as error:
+        raise PosegenError(
+            f"{option} {path} does not take pictures of {shape[0]}x{shape[1]} ({str(error).splitlines()[-1]})"
+        ) from None

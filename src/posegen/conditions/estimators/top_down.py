@@ -1,0 +1,82 @@
+"""Pose estimators that look at one person at a time: boxes of a detector, a model that makes heat maps of each crop.
+
+ViTPose, Sapiens2 and Sapiens-1 differ in their model, its input and its keypoint layout, and share everything else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from posegen.conditions.estimators.detector import PersonDetector
+from posegen.conditions.estimators.heatmaps import Crop, decode_heatmaps
+from posegen.conditions.estimators.layouts import Layout, to_wholebody
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.keypoints import HANDS, PersonPose
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and deviation of each colour, as shares of 255."""
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def apply(self, pictures: Sequence[Frame], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """(pictures, 3, height, width) of uint8 pictures (height, width, 3)."""
+        pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return ((pixels - mean) / std).to(dtype)
+
+
+class TopDownPose:
+    """A `PoseEstimator` from a detector and a function from crops to heat maps; hands come with the body if at all."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        detector: PersonDetector,
+        heatmaps: Callable[[Sequence[Frame]], torch.Tensor],
+        shape: tuple[int, int],
+        layout: Layout,
+        batch_size: int,
+    ) -> None:
+        """`heatmaps` takes crops of `shape` = (height, width) to (people, points, h, w), points as in `layout`."""
+        self.name, self.version, self.batch_size = name, version, batch_size
+        self.finds_hands = all(layout[points.start] >= 0 for points in HANDS)
+        self._detector, self._heatmaps, self._shape, self._layout = detector, heatmaps, shape, layout
+
+    def estimate(self, frame: Frame) -> list[PersonPose]:
+        """The people of an RGB frame."""
+        return self.estimate_batch([frame])[0]
+
+    def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
+        """The people of each of the frames."""
+        boxes = self._detector.detect(frames)
+        crops = [[Crop.around(box, self._shape) for box in people] for people in boxes]
+        pictures = [
+            crop.cut(frame, self._shape) for frame, people in zip(frames, crops, strict=True) for crop in people
+        ]
+        poses = iter(self._poses([crop for people in crops for crop in people], pictures))
+        return [[next(poses) for _ in people] for people in crops]
+
+    @torch.inference_mode()
+    def _poses(self, crops: Sequence[Crop], pictures: Sequence[Frame]) -> list[PersonPose]:
+        poses = []
+        for start in range(0, len(crops), self.batch_size):
+            maps = self._heatmaps(pictures[start : start + self.batch_size]).float().cpu().numpy()
+            points, scores = decode_heatmaps(maps)
+            for crop, peaks, heights in zip(crops[start : start + self.batch_size], points, scores, strict=True):
+                poses.append(PersonPose(*to_wholebody(crop.to_frame(peaks, maps.shape[-2:]), heights, self._layout)))
+        return poses
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """The person as they are."""
+        return person
+
+    def close(self) -> None:
+        """Nothing outlives the object."""

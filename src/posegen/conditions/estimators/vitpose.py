@@ -1,0 +1,117 @@
+"""ViTPose and ViTPose++ from transformers, with a person detector.
+
+The hub's `usyd-community` models know COCO's 17 points; whole-body ones have 133. Those exist as the authors'
+checkpoints (`...wholebody.pth`), which are read, too: the same weights under other names.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+
+from posegen.conditions.estimators.detector import PersonDetector
+from posegen.conditions.estimators.layouts import layout_of_count
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.top_down import IMAGENET_MEAN, IMAGENET_STD, Normalisation, TopDownPose
+from posegen.conditions.estimators.weights import DEFAULTS, identity, load_model, preprocessing, torch_device
+from posegen.errors import PosegenError
+
+_OPTION = "--pose-weights"
+_EXPERTS = {17: 0, 133: 5}
+"""Number of the data set whose expert layers ViTPose++ takes: COCO, COCO-WholeBody."""
+_HEADS = {384: 12, 768: 12, 1024: 16, 1280: 16}
+"""Attention heads of the authors' sizes (small, base, large, huge), which weights do not tell."""
+
+
+def vitpose(
+    weights: str | None = None, detector: str | None = None, device: str = "auto", batch_size: int = 8
+) -> TopDownPose:
+    """A `PoseEstimator`; `weights` is a model folder, a hub name, or a .pth file of the authors'."""
+    name = weights or DEFAULTS["vitpose"]
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    model: Any
+    if Path(name).suffix in (".pth", ".pt"):
+        model = read_checkpoint(Path(name)).eval().to(torch_device(device))
+    else:
+        model, folder = load_model(VitPoseForPoseEstimation, name, _OPTION, device)
+        settings = preprocessing(folder)
+        mean, std = settings.get("image_mean", mean), settings.get("image_std", std)
+    points = model.config.num_labels
+    layout = layout_of_count(points, f"{_OPTION} {name}")
+    normalisation = Normalisation(tuple(mean), tuple(std))
+    experts = model.config.backbone_config.num_experts
+
+    def heatmaps(pictures: Sequence[Frame]) -> torch.Tensor:
+        pixels = normalisation.apply(pictures, model.device, model.dtype)
+        expert = torch.full((len(pixels),), _EXPERTS.get(points, 0), device=model.device) if experts > 1 else None
+        return model(pixels, dataset_index=expert).heatmaps
+
+    shape = tuple(model.config.backbone_config.image_size)
+    return TopDownPose("vitpose", identity(name), PersonDetector(detector, device), heatmaps, shape, layout, batch_size)
+
+
+def read_checkpoint(path: Path) -> VitPoseForPoseEstimation:
+    """The authors' checkpoint of one data set (state dict of mmpose) as a transformers model.
+
+    Sizes are told by the weights' shapes. Raises `PosegenError` if it is another file.
+    """
+    if not path.is_file():
+        raise PosegenError(
+            f"{_OPTION} {path}: there is no such file; ViTPose's whole-body checkpoints (vitpose-b-wholebody.pth ...) "
+            "are linked from github.com/ViTAE-Transformer/ViTPose"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = content.get("state_dict", content)
+        hidden_size = state["backbone.pos_embed"].shape[-1]
+        layers = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("backbone.blocks."))
+        model = VitPoseForPoseEstimation(
+            VitPoseConfig(
+                backbone_config=VitPoseBackboneConfig(
+                    hidden_size=hidden_size, num_hidden_layers=layers,
+                    num_attention_heads=_HEADS.get(hidden_size, hidden_size // 64),
+                    mlp_ratio=state["backbone.blocks.0.mlp.fc1.weight"].shape[0] // hidden_size,
+                    out_indices=[layers],
+                ),
+                num_labels=state["keypoint_head.final_layer.weight"].shape[0],
+                use_simple_decoder="keypoint_head.deconv_layers.0.weight" not in state,
+            )
+        )  # fmt: skip
+        model.load_state_dict(_renamed(state, model.config.use_simple_decoder))
+    except Exception as error:  # whatever is in a file that is something else
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PosegenError(f"{_OPTION} {path} is no ViTPose checkpoint of one data set ({reason})") from None
+    return model
+
+
+def _renamed(state: dict[str, torch.Tensor], simple_decoder: bool) -> dict[str, torch.Tensor]:
+    """The authors' names -> transformers' names."""
+    heads = {"final_layer": "conv"}
+    if not simple_decoder:
+        heads |= {"deconv_layers.0": "deconv1", "deconv_layers.1": "batchnorm1", "deconv_layers.3": "deconv2",
+                  "deconv_layers.4": "batchnorm2"}  # fmt: skip
+    layer = {"norm1": "layernorm_before", "norm2": "layernorm_after", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
+             "attn.proj": "attention.output.dense"}  # fmt: skip
+    renamed = {}
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part == "keypoint_head":
+            old = next(old for old in heads if rest.startswith(old + "."))
+            renamed[f"head.{heads[old]}.{rest[len(old) + 1 :]}"] = value
+        elif rest == "pos_embed":
+            renamed["backbone.embeddings.position_embeddings"] = value
+        elif rest.startswith("patch_embed.proj."):
+            renamed["backbone.embeddings.patch_embeddings.projection." + rest.rsplit(".", 1)[1]] = value
+        elif rest.startswith("last_norm."):
+            renamed["backbone.layernorm." + rest.rsplit(".", 1)[1]] = value
+        elif rest.startswith("blocks."):
+            _, number, *inside, kind = rest.split(".")
+            place = f"backbone.encoder.layer.{number}."
+            if inside == ["attn", "qkv"]:
+                for target, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                    renamed[f"{place}attention.attention.{target}.{kind}"] = third
+            else:
+                renamed[f"{place}{layer['.'.join(inside)]}.{kind}"] = value
+    return renamed

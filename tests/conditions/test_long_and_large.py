@@ -1,0 +1,134 @@
+"""A part of a video, cuts in it, high rates and large pictures: the same people at the same places."""
+
+import logging
+from fractions import Fraction
+
+import cv2
+import keypoint_writers
+import numpy as np
+import pytest
+
+from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.extract import estimate_pose, extract_conditions
+from posegen.conditions.folder import check_conditions, open_conditions
+from posegen.conditions.keypoints import INDEX
+from posegen.config import EstimatorConfig, ExtractConfig
+from posegen.errors import PosegenError
+from posegen.media.fitting import plan_fit
+from posegen.media.video import VideoWriter, iterate_frames, probe_video
+
+SIZE = (180, 320)
+TARGET = (96, 64)
+
+
+def film(path, frames, fps=Fraction(30)):
+    frames = list(frames)
+    with VideoWriter(path, fps, size=frames[0].shape[:2]) as writer:
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame))
+    return path
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """Three seconds at 30 frames/s whose keypoints are in a file: fast to extract, and known in every frame."""
+    folder = tmp_path_factory.mktemp("numbered")
+    film(folder / "video.mp4", (np.full((*SIZE, 3), 2 * number, np.uint8) for number in range(90)))
+    points, scores = keypoint_writers.people(1, SIZE)
+    points = points + np.arange(90, dtype=np.float32)[:, None, None] * 0.25
+    scores = np.repeat(scores, 90, axis=0)
+    return folder / "video.mp4", keypoint_writers.write_published(folder / "points", points, scores, SIZE), points
+
+
+def extracted(numbered, folder, fps=Fraction(30), **options):
+    video, file, _ = numbered
+    chosen = EstimatorConfig(pose="file", pose_file=file, **options)
+    return extract_conditions(video, folder, plan_fit(SIZE, TARGET, "crop"), fps, hands=False, chosen=chosen)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 2.0), (None, 1.0), (2.0, None), (0.0, 3.0)])
+def test_a_part_has_the_frames_of_that_part(numbered, tmp_path, start, end):
+    whole, part = extracted(numbered, tmp_path / "whole"), extracted(numbered, tmp_path / "part", start=start, end=end)
+    frames = slice(round(30 * (start or 0)), 90 if end is None else round(30 * end))
+    assert part.num_frames == frames.stop - frames.start
+    assert np.array_equal(part.pose.keypoints, whole.pose.keypoints[frames])
+    assert np.allclose(part.pose.keypoints, numbered[2][frames], atol=1e-3)
+    assert np.array_equal(part.skeleton_frames(0, 5), whole.skeleton_frames(frames.start, frames.start + 5))
+
+
+def test_a_part_at_another_rate_shows_the_same_moments(numbered, tmp_path):
+    part = extracted(numbered, tmp_path, fps=Fraction(10), start=1.0, end=2.0)
+    assert np.allclose(part.pose.keypoints, numbered[2][30:60:3], atol=1e-3)
+
+
+def test_another_part_is_another_extraction_and_given_conditions_must_be_of_the_part(numbered, tmp_path, caplog):
+    first = extracted(numbered, tmp_path, start=0.5, end=2.0)
+    with caplog.at_level(logging.INFO, "posegen"):
+        assert extracted(numbered, tmp_path, start=0.5, end=2.0).num_frames == 45
+    assert "up to date" in caplog.text
+    assert extracted(numbered, tmp_path, start=0.5, end=1.0).num_frames == 15
+    _, of_a_part = open_conditions(tmp_path)
+    _, of_all = open_conditions(extracted(numbered, tmp_path / "all").folder)
+    with pytest.raises(PosegenError, match="another part of the driving video"):
+        check_conditions(first, of_a_part, of_all, 90)
+
+
+def test_parts_that_are_not_there_are_one_line(numbered, tmp_path):
+    with pytest.raises(PosegenError, match="--start 2 lies not before --end 1"):
+        ExtractConfig(driving=numbered[0], output=tmp_path, start=2.0, end=1.0)
+    with pytest.raises(PosegenError, match="--start -1 is out of range"):
+        ExtractConfig(driving=numbered[0], output=tmp_path, start=-1.0)
+    for start, end in ((5.0, None), (5.0, 6.0)):
+        with pytest.raises(PosegenError) as caught:
+            extracted(numbered, tmp_path, start=start, end=end)
+        assert "\n" not in str(caught.value)
+        assert "5" in str(caught.value)
+
+
+def test_a_cut_is_reported_and_nobody_glides_across_it(shared_media, tmp_path, caplog):
+    """The presenter at the right, two empty frames, then the dancer at the left."""
+    presenter = iterate_frames(shared_media / "driving_presenter_half_body.mp4")
+    dancer = iterate_frames(shared_media / "driving_dance_full_body.mp4")
+    frames = [cv2.resize(next(presenter), (640, 360), interpolation=cv2.INTER_AREA) for _ in range(20)]
+    blank = np.full((360, 640, 3), frames[0].mean((0, 1)), np.uint8)
+    after = []
+    for _ in range(20):
+        small = cv2.resize(next(dancer), (202, 360), interpolation=cv2.INTER_AREA)
+        after.append(np.pad(small, ((0, 0), (20, 418), (0, 0)), mode="edge"))
+    path = film(tmp_path / "cut.mp4", [*frames, blank, blank, *after])
+    with caplog.at_level(logging.WARNING, "posegen"):
+        conditions = extract_conditions(path, tmp_path / "c", plan_fit((360, 640), TARGET, "crop"), Fraction(30))
+    assert "the driving video has a cut at 0.73 s" in caplog.text
+    assert any("--start and --end" in line for line in conditions.report)
+    pose = conditions.pose
+    shoulder = INDEX["left_shoulder"]
+    assert (pose.scores[20:22, shoulder] == 0).all()  # not interpolated
+    assert pose.keypoints[15:20, shoulder, 0].min() > 300
+    assert pose.keypoints[30:, shoulder, 0].max() < 260
+    assert (pose.scores[30:, shoulder] > 0.5).mean() > 0.8
+
+
+def test_sixty_frames_a_second_and_four_thousand_pixels(shared_media, tmp_path):
+    """The presenter at 1080p, and the same frames doubled in size and rate: the same places."""
+    frames = [frame for _, frame in zip(range(6), iterate_frames(shared_media / REAL), strict=False)]
+    small = film(tmp_path / "1080p.mp4", frames)
+    large = tmp_path / "2160p60.mp4"
+    with VideoWriter(large, Fraction(60), size=(2160, 3840)) as writer:
+        for frame in frames:
+            for _ in range(2):
+                writer.write(cv2.resize(frame, (3840, 2160), interpolation=cv2.INTER_CUBIC))
+    assert probe_video(large).fps == 60
+    poses = []
+    for path, fps in ((small, Fraction(30)), (large, Fraction(60))):
+        estimator = MediaPipePose()
+        poses.append(estimate_pose(path, estimator, fps)[0])
+        estimator.close()
+    assert len(poses[1]) == 12
+    body = np.r_[0:13]
+    away = np.linalg.norm(poses[1].keypoints[1::2, body] / 2 - poses[0].keypoints[:, body], axis=-1)
+    seen = (poses[0].scores[:, body] > 0.5) & (poses[1].scores[1::2, body] > 0.5)
+    assert seen.mean() > 0.5
+    assert np.median(away[seen]) < 0.01 * 1080
+
+
+REAL = "driving_presenter_half_body.mp4"
