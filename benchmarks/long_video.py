@@ -54,7 +54,7 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
         write_image(folder / "reference.png", next(itertools.islice(made, 2 * FPS - 1, None)).rgb)
         (folder / "prompt.txt").write_text(clip.caption)
     return GenerateConfig(
-        reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
+        retarget="off", reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
         output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False,
     )  # fmt: skip
 

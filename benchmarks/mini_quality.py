@@ -261,7 +261,8 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
         write_image(folder / "reference.png", clip.reference().rgb)
         generating, _ = run_command(
             "generate", "--reference", folder / "reference.png", "--driving", folder / "driving.mp4", "--conditions",
-            folder / "conditions", "--output", folder / "out.mp4", "--prompt", clip.caption, "--no-person-check",
+            folder / "conditions", "--output", folder / "out.mp4", "--prompt", clip.caption, "--no-person-check", "--retarget",
+            "off",
             "--model", name, *options,
         )  # fmt: skip
         demo, said = run_command("demo", "--output", folder / "demo.mp4", "--model", name, *options)

@@ -15,6 +15,10 @@ class PosegenError(ValueError):
     """A problem of the input, said in one line. Exit code 2."""
 
 
+class NobodyError(PosegenError):
+    """No person is found in a picture that should show one."""
+
+
 class OutputError(PosegenError):
     """The result cannot be written (folder not writable, disk full). Finished work is kept."""
 

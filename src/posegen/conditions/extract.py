@@ -39,9 +39,10 @@ from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
 from posegen.config import EstimatorConfig
-from posegen.errors import PosegenError, logger
+from posegen.errors import NobodyError, PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, shown_frames
 
@@ -95,6 +96,9 @@ def extract_conditions(
             if warning:
                 logger.warning("%s", warning)
         report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        if chosen.smoothing:
+            pose, repaired = smooth_poses(pose, tracking.cuts)
+            report.append(repaired.describe())
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
     hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
     with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
@@ -167,13 +171,13 @@ def estimate_reference_pose(
 ) -> PersonPose:
     """The person of a reference image, the largest if there are several (then a warning says so).
 
-    Raises `PosegenError` if nobody is found.
+    Raises `NobodyError` if nobody is found.
     """
     estimator = make_reference_estimator(chosen, device)
     try:
         people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
         if not people:
-            raise PosegenError(
+            raise NobodyError(
                 "no person is found in the reference image: use a picture that shows one clearly, or pass "
                 "--no-person-check to go on anyway"
             )
@@ -193,7 +197,7 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
     return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
 
 
-def _draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
+def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
     """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
     height, width = fit.target
     large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
@@ -207,7 +211,7 @@ def _skeletons(
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
     if not draws_given_skeletons(chosen):
-        return (_draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
+        return (draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
     assert chosen.pose_file is not None
     info = probe_video(driving)
     shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()

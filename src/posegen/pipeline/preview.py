@@ -4,7 +4,7 @@ The same rules decide as in the job itself, but they see a sample of the driving
 `preview_pictures.py`'s; nothing is generated and no video model is loaded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,18 +15,19 @@ from jaxtyping import Bool, Int, UInt8
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.conditions.camera import CameraTracker, person_mask
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_reference_pose
+from posegen.conditions.extract import estimate_reference_pose, fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
 from posegen.conditions.tracking import shoulders_seen
 from posegen.config import Framing
-from posegen.errors import PosegenError
+from posegen.errors import NobodyError, PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import sample_frames
 from posegen.pipeline.anchor import choose_anchor, describe_unsafe, unsafe_segments
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
 from posegen.pipeline.segments import Segment
+from posegen.pipeline.steering import carry_over
 
 SAMPLES = 48
 _LONG_SIDE = 320
@@ -42,6 +43,7 @@ class Preview:
 
     numbers: of the sampled frames in the result; frames: those of the driving video, fitted to the result's size; pose:
     the person in them, in pixels of the result; reference: the person of the reference image, in pixels of the result;
+    placed: the person as they will steer the result, carried to the reference.
     anchor, alone: whose background is shared, and which segments take no part (None and empty where none is shared).
     warnings: one line each, the most important first.
     """
@@ -51,6 +53,7 @@ class Preview:
     frames: UInt8[np.ndarray, "samples height width 3"]
     pose: PoseSequence
     reference: PersonPose | None
+    placed: PoseSequence
     anchor: Segment | None
     alone: tuple[Segment, ...]
     notes: tuple[str, ...]
@@ -67,12 +70,17 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     seen = np.array([person is not None for person in people])
     reference = _reference(request)
     warnings = [] if reference is not None else ["no person is found in the reference image"]
+    sampled = replace(pose, fps=Fraction(request.fps * len(numbers), count))
+    moved, lines = carry_over(request, sampled, reference)
+    placed = pose if moved is None else moved.pose
+    warnings += lines
     warnings += _about_people(request, numbers, seen, most)
-    warnings += _about_fit(request, pose)
+    warnings += _about_fit(request, pose) if moved is None else []
     warnings += _about_hands(request, pose, seen)
     framing = _framing(pose, size)
     warnings += _about_framing(reference, framing, size)
     notes = [] if framing is None else [f"framing of the driving video: {framing}"]
+    notes += [] if moved is None else [moved.report]
     motion = _spread(_motion(frames, pose, fit), numbers, count)
     notes.append(motion.describe())
     anchor, alone = None, ()
@@ -85,7 +93,7 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         warnings += [line] if line else []
         alone = tuple(item.segment for item in unsafe)
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
-    return Preview(request, numbers, np.stack(frames), pose, reference, anchor, alone, tuple(notes), tuple(warnings))
+    return Preview(request, numbers, np.stack(frames), pose, reference, placed, anchor, alone, tuple(notes), tuple(warnings))
 
 
 def _look(
@@ -128,10 +136,9 @@ def _sequence(people: list[PersonPose | None], fit: Fit, fps: Fraction) -> PoseS
 
 def _reference(request: Request) -> PersonPose | None:
     try:
-        person = estimate_reference_pose(request.reference)
-    except PosegenError:
+        return fit_pose(estimate_reference_pose(request.reference), request.reference_fit)
+    except NobodyError:
         return None
-    return _sequence([person], request.reference_fit, request.fps)[0]
 
 
 def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:

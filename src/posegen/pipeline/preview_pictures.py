@@ -105,11 +105,11 @@ def _driven(preview: Preview, number: int) -> Picture:
 
 
 def _placed(preview: Preview, number: int) -> Picture:
-    return _over(preview.request.fitted_reference, preview.pose[number])
+    return _over(preview.request.fitted_reference, preview.placed[number])
 
 
 def _hands(preview: Preview, number: int) -> Picture:
-    return CapsuleHandNormals().estimate(preview.pose[number], preview.request.size)
+    return CapsuleHandNormals().estimate(preview.placed[number], preview.request.size)
 
 
 def _over(picture: Picture, person: PersonPose | None) -> Picture:

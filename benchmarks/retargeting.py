@@ -1,0 +1,157 @@
+"""How well retargeting carries a movement to another body: synthetic pairs of people make the same movement.
+
+    python benchmarks/retargeting.py [--pairs 48] [--sheet docs/retargeting.jpg]
+
+Both people of a pair are filmed from the same direction, each by a camera that suits them; the reference's picture is
+then scaled and shifted at random. What is known of the reference is one frame of *another* movement. The truth are the
+keypoints of the second person making the first one's movement. All keypoints are exact; those outside a picture are not
+seen. Errors are in percent of the reference person's standing height, over body, feet and hands; bone lengths are
+compared frame by frame with the truth's, and their median over the clip is taken.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from posegen.conditions.keypoints import BODY, FEET, HANDS, SEEN, PersonPose, PoseSequence
+from posegen.conditions.proportions import GROUPS, bone_vectors
+from posegen.conditions.retargeting import align, retarget
+from posegen.synthetic.assets import load_assets
+from posegen.synthetic.body import Body, rest_body
+from posegen.synthetic.clip import _move
+from posegen.synthetic.identity import draw_identity
+from posegen.synthetic.keypoints import KeypointTracker
+from posegen.synthetic.rig import Pose, forward_kinematics, skinning_transforms
+from posegen.synthetic.scene import Camera, draw_camera
+from results_file import write_result
+
+SIZE, FPS, FRAMES = (832, 480), 16, 65
+FRAMINGS = ("full-body", "half-body", "three-quarter")
+BUILDS: dict[str, dict[str, float]] = {
+    "adult": {}, "child": {"age": 0.35}, "toddler": {"age": 0.15}, "tall": {"height": 0.98}, "short": {"height": 0.05},
+    "heavy": {"weight": 0.95, "muscle": 0.4}, "long-legged": {"proportions": 1.0, "height": 0.8},
+}  # fmt: skip
+"""Changes of a person drawn at random, by name."""
+CHARACTERS: dict[str, dict[str, float]] = {
+    "short-limbed character": {"leg": 0.6, "arm": 0.72, "head": 1.6},
+    "long-limbed character": {"leg": 1.35, "arm": 1.3, "head": 0.85},
+}
+"""Bodies that no human has: lengths of limbs, and size of the head."""
+_PARTS = {"leg": ("lowerleg01", "lowerleg02", "upperleg02", "foot"), "arm": ("upperarm02", "lowerarm01", "lowerarm02", "wrist")}
+"""Bones whose distance from the bone before them is changed."""
+POINTS = np.r_[BODY, FEET, HANDS[0], HANDS[1]]
+TARGET_RATIO, TARGET_BONES = 0.5, 0.05
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair: clip of the driving person, the reference's keypoints, and the truth, in pixels of one picture."""
+
+    name: str
+    kind: str
+    driving: PoseSequence
+    reference: PersonPose
+    truth: PoseSequence
+    person_height: float
+
+
+def body_of(seed: int, build: str) -> Body:
+    identity = draw_identity(seed, len(load_assets().change_names))
+    body = rest_body(replace(identity, phenotype={**identity.phenotype, **BUILDS.get(build, {})}))
+    return stretched(body, CHARACTERS[build]) if build in CHARACTERS else body
+
+
+def stretched(body: Body, changes: dict[str, float]) -> Body:
+    """The body with limbs of other lengths and another head: bones moved apart, and the surface with them."""
+    assets, heads = load_assets(), body.bone_heads
+    moved = np.zeros_like(heads)
+    for bone, parent in enumerate(assets.parents):
+        if parent >= 0:
+            name = assets.bones[bone].split(".")[0]
+            factor = next((changes[part] for part, names in _PARTS.items() if name in names), 1.0)
+            moved[bone] = moved[parent] + (factor - 1) * (heads[bone] - heads[parent])
+    vertices = body.vertices + assets.weights @ moved
+    head = assets.weights[:, assets.bone("head")][:, None]
+    neck = heads[assets.bone("head")]
+    vertices = vertices + head * (changes["head"] - 1) * (body.vertices - neck)
+    return Body(vertices.astype(np.float32), body.normals, (heads + moved).astype(np.float32))
+
+
+def moved(body: Body, seed: int, framing: str) -> Pose:
+    return _move(np.random.default_rng([seed, 3]), body, framing, FRAMES, FPS)[1]
+
+
+def joints_of(body: Body, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    return forward_kinematics(body.bone_heads, pose.rotations, pose.root)
+
+
+def filmed(body: Body, pose: Pose, camera: Camera) -> tuple[np.ndarray, float]:
+    """Pixels (frames, 133, 2), and the person's height in pixels."""
+    turned, joints = joints_of(body, pose)
+    transforms = skinning_transforms(body.bone_heads, turned, joints)
+    tracker = KeypointTracker(body)
+    points = [tracker.places(transforms[t], joints[t], pose.actions[t]) for t in range(FRAMES)]
+    pixels, depth = camera.project(np.stack(points))
+    return pixels - 0.5, float(np.ptp(body.vertices[:, 2]) * camera.focal / np.median(depth))
+
+
+def sequence(pixels: np.ndarray) -> PoseSequence:
+    inside = ((pixels >= 0) & (pixels <= (SIZE[1] - 1, SIZE[0] - 1))).all(axis=-1)
+    hands = np.full((len(pixels), 2, 21, 3), np.nan, np.float32)
+    return PoseSequence(pixels.astype(np.float32), inside.astype(np.float32), hands, SIZE, Fraction(FPS))
+
+
+def make_pair(number: int) -> Pair:
+    random = np.random.default_rng([number, 77])
+    names = list(BUILDS)
+    first, second = (str(name) for name in random.choice(names, 2))
+    if number % 4 == 3:
+        second = str(random.choice(list(CHARACTERS)))
+    framing = FRAMINGS[number % len(FRAMINGS)]
+    bodies = [body_of(50_000 + 2 * number + who, build) for who, build in enumerate((first, second))]
+    movements = [moved(body, 60_000 + number, framing) for body in bodies]
+    cameras = [
+        draw_camera(np.random.default_rng([number, 5]), framing, body, joints_of(body, movement)[1], *SIZE)
+        for body, movement in zip(bodies, movements, strict=True)
+    ]
+    driving, _ = filmed(bodies[0], movements[0], cameras[0])
+    truth, height = filmed(bodies[1], movements[1], cameras[1])
+    same = number % 2 == 0
+    other = truth  # or the reference person stands, or steps:
+    if not same:
+        other, _ = filmed(bodies[1], moved(bodies[1], 70_000 + number, "half-body"), cameras[1])
+    zoom = float(np.exp(random.uniform(-0.22, 0.22)))
+    middle = np.array([SIZE[1], SIZE[0]]) / 2
+    shift = middle * (1 - zoom) + random.uniform(-0.08, 0.08, 2) * SIZE[1]
+    reference = sequence(other * zoom + shift)[int(random.integers(FRAMES))]
+    kind = "character" if second in CHARACTERS else "human, same movement" if same else "human, another movement"
+    return Pair(f"{framing}, {first} to {second}", kind, sequence(driving), reference, sequence(truth * zoom + shift), height * zoom)
+
+
+def error(pose: PoseSequence, pair: Pair) -> float:
+    """Mean distance in percent of the person's height, of what the driving clip shows and is in the true picture."""
+    use = (pair.driving.scores >= SEEN) & (pair.truth.scores >= SEEN)
+    away = np.linalg.norm(pose.keypoints - pair.truth.keypoints, axis=-1)[:, POINTS]
+    return float(100 * away[use[:, POINTS]].mean() / pair.person_height)
+
+
+def bone_errors(pose: PoseSequence, pair: Pair) -> dict[str, float]:
+    """Of each group of bones that driving clip and reference show: its length / that of the truth, less one."""
+    found = {}
+    for name, bones in GROUPS.items():
+        ratios = []
+        for bone in bones:
+            vectors, _ = bone_vectors(pose.keypoints, pair.driving.scores >= SEEN, bone)
+            _, seen = bone_vectors(pair.driving.keypoints, pair.driving.scores >= SEEN, bone)
+            true, _ = bone_vectors(pair.truth.keypoints, pair.truth.scores >= SEEN, bone)
+            _, known = bone_vectors(pair.reference.keypoints[None], (pair.reference.scores >= SEEN)[None], bone)
+            lengths = np.linalg.norm(true, axis=1)
+            use = seen & (lengths > 0.01 * pair.person_height)
+            if use.any() and known.all():
+                ratios.append(np.linalg.norm(vectors[use], axis=1) / lengths[use])
+        if ratios:
+            found[name] = float(np.median(np.concatenate(ratios)) - 1)
+    return found
