@@ -50,13 +50,13 @@ _MOST_FRAMES = 300
 _GRID = np.arange(-2.4, 2.4001, 0.01)
 """Logarithms of ratios that are considered: from an eleventh to eleven times."""
 _SAME_DIRECTION = np.radians(35)
-_SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.08, 0.06, 2.0
-"""Of the logarithms of ratios around that of the whole body, and of a limb: widths, degrees of freedom (Student's t)."""
-_NOISE, _NOISE_OF_HEIGHT = 0.045, 0.002
+_SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.12, 0.06, 2.0
+"""Of the logarithms of ratios, around that of the body and of the limb: widths, degrees of freedom (Student's t)."""
+_NOISE, _NOISE_OF_HEIGHT = 0.045, 0.003
 """Error of a length: relative, and in standing heights."""
-_UNSEEN_FORESHORTENING, _ITS_LENGTH = 0.3, 0.15
-"""Chance that the reference foreshortens a bone as the clip never does, and by how much (logarithm; gamma of order 2)."""
-_NEVER_FULL = 0.1
+_UNSEEN_FORESHORTENING, _ITS_LENGTH = 0.15, 0.15
+"""Chance that the reference foreshortens a bone as the clip never does, and by how much (logarithm; gamma law)."""
+_NEVER_FULL = 0.03
 """Weight of a typical length among those that the clip shows, in case it never shows the whole of it."""
 
 

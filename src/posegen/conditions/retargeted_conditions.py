@@ -112,9 +112,7 @@ def _middles(pose: PoseSequence, frame: int) -> Float[np.ndarray, "2 2"]:
     return middles
 
 
-def move_hands(
-    hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]
-) -> Picture:
+def move_hands(hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]) -> Picture:
     """The hand-normal map with each hand scaled and shifted; transforms: (scale, x, y) of the left and right hand.
 
     A hand is what lies nearer to its middle than to the other's. Directions of normals stay, for nothing is turned;

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import maximum_filter1d  # type: ignore[import-untyped]
 
 from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
-from posegen.conditions.proportions import Proportions, compare
+from posegen.conditions.proportions import GROUPS, Proportions, bone_vectors, compare
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -32,6 +32,10 @@ _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("ankle
 _TRUNK = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_hip",
           "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")  # fmt: skip
 """Points by which boxes are aligned: arms would make a box wide by a gesture."""
+_TELLING = ("torso", "shoulders", "neck", "upper arms", "forearms", "thighs", "shanks")
+"""Bones by which poses are compared."""
+_SAME_POSE, _SAME_PLACE = np.radians(2), 0.1
+"""Angle below which poses count as the same; distance between places that matters, in lengths of all those bones."""
 _OFTEN = 0.5
 """Share of the frames in which feet, or a point of the trunk, must be seen to be reckoned with."""
 _REAL_SCALE_CHANGE = 1.15
@@ -68,11 +72,13 @@ def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
     moved = _bend(source, ratios)  # relative to the root
     on_feet = _stands(source, target)
     near = np.abs(np.log(proportions.scale / anchor_scale)) <= 0.5 * np.log(_REAL_SCALE_CHANGE)
+    weights = _alike(source, target, near)
     if on_feet:
-        root = _place_on_ground(source, target, moved, ratios, near)
+        root = _place_on_ground(source, target, moved, ratios, weights)
     else:
         whole = proportions.whole / anchor_scale
-        root = _follow(source.root, target.root[0], whole, near)
+        paths = [_follow(source.root[:, axis], float(target.root[0, axis]), whole, weights) for axis in (0, 1)]
+        root = np.stack(paths, axis=1)
     moved = moved + root[:, None]
     return _finish(pose, source, moved, ratios["forearms"], _describe(proportions, anchor_scale, on_feet))
 
@@ -211,17 +217,40 @@ def _anchor_scale(proportions: Proportions) -> float:
     return float(np.clip(proportions.whole, low, high)) if high / low > _REAL_SCALE_CHANGE else 1.0
 
 
-def _follow(
-    path: Float[np.ndarray, "frames *xy"],
-    place: Float[np.ndarray, "*xy"] | np.floating,
-    scale: float,
-    near: Bool[np.ndarray, " frames"],
-) -> np.ndarray:
-    """The path scaled about the reference's place: about that place itself where the path passes it, else from the
-    nearest that it comes to it (frames that are `near` in size only). So nothing is moved without need.
+def _alike(source: _Skeleton, target: _Skeleton, near: Bool[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """How much each frame says of where the driving person is when they do what the reference shows.
+
+    Frames count by how much their bones point the same way, compared with the most similar frame; among these, by how
+    near they are to the reference's place (so that nothing is moved without need); and only those `near` in size.
     """
-    low, high = np.percentile(path[near] if near.any() else path, [1, 99], axis=0)
-    return np.asarray(place + scale * (path - np.clip(place, low, high)))
+    total, squares = np.full(len(source.root), 1e-9), np.zeros(len(source.root))
+    for name in _TELLING:
+        for bone in GROUPS[name]:
+            vectors, seen = bone_vectors(source.points, source.seen, bone)
+            wanted, known = bone_vectors(target.points, target.seen, bone)
+            if known[0]:
+                angles = np.arctan2(vectors[:, 1], vectors[:, 0]) - np.arctan2(wanted[0, 1], wanted[0, 0])
+                lengths = np.where(seen, np.linalg.norm(vectors, axis=1), 0)
+                squares += lengths * ((angles + np.pi) % (2 * np.pi) - np.pi) ** 2
+                total += lengths
+    usable = (total > 1e-6) & near
+    if not usable.any():
+        return np.ones(len(near))
+    squares /= total
+    best = float(squares[usable].min())
+    alike = np.exp(-0.5 * (squares - best) / max(best, _SAME_POSE**2))
+    away = np.linalg.norm(source.root - target.root[0], axis=1) / (_SAME_PLACE * np.median(total[usable]))
+    return np.where(usable, alike / (1 + away**2), 0)
+
+
+def _follow(
+    path: Float[np.ndarray, " frames"], place: float, scale: float, weights: Float[np.ndarray, " frames"]
+) -> Float[np.ndarray, " frames"]:
+    """The path scaled about its weighted median, which goes to `place`."""
+    order = np.argsort(path)
+    reached = np.cumsum(weights[order])
+    middle = path[order][np.searchsorted(reached, reached[-1] / 2)]
+    return np.asarray(place + scale * (path - middle))
 
 
 def _stands(source: _Skeleton, target: _Skeleton) -> bool:
@@ -229,28 +258,29 @@ def _stands(source: _Skeleton, target: _Skeleton) -> bool:
     feet = [INDEX[name] for name in _FEET]
     shown = source.seen[:, feet].any(axis=1) & source.hips_seen
     somewhere = source.seen.any(axis=1)
-    return bool(
-        target.seen[0, feet].any() and target.hips_seen[0] and shown.sum() >= max(1, _OFTEN * somewhere.sum())
-    )
+    return bool(target.seen[0, feet].any() and target.hips_seen[0] and shown.sum() >= max(1, _OFTEN * somewhere.sum()))
 
 
 def _place_on_ground(
-    source: _Skeleton, target: _Skeleton, moved: np.ndarray, ratios: dict[str, float], near: Bool[np.ndarray, " frames"]
+    source: _Skeleton,
+    target: _Skeleton,
+    moved: Float[np.ndarray, "frames 133 2"],
+    ratios: dict[str, float],
+    weights: Float[np.ndarray, " frames"],
 ) -> Float[np.ndarray, "frames 2"]:
     """Where the root goes, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
     legs = (ratios["thighs"] + ratios["shanks"]) / 2
-    weights, ground, shown = _ground(source)
+    carried, ground, shown = _ground(source)
     _, reference_ground, _ = _ground(target)
     level = maximum_filter1d(ground, min(len(ground), 25), mode="nearest")  # without jumps
-    use = near & shown if (near & shown).any() else shown
-    anchor = np.clip(reference_ground[0], *np.percentile(level[use], [5, 95]))
+    usual = _follow(level, float(reference_ground[0]), legs, np.maximum(weights, 1e-9) * shown)
     feet = [INDEX[name] for name in _FEET]
-    by_feet = reference_ground[0] + legs * (ground - anchor) - (weights * moved[:, feet, 1]).sum(axis=1)
+    by_feet = usual + legs * (ground - level) - (carried * moved[:, feet, 1]).sum(axis=1)
 
     hips = np.where(source.hips_seen[:, None], source.hips, source.root)
-    middle = _follow(hips[:, 0], target.hips[0, 0], legs, near & source.hips_seen)
+    middle = _follow(hips[:, 0], float(target.hips[0, 0]), legs, np.maximum(weights, 1e-9) * source.hips_seen)
     x = middle - ratios["torso"] * (hips - source.root)[:, 0]
-    by_neck = _follow(source.root[:, 1], target.root[0, 1], legs, near)
+    by_neck = _follow(source.root[:, 1], float(target.root[0, 1]), legs, weights)
     frames = np.arange(len(x))
     off = np.interp(frames, frames[shown], (by_feet - by_neck)[shown])
     return np.stack([x, by_neck + off], axis=1)

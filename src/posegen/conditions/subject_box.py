@@ -20,7 +20,9 @@ def find_subject_box(image: UInt8[np.ndarray, "height width 3"]) -> tuple[float,
     """(left, top, right, bottom) in pixels of what stands out in the picture; None if nothing does."""
     height, width = image.shape[:2]
     scale = _LONG_SIDE / max(height, width)
-    small = cv2.resize(image, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        image, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
     rows, columns = small.shape[:2]
     if float(small.std()) < 2:
         return None

@@ -93,7 +93,9 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         warnings += [line] if line else []
         alone = tuple(item.segment for item in unsafe)
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
-    return Preview(request, numbers, np.stack(frames), pose, reference, placed, anchor, alone, tuple(notes), tuple(warnings))
+    return Preview(
+        request, numbers, np.stack(frames), pose, reference, placed, anchor, alone, tuple(notes), tuple(warnings)
+    )
 
 
 def _look(

@@ -67,7 +67,7 @@ def carry_over(
 def retargeted(
     request: Request, conditions: Conditions, reference: PersonPose | None, folder: Path, progress: Progress
 ) -> Conditions:
-    """The conditions that steer the model: carried to the reference, kept in `folder`; or those of the driving video."""
+    """The conditions that steer the model: carried to the reference, kept in `folder`; or the driving video's."""
     pose = fit_sequence(conditions.pose, request.driving_fit)
     moved, lines = carry_over(request, pose, reference)
     for line in lines:
@@ -80,4 +80,3 @@ def retargeted(
         conditions, pose, moved, folder, model.skeleton_colors, model.draw_scale,
         lambda done, total: progress.update("retargeting", done, total),
     )  # fmt: skip
-
