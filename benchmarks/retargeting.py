@@ -3,13 +3,13 @@
     python benchmarks/retargeting.py [--pairs 36] [--first 100] [--media FOLDER --sheet docs/retargeting.jpg]
 
 Both people of a pair are filmed from the same direction, each by a camera that suits them; the reference's picture is
-then scaled and shifted at random. What is known of the reference is one frame: of the person standing, arms a little away
-from the body; of the same movement; or of another movement. In a quarter of the pairs the reference is a character with
-limbs and a head that no human has. The truth are the keypoints of the second person making the first one's movement, in
-the place where they stood, which a picture of another movement does not tell. All keypoints are exact; those outside a picture are not
-seen. Errors are in percent of the reference person's standing height, over body, feet and hands; bone lengths are
-compared frame by frame with the truth's, and their median over the clip is taken. Settings were chosen on pairs 0 to
-23. `--sheet` draws real videos and references, with the embedded estimator, to be looked at.
+then scaled and shifted at random. What is known of the reference is one frame: of the person standing, arms a little
+away from the body; of the same movement; or of another movement. In a quarter of the pairs the reference is a character
+with limbs and a head that no human has. The truth are the keypoints of the second person making the first one's
+movement, in the place where they stood, which a picture of another movement does not tell. All keypoints are exact;
+those outside a picture are not seen. Errors are in percent of the reference person's standing height, over body, feet
+and hands; bone lengths are compared frame by frame with the truth's, and their median over the clip is taken. Settings
+were chosen on pairs 0 to 47. `--sheet` draws real videos and references, with the embedded estimator, to be looked at.
 """
 
 import argparse
@@ -251,7 +251,8 @@ def main() -> None:
         if full is None or aligned is None:
             print(f"{number} {pair.name}: the reference's picture shows nobody, left out")
             continue
-        row = {"kind": pair.kind, "shown": pair.shown, "off": error(pair.driving, pair), "align": error(aligned.pose, pair),
+        row = {"kind": pair.kind, "shown": pair.shown,
+               "off": error(pair.driving, pair), "align": error(aligned.pose, pair),
                "full": error(full.pose, pair), "bones": bone_errors(full.pose, pair),
                "same": same_clip(pair)}  # fmt: skip
         print(number, pair.name, {key: value for key, value in row.items() if key != "bones"}, flush=True)
