@@ -59,7 +59,7 @@ def test_a_person_with_hands_is_found_where_they_are(extracted):
         assert seen.mean() > 0.5
         distance = np.linalg.norm(pose.keypoints[seen, hand.start] - pose.keypoints[seen, INDEX[wrist]], axis=1)
         assert np.median(distance) < 25
-    assert "left hand found in" in extracted.report[1]
+    assert any("left hand found in" in line for line in extracted.report)
 
 
 def test_videos_are_lossless_drawings_at_the_results_size(extracted, fit):

@@ -126,7 +126,7 @@ def bone_vectors(
     """From the bone's start to its end in each frame, and whether both are seen."""
     start, stop = ([INDEX[name] for name in names] for names in bone)
     vectors = points[:, stop].mean(axis=1) - points[:, start].mean(axis=1)
-    return vectors, seen[:, [*start, *stop]].all(axis=1)
+    return vectors, np.asarray(seen[:, [*start, *stop]].all(axis=1))
 
 
 def _size_over_time(

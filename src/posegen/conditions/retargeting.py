@@ -296,7 +296,7 @@ def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lowest = np.where(shown, lowest, 0)
     weights = np.where(seen, np.exp(np.minimum(rows - lowest[:, None], 0) / (_CONTACT * height[:, None])), 0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    return weights, (weights * rows).sum(axis=1), shown
+    return weights, (weights * rows).sum(axis=1), np.asarray(shown)
 
 
 def _finish(
