@@ -55,7 +55,7 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
         (folder / "prompt.txt").write_text(clip.caption)
     return GenerateConfig(
         reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
-        output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False,
+        output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False, retarget="off",
     )  # fmt: skip
 
 

@@ -262,7 +262,7 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
         generating, _ = run_command(
             "generate", "--reference", folder / "reference.png", "--driving", folder / "driving.mp4", "--conditions",
             folder / "conditions", "--output", folder / "out.mp4", "--prompt", clip.caption, "--no-person-check",
-            "--model", name, *options,
+            "--retarget", "off", "--model", name, *options,
         )  # fmt: skip
         demo, said = run_command("demo", "--output", folder / "demo.mp4", "--model", name, *options)
     figures["seconds_for_ten_seconds"], figures["seconds_for_the_demo"] = round(generating, 1), round(demo, 1)

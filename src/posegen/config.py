@@ -25,6 +25,7 @@ FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
 Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
 PoseChoice = Literal["mediapipe", "vitpose", "sapiens2", "sapiens1", "file"]
+RetargetMode = Literal["full", "align", "off"]
 NormalsChoice = Literal["mediapipe", "sapiens2", "sapiens1", "file"]
 
 MAX_SIDE = 8192
@@ -101,6 +102,8 @@ class EstimatorConfig:
     """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
     normals_file: Path | None = None
     """Video of hand normals, black outside the hands, for `--normals file`."""
+    smoothing: bool = True
+    """Steady the keypoints over time: jitter, swapped sides, outliers, short gaps."""
 
     def __post_init__(self) -> None:
         for name, moment in (("--start", self.start), ("--end", self.end)):
@@ -225,6 +228,8 @@ class GenerateConfig(EstimatorConfig):
     long_method: LongMethod = "interleaved"
     """How segments become a long video: the method's base and stitch segments; each segment continuing the one before;
     FreeNoise's shuffled noise and overlapping windows; or segments that do not know of each other."""
+    retarget: RetargetMode = "full"
+    """Carry the movement to the reference person: to their proportions and place, only to their box (align), or not."""
     hands: bool = True
     """Use hand normals as a condition."""
     person_check: bool = True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose, estimate_reference_pose
+from posegen.conditions.extract import estimate_pose, find_reference_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import INDEX
 from posegen.errors import PosegenError
@@ -68,7 +68,7 @@ def test_nobody_is_an_error_that_says_what_to_do():
 )
 def test_real_reference_pictures(shared_media, name, framing):
     image = read_image(shared_media / name)
-    person = estimate_reference_pose(image)
+    person = find_reference_pose(image)
     assert choose_framing(person.keypoints[None], person.scores[None], image.shape[:2]) == framing
 
 

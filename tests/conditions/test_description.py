@@ -8,7 +8,7 @@ import pytest
 from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
 from posegen.conditions.description import describe_reference, with_subject
-from posegen.conditions.extract import estimate_reference_pose
+from posegen.conditions.extract import find_reference_pose
 from posegen.conditions.keypoints import INDEX
 from posegen.conditions.prompt import find_subjects
 from posegen.media.image import read_image
@@ -80,7 +80,7 @@ def test_the_most_frequent_colour_comes_first_and_always():
 def test_real_people_are_described(shared_media):
     for name, words in (("reference_man_half_body.png", ("hair", "grey top")), ("reference_elf_half_body.jpeg", ())):
         image = read_image(shared_media / name)
-        person = estimate_reference_pose(image)
+        person = find_reference_pose(image)
         prompt = describe_reference(
             image, person.keypoints.astype(np.float64), person.scores.astype(np.float64), "half-body"
         )

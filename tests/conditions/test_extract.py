@@ -11,7 +11,7 @@ import pytest
 from posegen.conditions import extract
 from posegen.conditions.estimators import task_files
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_reference_pose, extract_conditions, write_overlay
+from posegen.conditions.extract import extract_conditions, find_reference_pose, write_overlay
 from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.config import EstimatorConfig
@@ -60,7 +60,7 @@ def test_a_person_with_hands_is_found_where_they_are(extracted):
         assert seen.mean() > 0.5
         distance = np.linalg.norm(pose.keypoints[seen, hand.start] - pose.keypoints[seen, INDEX[wrist]], axis=1)
         assert np.median(distance) < 25
-    assert "left hand found in" in extracted.report[1]
+    assert any("left hand found in" in line for line in extracted.report)
 
 
 def test_videos_are_lossless_drawings_at_the_results_size(clip, extracted, fit, tmp_path):
@@ -174,16 +174,15 @@ def test_several_people_are_reported_and_the_larger_is_followed(clip, tmp_path, 
 @pytest.mark.parametrize("name", ["reference_man_half_body.png", "reference_elf_half_body.jpeg"])
 def test_the_person_of_a_reference_is_found(shared_media, name):
     image = read_image(shared_media / name)
-    person = estimate_reference_pose(image)
+    person = find_reference_pose(image)
     seen = person.keypoints[:13][person.scores[:13] >= SEEN]
     assert len(seen) >= 7
     assert (seen >= 0).all()
     assert (seen[:, 0] < image.shape[1]).all()
 
 
-def test_nobody_is_an_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(PosegenError, match="--no-person-check"):
-        estimate_reference_pose(np.full((300, 200, 3), 127, np.uint8))
+def test_in_a_grey_picture_nobody_is_found():
+    assert find_reference_pose(np.full((300, 200, 3), 127, np.uint8)) is None
 
 
 def test_a_frame_with_padded_rows_is_seen_all_the_same(shared_media):

@@ -40,6 +40,7 @@ def config(driving, shared_media, tmp_path):
         dtype="float32",
         anchor=0,
         prompt=DEFAULT_PROMPT,
+        retarget="off",
     )
 
 

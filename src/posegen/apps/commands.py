@@ -132,6 +132,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None) ->
                 steps=steps,
                 guidance=guidance,
                 person_check=False,  # these inputs are known: no estimator need be loaded
+                retarget="off",  # and the reference is the driving person, in their place
             ),
             terminal,
         )

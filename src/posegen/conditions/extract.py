@@ -40,6 +40,7 @@ from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
@@ -96,6 +97,9 @@ def extract_conditions(
             if warning:
                 logger.warning("%s", warning)
         report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        if chosen.smoothing:
+            pose, repaired = smooth_poses(pose, tracking.cuts)
+            report.append(repaired.describe())
         report.append(describe_back(pose.keypoints, pose.scores))
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
     hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
@@ -162,30 +166,15 @@ def estimate_pose(
     return filled, report
 
 
-def estimate_reference_pose(
-    image: UInt8[np.ndarray, "height width 3"],
-    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
-    device: str = "auto",
-) -> PersonPose:
-    """The person of a reference image, the largest if there are several (then a warning says so).
-
-    Raises `PosegenError` if nobody is found.
-    """
-    person = find_reference_pose(image, chosen, device)
-    if person is None:
-        raise PosegenError(
-            "no person is found in the reference image: use a picture that shows one clearly, or pass "
-            "--no-person-check to go on anyway"
-        )
-    return person
-
-
 def find_reference_pose(
     image: UInt8[np.ndarray, "height width 3"],
     chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
     device: str = "auto",
 ) -> PersonPose | None:
-    """As `estimate_reference_pose`, but None if nobody is found. Raises `PosegenError` for missing weights."""
+    """The person of a reference image, the largest if there are several (then a warning says so); None if nobody is.
+
+    Raises `PosegenError` for missing weights.
+    """
     estimator = make_reference_estimator(chosen, device)
     try:
         people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
@@ -207,7 +196,7 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
     return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
 
 
-def _draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
+def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
     """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
     height, width = fit.target
     large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
@@ -221,7 +210,7 @@ def _skeletons(
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
     if not draws_given_skeletons(chosen):
-        return (_draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
+        return (draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
     assert chosen.pose_file is not None
     info = probe_video(driving)
     shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()

@@ -52,7 +52,7 @@ def choose_framing(
     height, width = size
     x, y = keypoints[..., 0], keypoints[..., 1]
     seen = (scores >= SEEN) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    standing = _standing_height(keypoints, seen)
+    standing = standing_height(keypoints, seen)
     person = np.isfinite(standing)
     if not person.any():
         raise PosegenError("no frame shows enough of a person to tell the framing: say it with --framing")
@@ -99,7 +99,7 @@ def _cross(first: Float[np.ndarray, "*frames 2"], second: Float[np.ndarray, "*fr
     return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
 
 
-def _standing_height(
+def standing_height(
     keypoints: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"]
 ) -> Float[np.ndarray, " frames"]:
     """Height in pixels that the person would have standing upright, by the least foreshortened part; NaN if unknown."""

@@ -6,8 +6,9 @@ its own; this one only says in which order they happen, and fails before expensi
 
 import math
 
-from posegen.conditions.extract import estimate_reference_pose, extract_conditions
+from posegen.conditions.extract import extract_conditions
 from posegen.config import GenerateConfig
+from posegen.media.fitting import plan_fit
 from posegen.pipeline.blend import blend_segments
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.free_noise import FreeNoise
@@ -19,6 +20,7 @@ from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
 from posegen.pipeline.sharing_plan import plan_sharing, with_framing
+from posegen.pipeline.steering import look_at_reference, retargeted
 from posegen.pipeline.writing import write_videos
 
 
@@ -36,14 +38,14 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     if config.dry_run:
         return request
     check_writable(config.output.parent)
-    if config.person_check:
-        estimate_reference_pose(request.reference, config, config.device)
+    reference = look_at_reference(request)
     model = request.model
 
+    folder = work_folder(config.output) / "conditions"
     with Job(config.output, request.settings(), vars(config)) as job:
         conditions = request.conditions or extract_conditions(
             config.driving,
-            work_folder(config.output) / "conditions",
+            folder,
             request.driving_fit,
             fps=request.fps,
             hands=config.hands,
@@ -57,9 +59,10 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             progress.say(line)
         plan = request.plan_of(conditions.num_frames)
         request = with_framing(request, conditions, progress)
-        sharing = plan_sharing(request, conditions, plan, work_folder(config.output) / "conditions", progress)
+        sharing = plan_sharing(request, conditions, plan, folder, progress)
+        steering = retargeted(request, conditions, reference, folder / "retargeted", progress)
         pipeline = load_pipeline(config.model, device, dtype)
-        inputs = SegmentInputs(pipeline, request, conditions)
+        inputs = SegmentInputs(pipeline, request, steering)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
             maker = FreeNoise(inputs, plan, job, progress)
@@ -69,9 +72,8 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
             frames = blend_segments(plan, maker.frames_of)
             job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3)
         report = SeamReport(plan)
-        write_videos(
-            request, conditions, watch_seams(frames, report, person_boxes(conditions.pose, request.driving_fit))
-        )
+        fit = plan_fit(steering.pose.size, request.size, config.fit)
+        write_videos(request, steering, watch_seams(frames, report, person_boxes(steering.pose, fit)))
         save_report(report, job.folder / "report.json", progress)
         maker.finish()
         job.finish()

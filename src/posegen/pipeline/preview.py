@@ -5,7 +5,7 @@ The same rules decide as in the job itself, but they see a sample of the driving
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from posegen.conditions.cuts import describe_cuts
 from posegen.conditions.extract import find_reference_pose, fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
-from posegen.conditions.sampling import Samples, kept_samples, sample_conditions, sequence_of
+from posegen.conditions.retargeted_conditions import carry_hands, hands_are_drawn
+from posegen.conditions.retargeting import Retargeted
+from posegen.conditions.sampling import Pictures, Samples, kept_samples, sample_conditions, sequence_of
 from posegen.config import Framing
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
@@ -27,6 +29,7 @@ from posegen.pipeline.anchor import choose_anchor, describe_unsafe, unsafe_segme
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
 from posegen.pipeline.segments import Segment
+from posegen.pipeline.steering import carry_over
 
 SAMPLES = 48
 _LONG_SIDE = 320
@@ -43,8 +46,9 @@ class Preview:
     """What was found out.
 
     numbers: of the sampled frames in the result; frames: those of the driving video, fitted to the result's size; pose:
-    the person in them, in pixels of the result; hand_maps: their hand normals; skeletons: pictures of skeletons that
-    were given without keypoints, else None; reference: the person of the reference image, in pixels of the result;
+    the person in them, in pixels of the result; placed: the person as they will steer the result, carried to the
+    reference; hand_maps: the hand normals that steer it; skeletons: pictures of skeletons that were given without
+    keypoints, else None; reference: the person of the reference image, in pixels of the result;
     anchor, alone: whose background is shared, and which segments take no part (None and empty where none is shared).
     warnings: one line each, the most important first.
     """
@@ -53,6 +57,7 @@ class Preview:
     numbers: Int[np.ndarray, " samples"]
     frames: UInt8[np.ndarray, "samples height width 3"]
     pose: PoseSequence
+    placed: PoseSequence
     hand_maps: UInt8[np.ndarray, "samples height width 3"]
     skeletons: UInt8[np.ndarray, "samples height width 3"] | None
     reference: PersonPose | None
@@ -72,15 +77,19 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     seen = np.array([person is not None for person in found.people])
     reference = _reference(request)
     warnings = [] if reference is not None else ["no person is found in the reference image"]
+    sampled = replace(pose, fps=Fraction(request.fps * len(numbers), count))
+    moved, lines = carry_over(request, sampled, reference)
+    warnings += lines
     line = describe_cuts(found.cuts, request.fps, request.start or 0.0)
     warnings += [line] if line else []
     if found.skeletons is None:
         warnings += _about_people(request, numbers, seen, found.most_people)
-        warnings += _about_fit(request, pose)
+        warnings += _about_fit(request, pose) if moved is None else []
         warnings += _about_hands(request, pose, found, seen)
     framing = _framing(pose, size)
     warnings += _about_framing(reference, framing, size)
     notes = [] if framing is None else [f"framing of the driving video: {framing}"]
+    notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")
     motion = _spread(_motion(found.frames, pose, fit), numbers, count)
@@ -97,9 +106,17 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         alone = tuple(item.segment for item in unsafe)
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
     return Preview(
-        request, numbers, found.frames, pose, found.hand_maps, found.skeletons, reference, anchor, alone, tuple(notes),
-        tuple(warnings),
+        request, numbers, found.frames, pose, pose if moved is None else moved.pose,
+        _steering(request, found, pose, moved), found.skeletons, reference, anchor, alone, tuple(notes), tuple(warnings),
     )  # fmt: skip
+
+
+def _steering(request: Request, found: Samples, pose: PoseSequence, moved: Retargeted | None) -> Pictures:
+    """The hand-normal maps as they steer the result."""
+    if moved is None:
+        return found.hand_maps
+    drawn = request.config.normals == "mediapipe" if request.conditions is None else hands_are_drawn(request.conditions)
+    return np.stack(list(carry_hands(found.hand_maps, pose, moved, drawn)))
 
 
 def _look(request: Request, numbers: Int[np.ndarray, " samples"], progress: Progress) -> Samples:

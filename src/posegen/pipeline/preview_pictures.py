@@ -35,7 +35,9 @@ def write_preview(preview: Preview, picture: Path, video: Path) -> None:
     height, width = preview.request.size
     with VideoWriter(video, rate, size=(height, 3 * width)) as writer:
         for number in range(len(preview.numbers)):
-            writer.write(np.hstack([_driven(preview, number), _placed(preview, number), _hands(preview, number)]))
+            writer.write(
+                np.hstack([driven_picture(preview, number), placed_picture(preview, number), _hands(preview, number)])
+            )
 
 
 def _sheet(preview: Preview) -> Picture:
@@ -43,8 +45,8 @@ def _sheet(preview: Preview) -> Picture:
     chosen = np.unique(np.linspace(0, len(preview.numbers) - 1, COLUMNS - 1).round().astype(int)).tolist()
     reference = request.fitted_reference
     rows = [
-        [reference, *(_driven(preview, number) for number in chosen)],
-        [_over(reference, preview.reference), *(_placed(preview, number) for number in chosen)],
+        [reference, *(driven_picture(preview, number) for number in chosen)],
+        [over(reference, preview.reference), *(placed_picture(preview, number) for number in chosen)],
         [np.full_like(reference, 250), *(_hands(preview, number) for number in chosen)],
     ]
     scale = min(_WIDTH / width, _HEIGHT / height)
@@ -103,12 +105,14 @@ def _lines(preview: Preview, width: int) -> list[tuple[str, tuple[int, int, int]
     return [(part, colour) for line, colour in told for part in textwrap.wrap(line, width, subsequent_indent="    ")]
 
 
-def _driven(preview: Preview, number: int) -> Picture:
-    return _over(preview.frames[number], preview.pose[number], _given(preview, number))
+def driven_picture(preview: Preview, number: int) -> Picture:
+    """A sampled frame of the driving video with its skeleton."""
+    return over(preview.frames[number], preview.pose[number], _given(preview, number))
 
 
-def _placed(preview: Preview, number: int) -> Picture:
-    return _over(preview.request.fitted_reference, preview.pose[number], _given(preview, number))
+def placed_picture(preview: Preview, number: int) -> Picture:
+    """The reference with the skeleton of a sampled frame, as it steers the result."""
+    return over(preview.request.fitted_reference, preview.placed[number], _given(preview, number))
 
 
 def _hands(preview: Preview, number: int) -> Picture:
@@ -119,7 +123,7 @@ def _given(preview: Preview, number: int) -> Picture | None:
     return None if preview.skeletons is None else preview.skeletons[number]
 
 
-def _over(picture: Picture, person: PersonPose | None, skeleton: Picture | None = None) -> Picture:
+def over(picture: Picture, person: PersonPose | None, skeleton: Picture | None = None) -> Picture:
     """The picture, a little dimmed, with the person's skeleton over it, or the one that was given."""
     if skeleton is None:
         if person is None:

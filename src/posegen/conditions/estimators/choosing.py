@@ -10,20 +10,22 @@ from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, 
 from posegen.conditions.estimators.weights import identity
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
+from posegen.conditions.smoothing import VERSION as SMOOTHING
 from posegen.config import EstimatorConfig
 from posegen.errors import logger
 
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
-    """What identifies the chosen estimators in a manifest, told without loading them."""
+    """What identifies the chosen estimators, and the smoothing, in a manifest; told without loading them."""
+    smoothing = (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and config.normals == "mediapipe":
-        return MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version
+        return MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version, *smoothing
     names: list[str] = [config.pose, config.normals]
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
         value = getattr(config, option)
         if value is not None:
             names.append(f"{option} {identity(str(value))}")
-    return tuple(names)
+    return *names, *smoothing
 
 
 def draws_given_skeletons(config: EstimatorConfig) -> bool:

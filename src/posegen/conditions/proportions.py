@@ -1,0 +1,190 @@
+"""How long the parts of one person's body are, compared with another's: a driving clip against one reference picture.
+
+Pictures show lengths foreshortened, and a picture is one pose only. So no length is taken at its word: each group of
+bones that are alike (both forearms, say) has the ratio that best explains what the reference shows, given how long
+those bones look in the clip, most of all where they point the same way; bodies are supposed to be alike unless the
+picture says otherwise. Where the person is, and how points are moved, is `retargeting.py`'s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import median_filter  # type: ignore[import-untyped]
+
+from posegen.conditions.framing import standing_height
+from posegen.conditions.keypoints import INDEX, SEEN, PersonPose, PoseSequence
+
+Bone = tuple[tuple[str, ...], tuple[str, ...]]
+"""From the middle of some joints to the middle of others."""
+
+
+def _both(first: str, second: str) -> tuple[Bone, Bone]:
+    return ((f"left_{first}",), (f"left_{second}",)), ((f"right_{first}",), (f"right_{second}",))
+
+
+_SHOULDERS, _HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
+GROUPS: Mapping[str, tuple[Bone, ...]] = {
+    "shoulders": (((_SHOULDERS[0],), (_SHOULDERS[1],)),),
+    "torso": ((_SHOULDERS, _HIPS),),
+    "hips": (((_HIPS[0],), (_HIPS[1],)),),
+    "neck": ((_SHOULDERS, ("nose",)),),
+    "head": tuple(bone for side in ("left", "right") for bone in
+                  ((("nose",), (f"{side}_eye",)), ((f"{side}_eye",), (f"{side}_ear",)))),
+    "upper arms": _both("shoulder", "elbow"),
+    "forearms": _both("elbow", "wrist"),
+    "thighs": _both("hip", "knee"),
+    "shanks": _both("knee", "ankle"),
+    "feet": tuple(bone for point in ("big_toe", "heel", "small_toe") for bone in _both("ankle", point)),
+}  # fmt: skip
+"""Bones that have one ratio."""
+TYPICAL = {"shoulders": 0.21, "torso": 0.29, "hips": 0.12, "neck": 0.11, "upper arms": 0.17, "forearms": 0.15,
+           "thighs": 0.245, "shanks": 0.245}  # fmt: skip
+"""Lengths in heights of a standing adult, between joints as COCO marks them."""
+LIMBS = {"trunk": ("torso",), "breadth": ("shoulders", "hips"), "head": ("neck", "head"),
+         "arms": ("upper arms", "forearms"), "legs": ("thighs", "shanks", "feet")}  # fmt: skip
+"""Groups whose ratios resemble each other more than those of the rest of the body."""
+
+_MOST_FRAMES = 300
+_GRID = np.arange(-2.4, 2.4001, 0.01)
+"""Logarithms of ratios that are considered: from an eleventh to eleven times."""
+_SAME_DIRECTION = np.radians(35)
+_SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.12, 0.06, 2.0
+"""Of the logarithms of ratios, around that of the body and of the limb: widths, degrees of freedom (Student's t)."""
+_NOISE, _NOISE_OF_HEIGHT = 0.045, 0.003
+"""Error of a length: relative, and in standing heights."""
+_UNSEEN_FORESHORTENING, _ITS_LENGTH = 0.15, 0.15
+"""Chance that the reference foreshortens a bone as the clip never does, and by how much (logarithm; gamma law)."""
+_NEVER_FULL = 0.03
+"""Weight of a typical length among those that the clip shows, in case it never shows the whole of it."""
+
+
+@dataclass(frozen=True)
+class Proportions:
+    """Ratios of the reference's lengths in pixels to the driving person's at the size that they have at `scale` 1.
+
+    ratios: of each group; known: those that the reference and the clip show; whole: of the body as a whole; scale: the
+    driving person's size in each frame, relative to its median: how near to the camera they are.
+    """
+
+    ratios: Mapping[str, float]
+    known: frozenset[str]
+    whole: float
+    scale: Float[np.ndarray, " frames"]
+
+
+def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
+    """Compare a clip with a reference, both in pixels of the result; None if they have no bone in common."""
+    points, seen = pose.keypoints.astype(np.float64), pose.scores >= SEEN
+    height, scale = _size_over_time(points, seen, float(pose.fps))
+    reference_points = reference.keypoints[None].astype(np.float64)
+    reference_seen = (reference.scores >= SEEN)[None]
+    chosen = np.unique(np.linspace(0, len(pose) - 1, min(len(pose), _MOST_FRAMES)).round().astype(int))
+    fits = {}
+    for name, bones in GROUPS.items():
+        found = [
+            _fit(
+                name,
+                *bone_vectors(points[chosen], seen[chosen], bone),
+                *bone_vectors(reference_points, reference_seen, bone),
+                scale[chosen],
+                height,
+            )
+            for bone in bones
+        ]
+        usable = [one for one in found if one is not None]
+        if usable:
+            fits[name] = np.sum(usable, axis=0)
+    if not fits:
+        return None
+    own, limb = _prior(_SPREAD_IN_LIMB), _prior(_SPREAD)
+    tables = {name: own + fit[:, None] for name, fit in fits.items()}  # ratio of the group, ratio of the limb
+    limbs = {}
+    for name, groups in LIMBS.items():
+        best = [tables[group].max(axis=0) for group in groups if group in tables]
+        if best:
+            limbs[name] = limb + np.sum(best, axis=0)[:, None]  # ratio of the limb, ratio of the whole
+    whole = int(np.sum([table.max(axis=0) for table in limbs.values()], axis=0).argmax())
+    ratios = {}
+    for name, groups in LIMBS.items():
+        middle = int(limbs[name][:, whole].argmax()) if name in limbs else whole
+        for group in groups:
+            ratios[group] = float(np.exp(_peak(tables[group][:, middle]) if group in tables else _GRID[middle]))
+    return Proportions(ratios, frozenset(fits), float(np.exp(_GRID[whole])), scale)
+
+
+def _prior(spread: float) -> Float[np.ndarray, "ratios ratios"]:
+    """Log density (Student's t, up to a constant) of each ratio in the grid around each other."""
+    away = (_GRID[:, None] - _GRID) / spread
+    return np.asarray(-0.5 * (_HEAVINESS + 1) * np.log1p(away**2 / _HEAVINESS))
+
+
+def bone_vectors(
+    points: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], bone: Bone
+) -> tuple[Float[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]:
+    """From the bone's start to its end in each frame, and whether both are seen."""
+    start, stop = ([INDEX[name] for name in names] for names in bone)
+    vectors = points[:, stop].mean(axis=1) - points[:, start].mean(axis=1)
+    return vectors, np.asarray(seen[:, [*start, *stop]].all(axis=1))
+
+
+def _size_over_time(
+    points: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], fps: float
+) -> tuple[float, Float[np.ndarray, " frames"]]:
+    """Median standing height in pixels, and the size in each frame relative to the median, changing slowly."""
+    height = standing_height(points, seen)
+    known = np.isfinite(height)
+    if not known.any():
+        return 1.0, np.ones(len(height))
+    frames = np.arange(len(height))
+    height = np.interp(frames, frames[known], height[known])
+    window = min(len(height), 2 * round(fps) + 1)
+    steady = np.asarray(median_filter(height, size=window, mode="nearest"))
+    median = float(np.median(steady))
+    return median, steady / median
+
+
+def _fit(
+    name: str,
+    vectors: Float[np.ndarray, "frames 2"],
+    seen: Bool[np.ndarray, " frames"],
+    reference_vector: Float[np.ndarray, "1 2"],
+    reference_seen: Bool[np.ndarray, " 1"],
+    scale: Float[np.ndarray, " frames"],
+    height: float,
+) -> Float[np.ndarray, " ratios"] | None:
+    """Log likelihood of each ratio in the grid for one bone; None if it is not seen in both."""
+    lengths = np.linalg.norm(vectors, axis=1) / scale
+    usable = seen & (lengths > 0)
+    observed = float(np.linalg.norm(reference_vector))
+    if not usable.any() or not reference_seen.all() or observed <= 0:
+        return None
+    vectors, lengths = vectors[usable], lengths[usable]
+    directions = np.arctan2(vectors[:, 1], vectors[:, 0])
+    turned = directions - np.arctan2(reference_vector[0, 1], reference_vector[0, 0])
+    turned = np.abs((turned + np.pi) % (2 * np.pi) - np.pi)
+    weights = np.exp(-0.5 * (turned / _SAME_DIRECTION) ** 2) + 0.01
+    typical = TYPICAL.get(name, 0.0) * height
+    if typical > np.percentile(lengths, 95):
+        lengths = np.append(lengths, typical)
+        weights = np.append(weights, _NEVER_FULL * weights.sum())
+    weights /= weights.sum()
+    noise = np.hypot(_NOISE, _NOISE_OF_HEIGHT * height / np.maximum(lengths, 1e-3))
+    short = np.log(lengths) + _GRID[:, None] - np.log(observed)  # how much shorter the reference looks
+    kernel = np.exp(-0.5 * (short / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
+    beyond = np.maximum(short - 2 * noise, 0) / _ITS_LENGTH  # from where the kernel ends: it must not shift its peak
+    tail = beyond * np.exp(-beyond) / _ITS_LENGTH
+    density = (weights * ((1 - _UNSEEN_FORESHORTENING) * kernel + _UNSEEN_FORESHORTENING * tail)).sum(axis=1)
+    return np.asarray(np.log(density + 1e-4))
+
+
+def _peak(values: Float[np.ndarray, " ratios"]) -> float:
+    """Where the grid's best value lies, refined by a parabola."""
+    best = int(values.argmax())
+    if not 0 < best < len(values) - 1:
+        return float(_GRID[best])
+    before, here, after = values[best - 1 : best + 2]
+    bend = before - 2 * here + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(_GRID[best] + np.clip(shift, -0.5, 0.5) * (_GRID[1] - _GRID[0]))

@@ -1,0 +1,156 @@
+"""Conditions carried to a reference person: skeletons drawn anew, hand normals moved with their hands.
+
+They become a folder of their own beside the driving video's conditions, and are used again when nothing changed. How
+points move is `retargeting.py`'s concern.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from posegen.conditions.extract import draw_fitted
+from posegen.conditions.folder import HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
+from posegen.conditions.hands import CapsuleHandNormals
+from posegen.conditions.keypoints import HANDS, INDEX, SEEN, PoseSequence
+from posegen.conditions.retargeting import Retargeted
+from posegen.conditions.skeleton import Colors
+from posegen.media.files import write_whole
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import VideoWriter, iterate_frames
+
+Picture = UInt8[np.ndarray, "height width 3"]
+MADE_FROM = "retargeted.json"
+VERSION = "1"
+"""Raised when the same poses would give other pictures."""
+
+
+def fit_sequence(pose: PoseSequence, fit: Fit) -> PoseSequence:
+    """A clip's person in the pixels of the fitted picture."""
+    hands = pose.hands * (fit.scaled[0] / fit.source[0])
+    hands[..., :2] = fit.apply_points(pose.hands[..., :2])
+    keypoints = fit.apply_points(pose.keypoints).astype(np.float32)
+    return PoseSequence(keypoints, pose.scores, hands.astype(np.float32), fit.target, pose.fps)
+
+
+def save_retargeted(
+    conditions: Conditions,
+    fitted: PoseSequence,
+    moved: Retargeted,
+    folder: Path,
+    colors: Colors,
+    draw_scale: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Conditions:
+    """Write what `moved` makes of `conditions` to `folder`, or take what is there if it was made from the same.
+
+    fitted: the clip's person before, in pixels of the result; colors, draw_scale: as for `extract_conditions`. Hands
+    that were drawn around joints are drawn anew; maps from the picture are moved. The pose of the conditions that are
+    returned is in pixels of the result.
+    """
+    kept = Conditions(folder, moved.pose, fitted.size, (moved.report,), conditions.start, conditions.end)
+    made_from = {"conditions": conditions.digest(), "moved": _digest(moved), "drawn": [colors, draw_scale, VERSION]}
+    if _made_from(folder) == made_from:
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MADE_FROM).unlink(missing_ok=True)
+    total, size, rate = len(moved.pose), fitted.size, moved.pose.fps
+    fit = plan_fit(size, size, "crop")
+    with (
+        VideoWriter(folder / SKELETON, rate, size=size, codec="ffv1") as skeletons,
+        VideoWriter(folder / HAND_NORMALS, rate, size=size, codec="ffv1") as hand_maps,
+    ):
+        given = iterate_frames(conditions.folder / HAND_NORMALS)
+        for index, hand_map in enumerate(carry_hands(given, fitted, moved, hands_are_drawn(conditions))):
+            skeletons.write(draw_fitted(moved.pose[index], fit, colors, draw_scale))
+            hand_maps.write(hand_map)
+            progress(index + 1, total)
+    moved.pose.save(folder / KEYPOINTS)
+    write_whole(folder / MADE_FROM, json.dumps(made_from, indent=1).encode())
+    return kept
+
+
+def _digest(moved: Retargeted) -> str:
+    pose = moved.pose
+    content = hashlib.sha256()
+    for values in (pose.keypoints, pose.scores, pose.hands, moved.hands):
+        content.update(np.ascontiguousarray(values).tobytes())
+    return content.hexdigest()
+
+
+def _made_from(folder: Path) -> object:
+    try:
+        return json.loads((folder / MADE_FROM).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def hands_are_drawn(conditions: Conditions) -> bool:
+    """Whether the hand normals were drawn around joints, not estimated from the picture."""
+    _, inputs = open_conditions(conditions.folder)
+    return bool(inputs.hands and inputs.estimators[1:2] in ((CapsuleHandNormals.name,), ("mediapipe",)))
+
+
+def carry_hands(
+    hand_maps: Iterable[Picture], fitted: PoseSequence, moved: Retargeted, drawn: bool
+) -> Iterator[Picture]:
+    """The hand-normal map of each frame: drawn anew where they are drawn ones, else moved."""
+    capsules = CapsuleHandNormals()
+    for index, hand_map in enumerate(hand_maps):
+        if drawn:
+            yield capsules.estimate(moved.pose[index], fitted.size)
+        else:
+            yield move_hands(hand_map, _middles(fitted, index), moved.hands[index])
+
+
+def _middles(pose: PoseSequence, frame: int) -> Float[np.ndarray, "2 2"]:
+    """About where the left and the right hand are; NaN where that is not known."""
+    middles = np.full((2, 2), np.nan)
+    for side, (hand, wrist) in enumerate(zip(HANDS, ("left_wrist", "right_wrist"), strict=True)):
+        seen = pose.scores[frame, hand] >= SEEN
+        if seen.any():
+            middles[side] = pose.keypoints[frame, hand][seen].mean(axis=0)
+        elif pose.scores[frame, INDEX[wrist]] >= SEEN:
+            middles[side] = pose.keypoints[frame, INDEX[wrist]]
+    return middles
+
+
+def move_hands(hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]) -> Picture:
+    """The hand-normal map with each hand scaled and shifted; transforms: (scale, x, y) of the left and right hand.
+
+    A hand is what lies nearer to its middle than to the other's. Directions of normals stay, for nothing is turned;
+    edges stay sharp, and nothing mixes with the black.
+    """
+    result = np.zeros_like(hand_map)
+    drawn = hand_map.any(axis=-1)
+    if not drawn.any():
+        return result
+    rows, columns = np.nonzero(drawn)
+    away = np.linalg.norm(np.stack([columns, rows], 1)[:, None] - middles, axis=-1)
+    away = np.where(np.isfinite(away), away, np.inf)
+    belongs = np.zeros(drawn.shape, np.int8)
+    belongs[rows, columns] = away.argmin(axis=1) + 1
+    for side in (0, 1):
+        mask = belongs == side + 1
+        if mask.any():
+            picture, covered = _moved(hand_map, mask, transforms[side])
+            result[covered] = picture[covered]
+    return result
+
+
+def _moved(
+    hand_map: Picture, mask: Bool[np.ndarray, "height width"], transform: Float[np.ndarray, " 3"]
+) -> tuple[Picture, Bool[np.ndarray, "height width"]]:
+    scale, x, y = transform
+    size = (hand_map.shape[1], hand_map.shape[0])
+    share = mask.astype(np.float32)
+    content = np.dstack([hand_map * share[..., None], share]).astype(np.float32)
+    matrix = np.array([[scale, 0, x], [0, scale, y]])
+    content = cv2.warpAffine(content, matrix, size, flags=cv2.INTER_LINEAR)
+    covered = content[..., 3] > 0.5
+    picture = np.rint(content[..., :3] / np.maximum(content[..., 3:], 0.5)).clip(0, 255).astype(np.uint8)
+    return picture, covered

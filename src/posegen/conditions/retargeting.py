@@ -1,0 +1,330 @@
+"""The driving person's skeleton carried to the reference person's proportions and place.
+
+`full` scales every bone, from the neck outwards, by how long it is in the reference compared with the clip
+(`proportions.py`); directions stay, so the movement does, and a person who walks to the camera still grows. `align`
+moves and scales the whole skeleton at once, box to box. All points are pixels of the result. What is drawn from the new
+points is `retargeted_conditions.py`'s.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import maximum_filter1d  # type: ignore[import-untyped]
+
+from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.proportions import GROUPS, Proportions, bone_vectors, compare
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+_CHAINS = tuple(
+    (f"{side}_{joint}", f"{side}_{parent}" if parent != "hips" else "hips", group)
+    for side in ("left", "right")
+    for joint, parent, group in (
+        ("elbow", "shoulder", "upper arms"), ("wrist", "elbow", "forearms"), ("hip", "hips", "hips"),
+        ("knee", "hip", "thighs"), ("ankle", "knee", "shanks"), ("big_toe", "ankle", "feet"),
+        ("small_toe", "ankle", "feet"), ("heel", "ankle", "feet"),
+    )
+)  # fmt: skip
+"""Joint, the joint that it hangs on, and whose ratio the bone between them has; in this order."""
+_FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("ankle", "big_toe", "small_toe", "heel"))
+_TRUNK = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_hip",
+          "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")  # fmt: skip
+"""Points by which boxes are aligned: arms would make a box wide by a gesture."""
+_TELLING = ("torso", "shoulders", "neck", "upper arms", "forearms", "thighs", "shanks")
+"""Bones by which poses are compared."""
+_SAME_POSE, _SAME_PLACE = np.radians(2), 0.1
+"""Angle below which poses count as the same; distance between places that matters, in lengths of all those bones."""
+_OFTEN = 0.5
+"""Share of the frames in which feet, or a point of the trunk, must be seen to be reckoned with."""
+_REAL_SCALE_CHANGE = 1.15
+"""Ratio of sizes within a clip below which they count as one size, measured badly."""
+_CONTACT = 0.015
+"""Heights within which feet count as equally low."""
+
+
+@dataclass(frozen=True)
+class Retargeted:
+    """A clip carried to the reference.
+
+    pose: in pixels of the result; points outside the picture count as not seen, as estimators have it. hands: for each
+    frame and hand (scale, x, y) such that a point p of the hand is now at scale · p + (x, y). report: for the user.
+    """
+
+    pose: PoseSequence
+    hands: Float[np.ndarray, "frames 2 3"]
+    report: str
+
+
+def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
+    """Carry `pose` to the reference's proportions and place, both in pixels of the result.
+
+    Where the reference or the clip does not show a part, it is scaled like its neighbour, or like the whole. None if
+    the two have no bone in common, or neither shoulders nor a nose.
+    """
+    proportions, pair = compare(pose, reference), _skeletons(pose, reference)
+    if proportions is None or pair is None:
+        return None
+    source, target = pair
+    anchor_scale = _anchor_scale(proportions)
+    ratios = {name: ratio / anchor_scale for name, ratio in proportions.ratios.items()}
+    moved = _bend(source, ratios)  # relative to the root
+    on_feet = _stands(source, target)
+    near = np.abs(np.log(proportions.scale / anchor_scale)) <= 0.5 * np.log(_REAL_SCALE_CHANGE)
+    weights = _alike(source, target, near)
+    if on_feet:
+        root = _place_on_ground(source, target, moved, ratios, weights)
+    else:
+        whole = proportions.whole / anchor_scale
+        paths = [_follow(source.root[:, axis], float(target.root[0, axis]), whole, weights) for axis in (0, 1)]
+        root = np.stack(paths, axis=1)
+    moved = moved + root[:, None]
+    return _finish(pose, source, moved, ratios["forearms"], _describe(proportions, anchor_scale, on_feet))
+
+
+def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> Retargeted | None:
+    """Move and scale the whole clip, so that the person's usual box becomes `box` or, with a `reference`, so that the
+    parts of head, trunk and legs that both show fill the same box. None if nobody is seen.
+    """
+    often = (pose.scores >= SEEN).mean(axis=0) >= _OFTEN * min(1.0, float((pose.scores >= SEEN).any(axis=1).mean()))
+    names = [INDEX[name] for name in _TRUNK if often[INDEX[name]]]
+    if reference is not None:
+        common = [index for index in names if reference.scores[index] >= SEEN]
+        if len(common) >= 2:
+            names = common
+            places = reference.keypoints[names]
+            box = (*map(float, places.min(axis=0)), *map(float, places.max(axis=0)))  # type: ignore[assignment]
+    frames = (pose.scores[:, names] >= SEEN).all(axis=1) if names else np.zeros(len(pose), bool)
+    if len(names) < 2 or not frames.any():
+        return None
+    points = pose.keypoints[frames][:, names].astype(np.float64)
+    low, high = np.median(points.min(axis=1), axis=0), np.median(points.max(axis=1), axis=0)
+    size, wanted = high - low, np.array(box[2:]) - np.array(box[:2])
+    scale = float(np.linalg.norm(wanted) / max(float(np.linalg.norm(size)), 1.0))
+    shift = (np.array(box[:2]) + np.array(box[2:])) / 2 - scale * (low + high) / 2
+    hands = np.tile(np.array([scale, *shift]), (len(pose), 2, 1))
+    report = f"the driving skeleton is aligned with the reference by its box: scaled by {scale:.2f}"
+    return Retargeted(_result(pose, pose.keypoints * scale + shift, hands), hands, report)
+
+
+@dataclass(frozen=True)
+class _Skeleton:
+    """Joints of a clip by name (frames, 2), where they are seen, and the root that all hang on.
+
+    root: the middle of the shoulders, or the nose of somebody without shoulders (`by_nose`); known in every frame.
+    hips: the middle of the hips; seen where one of them is.
+    """
+
+    points: Float[np.ndarray, "frames 133 2"]
+    seen: Bool[np.ndarray, "frames 133"]
+    root: Float[np.ndarray, "frames 2"]
+    hips: Float[np.ndarray, "frames 2"]
+    hips_seen: Bool[np.ndarray, " frames"]
+    by_nose: bool
+
+    @classmethod
+    def of(cls, keypoints: np.ndarray, scores: np.ndarray, by_nose: bool) -> "_Skeleton | None":
+        """Of a clip; None if its root is never seen."""
+        points, seen = keypoints.astype(np.float64), scores >= SEEN
+        shoulders, shoulders_seen = _middle(points, seen, "shoulder")
+        hips, hips_seen = _middle(points, seen, "hip")
+        nose, nose_seen = points[:, INDEX["nose"]], seen[:, INDEX["nose"]]
+        if not (nose_seen if by_nose else shoulders_seen).any():
+            return None
+        if by_nose:
+            return cls(points, seen, _over_gaps(nose, nose_seen), hips, hips_seen, True)
+        both = shoulders_seen & nose_seen
+        if both.any():  # where only the head is seen
+            below = _over_gaps(shoulders - nose, both)
+            shoulders = np.where(shoulders_seen[:, None], shoulders, nose + below)
+            shoulders_seen = shoulders_seen | nose_seen
+        return cls(points, seen, _over_gaps(shoulders, shoulders_seen), hips, hips_seen, False)
+
+    def joint(self, name: str) -> tuple[Float[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]:
+        """Places of a joint, and where it is seen."""
+        if name == "hips":
+            return self.hips, self.hips_seen
+        return self.points[:, INDEX[name]], self.seen[:, INDEX[name]]
+
+
+def _skeletons(pose: PoseSequence, reference: PersonPose) -> tuple[_Skeleton, _Skeleton] | None:
+    """Of the clip and the reference, with the same root; None if they have none in common."""
+    for by_nose in (False, True):
+        source = _Skeleton.of(pose.keypoints, pose.scores, by_nose)
+        target = _Skeleton.of(reference.keypoints[None], reference.scores[None], by_nose)
+        if source is not None and target is not None:
+            return source, target
+    return None
+
+
+def _middle(points: np.ndarray, seen: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of a left and a right joint; where one is not seen, it is taken where it usually is to the other."""
+    (left, left_seen), (right, right_seen) = (
+        (points[:, INDEX[f"{side}_{name}"]], seen[:, INDEX[f"{side}_{name}"]]) for side in ("left", "right")
+    )
+    both = left_seen & right_seen
+    across = _over_gaps(right - left, both) if both.any() else np.zeros_like(left)
+    middle = np.where(left_seen[:, None], left + across / 2, right - across / 2)
+    return middle, left_seen | right_seen
+
+
+def _over_gaps(values: Float[np.ndarray, "frames 2"], known: Bool[np.ndarray, " frames"]) -> np.ndarray:
+    """The values, those that are not known interpolated in time."""
+    frames = np.arange(len(values))
+    return np.stack([np.interp(frames, frames[known], values[known, axis]) for axis in (0, 1)], axis=1)
+
+
+def _bend(source: _Skeleton, ratios: dict[str, float]) -> Float[np.ndarray, "frames 133 2"]:
+    """All points relative to the root, every bone scaled by its ratio. What is not seen hangs on its nearest seen
+    ancestor.
+    """
+    root = source.root
+    moved = ratios["neck"] * (source.points - root[:, None])
+    origins = {"root": (root, np.zeros_like(root))}  # where a joint is, and where it goes
+
+    def add(name: str, parent: str, ratio: float) -> None:
+        place, seen = source.joint(name)
+        base, goes = origins[parent]
+        here = goes + ratio * (place - base)
+        if name != "hips":
+            moved[:, INDEX[name]] = here
+        origins[name] = (np.where(seen[:, None], place, base), np.where(seen[:, None], here, goes))
+
+    if source.by_nose:
+        origins["nose"] = origins["root"]
+        moved[:, INDEX["nose"]] = 0
+    else:
+        add("nose", "root", ratios["neck"])
+    head = [*(INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("eye", "ear")),
+            *range(FACE.start, FACE.stop)]  # fmt: skip
+    base, goes = origins["nose"]
+    moved[:, head] = goes[:, None] + ratios["head"] * (source.points[:, head] - base[:, None])
+    for side in ("left", "right"):
+        add(f"{side}_shoulder", "root", ratios["shoulders"])
+    add("hips", "root", ratios["torso"])
+    for name, parent, group in _CHAINS:
+        add(name, parent, ratios[group])
+    for hand, wrist in zip(HANDS, ("left_wrist", "right_wrist"), strict=True):
+        base, goes = origins[wrist]
+        moved[:, hand] = goes[:, None] + ratios["forearms"] * (source.points[:, hand] - base[:, None])
+    return moved
+
+
+def _anchor_scale(proportions: Proportions) -> float:
+    """The size, relative to its median, at which the driving person equals the reference: their own if there is one."""
+    low, high = np.percentile(proportions.scale, [5, 95])
+    return float(np.clip(proportions.whole, low, high)) if high / low > _REAL_SCALE_CHANGE else 1.0
+
+
+def _alike(source: _Skeleton, target: _Skeleton, near: Bool[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """How much each frame says of where the driving person is when they do what the reference shows.
+
+    Frames count by how much their bones point the same way, compared with the most similar frame; among these, by how
+    near they are to the reference's place (so that nothing is moved without need); and only those `near` in size.
+    """
+    total, squares = np.full(len(source.root), 1e-9), np.zeros(len(source.root))
+    for name in _TELLING:
+        for bone in GROUPS[name]:
+            vectors, seen = bone_vectors(source.points, source.seen, bone)
+            wanted, known = bone_vectors(target.points, target.seen, bone)
+            if known[0]:
+                angles = np.arctan2(vectors[:, 1], vectors[:, 0]) - np.arctan2(wanted[0, 1], wanted[0, 0])
+                lengths = np.where(seen, np.linalg.norm(vectors, axis=1), 0)
+                squares += lengths * ((angles + np.pi) % (2 * np.pi) - np.pi) ** 2
+                total += lengths
+    usable = (total > 1e-6) & near
+    if not usable.any():
+        return np.ones(len(near))
+    squares /= total
+    best = float(squares[usable].min())
+    alike = np.exp(-0.5 * (squares - best) / max(best, _SAME_POSE**2))
+    away = np.linalg.norm(source.root - target.root[0], axis=1) / (_SAME_PLACE * np.median(total[usable]))
+    return np.where(usable, alike / (1 + away**2), 0)
+
+
+def _follow(
+    path: Float[np.ndarray, " frames"], place: float, scale: float, weights: Float[np.ndarray, " frames"]
+) -> Float[np.ndarray, " frames"]:
+    """The path scaled about its weighted median, which goes to `place`."""
+    order = np.argsort(path)
+    reached = np.cumsum(weights[order])
+    middle = path[order][np.searchsorted(reached, reached[-1] / 2)]
+    return np.asarray(place + scale * (path - middle))
+
+
+def _stands(source: _Skeleton, target: _Skeleton) -> bool:
+    """Whether both show feet on the ground, and hips above them."""
+    feet = [INDEX[name] for name in _FEET]
+    shown = source.seen[:, feet].any(axis=1) & source.hips_seen
+    somewhere = source.seen.any(axis=1)
+    return bool(target.seen[0, feet].any() and target.hips_seen[0] and shown.sum() >= max(1, _OFTEN * somewhere.sum()))
+
+
+def _place_on_ground(
+    source: _Skeleton,
+    target: _Skeleton,
+    moved: Float[np.ndarray, "frames 133 2"],
+    ratios: dict[str, float],
+    weights: Float[np.ndarray, " frames"],
+) -> Float[np.ndarray, "frames 2"]:
+    """Where the root goes, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
+    legs = (ratios["thighs"] + ratios["shanks"]) / 2
+    carried, ground, shown = _ground(source)
+    _, reference_ground, _ = _ground(target)
+    level = maximum_filter1d(ground, min(len(ground), 25), mode="nearest")  # without jumps
+    usual = _follow(level, float(reference_ground[0]), legs, np.maximum(weights, 1e-9) * shown)
+    feet = [INDEX[name] for name in _FEET]
+    by_feet = usual + legs * (ground - level) - (carried * moved[:, feet, 1]).sum(axis=1)
+
+    hips = np.where(source.hips_seen[:, None], source.hips, source.root)
+    middle = _follow(hips[:, 0], float(target.hips[0, 0]), legs, np.maximum(weights, 1e-9) * source.hips_seen)
+    x = middle - ratios["torso"] * (hips - source.root)[:, 0]
+    by_neck = _follow(source.root[:, 1], float(target.root[0, 1]), legs, weights)
+    frames = np.arange(len(x))
+    off = np.interp(frames, frames[shown], (by_feet - by_neck)[shown])
+    return np.stack([x, by_neck + off], axis=1)
+
+
+def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How much each point of the feet carries (frames, 8), the ground's row under them, and whether any is seen."""
+    feet = [INDEX[name] for name in _FEET]
+    seen, rows = skeleton.seen[:, feet], skeleton.points[:, feet, 1]
+    shown = seen.any(axis=1)
+    lowest = np.where(seen, rows, -np.inf).max(axis=1, initial=-np.inf)
+    height = np.maximum(lowest - skeleton.root[:, 1], 1.0) / 0.82
+    lowest = np.where(shown, lowest, 0)
+    weights = np.where(seen, np.exp(np.minimum(rows - lowest[:, None], 0) / (_CONTACT * height[:, None])), 0)
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    return weights, (weights * rows).sum(axis=1), np.asarray(shown)
+
+
+def _finish(
+    pose: PoseSequence, source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratio: float, report: str
+) -> Retargeted:
+    hands = np.empty((len(pose), 2, 3))
+    for side, hand in enumerate(HANDS):
+        hands[:, side, 0] = ratio
+        hands[:, side, 1:] = moved[:, hand.start] - ratio * source.points[:, hand.start]
+    return Retargeted(_result(pose, moved, hands), hands, report)
+
+
+def _result(pose: PoseSequence, points: np.ndarray, hands: Float[np.ndarray, "frames 2 3"]) -> PoseSequence:
+    height, width = pose.size
+    outside = (points < -0.5).any(axis=-1) | (points[..., 0] > width - 0.5) | (points[..., 1] > height - 0.5)
+    scores = np.where(outside, 0, pose.scores).astype(np.float32)
+    joints = pose.hands * hands[:, :, None, :1]
+    joints[..., :2] += hands[:, :, None, 1:]
+    return PoseSequence(points.astype(np.float32), scores, joints.astype(np.float32), pose.size, pose.fps)
+
+
+def _describe(proportions: Proportions, anchor_scale: float, on_feet: bool) -> str:
+    whole = proportions.whole / anchor_scale
+    line = f"the driving skeleton is carried to the reference's proportions: scaled by {whole:.2f}"
+    parts = [
+        f"{name} {100 * (proportions.ratios[name] / proportions.whole - 1):+.0f} %"
+        for name in proportions.ratios
+        if name in proportions.known and abs(np.log(proportions.ratios[name] / proportions.whole)) > 0.05
+    ]
+    line += f", {', '.join(parts)} beside that" if parts else ""
+    return line + (", feet on the ground" if on_feet else "")

@@ -1,0 +1,335 @@
+"""Keypoints of a whole clip made steady: swapped sides, outliers, short gaps, and jitter.
+
+The clip is known from end to end, so nothing lags: points are smoothed forwards and backwards at once, the more firmly
+the slower they move (the idea of the One Euro filter, Casiez et al. 2012, without its delay). Nothing is carried across
+cuts, nor across gaps longer than `MAX_GAP`. The face is left as it is: it is never drawn.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.linalg import solveh_banded  # type: ignore[import-untyped]
+from scipy.ndimage import maximum_filter1d, median_filter  # type: ignore[import-untyped]
+
+from posegen.conditions.framing import standing_height
+from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, SEEN, PoseSequence
+
+VERSION = "1"
+"""Raised when the same keypoints would become others."""
+MAX_GAP = 0.25
+"""Seconds over which a point or a hand that is not found is filled in."""
+MIN_CUTOFF, CUTOFF_PER_SPEED = 1.2, 5.0
+"""Hertz below which movement passes: of a point at rest, and more for each person's height per second."""
+MAX_ACCELERATION = 60.0
+"""Heights per second squared; what goes out and returns faster than this is an outlier."""
+_FLOOR = 0.04
+"""Heights; smaller excursions are left to the smoothing."""
+_SWAP_COST = 0.5
+"""Heights per second: a side is taken for swapped if that saves more jumping than this."""
+_SAME_HAND = 0.15
+"""Palm lengths of distance, point by point, below which both hands are one hand found twice."""
+_BLIP = 0.07
+"""Seconds; a hand that is found for a shorter moment only, with none before and after, is not believed."""
+
+_UPPER = ("eye", "ear", "shoulder", "elbow", "wrist")
+_LOWER = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
+_GROUPS = ((_UPPER, ("shoulder", "elbow", "wrist"), True), (_LOWER, ("hip", "knee", "ankle"), False))
+"""What swaps together, what it is told by, and whether the hands go with it."""
+
+
+@dataclass(frozen=True)
+class SmoothingReport:
+    """What was repaired: frames with exchanged sides, points that were outliers, hands that were filled in."""
+
+    swapped: int
+    outliers: int
+    hands_filled: int
+
+    def describe(self) -> str | None:
+        """One line; None if there was nothing but jitter."""
+        parts = [
+            (self.swapped, "{} frames with left and right exchanged"),
+            (self.outliers, "{} outliers"),
+            (self.hands_filled, "{} hands filled in"),
+        ]
+        told = [text.format(count) for count, text in parts if count]
+        return f"keypoints repaired: {', '.join(told)}" if told else None
+
+
+def smooth_poses(pose: PoseSequence, cuts: Sequence[int] = ()) -> tuple[PoseSequence, SmoothingReport]:
+    """The clip's poses repaired and smoothed, and what was repaired. `cuts`: first frames of new scenes.
+
+    Points that were not found get a score only where a short gap was filled; then it is the lower of its ends'.
+    """
+    keypoints, scores, hands = pose.keypoints.astype(np.float64), pose.scores.copy(), pose.hands.astype(np.float64)
+    fps, swapped, outliers, filled = float(pose.fps), 0, 0, 0
+    for start, stop in pairwise((0, *cuts, len(pose))):
+        scene = slice(start, stop)
+        points, score, hand = keypoints[scene], scores[scene], hands[scene]  # views: changed in place
+        height = _person_height(points, score)
+        if height is None:
+            continue
+        swapped += _repair_sides(points, score, hand, height, fps)
+        _drop_doubtful_hands(points, score, hand, fps)
+        filled += _fill_hands(points, score, hand, fps)
+        outliers += _smooth_scene(points, score, hand, height, fps)
+    result = PoseSequence(keypoints.astype(np.float32), scores, hands.astype(np.float32), pose.size, pose.fps)
+    return result, SmoothingReport(swapped, outliers, filled)
+
+
+def _person_height(
+    points: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"]
+) -> Float[np.ndarray, " frames"] | None:
+    """Standing height in pixels in each frame of a scene, changing slowly; None if it is never known."""
+    height = standing_height(points, scores >= SEEN)
+    known = np.isfinite(height)
+    if not known.any():
+        return None
+    frames = np.arange(len(height))
+    height = np.interp(frames, frames[known], height[known])
+    return np.asarray(median_filter(height, size=min(len(height), 25), mode="nearest"))
+
+
+def _repair_sides(
+    points: Float[np.ndarray, "frames 133 2"],
+    scores: Float[np.ndarray, "frames 133"],
+    hands: Float[np.ndarray, "frames 2 21 3"],
+    height: Float[np.ndarray, " frames"],
+    fps: float,
+) -> int:
+    """Exchange left and right, in place, where an estimator did so for a while; how many frames that were."""
+    changed = np.zeros(len(points), bool)
+    for names, telling, with_hands in _GROUPS:
+        swap = _swapped_frames(points, scores, height, fps, telling)
+        left, right = ([INDEX[f"{side}_{name}"] for name in names] for side in ("left", "right"))
+        if with_hands:
+            left += range(HANDS[0].start, HANDS[0].stop)
+            right += range(HANDS[1].start, HANDS[1].stop)
+            hands[swap] = hands[swap][:, ::-1]
+        frames = np.flatnonzero(swap)[:, None]
+        for values in (points, scores):
+            values[frames, [*left, *right]] = values[frames, [*right, *left]]
+        changed |= swap
+    return int(changed.sum())
+
+
+def _swapped_frames(
+    points: np.ndarray, scores: np.ndarray, height: np.ndarray, fps: float, names: Sequence[str]
+) -> Bool[np.ndarray, " frames"]:
+    """Frames whose sides are exchanged: the sequence of choices with the least acceleration, by dynamic programming.
+
+    Acceleration, not speed: limbs that cross, as in walking seen from the side, keep their velocity.
+    """
+    count = len(points)
+    straight = [INDEX[f"{side}_{name}"] for side in ("left", "right") for name in names]
+    exchanged = straight[len(names) :] + straight[: len(names)]
+    if count < 3:
+        return np.zeros(count, bool)
+    seen = scores[:, straight] >= SEEN
+    both = seen & (scores[:, exchanged] >= SEEN)
+    valid = both[2:] & both[1:-1] & both[:-2]
+    share = 1.0 / np.maximum(valid.sum(axis=1), 1)
+    places = points[:, [straight, exchanged]].transpose(1, 0, 2, 3)  # choice, frame, point, xy
+    jumps = np.zeros((2, 2, 2, count - 2))  # choices of three frames in a row
+    for first, second, third in np.ndindex(2, 2, 2):
+        bend = np.linalg.norm(places[third, 2:] - 2 * places[second, 1:-1] + places[first, :-2], axis=-1)
+        jumps[first, second, third] = np.where(valid, np.minimum(bend / height[2:, None], 0.5), 0).sum(axis=1) * share
+    penalty = np.array([0.0, _SWAP_COST / fps])
+    cost = penalty[:, None] + penalty[None, :]
+    came_from = np.zeros((count, 2, 2), np.int8)
+    for frame in range(2, count):
+        options = cost[:, :, None] + jumps[..., frame - 2] + penalty
+        came_from[frame] = options.argmin(axis=0)
+        cost = options.min(axis=0)
+    before, last = (int(index) for index in np.unravel_index(cost.argmin(), (2, 2)))
+    choices = np.zeros(count, bool)
+    for frame in range(count - 1, 1, -1):
+        choices[frame] = bool(last)
+        before, last = int(came_from[frame, before, last]), before
+    choices[1], choices[0] = bool(last), bool(before)
+    return choices
+
+
+def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> None:
+    """Forget, in place, the farther of two hands that are one, and hands that are there for a moment only."""
+    wrists = points[:, [INDEX["left_wrist"], INDEX["right_wrist"]]]
+    left, right = (points[:, hand] for hand in HANDS)
+    found = np.stack([scores[:, hand].max(axis=1) >= SEEN for hand in HANDS], axis=1)
+    palm = np.linalg.norm(left[:, 9] - left[:, 0], axis=-1)
+    apart = np.linalg.norm(left - right, axis=-1).mean(axis=1)
+    twice = found.all(axis=1) & (apart < _SAME_HAND * np.maximum(palm, 1))
+    away = np.stack([np.linalg.norm(points[:, hand.start] - wrists[:, side], axis=-1) for side, hand in
+                     enumerate(HANDS)], axis=1)  # fmt: skip
+    for side, hand in enumerate(HANDS):
+        drop = twice & (away[:, side] > away[:, 1 - side])
+        for first, last in _runs(found[:, side] & ~drop, 1 + round(MAX_GAP * fps)):
+            if last + 1 - first <= _BLIP * fps and last + 1 - first < len(points):
+                drop[first : last + 1] = True
+        scores[drop, hand] = 0
+        hands[drop, side] = np.nan
+
+
+def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> int:
+    """Fill short gaps of a hand, in place: it goes with the body's wrist, and changes evenly. How many were filled."""
+    count = 0
+    for side, hand in enumerate(HANDS):
+        wrist = INDEX[("left_wrist", "right_wrist")[side]]
+        frames = np.flatnonzero(scores[:, hand].max(axis=1) >= SEEN)
+        for before, after in pairwise(frames.tolist()):
+            inside = np.arange(before + 1, after)
+            if not len(inside) or len(inside) > MAX_GAP * fps or (scores[before : after + 1, wrist] < SEEN).any():
+                continue
+            weight = ((inside - before) / (after - before))[:, None, None]
+            moved = points[:, wrist] - points[before, wrist]
+            drift = (points[after, hand] - moved[after]) - points[before, hand]
+            points[inside, hand] = points[before, hand] + moved[inside, None] + weight * drift
+            scores[inside, hand] = np.minimum(scores[before, hand], scores[after, hand])
+            start, end = hands[before, side], hands[after, side].copy()
+            end[:, :2] -= moved[after]
+            hands[inside, side] = start + weight * (end - start)
+            hands[inside, side, :, :2] += moved[inside, None]
+            count += len(inside)
+    return count
+
+
+def _smooth_scene(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, height: np.ndarray, fps: float) -> int:
+    """Smooth body, feet and hands of a scene in place; how many outliers were found."""
+    outliers = 0
+    for index in range(len(BODY_NAMES)):
+        seen = scores[:, index] >= SEEN
+        wrong = _excursions(points[:, index], seen, height, fps)
+        outliers += int(wrong.sum())
+        stiffness = _stiffness(points[:, index], seen & ~wrong, height, fps)
+        _smooth_point(points[:, index], scores[:, index], seen & ~wrong, stiffness, fps)
+    for side, hand in enumerate(HANDS):
+        seen = scores[:, hand].max(axis=1) >= SEEN
+        if not seen.any():
+            continue
+        middle = points[:, hand].mean(axis=1)
+        wrong = _excursions(middle, seen, height, fps)
+        outliers += int(wrong.sum())
+        stiffness = _stiffness(middle, seen & ~wrong, height, fps)
+        known = np.isfinite(hands[:, side]).all(axis=(1, 2)) & ~wrong
+        weights = scores[:, hand].max(axis=1)
+        flat = hands[:, side].reshape(len(hands), -1)
+        _smooth_point(flat, weights.copy(), known, stiffness, fps)
+        hands[:, side] = flat.reshape(hands[:, side].shape)
+        for index in range(hand.start, hand.stop):
+            point_seen = (scores[:, index] >= SEEN) & ~wrong
+            _smooth_point(points[:, index], scores[:, index], point_seen, stiffness, fps)
+        _steady_scores(scores[:, hand], fps)
+    return outliers
+
+
+def _excursions(
+    places: Float[np.ndarray, "frames 2"], seen: Bool[np.ndarray, " frames"], height: np.ndarray, fps: float
+) -> Bool[np.ndarray, " frames"]:
+    """Frames in which a point is away for one to three frames, faster than anybody moves."""
+    wrong = np.zeros(len(places), bool)
+    for width in (1, 2, 3):
+        if len(places) < width + 2:
+            break
+        before, after = places[: -width - 1], places[width + 1 :]
+        # half of acceleration · time², from the middle of the excursion to its ends
+        most = np.maximum(_FLOOR, 0.5 * MAX_ACCELERATION * ((width + 1) / 2 / fps) ** 2) * height[: -width - 1]
+        ends_seen = seen[: -width - 1] & seen[width + 1 :] & ~wrong[: -width - 1] & ~wrong[width + 1 :]
+        steady = np.linalg.norm(after - before, axis=1) < 0.5 * most
+        out = ends_seen & steady
+        for step in range(1, width + 1):
+            inside = places[step : step + len(before)]
+            share = step / (width + 1)
+            out &= np.linalg.norm(inside - ((1 - share) * before + share * after), axis=1) > most
+        for step in range(1, width + 1):
+            wrong[step : step + len(before)] |= out & seen[step : step + len(before)]
+    return wrong
+
+
+def _stiffness(
+    places: Float[np.ndarray, "frames 2"], seen: Bool[np.ndarray, " frames"], height: np.ndarray, fps: float
+) -> Float[np.ndarray, " frames"]:
+    """How firmly a point is held in each frame, by how fast it moves there."""
+    rough = places.copy()
+    firm = np.full(len(places), _at_cutoff(2.5, fps))
+    _smooth_runs(rough, seen.astype(float), seen, firm, fps)
+    speed = np.zeros(len(places))
+    if len(places) > 1:
+        speed = np.linalg.norm(np.gradient(rough, axis=0), axis=1) * fps / height
+    speed = np.where(_near(seen, 1 + round(MAX_GAP * fps)), speed, 0)
+    speed = maximum_filter1d(speed, 2 * round(0.08 * fps) + 1, mode="nearest")
+    return np.asarray(_at_cutoff(MIN_CUTOFF + CUTOFF_PER_SPEED * speed, fps))
+
+
+def _at_cutoff(hertz: float | np.ndarray, fps: float) -> float | np.ndarray:
+    """Weight of the squared second difference at which a movement of so many hertz is halved."""
+    angle = np.minimum(2 * np.pi * np.asarray(hertz) / fps, np.pi)
+    return 1.0 / (2 * np.sin(angle / 2)) ** 4
+
+
+def _near(seen: Bool[np.ndarray, " frames"], reach: int) -> Bool[np.ndarray, " frames"]:
+    return np.asarray(maximum_filter1d(seen.astype(np.uint8), 2 * reach + 1, mode="constant") > 0)
+
+
+def _smooth_point(
+    values: Float[np.ndarray, "frames coordinates"],
+    scores: Float[np.ndarray, " frames"],
+    seen: Bool[np.ndarray, " frames"],
+    stiffness: Float[np.ndarray, " frames"],
+    fps: float,
+) -> None:
+    """Smooth one point in place, weighted by its scores, and fill its short gaps with the lower score of their ends."""
+    _smooth_runs(values, np.where(seen, scores.astype(np.float64) ** 2, 0), seen, stiffness, fps)
+    for before, after in pairwise(np.flatnonzero(seen).tolist()):
+        if 1 < after - before <= MAX_GAP * fps + 1:
+            scores[before + 1 : after] = min(scores[before], scores[after])
+
+
+def _smooth_runs(values: np.ndarray, weights: np.ndarray, seen: np.ndarray, stiffness: np.ndarray, fps: float) -> None:
+    for first, last in _runs(seen, round(MAX_GAP * fps) + 1):
+        run = slice(first, last + 1)
+        values[run] = whittaker(np.where(seen[run, None], values[run], 0), weights[run], stiffness[run])
+
+
+def _runs(seen: Bool[np.ndarray, " frames"], reach: int) -> Iterator[tuple[int, int]]:
+    """(first, last) frame of each stretch in which no two sightings are more than `reach` frames apart."""
+    frames = np.flatnonzero(seen)
+    if not len(frames):
+        return
+    breaks = np.flatnonzero(np.diff(frames) > reach)
+    firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(frames) - 1]
+    for first, last in zip(firsts, lasts, strict=True):
+        yield int(frames[first]), int(frames[last])
+
+
+def whittaker(
+    values: Float[np.ndarray, "frames coordinates"],
+    weights: Float[np.ndarray, " frames"],
+    stiffness: Float[np.ndarray, " frames"],
+) -> Float[np.ndarray, "frames coordinates"]:
+    """The curve z that minimises Σ weights (z - values)² + Σ stiffness (second difference of z)².
+
+    Whittaker-Henderson smoothing; straight lines pass unchanged, frames of weight 0 are filled in. With fewer than
+    three frames, or fewer than two of them weighted, the values are returned as they are.
+    """
+    if len(values) < 3 or (weights > 0).sum() < 2:
+        return values
+    inner = stiffness[1:-1]
+    bands = np.zeros((3, len(values)))
+    bands[2] = weights
+    bands[2, :-2] += inner
+    bands[2, 1:-1] += 4 * inner
+    bands[2, 2:] += inner
+    bands[1, 1:-1] -= 2 * inner
+    bands[1, 2:] -= 2 * inner
+    bands[0, 2:] = inner
+    return np.asarray(solveh_banded(bands, weights[:, None] * values, check_finite=False))
+
+
+def _steady_scores(scores: Float[np.ndarray, "frames 21"], fps: float) -> None:
+    """A hand's scores without flicker around the threshold from which it is drawn, in place."""
+    size = 2 * round(0.1 * fps) + 1
+    for first, last in _runs(scores.max(axis=1) >= SEEN, 1):
+        run = slice(first, last + 1)
+        scores[run] = median_filter(scores[run], size=(min(size, last + 1 - first), 1), mode="nearest")
