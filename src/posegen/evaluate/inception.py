@@ -7,9 +7,9 @@ maximum (a slip of the original that every published FID has). Weights: `pt_ince
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from posegen.evaluate.weights import load_weights
 
@@ -25,15 +25,15 @@ class _Conv(nn.Module):
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(maps)))
+        return functional.relu(self.bn(self.conv(maps)))
 
 
 def _average(maps: Tensor) -> Tensor:
-    return F.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
+    return functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _maximum(maps: Tensor) -> Tensor:
-    return F.max_pool2d(maps, 3, stride=1, padding=1)
+    return functional.max_pool2d(maps, 3, stride=1, padding=1)
 
 
 class _Mixed(nn.Module):
@@ -56,7 +56,7 @@ class _Mixed(nn.Module):
                     value = self._modules[step](value)  # type: ignore[misc]
             results.append(value)
         if self._pool is None:
-            results.append(F.max_pool2d(maps, 3, stride=2))
+            results.append(functional.max_pool2d(maps, 3, stride=2))
         else:
             pooled = _average(maps) if self._pool == "average" else _maximum(maps)
             results.append(self._modules["branch_pool"](pooled))  # type: ignore[misc]
@@ -124,7 +124,7 @@ def _mixed_7(inputs: int, pool: str) -> _Mixed:
 
 
 def _runs(*branches: str) -> list[list[str | tuple[str, str]]]:
-    """"branch5x5_ 2" stands for the layers branch5x5_1 and branch5x5_2; a name alone for itself."""
+    """ "branch5x5_ 2" stands for the layers branch5x5_1 and branch5x5_2; a name alone for itself."""
     chains: list[list[str | tuple[str, str]]] = []
     for branch in branches:
         stem, _, count = branch.partition(" ")
@@ -153,8 +153,8 @@ class FidInception(nn.Module):
     def forward(self, pictures: Float[Tensor, "frames 3 299 299"]) -> Float[Tensor, "frames 2048"]:
         """The features that FID compares."""
         maps = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(pictures)))
-        maps = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(maps, 3, stride=2)))
-        maps = F.max_pool2d(maps, 3, stride=2)
+        maps = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(functional.max_pool2d(maps, 3, stride=2)))
+        maps = functional.max_pool2d(maps, 3, stride=2)
         for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
             maps = self._modules[f"Mixed_{name}"](maps)  # type: ignore[misc]
         return maps.mean(dim=(2, 3))
@@ -167,4 +167,4 @@ def load_inception(path: Path) -> FidInception:
 
 def inception_input(frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "frames 3 299 299"]:
     """As pytorch-fid does: 0..1 enlarged or reduced bilinearly (not smoothed) to 299 x 299, then to -1..1."""
-    return 2 * F.interpolate(frames, size=(299, 299), mode="bilinear", align_corners=False) - 1
+    return 2 * functional.interpolate(frames, size=(299, 299), mode="bilinear", align_corners=False) - 1

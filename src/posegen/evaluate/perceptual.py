@@ -8,14 +8,33 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from posegen.evaluate.weights import load_weights
 
 NAME, USUAL = "VGG-16 (ImageNet)", "vgg16-397923af.pth"
-_WIDTHS: tuple[int | str, ...] = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
+_WIDTHS: tuple[int | str, ...] = (
+    64,
+    64,
+    "M",
+    128,
+    128,
+    "M",
+    256,
+    256,
+    256,
+    "M",
+    512,
+    512,
+    512,
+    "M",
+    512,
+    512,
+    512,
+    "M",
+)
 _TAPS = (3, 8, 15, 22, 29)
 """Layers after which features are compared: the last of each resolution."""
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
@@ -71,7 +90,7 @@ class Lpips(nn.Module):
 def unit_difference(left: Tensor, right: Tensor) -> Tensor:
     """Squared difference of feature maps (F, C, H, W), each position brought to length one first."""
     left, right = (maps / (maps.square().sum(1, keepdim=True).sqrt() + 1e-10) for maps in (left, right))
-    return F.mse_loss(left, right, reduction="none")
+    return functional.mse_loss(left, right, reduction="none")
 
 
 def load_lpips(path: Path) -> Lpips:

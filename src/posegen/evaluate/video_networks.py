@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from posegen.evaluate.weights import load_weights
 
@@ -28,7 +28,7 @@ def _pad_same(maps: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Ten
     for side, length, step in zip(maps.shape[:1:-1], reversed(kernel), reversed(stride), strict=True):
         total = max(length - (side % step or step), 0)
         pads += [total // 2, total - total // 2]
-    return F.pad(maps, pads)
+    return functional.pad(maps, pads)
 
 
 class _Unit(nn.Module):
@@ -40,7 +40,7 @@ class _Unit(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = self.conv3d(_pad_same(maps, self.conv3d.kernel_size, self.conv3d.stride))
-        return F.relu(self.bn(maps)) if hasattr(self, "bn") else maps
+        return functional.relu(self.bn(maps)) if hasattr(self, "bn") else maps
 
 
 class _Pool(nn.Module):
@@ -49,7 +49,7 @@ class _Pool(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, maps: Tensor) -> Tensor:  # what is pooled is never negative: zeros are a neutral border
-        return F.max_pool3d(_pad_same(maps, self.kernel, self.stride), self.kernel, self.stride)
+        return functional.max_pool3d(_pad_same(maps, self.kernel, self.stride), self.kernel, self.stride)
 
 
 class _Inception(nn.Module):
@@ -94,7 +94,7 @@ class I3D(nn.Module):
         for name, layer in self.named_children():
             if name != "logits":
                 maps = layer(maps)
-        maps = F.avg_pool3d(maps, (1, 7, 7), stride=1)
+        maps = functional.avg_pool3d(maps, (1, 7, 7), stride=1)
         return self.logits(maps).mean(dim=(2, 3, 4))
 
 
@@ -111,8 +111,8 @@ class _Bottleneck(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        inner = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps))))))
-        return F.relu(self.bn3(self.conv3(inner)) + self.downsample(maps))
+        inner = functional.relu(self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(maps))))))
+        return functional.relu(self.bn3(self.conv3(inner)) + self.downsample(maps))
 
 
 class ResNet3D(nn.Module):
@@ -133,10 +133,10 @@ class ResNet3D(nn.Module):
 
     def forward(self, windows: Float[Tensor, "windows 3 16 112 112"]) -> Float[Tensor, "windows 2048"]:
         """The features that FID-VID compares."""
-        maps = F.max_pool3d(F.relu(self.bn1(self.conv1(windows))), 3, stride=2, padding=1)
+        maps = functional.max_pool3d(functional.relu(self.bn1(self.conv1(windows))), 3, stride=2, padding=1)
         for number in range(1, 5):
             maps = self._modules[f"layer{number}"](maps)  # type: ignore[misc]
-        return F.avg_pool3d(maps, (1, 4, 4), stride=1).flatten(1)
+        return functional.avg_pool3d(maps, (1, 4, 4), stride=1).flatten(1)
 
 
 def load_i3d(path: Path) -> I3D:
@@ -152,7 +152,9 @@ def load_resnet3d(path: Path) -> ResNet3D:
 def resized(frames: UInt8[np.ndarray, "f h w 3"], side: int) -> Float[np.ndarray, "f side side 3"]:
     """Frames at side x side, 0..255, by Pillow's bicubic in floating point (its aspect ratio is not kept): DisCo's."""
     channels = [
-        np.asarray(Image.fromarray(frame[..., channel].astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC))
+        np.asarray(
+            Image.fromarray(frame[..., channel].astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+        )
         for frame in frames
         for channel in range(3)
     ]
