@@ -4,9 +4,7 @@ One pass over the driving video finds and follows the person; then both videos a
 they are sharp at any size. Everything is kept in a folder (`folder.py`) and reused when nothing changed.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
+from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video
 
 
@@ -91,7 +90,7 @@ def estimate_pose(
     tracker = Tracker(info.width)
     nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     people: list[PersonPose | None] = []
-    for frame in _read_ahead(iterate_frames(driving, fps)):
+    for frame in read_ahead(iterate_frames(driving, fps)):
         person = tracker.choose([found for found in estimator.estimate(frame) if shoulders_seen(found)])
         people.append(estimator.add_hands(frame, person) if hands and person is not None else person)
         progress(len(people))
@@ -190,37 +189,3 @@ def write_overlay(conditions: Conditions, driving: Path, path: Path) -> None:
 def _describe_hands(pose: PoseSequence) -> str:
     shares = [f"{100 * np.isfinite(pose.hands[:, side]).all(axis=(1, 2)).mean():.0f} %" for side in range(len(HANDS))]
     return f"left hand found in {shares[0]} of the frames, right hand in {shares[1]}"
-
-
-def _read_ahead(frames: Iterator[np.ndarray], depth: int = 4) -> Iterator[np.ndarray]:
-    """Decode on another thread, a few frames ahead."""
-    ready: queue.Queue[np.ndarray | BaseException | None] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: np.ndarray | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def decode() -> None:
-        try:
-            for frame in frames:
-                put(frame)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # handed to the reader
-            put(error)
-
-    thread = threading.Thread(target=decode, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
