@@ -255,6 +255,88 @@ class SynthConfig:
 
 
 @dataclass(frozen=True)
+class EvaluateConfig:
+    """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
+
+    benchmark: Path
+    """A benchmark description (YAML), or a folder that holds benchmark.yaml; `posegen benchmark` makes them."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark."""
+    output: Path
+    """Folder for report.html, report.md, scores.csv and clips.csv."""
+    protocol: Literal["disco", "native"] = "disco"
+    """disco: as the field's tables, at 256 x 256; native: at the videos' own size."""
+    allow_missing: bool = False
+    """Score what is there when results are missing or too short, and count it in the report."""
+    resample: bool = False
+    """Take results of another frame rate at the truth's moments."""
+    embedded: bool = True
+    """Score with the network that comes inside a package (stand-ins with names of their own)."""
+    people: bool = True
+    """Look for people in the results: pose error, hands, background drift, looks."""
+    lpips: Path | None = None
+    """Weights for LPIPS: vgg16-397923af.pth."""
+    inception: Path | None = None
+    """Weights for FID: pt_inception-2015-12-05-6726825d.pth."""
+    resnet3d: Path | None = None
+    """Weights for FID-VID: resnet-50-kinetics.pth."""
+    i3d: Path | None = None
+    """Weights for FVD: i3d_pretrained_400.pt."""
+    arcface: Path | None = None
+    """An ArcFace network for identity: w600k_r50.onnx."""
+    dino: Path | None = None
+    """Folder of a DINO or DINOv2 model for temporal consistency."""
+    q_align: Path | None = None
+    """Folder of a vision-language model that rates pictures, for visual quality by Q-Align's rule."""
+    videos: bool = True
+    """Put the videos into the report (small ones, at most --preview-seconds of each)."""
+    preview_seconds: float = 20.0
+    """Seconds of each video in the report."""
+    cache: Path | None = None
+    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        _finite("--preview-seconds", self.preview_seconds, 0.1, 36_000)
+        if not self.methods:
+            raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Make a benchmark: synthetic people with fixed seeds, or a description of videos that you have."""
+
+    kind: Annotated[Literal["val-same", "val-cross", "tiktok", "pairs"], tyro.conf.Positional]
+    """val-same, val-cross: synthetic clips whose reference is the same or another person; tiktok: videos or folders of
+    frames, the first frame of each being the reference; pairs: your own references and videos."""
+    output: Path
+    """Folder for benchmark.yaml and what it needs."""
+    source: Path | None = None
+    """Folder of your videos (tiktok, pairs)."""
+    clips: int = 4
+    """How many synthetic clips."""
+    seconds: float = 10.0
+    """Length of the synthetic clips."""
+    size: str = "384x224"
+    """HEIGHTxWIDTH of the synthetic clips."""
+    fps: str | None = None
+    """Frame rate: of synthetic clips (16), of frames in folders (30)."""
+    seed: int = 0
+    """Same seed, same clips."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _finite("--clips", self.clips, 1, 10_000)
+        _finite("--seconds", self.seconds, 0.5, 36_000)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.fps is not None:
+            parse_fps(self.fps)
+        if self.kind in ("tiktok", "pairs") and self.source is None:
+            raise PosegenError(f"posegen benchmark {self.kind} needs --source, the folder of your videos")
+
+
+@dataclass(frozen=True)
 class JobsConfig:
     """List the jobs whose finished segments are kept beside results, or remove them."""
 

@@ -15,7 +15,15 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config import ExtractConfig, GenerateConfig, JobsConfig, SynthConfig, TrainConfig
+from posegen.config import (
+    BenchmarkConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    GenerateConfig,
+    JobsConfig,
+    SynthConfig,
+    TrainConfig,
+)
 from posegen.errors import OutputError, PosegenError
 
 
@@ -43,11 +51,23 @@ Command = (
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
+    | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
-Settings = GenerateConfig | ExtractConfig | SynthConfig | TrainConfig | JobsConfig | ModelsConfig | DemoConfig
+Settings = (
+    GenerateConfig
+    | ExtractConfig
+    | SynthConfig
+    | TrainConfig
+    | EvaluateConfig
+    | BenchmarkConfig
+    | JobsConfig
+    | ModelsConfig
+    | DemoConfig
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,6 +132,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.jobs import jobs
 
         jobs(config)
+        return
+    if isinstance(config, EvaluateConfig | BenchmarkConfig):
+        from posegen.apps import evaluation
+
+        evaluation.run(config)
         return
     from posegen.apps import commands
 

@@ -108,7 +108,7 @@ class Scorer(Protocol):
     """A metric at work on one clip."""
 
     def add(self, generated: Frames, truth: TruthFrames | None) -> None:
-        """See the next frames; `truth` comes to metrics of pairs only."""
+        """See the next frames; `truth` is None where there is none, and where the truth itself is scored."""
 
     def finish(self) -> ClipScores:
         """What was found, after the last frame."""
@@ -116,11 +116,16 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """A metric: its columns, and what starts it on a clip. `identity` changes whenever its numbers may."""
+    """A metric: its columns, and what starts it on a clip. `identity` changes whenever its numbers may.
+
+    truth: whether the true frames are needed, used where they are there, or ignored; the last two also score the truth
+    itself. fitted: frames come at the protocol's size, else as they are (whoever looks for people needs true shapes).
+    """
 
     identity: str
     scores: tuple[Score, ...]
-    needs_truth: bool
+    truth: Literal["needed", "used", "ignored"]
+    fitted: bool
 
     def start(self, clip: ClipInputs) -> Scorer:
         """Begin with a clip."""
@@ -153,8 +158,8 @@ class Curves(Scorer):
 class FrameDifferences:
     """L1, PSNR and SSIM of frames against the truth, exact in 8 bits."""
 
-    identity = "frame differences 1"
-    needs_truth = True
+    identity, fitted = "frame differences 1", True
+    truth: Literal["needed"] = "needed"
     scores = (
         Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
         Score("L1 (DisCo)", "lower", "none", unit="E-04", digits=2,
@@ -183,8 +188,8 @@ class _FrameDifferences(Curves):
 class Flicker:
     """Jumps between neighbouring frames, against what is usual around them; at known seams and anywhere."""
 
-    identity = "flicker 1"
-    needs_truth = False
+    identity, fitted = "flicker 1", True
+    truth: Literal["ignored"] = "ignored"
     scores = (
         Score("worst jump", "lower", "none", per="step", digits=2,
               about="largest step from one frame to the next, over the median step of the 16 around it; 1 = none"),
