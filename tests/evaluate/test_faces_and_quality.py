@@ -96,7 +96,7 @@ def test_other_networks_than_arcface_are_refused(tmp_path):
 
 def tiny_vit(kind):
     torch.manual_seed(0)
-    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=224, patch_size=56)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 224, "patch_size": 56}
     return ViTModel(ViTConfig(intermediate_size=32, **sizes)) if kind == "vit" else Dinov2Model(Dinov2Config(**sizes))
 
 
