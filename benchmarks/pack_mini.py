@@ -26,10 +26,10 @@ A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand
 `stitch`), at a size for any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
 
 **Data.** {clips} clips of synthetic people (`posegen synth`, seed 0: 192x112 pixels, 33 frames at 16 per second), each
-in a mirror too while single frames are learned ({parts}). No real person was filmed; no real video was used.
+in a mirror too during the longest runs ({parts}). No real person was filmed; no real video was used.
 
-**Training.** `posegen train` with `recipes/mini.toml`, then
-`recipes/mini-longer.toml`, on 2 CPU cores: {training}. {hours:.1f} hours in all.
+**Training.** `posegen train` with `recipes/mini.toml`, then again and again with `recipes/mini-longer.toml` and
+variants of its phases, on 2 CPU cores: {training}. {hours:.1f} hours in all.
 
 **Licence.** Apache-2.0, as posegen.
 
@@ -48,16 +48,31 @@ in a mirror too while single frames are learned ({parts}). No real person was fi
 
 
 def records(runs: list[Path]) -> list[dict[str, Any]]:
-    """Steps, hours and last validation of each stage that went into the model, in order."""
+    """Steps, hours and last validation of each stage that went into the model, in order; some were stopped by hand."""
     found = []
     for run in runs:
         for stage in STAGES:
-            file = run / stage / "finished.json"
+            file = run / stage / "metrics.jsonl"
             if file.is_file() and (run == runs[-1] or stage in ("vae", "pretrain")):
-                lines = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
-                validation = [line for line in lines if any(key.startswith("validation/") for key in line)][-1]
-                found.append({"stage": stage, **json.loads(file.read_text()), "validation": validation})
+                lines = [json.loads(line) for line in file.read_text().splitlines()]
+                validations = [line for line in lines if any(key.startswith("validation/") for key in line)]
+                entry = {"stage": stage, **_length(run / stage, lines)}
+                found.append(entry | ({"validation": validations[-1]} if validations else {}))
     return found
+
+
+def _length(stage: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Steps and hours of a stage, by its own record or, if it was stopped, by its last figures."""
+    finished = stage / "finished.json"
+    if finished.is_file():
+        return dict(json.loads(finished.read_text()))
+    last = [line for line in lines if "train/seconds" in line][-1]
+    return {
+        "steps": last["step"],
+        "bad_steps": int(last["train/bad_steps"]),
+        "hours": round(last["train/seconds"] / 3600, 3),
+        "stopped": True,
+    }
 
 
 def card(runs: list[Path], megabytes: float, parameters: float, clips: int, parts: str) -> str:

@@ -101,6 +101,27 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True)
+class PromptConfig:
+    """Write a prompt for a reference image, as `posegen generate` does where none is given, and print it."""
+
+    reference: Path
+    """Picture of the person."""
+    subject: str | None = None
+    """The word that names the person (woman, dancer, robot ...); it is certain to occur in the prompt."""
+    prompt_model: str | None = None
+    """A vision-language model: folder or hub name of a Qwen-VL (Qwen2-VL, Qwen2.5-VL, Qwen3-VL). By default a template
+    is filled with the framing and the colours of hair, clothes and background."""
+    framing: FramingChoice = "auto"
+    """How the person is framed; by default told from the picture."""
+    device: str = "auto"
+    """Where the model computes: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        if self.subject is not None and not self.subject.strip(" ,"):
+            raise PosegenError("--subject is empty: give the word that names the person, or leave the option out")
+
+
+@dataclass(frozen=True)
 class GenerateConfig:
     """Make a video: the person of a reference image makes the movements of a driving video."""
 
@@ -114,7 +135,10 @@ class GenerateConfig:
     model: str = "mini"
     """Name of a model (`posegen models` lists them) or a folder with one."""
     prompt: str | None = None
-    """What the video shows: image style; person, clothes and background; camera. It should name the person."""
+    """What the video shows: image style; person, clothes and background; camera. It should name the person. Without it
+    one is written for the reference image (`posegen prompt` shows it)."""
+    prompt_model: str | None = None
+    """A vision-language model that writes the prompt: folder or hub name of a Qwen-VL; by default a template does."""
     negative_prompt: str | None = None
     """What guidance leads away from; by default what the model was made for."""
     subject: str | None = None
@@ -188,6 +212,15 @@ class GenerateConfig:
             _finite("--anchor", self.anchor, 0, 1_000_000)
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
+
+
+@dataclass(frozen=True)
+class PreviewConfig(GenerateConfig):
+    """Look ahead in seconds: a picture and a short video of what `generate` would do with the same options.
+
+    Writes OUTPUT_preview.png and OUTPUT_preview.mp4: skeletons on the driving video and on the reference, hand normals,
+    the plan of segments, and warnings (hands or person not seen, a moving camera, other framing).
+    """
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ BAD = {
     "no steps": (["--steps", "0"], "--steps"),
     "guidance nan": (["--guidance", "nan"], "--guidance"),
     "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
-    "subject not in prompt": (["--subject", "wizard"], "wizard"),
+    "subject not in prompt": (["--prompt", "A man.", "--subject", "wizard"], "wizard"),
     "empty prompt": (["--prompt", " "], "--prompt"),
     "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),

@@ -5,8 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
+from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.keypoints import INDEX
-from posegen.evaluate.appearance import PARTS, describe_appearance, identify, part_regions
+from posegen.evaluate.appearance import describe_appearance, identify
 
 SIZE = (192, 112)
 COLOURS = {part: np.array([30 + 25 * row, 220 - 20 * row, (60 * row) % 256]) for row, part in enumerate(PARTS)}

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from posegen.config import ExtractConfig, GenerateConfig
+from posegen.config import DEFAULT_PROMPT, ExtractConfig, GenerateConfig
 from posegen.media.video import VideoWriter, iterate_frames
 from posegen.pipeline.mini import build_mini
 
@@ -38,6 +38,8 @@ def config(driving, shared_media, tmp_path):
         size=SIZE,
         steps=2,
         dtype="float32",
+        anchor=0,
+        prompt=DEFAULT_PROMPT,
     )
 
 

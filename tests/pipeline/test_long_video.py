@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -230,6 +231,46 @@ def test_changed_settings_are_another_job_that_reuses_the_conditions(config, cap
     assert sorted(job["seed"] for job in jobs) == [7, 42]
 
 
+def test_a_driving_video_that_was_changed_is_another_job_and_estimated_again(config, driving, tmp_path, caplog):
+    path = tmp_path / "driving.mp4"
+
+    def film(frames):
+        with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
+            for frame in frames:
+                writer.write(frame)
+
+    frames = list(iterate_frames(driving))[:12]
+    film(frames)
+    generate_video(changed(config, driving=path, steps=1))
+    first = config.output.read_bytes()
+    film([np.ascontiguousarray(frame[:, ::-1]) for frame in frames])
+    with caplog.at_level("INFO", "posegen"):
+        generate_video(changed(config, driving=path, steps=1))
+    [line] = [record.message for record in caplog.records if " -> " in record.message]
+    assert "driving" in line
+    assert config.output.read_bytes() != first
+    fresh = changed(config, driving=path, steps=1, output=tmp_path / "fresh" / "result.mp4")
+    generate_video(fresh)
+    assert config.output.read_bytes() == fresh.output.read_bytes()
+
+
+def test_two_hours_are_planned_at_once_and_need_no_more_memory(config, tmp_path):
+    path = tmp_path / "two_hours.mp4"
+    with VideoWriter(path, Fraction(1), size=(32, 32)) as writer:
+        for number in range(7200):
+            writer.write(np.full((32, 32, 3), number % 256, np.uint8))
+    tracemalloc.start()
+    start = time.monotonic()
+    listener = Listener()
+    request = generate_video(changed(config, driving=path, fps="16", dry_run=True), listener)
+    taken, (_, peak) = time.monotonic() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert request.num_frames == 7200 * 16
+    assert "115200 frames" in listener.lines[0]
+    assert peak < 50e6  # frames of 96 x 64 alone would be 2 GB
+    assert taken < 60
+
+
 def test_two_processes_cannot_work_on_one_job(config):
     settings = prepare(config).settings()
     with Job(config.output, settings), pytest.raises(OutputError, match="another posegen process"):
@@ -281,6 +322,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
                 sys.executable, "-c", code, "generate", "--reference", str(config.reference),
                 "--driving", str(config.driving), "--output", str(config.output),
                 "--size", str(config.size), "--dtype", "float32", "--steps", "1",
+                "--anchor", str(config.anchor), "--prompt", str(config.prompt),
             ],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip

@@ -21,6 +21,8 @@ from posegen.config import (
     ExtractConfig,
     GenerateConfig,
     JobsConfig,
+    PreviewConfig,
+    PromptConfig,
     SynthConfig,
     TrainConfig,
 )
@@ -49,6 +51,8 @@ class DemoConfig:
 Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
+    | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
+    | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
@@ -60,6 +64,8 @@ Command = (
 Settings = (
     GenerateConfig
     | ExtractConfig
+    | PreviewConfig
+    | PromptConfig
     | SynthConfig
     | TrainConfig
     | EvaluateConfig
@@ -141,10 +147,14 @@ def dispatch(config: Settings) -> None:
     from posegen.apps import commands
 
     match config:
+        case PreviewConfig():  # is a GenerateConfig too
+            commands.preview(config)
         case GenerateConfig():
             commands.generate(config)
         case ExtractConfig():
             commands.extract(config)
+        case PromptConfig():
+            commands.print_prompt(config)
         case TrainConfig():
             commands.train_stage(config)
         case ModelsConfig():

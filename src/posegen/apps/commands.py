@@ -5,12 +5,24 @@ from pathlib import Path
 
 from posegen.apps.terminal import Terminal
 from posegen.conditions.extract import extract_conditions, write_overlay
-from posegen.config import ExtractConfig, GenerateConfig, TrainConfig, parse_fps, parse_size
+from posegen.config import (
+    ExtractConfig,
+    GenerateConfig,
+    PreviewConfig,
+    PromptConfig,
+    TrainConfig,
+    parse_fps,
+    parse_size,
+)
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
 from posegen.pipeline.job import check_writable, work_folder
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import NAMES, describe_model
+from posegen.pipeline.preview import look_ahead, preview_paths
+from posegen.pipeline.preview_pictures import write_preview
+from posegen.pipeline.prompting import prompt_for, with_prompt
+from posegen.pipeline.request import prepare
 from posegen.pipeline.writing import side_by_side_path
 
 
@@ -51,6 +63,26 @@ def extract(config: ExtractConfig) -> None:
         overlay = config.output / "overlay.mp4"
         write_overlay(conditions, config.driving, overlay)
         terminal.say(f"wrote {overlay} and the conditions beside it")
+
+
+def preview(config: PreviewConfig) -> None:
+    """`posegen preview`."""
+    picture, video = preview_paths(config.output)
+    check_writable(config.output.parent)
+    with Terminal() as terminal:
+        found = look_ahead(with_prompt(prepare(config), terminal), terminal)
+        write_preview(found, picture, video)
+        for line in (*(f"! {line}" for line in found.warnings), *found.notes):
+            terminal.say(line)
+        terminal.say(f"wrote {picture} and {video}")
+
+
+def print_prompt(config: PromptConfig) -> None:
+    """`posegen prompt`: the prompt alone on stdout, who wrote it on stderr."""
+    with Terminal() as terminal:
+        prompt, who = prompt_for(config)
+        terminal.say(f"written {who}")
+    print(prompt)
 
 
 def train_stage(config: TrainConfig) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from posegen.conditions.keypoints import INDEX, SEEN
+from posegen.conditions.keypoints import FACE, FEET, INDEX, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, SEEN
 
 Grey = UInt8[np.ndarray, "height width"]
 Mask = Bool[np.ndarray, "height width"]
@@ -29,6 +29,22 @@ _FEWEST_SHARE = 0.25  # of the key frame's corners that must agree: writings ove
 _WINDOW, _LEVELS = (17, 17), 4
 _RENEW = 0.1  # of the diagonal, or of the size: farther from the key frame a new one is taken
 _NOTICED = 10  # grey levels by which a pixel must change to count as moving
+
+
+def _places(names: str) -> list[int]:
+    return [INDEX[f"{side}_{name}"] for name in names.split() for side in ("left", "right")]
+
+
+_EVERYTHING = list(range(NUM_KEYPOINTS))
+_TRUNK = _places("shoulder hip")
+_LEGS = [*_places("hip knee ankle"), *_EVERYTHING[FEET]]
+_ARMS = [
+    [INDEX[f"{side}_{joint}"] for joint in bone.split()] + hand
+    for side, fingers in (("left", _EVERYTHING[LEFT_HAND]), ("right", _EVERYTHING[RIGHT_HAND]))
+    for bone, hand in (("shoulder elbow", []), ("elbow wrist", []), ("wrist", fingers))
+]
+_PARTS = [[INDEX["nose"], *_places("eye ear shoulder"), *_EVERYTHING[FACE]], _TRUNK, _LEGS, *_ARMS]
+"""Of the body; what lies between the points of one is the person too."""
 
 
 @dataclass(frozen=True)
@@ -205,31 +221,44 @@ def _follow(before: Grey, after: Grey, points: Points, guess: Points) -> tuple[P
 def person_mask(
     keypoints: Float[np.ndarray, "133 2"], scores: Float[np.ndarray, " 133"], size: tuple[int, int]
 ) -> Mask:
-    """True where the person may be, in a picture of `size` = (height, width): the hull of the seen points, widened.
+    """True where the person may be, in a picture of `size` = (height, width): the body's parts, widened.
 
-    Widened by a tenth of the person's size or half the shoulders' width, whichever is more, for hair, clothes and
-    shadow; down to the lower edge where no ankle is seen, since the body then goes on out of the picture. Nowhere
-    if no point is seen.
+    Head, trunk and legs are each the hull of their seen points (trunk and legs together if no hip is seen), arms are
+    lines. All are widened by a tenth of the person's size or half the shoulders' width, whichever is more, for hair,
+    clothes and shadow; trunk and legs go down to the lower edge where no ankle is seen, since the body then goes on
+    out of the picture. Nowhere if no point is seen.
     """
     height = size[0]
     mask = np.zeros(size, np.uint8)
-    points = keypoints[scores >= SEEN]
-    if not len(points):
+    seen = scores >= SEEN
+    if not seen.any():
         return mask > 0
-    reach = float(np.ptp(points, axis=0).max()) / 10
-    shoulders = [INDEX[name] for name in ("left_shoulder", "right_shoulder")]
-    if (scores[shoulders] >= SEEN).all():
-        reach = max(reach, 0.5 * float(np.linalg.norm(keypoints[shoulders[0]] - keypoints[shoulders[1]])))
-    ankles = [INDEX[name] for name in ("left_ankle", "right_ankle")]
-    if not any(scores[ankle] >= SEEN and keypoints[ankle, 1] < height for ankle in ankles):
-        left, right = points[:, 0].min(), points[:, 0].max()
-        points = np.concatenate([points, [[left, height], [right, height]]])
-    hull = cv2.convexHull(np.clip(np.rint(points), -4 * max(size), 4 * max(size)).astype(np.int32))
-    cv2.fillConvexPoly(mask, hull, 1)
+    points = np.clip(keypoints, -4 * max(size), 4 * max(size))
+    reach = float(np.ptp(points[seen], axis=0).max()) / 10
+    shoulders = [INDEX["left_shoulder"], INDEX["right_shoulder"]]
+    if seen[shoulders].all():
+        reach = max(reach, 0.5 * float(np.linalg.norm(points[shoulders[0]] - points[shoulders[1]])))
+    hips = [INDEX["left_hip"], INDEX["right_hip"]]
+    for part in _PARTS if seen[hips].any() else [*_PARTS, _TRUNK + _LEGS]:
+        _fill(mask, points[[place for place in part if seen[place]]])
+    ankles = [INDEX["left_ankle"], INDEX["right_ankle"]]
+    if not any(seen[ankle] and keypoints[ankle, 1] < height for ankle in ankles):
+        lowest = [points[[place for place in part if seen[place]]] for part in (_LEGS, _TRUNK, _EVERYTHING)]
+        body = next(part for part in lowest if len(part))
+        left, right = body[:, 0].min(), body[:, 0].max()
+        _fill(mask, np.concatenate([body, [[left, height], [right, height]]]))
     radius = min(max(2, round(reach)), max(size))
     # distance to the hull, not a dilation: its cost does not grow with the radius
     far = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3) if mask.any() else np.full(size, np.inf)
     return far <= radius
+
+
+def _fill(mask: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> None:
+    """Set the hull of the points to 1; two points are a line."""
+    if len(points):
+        hull = cv2.convexHull(np.rint(points).astype(np.int32))
+        cv2.fillConvexPoly(mask, hull, 1)
+        cv2.polylines(mask, [hull], isClosed=True, color=1)
 
 
 def _at(mask: Mask, points: Points) -> Bool[np.ndarray, " points"]:

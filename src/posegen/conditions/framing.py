@@ -12,7 +12,7 @@ from posegen.conditions.keypoints import INDEX, SEEN
 from posegen.config import Framing
 from posegen.errors import PosegenError
 
-CLOSE_UP = 0.33
+CLOSE_UP = 0.3
 """Standing heights between nose and lower edge below which it is a close-up: down to the chest."""
 FULL_BODY = 0.85
 """From here on the feet would be in the picture, even if clothes or furniture hide them."""
@@ -21,7 +21,7 @@ DISTANT = 0.4
 
 _SIDES = ("left", "right")
 _LENGTHS = (
-    # what is least foreshortened; arms, which point at the camera now and then; the face, if nothing else is seen
+    # what is least foreshortened; arms, which point at the camera now and then; what else there is
     {"left_shoulder right_shoulder": 0.21}
     | {f"{side}_{upper} {side}_{lower}": length
        for side in _SIDES
@@ -29,7 +29,7 @@ _LENGTHS = (
     {f"{side}_{upper} {side}_{lower}": length
      for side in _SIDES
      for upper, lower, length in (("shoulder", "elbow", 0.17), ("elbow", "wrist", 0.15))},
-    {"left_eye right_eye": 0.037, "left_ear right_ear": 0.085},
+    {"nose left_hip": 0.40, "nose right_hip": 0.40, "left_eye right_eye": 0.037, "left_ear right_ear": 0.085},
 )  # fmt: skip
 _NOSE_TO_SHOULDERS, _NOSE_TO_HIPS = 0.11, 0.40
 # all lengths are shares of a standing adult's height, between joints as COCO marks them

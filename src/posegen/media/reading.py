@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from posegen.errors import PosegenError, logger
 from posegen.media.colour import Orientation, RgbConverter
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
 from posegen.media.timing import as_rate, resample
+
+_READ_ON = 60
+"""Frames up to which reading on is no slower than seeking."""
 
 
 def count_frames(
@@ -78,6 +81,31 @@ def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np
     if len(frames) != stop - start:
         raise PosegenError(f"{path}: frames {start} to {stop - 1} were expected, {len(frames)} of them are there")
     return np.stack(frames)
+
+
+def sample_frames(
+    path: str | os.PathLike[str],
+    numbers: Sequence[int],
+    fps: Fraction | float | int | None = None,
+    start: float | int | None = None,
+    end: float | int | None = None,
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield single frames of `iterate_frames(path, fps, start, end)` by their rising numbers, without decoding all.
+
+    Where few frames lie between two, they are read on; else decoding begins at the key frame before. Raises as
+    `iterate_frames`, and `ValueError` for a number that the video does not have.
+    """
+    source = inspect(Path(path))
+    shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
+    if list(numbers) != sorted(numbers) or not all(0 <= number < len(shown) for number in numbers):
+        raise ValueError(f"rising numbers from 0 to {len(shown) - 1} were expected")
+    runs: list[list[int]] = []
+    for index in shown[np.asarray(numbers, int)].tolist():
+        if not runs or index - runs[-1][-1] > _READ_ON:
+            runs.append([])
+        runs[-1].append(index)
+    for run in runs:
+        yield from _iterate(source, run)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:

@@ -4,7 +4,7 @@
 """
 
 from posegen.media.probing import VideoInfo, probe_video, video_is_complete
-from posegen.media.reading import count_frames, iterate_frames, read_frames
+from posegen.media.reading import count_frames, iterate_frames, read_frames, sample_frames
 from posegen.media.writing import VideoWriter
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "iterate_frames",
     "probe_video",
     "read_frames",
+    "sample_frames",
     "video_is_complete",
 ]

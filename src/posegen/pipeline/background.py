@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import psutil
 import torch
+from jaxtyping import Bool
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -140,6 +142,7 @@ def make_store(kind: StoreKind, folder: Path, device: torch.device) -> Backgroun
     return MemoryStore("cpu" if kind == "host" else None)
 
 
+Mask = Bool[np.ndarray, "latent_frames rows columns"]
 Replay = Callable[[int, Branch, Latents, SharingPass], None]
 """Runs the anchor's forward pass of (step, branch) on its latents, with the `background` to record into."""
 
@@ -201,6 +204,18 @@ class SharedBackground:
                 self.sharing.store.clear()
                 self._replay(step, branch, self._latents[step], recording)
         return self.sharing.share(step, branch)
+
+    def masks(self) -> tuple[Mask, Mask] | None:
+        """Subject masks (latent frames, rows, columns) of the anchor and of the segment that shared last.
+
+        Those of the last shared step and layer; None without a subject or before anything was shared.
+        """
+        sharing = self.sharing
+        if not sharing.subject_masks:
+            return None
+        place = max(sharing.subject_masks)
+        anchor, subject = sharing.anchor_masks[place], sharing.subject_masks[place]
+        return anchor[0].cpu().numpy(), subject[0].cpu().numpy()
 
     def clear(self) -> None:
         """Forget everything, also on disk."""

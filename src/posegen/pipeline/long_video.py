@@ -14,9 +14,11 @@ from posegen.pipeline.free_noise import FreeNoise
 from posegen.pipeline.job import Job, check_writable, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
+from posegen.pipeline.prompting import with_prompt
 from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
+from posegen.pipeline.sharing_plan import plan_sharing, with_framing
 from posegen.pipeline.writing import write_videos
 
 
@@ -29,7 +31,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     """
     progress = progress or Silent()
     device, dtype = choose_device(config.device), choose_dtype(config.dtype)
-    request = prepare(config)
+    request = with_prompt(prepare(config), progress)
     progress.say(request.describe())
     if config.dry_run:
         return request
@@ -51,15 +53,17 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         )
         for line in conditions.report:
             progress.say(line)
-        pipeline = load_pipeline(config.model, device, dtype)
         plan = request.plan_of(conditions.num_frames)
+        request = with_framing(request, conditions, progress)
+        sharing = plan_sharing(request, conditions, plan, work_folder(config.output) / "conditions", progress)
+        pipeline = load_pipeline(config.model, device, dtype)
         inputs = SegmentInputs(pipeline, request, conditions)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":
             maker = FreeNoise(inputs, plan, job, progress)
             frames = maker.frames()
         else:
-            maker = SegmentMaker(inputs, plan, job, progress)
+            maker = SegmentMaker(inputs, plan, sharing, job, progress)
             frames = blend_segments(plan, maker.frames_of)
             job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3)
         report = SeamReport(plan)

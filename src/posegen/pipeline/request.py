@@ -116,7 +116,7 @@ class Request:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
         config = self.config
         ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions",
-                   "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
+                   "prompt_model", "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
         chosen = {key: value for key, value in vars(config).items() if key not in ignored}
         return {
             **chosen,
@@ -214,7 +214,7 @@ def prepare(config: GenerateConfig) -> Request:
         raise PosegenError(
             f"--anchor {config.anchor}: the video has {len(request.plan.base_segments)} base segments, counted from 0"
         )
-    if request.sharing is not None:
+    if request.sharing is not None and config.prompt is not None:  # one that is written names the person
         find_subjects(prompt, config.subject)
     return request
 

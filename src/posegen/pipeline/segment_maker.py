@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
+from posegen.media.image import write_image
 from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
 from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
 from posegen.pipeline.job import Job
 from posegen.pipeline.latents import iterate_decoded
+from posegen.pipeline.mask_pictures import draw_sharing, masks_folder
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.segments import Segment, SegmentPlan
+from posegen.pipeline.sharing_plan import SharingPlan
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Frame = UInt8[np.ndarray, "height width 3"]
@@ -25,11 +28,12 @@ Frame = UInt8[np.ndarray, "height width 3"]
 class SegmentMaker:
     """Frames of any segment of a plan, made when they are first asked for and kept in the job's folder."""
 
-    def __init__(self, inputs: SegmentInputs, plan: SegmentPlan, job: Job, progress: Progress) -> None:
+    def __init__(
+        self, inputs: SegmentInputs, plan: SegmentPlan, sharing: SharingPlan | None, job: Job, progress: Progress
+    ) -> None:
         """Take over what an earlier run left."""
-        self.inputs, self.plan, self.job, self.progress = inputs, plan, job, progress
+        self.inputs, self.plan, self.sharing, self.job, self.progress = inputs, plan, sharing, job, progress
         self.pipeline, self.request, self.config = inputs.pipeline, inputs.request, inputs.request.config
-        self.anchor = plan.base_segments[0]
         self.background = self._plan_background()
         self._anchor_conditioning: Conditioning | None = None
         self._told: set[str] = set()
@@ -38,7 +42,7 @@ class SegmentMaker:
         """Background sharing as configured; None where nothing is to be shared."""
         request, pipeline = self.request, self.pipeline
         settings, choice = request.sharing, request.store
-        if settings is None or choice is None:
+        if self.sharing is None or settings is None or choice is None:
             return None
         folder = self.job.folder / "background"
         store = make_store(choice.kind, folder, pipeline.transformer.device)
@@ -56,10 +60,23 @@ class SegmentMaker:
             make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
             self.job.save(segment, make(segment), self.request.fps)
             self._told.add(segment.name)
+            self._save_masks(segment)
         elif segment.name not in self._told:
             self._told.add(segment.name)
             self.progress.say(f"segment {segment.name} is already finished")
         return self.job.load(segment)
+
+    def _save_masks(self, segment: Segment) -> None:
+        """If wanted, a picture of what a base segment has just taken from the anchor."""
+        background, sharing = self.background, self.sharing
+        if not self.config.save_masks or background is None or sharing is None or segment.kind != "base":
+            return
+        masks = background.masks() if segment != sharing.anchor and segment not in sharing.alone else None
+        if masks is not None:
+            folder = masks_folder(self.config.output)
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = draw_sharing(self.job.load(sharing.anchor), masks[0], self.job.load(segment), masks[1])
+            write_image(folder / f"{segment.name}.png", picture)
 
     def finish(self) -> None:
         """The video is written: what only served to make segments goes."""
@@ -69,25 +86,25 @@ class SegmentMaker:
     # -- kinds of segments ---------------------------------------------------------------------------------------------
 
     def _make_base(self, segment: Segment) -> Iterator[Frame]:
-        background = self.background
-        if background is None:
+        background, sharing = self.background, self.sharing
+        if background is None or sharing is None or segment in sharing.alone:
             return self._generate(segment)
-        if segment == self.anchor:
+        if segment == sharing.anchor:
             frames = self._decode(self._denoise(segment, background.record, on_latents=background.on_latents))
             background.recorded()
             return frames
-        self._need_background(background)
+        self._need_background(background, sharing.anchor)
         return self._generate(segment, background.share)
 
-    def _need_background(self, background: SharedBackground) -> None:
+    def _need_background(self, background: SharedBackground, anchor: Segment) -> None:
         """Make the anchor if it is missing; if a job goes on after it, run its shared steps again to record them."""
         if background.ready:
             return
-        if not self.job.has(self.anchor):
-            self.frames_of(self.anchor)
+        if not self.job.has(anchor):
+            self.frames_of(anchor)
             return
         self._denoise(
-            self.anchor,
+            anchor,
             background.record,
             stop_after=background.steps_to_record,
             on_latents=background.on_latents,
@@ -99,7 +116,8 @@ class SegmentMaker:
         transformer = self.pipeline.transformer
         device = transformer.device
         if self._anchor_conditioning is None:
-            self._anchor_conditioning = self.inputs.conditioning(self.anchor).to(device, transformer.dtype)
+            assert self.sharing is not None
+            self._anchor_conditioning = self.inputs.conditioning(self.sharing.anchor).to(device, transformer.dtype)
         timestep = self.pipeline.scheduler.timesteps[step]
         predict_velocity(transformer, latents.to(device), timestep, self._anchor_conditioning, branch, recording)
 

@@ -1,5 +1,7 @@
 """Framing told from keypoints of real media and of a drawn figure; synthetic clips are in `tests/synthetic`."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,6 @@ def test_real_reference_pictures(shared_media, name, framing):
 )
 def test_real_videos(shared_media, name, framing):
     estimator = MediaPipePose()
-    pose, _ = estimate_pose(shared_media / name, estimator, 2, hands=False)
+    pose, _ = estimate_pose(shared_media / name, estimator, Fraction(2), hands=False)
     estimator.close()
     assert choose_framing(pose.keypoints, pose.scores, pose.size) == framing

@@ -1,0 +1,103 @@
+"""A prompt from a vision-language model of the Qwen-VL family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL), by transformers.
+
+Model, tokenizer and image processor are loaded from one folder or hub name. The conversation is put together here,
+because the library's own processor wants torchvision for videos, of which there are none. What is done with the answer,
+and what happens without a model, is `pipeline/prompting.py`'s affair.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from posegen.errors import PosegenError
+
+FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+"""Values of `model_type` whose images are written as `<|vision_start|><|image_pad|>...<|vision_end|>`."""
+MAX_PIXELS = 768 * 28 * 28
+"""Larger pictures are made smaller: a few hundred tokens show all that a prompt says."""
+INSTRUCTION = (
+    "Describe this picture as a prompt for a video model, in one paragraph of plain English, at most 120 words. "
+    "Begin with the image style (for example: a realistic video, an animated video in the style of a painting). "
+    "Then describe the main subject in detail: what the person is ({subject}), hair, face, clothes and their colours. "
+    "Then the background in detail: place, objects, colours, light. End with the camera shot: {shot}, static camera. "
+    "Do not describe movements. Call the main subject {subject_word}."
+)
+
+
+class VisionLanguageModel:
+    """Writes a prompt for a picture.
+
+    source: folder or hub name. Raises `PosegenError` if there is no such model, or one of another family.
+    """
+
+    def __init__(self, source: str, device: torch.device, dtype: torch.dtype) -> None:
+        from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+        try:
+            config = AutoConfig.from_pretrained(source)
+            if config.model_type not in FAMILY:
+                raise PosegenError(
+                    f"{source} is a model of the kind {config.model_type!r}; prompts are written by Qwen2-VL, "
+                    "Qwen2.5-VL or Qwen3-VL (for example Qwen/Qwen2.5-VL-7B-Instruct)"
+                )
+            self._tokenizer = AutoTokenizer.from_pretrained(source)
+            self._images = AutoImageProcessor.from_pretrained(source, use_fast=False)
+            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype)
+        except (OSError, ValueError) as error:
+            raise PosegenError(
+                f"cannot load the vision-language model {source!r}: {str(error).splitlines()[0]} Give the folder of a "
+                "Qwen-VL model (weights, tokenizer, preprocessor_config.json), or its hub name where there is a network"
+            ) from error
+        self._model = model.to(device).eval()
+        self._device = device
+
+    def describe(
+        self, image: UInt8[np.ndarray, "height width 3"], shot: str, subject: str | None = None, max_tokens: int = 256
+    ) -> str:
+        """One paragraph about an sRGB picture, by greedy decoding; without line breaks, and with what was asked for.
+
+        shot: words for the camera shot. subject: the word that names the person; the model's own choice without it.
+        Raises `PosegenError` if the model says nothing.
+        """
+        instruction = INSTRUCTION.format(
+            subject=subject or "a woman, a man, a girl, a boy, a character", shot=shot.lower(),
+            subject_word=repr(subject) if subject else "by one of these words throughout",
+        )  # fmt: skip
+        prepared = self._images(
+            images=[Image.fromarray(image)], return_tensors="pt",
+            size={"shortest_edge": 4 * 28 * 28, "longest_edge": MAX_PIXELS},
+        )  # fmt: skip
+        grid = prepared["image_grid_thw"]
+        tokens = int(grid[0].prod()) // self._images.merge_size**2
+        text = (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+            f"{'<|image_pad|>' * tokens}<|vision_end|>{instruction}<|im_end|>\n<|im_start|>assistant\n"
+        )
+        encoded = self._tokenizer(text, return_tensors="pt")
+        ids = encoded["input_ids"].to(self._device)
+        pad = self._tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        if pad is None or int((ids == pad).sum()) != tokens:
+            raise PosegenError(
+                "the vision-language model's tokenizer does not know <|image_pad|>: is it Qwen-VL's own?"
+            )
+        with torch.inference_mode():
+            answer = self._model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=(ids == pad).int(),
+                pixel_values=prepared["pixel_values"].to(self._device, self._model.dtype),
+                image_grid_thw=grid.to(self._device),
+                max_new_tokens=max_tokens,
+                do_sample=False,
+            )
+        said = self._tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+        said = re.sub(r"\s+", " ", said).strip().strip("\"'").strip()
+        if not said:
+            raise PosegenError(
+                "the vision-language model said nothing about the reference image: give --prompt yourself"
+            )
+        return said

@@ -1,0 +1,233 @@
+"""What a job will do, found out in seconds from a few frames: poses, hands, the camera, the plan, and what to expect.
+
+The same rules decide as in the job itself, but they see a sample of the driving video only. Drawing is
+`preview_pictures.py`'s; nothing is generated and no video model is loaded.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from posegen.conditions.background_motion import BackgroundMotion
+from posegen.conditions.camera import CameraTracker, person_mask
+from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.extract import estimate_reference_pose
+from posegen.conditions.framing import choose_framing
+from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
+from posegen.conditions.tracking import shoulders_seen
+from posegen.config import Framing
+from posegen.errors import PosegenError
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import sample_frames
+from posegen.pipeline.anchor import choose_anchor, describe_unsafe, unsafe_segments
+from posegen.pipeline.progress import Progress
+from posegen.pipeline.request import Request
+from posegen.pipeline.segments import Segment
+
+SAMPLES = 48
+_LONG_SIDE = 320
+_RARE = 0.05
+"""Share of the samples up to which nothing is said of what is missing in them."""
+_CUT_OFF = 0.15
+"""Share of the person's keypoints outside the result from which it is said."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What was found out.
+
+    numbers: of the sampled frames in the result; frames: those of the driving video, fitted to the result's size; pose:
+    the person in them, in pixels of the result; reference: the person of the reference image, in pixels of the result;
+    anchor, alone: whose background is shared, and which segments take no part (None and empty where none is shared).
+    warnings: one line each, the most important first.
+    """
+
+    request: Request
+    numbers: Int[np.ndarray, " samples"]
+    frames: UInt8[np.ndarray, "samples height width 3"]
+    pose: PoseSequence
+    reference: PersonPose | None
+    anchor: Segment | None
+    alone: tuple[Segment, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> Preview:
+    """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
+    count = request.num_frames
+    numbers = np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
+    people, frames, most = _look(request, numbers, progress)
+    fit, size = request.driving_fit, request.size
+    pose = _sequence(people, fit, request.fps)
+    seen = np.array([person is not None for person in people])
+    reference = _reference(request)
+    warnings = [] if reference is not None else ["no person is found in the reference image"]
+    warnings += _about_people(request, numbers, seen, most)
+    warnings += _about_fit(request, pose)
+    warnings += _about_hands(request, pose, seen)
+    framing = _framing(pose, size)
+    warnings += _about_framing(reference, framing, size)
+    notes = [] if framing is None else [f"framing of the driving video: {framing}"]
+    motion = _spread(_motion(frames, pose, fit), numbers, count)
+    notes.append(motion.describe())
+    anchor, alone = None, ()
+    if request.sharing is not None:
+        plan = request.plan
+        asked = request.config.anchor
+        anchor = choose_anchor(motion, plan) if asked is None else plan.base_segments[asked]
+        unsafe = unsafe_segments(motion, plan, anchor)
+        line = describe_unsafe(unsafe)
+        warnings += [line] if line else []
+        alone = tuple(item.segment for item in unsafe)
+        notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
+    return Preview(request, numbers, np.stack(frames), pose, reference, anchor, alone, tuple(notes), tuple(warnings))
+
+
+def _look(
+    request: Request, numbers: Int[np.ndarray, " samples"], progress: Progress
+) -> tuple[list[PersonPose | None], list[UInt8[np.ndarray, "height width 3"]], int]:
+    """The largest person of each sampled frame (in its pixels), the fitted frames, and how many people there are."""
+    people: list[PersonPose | None] = []
+    frames, most = [], 0
+    given = request.conditions.pose if request.conditions else None
+    estimator = MediaPipePose(single_image=True)
+    try:
+        for frame in sample_frames(request.config.driving, numbers.tolist(), request.fps):
+            if given is not None:
+                person = given[int(numbers[len(people)])]
+                people.append(person if shoulders_seen(person) else None)
+            else:
+                found = [one for one in estimator.estimate(frame) if shoulders_seen(one)]
+                most = max(most, len(found))
+                largest = max(found, key=lambda one: one.area, default=None)
+                people.append(None if largest is None else estimator.add_hands(frame, largest))
+            frames.append(request.driving_fit.apply(frame))
+            progress.update("looking", len(people), len(numbers))
+    finally:
+        estimator.close()
+    return people, frames, most
+
+
+def _sequence(people: list[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
+    """In pixels of the result; frames without a person have scores 0."""
+    scale = fit.scaled[0] / fit.source[0]
+    keypoints, scores = np.zeros((len(people), 133, 2), np.float32), np.zeros((len(people), 133), np.float32)
+    hands = np.full((len(people), 2, 21, 3), np.nan, np.float32)
+    for number, person in enumerate(people):
+        if person is not None:
+            keypoints[number], scores[number] = fit.apply_points(person.keypoints), person.scores
+            hands[number] = person.hands * scale
+            hands[number, ..., :2] = fit.apply_points(person.hands[..., :2])
+    return PoseSequence(keypoints, scores, hands, fit.target, fps)
+
+
+def _reference(request: Request) -> PersonPose | None:
+    try:
+        person = estimate_reference_pose(request.reference)
+    except PosegenError:
+        return None
+    return _sequence([person], request.reference_fit, request.fps)[0]
+
+
+def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:
+    try:
+        return choose_framing(pose.keypoints, pose.scores, size)
+    except PosegenError:
+        return None
+
+
+def _motion(frames: list[UInt8[np.ndarray, "height width 3"]], pose: PoseSequence, fit: Fit) -> BackgroundMotion:
+    """Of the samples. What moves faster than they can be followed counts as another scene."""
+    scale = _LONG_SIDE / max(fit.target)
+    small = plan_fit(fit.target, (round(fit.target[0] * scale), round(fit.target[1] * scale)), "pad")
+    tracker = CameraTracker(small.target)
+    steps = []
+    for frame, points, scores in zip(frames, pose.keypoints, pose.scores, strict=True):
+        picture = small.apply(frame)
+        background = picture.any(axis=-1) & ~person_mask(small.apply_points(points), scores, small.target)
+        steps.append(tracker.add(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), background))
+    return BackgroundMotion.of(steps, float(pose.fps))
+
+
+def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], count: int) -> BackgroundMotion:
+    """For each frame of the result what the sample nearest to it says."""
+    middles = (numbers[1:] + numbers[:-1]) / 2
+    nearest = np.searchsorted(middles, np.arange(count))
+    apart = max(1.0, count / len(numbers))  # frames between samples: a sample's movement is that of all of them
+    return BackgroundMotion(
+        motion.turn[nearest], motion.shift[nearest], motion.scene[nearest], motion.known[nearest],
+        motion.residual[nearest] / apart, motion.fps,
+    )  # fmt: skip
+
+
+def _about_people(
+    request: Request, numbers: Int[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int
+) -> list[str]:
+    lines = []
+    if not seen.any():
+        return ["no person is found in the driving video"]
+    if 1 - seen.mean() > _RARE:
+        when = _seconds(numbers[~seen], request.fps)
+        lines.append(f"nobody is seen in {100 * (1 - seen.mean()):.0f} % of the driving video (about second {when})")
+    if most > 1:
+        lines.append(f"up to {most} people are in the driving video: the one who is largest at first is followed")
+    return lines
+
+
+def _about_fit(request: Request, pose: PoseSequence) -> list[str]:
+    """Whether the result's picture cuts off what the driving video shows of the person."""
+    seen = pose.scores >= SEEN
+    x, y = pose.keypoints[..., 0], pose.keypoints[..., 1]
+    height, width = pose.size
+    outside = seen & ((x < 0) | (x >= width) | (y < 0) | (y >= height))
+    share = float(outside.sum()) / max(int(seen.sum()), 1)
+    if share <= _CUT_OFF or request.config.fit == "pad":
+        return []
+    return [f"{100 * share:.0f} % of the person is cut off: the result shows the middle of the driving video "
+            "(--fit pad shows all of it, --size another shape)"]  # fmt: skip
+
+
+def _seconds(numbers: Int[np.ndarray, " frames"], fps: Fraction, most: int = 5) -> str:
+    named = list(dict.fromkeys(f"{number / float(fps):.0f}" for number in numbers))
+    return ", ".join(named[:most]) + (", ..." if len(named) > most else "")
+
+
+def _about_hands(request: Request, pose: PoseSequence, seen: Bool[np.ndarray, " samples"]) -> list[str]:
+    if not request.config.hands or not seen.any():
+        return []
+    found = np.isfinite(pose.hands[seen]).all(axis=(2, 3))
+    left, right = (100 * found[:, side].mean() for side in (0, 1))
+    if not found.any():
+        return ["no hand is ever found: their shape is left to the model"]
+    if min(left, right) < 60:
+        return [
+            f"hands are often not found (left in {left:.0f} %, right in {right:.0f} %): out of the frame or blurred"
+        ]
+    return []
+
+
+def _about_framing(reference: PersonPose | None, driving: Framing | None, size: tuple[int, int]) -> list[str]:
+    if reference is None or driving is None:
+        return []
+    try:
+        framing = choose_framing(reference.keypoints[None], reference.scores[None], size)
+    except PosegenError:
+        return []
+    if framing == driving:
+        return []
+    return [f"the reference is {_named(framing)}, the driving video {_named(driving)}: what only one shows is invented"]
+
+
+def _named(framing: Framing) -> str:
+    return {"close-up": "a close-up", "half-body": "a half-body shot", "full-body": "a full-body shot",
+            "distant": "a distant shot"}[framing]  # fmt: skip
+
+
+def preview_paths(output: Path) -> tuple[Path, Path]:
+    """OUTPUT_preview.png and OUTPUT_preview.mp4."""
+    return output.with_name(f"{output.stem}_preview.png"), output.with_name(f"{output.stem}_preview.mp4")

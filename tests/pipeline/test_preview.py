@@ -1,0 +1,144 @@
+"""Previews of real media through the real command: what is written, what is found out, and what it warns of."""
+
+import time
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from posegen.apps import cli
+from posegen.media.image import read_image, write_image
+from posegen.media.video import VideoWriter, iterate_frames, probe_video, sample_frames
+from posegen.pipeline.preview import look_ahead, preview_paths
+from posegen.pipeline.preview_pictures import write_preview
+from posegen.pipeline.request import prepare
+
+
+class Listener:
+    def say(self, line):
+        pass
+
+    def update(self, task, done, total):
+        pass
+
+
+def looked(config, **changes):
+    return look_ahead(prepare(replace(config, **changes)), Listener(), samples=10)
+
+
+def has(lines, words):
+    return any(words in line for line in lines)
+
+
+def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path, capsys):
+    output = tmp_path / "new" / "dance.mp4"
+    arguments = [
+        "preview", "--reference", str(config.reference), "--driving", str(shared_media / "driving_dance_full_body.mp4"),
+        "--output", str(output),
+    ]  # fmt: skip
+    start = time.monotonic()
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
+    taken = time.monotonic() - start
+    picture, video = preview_paths(output)
+    assert read_image(picture).std() > 20
+    info = probe_video(video)
+    assert (info.height, info.width, info.num_frames) == (192, 3 * 112, 48)
+    assert 4 <= info.duration <= 8
+    said = capsys.readouterr().err
+    assert "anchor: base segment" in said
+    assert "the reference is a half-body shot, the driving video a full-body shot" in said
+    assert sorted(path.name for path in output.parent.iterdir()) == [picture.name, video.name]
+    assert taken < 120  # seconds on a busy machine; nothing is generated
+
+
+def test_what_is_drawn_are_the_samples_poses(config, driving):
+    found = looked(config)
+    assert found.numbers[0] == 0
+    assert found.numbers[-1] == 59
+    frames = list(iterate_frames(driving))
+    fit = found.request.driving_fit
+    for place, number in enumerate(found.numbers):
+        assert np.array_equal(found.frames[place], fit.apply(frames[number]))
+    seen = (found.pose.scores >= 0.3).any(axis=1)
+    assert seen.mean() > 0.8
+    assert found.reference is not None
+
+
+def test_a_cut_off_person_is_told_and_padding_helps(config, shared_media):
+    driving = shared_media / "driving_presenter_half_body.mp4"
+    assert has(looked(config, driving=driving, size="96x64").warnings, "is cut off")
+    assert not has(looked(config, driving=driving, size="96x64", fit="pad").warnings, "is cut off")
+
+
+def test_missing_people_and_hands_are_told(config, driving, tmp_path):
+    frames = list(iterate_frames(driving))
+    path = tmp_path / "leaves.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
+        for number, frame in enumerate(frames):
+            writer.write(frame if number < 30 else np.full_like(frame, 120))
+    warnings = looked(config, driving=path).warnings
+    assert has(warnings, "nobody is seen in 50 % of the driving video (about second ")
+    empty = tmp_path / "empty.mp4"
+    with VideoWriter(empty, Fraction(24), size=(640, 360)) as writer:
+        for _ in frames[:20]:
+            writer.write(np.full_like(frames[0], 120))
+    found = looked(config, driving=empty)
+    assert has(found.warnings, "no person is found in the driving video")
+    write_preview(found, tmp_path / "empty.png", tmp_path / "empty_preview.mp4")
+    write_image(tmp_path / "wall.png", np.full((128, 96, 3), 128, np.uint8))
+    found = looked(config, reference=tmp_path / "wall.png")
+    assert found.warnings[0] == "no person is found in the reference image"
+    assert found.reference is None
+
+
+def test_a_camera_that_moves_leaves_segments_out(config, shared_media, tmp_path):
+    """The presenter, filmed by a camera that has another place in the second half."""
+    frames = list(iterate_frames(shared_media / "driving_presenter_half_body.mp4"))[:60]
+    path = tmp_path / "moved.mp4"
+    with VideoWriter(path, Fraction(24), size=(512, 512)) as writer:
+        for number, frame in enumerate(frames):
+            left = 300 if number < 30 else 380
+            writer.write(np.ascontiguousarray(frame[40:1064:2, left : left + 1024 : 2]))
+    found = looked(config, driving=path, size="96x96", fps="60", anchor=None)
+    assert len(found.request.plan.base_segments) > 2
+    assert found.alone
+    assert found.anchor not in found.alone
+    assert has(found.warnings, "the camera moves there") or has(found.warnings, "another scene")
+    still = looked(
+        config, driving=shared_media / "driving_presenter_half_body.mp4", size="96x96", fps="60", anchor=None
+    )
+    assert still.alone == ()
+
+
+def test_a_video_of_one_frame(config, driving, tmp_path):
+    path = tmp_path / "one.mp4"
+    with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
+        writer.write(next(iter(iterate_frames(driving))))
+    found = looked(config, driving=path)
+    write_preview(found, tmp_path / "one.png", tmp_path / "one_preview.mp4")
+    assert probe_video(tmp_path / "one_preview.mp4").num_frames == 1
+
+
+@pytest.mark.parametrize("fps", [None, 12, 60])
+def test_samples_are_those_frames(driving, fps):
+    frames = list(iterate_frames(driving, fps))
+    numbers = [0, 1, 5, 17, len(frames) - 1]
+    taken = list(sample_frames(driving, numbers, fps))
+    assert all(np.array_equal(frames[number], frame) for number, frame in zip(numbers, taken, strict=True))
+    for wrong in ([3, 2], [-1], [len(frames)]):
+        with pytest.raises(ValueError, match="rising numbers"):
+            list(sample_frames(driving, wrong, fps))
+
+
+def test_samples_far_apart_are_read_by_seeking(tmp_path):
+    path = tmp_path / "long.mp4"
+    random = np.random.default_rng(0)
+    with VideoWriter(path, Fraction(24), size=(64, 64)) as writer:
+        for number in range(600):
+            frame = random.integers(0, 30, (64, 64, 3), dtype=np.uint8)
+            writer.write(frame + np.uint8(number % 200))
+    frames = list(iterate_frames(path))
+    numbers = [3, 200, 431, 599]
+    for number, frame in zip(numbers, sample_frames(path, numbers), strict=True):
+        assert np.array_equal(frames[number], frame)
