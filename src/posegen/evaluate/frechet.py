@@ -56,7 +56,7 @@ class FeatureSet:
             result._rows = [rows for each in sets for rows in each._rows]
         else:
             parts = [each.moments() for each in sets]
-            result._moments = sum(part[0] for part in parts), sum(part[1] for part in parts)
+            result._moments = np.sum([part[0] for part in parts], axis=0), np.sum([part[1] for part in parts], axis=0)
         return result
 
     def mean_and_factor(self) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, "rank features"]]:

@@ -122,10 +122,21 @@ class Metric(Protocol):
     itself. fitted: frames come at the protocol's size, else as they are (whoever looks for people needs true shapes).
     """
 
-    identity: str
-    scores: tuple[Score, ...]
-    truth: Literal["needed", "used", "ignored"]
-    fitted: bool
+    @property
+    def identity(self) -> str:
+        """What the numbers depend on besides the videos."""
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Its columns."""
+
+    @property
+    def truth(self) -> Literal["needed", "used", "ignored"]:
+        """What it does with the true frames."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether frames come at the protocol's size."""
 
     def start(self, clip: ClipInputs) -> Scorer:
         """Begin with a clip."""

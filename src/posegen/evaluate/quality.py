@@ -18,7 +18,7 @@ from posegen.errors import PosegenError
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
 from posegen.evaluate.weights import file_digest
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 LEVELS = ("excellent", "good", "fair", "poor", "bad")
 _WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
 PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
@@ -49,7 +49,7 @@ class DinoMetric:
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
         """Unit vectors of frames."""
         small = np.stack([middle(frame, self.side) for frame in frames]).astype(np.float32) / 255
-        pixels = torch.from_numpy(((small - np.float32(_MEAN)) / np.float32(_DEVIATION)).transpose(0, 3, 1, 2))
+        pixels = torch.from_numpy(((small - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2))
         with torch.inference_mode():
             hidden = self.network(pixel_values=pixels.contiguous().to(self.device)).last_hidden_state
         return functional.normalize(hidden[:, 0].cpu().double(), dim=1)

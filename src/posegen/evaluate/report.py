@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from posegen.config import EvaluateConfig
 from posegen.evaluate import text_reports
@@ -60,8 +61,8 @@ def html(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) -> 
     page = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     media = {f"{clip}/{label}": content for clip, found in videos.items() for label, content in found.items()}
     return page.render(
-        style=jinja2.utils.markupsafe.Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=jinja2.utils.markupsafe.Markup((folder / "report.js").read_text(encoding="utf-8")),
+        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
         data=_for_script(data),
         media=media,
         evaluation=evaluation,
@@ -182,7 +183,7 @@ def _picture(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode()}"
 
 
-def _for_script(data: Mapping[str, Any] | Sequence[Any]) -> jinja2.utils.markupsafe.Markup:
+def _for_script(data: Mapping[str, Any] | Sequence[Any]) -> Markup:
     """JSON that cannot end the script element it stands in."""
     content = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    return jinja2.utils.markupsafe.Markup(content)
+    return Markup(content)

@@ -74,10 +74,10 @@ class Scoring:
                 save_scores(self.cache / keys[metric.identity], scores)
                 kept[metric.identity] = scores
         merged = ClipScores()
-        for scores in kept.values():
-            assert scores is not None
+        for found in kept.values():
+            assert found is not None
             for name in ("values", "samples", "curves", "features", "counts"):
-                getattr(merged, name).update(getattr(scores, name))
+                getattr(merged, name).update(getattr(found, name))
         return merged
 
     def _measure(self, result: Result, metrics: list[Metric], against: Footage | None) -> list[ClipScores]:
@@ -152,8 +152,10 @@ class Scoring:
                 seen = [person for person in self.estimator.estimate(frame) if shoulders_seen(person)]
                 largest = max(seen, key=lambda person: person.area) if seen else None
                 people.append(self.estimator.add_hands(frame, largest) if largest else nobody)
-        arrays = (np.stack([getattr(each, name) for each in people]) for name in ("keypoints", "scores", "hands"))
-        found = PoseSequence(*arrays, moving.size, footage.fps)
+        points, scores, hands = (
+            np.stack([getattr(each, name) for each in people]) for name in ("keypoints", "scores", "hands")
+        )
+        found = PoseSequence(points, scores, hands, moving.size, footage.fps)
         self.cache.mkdir(parents=True, exist_ok=True)
         found.save(path)
         return found
