@@ -149,7 +149,7 @@ def tiny_llava(folder):
                               image_size=28, patch_size=14)  # fmt: skip
     text = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
                        num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
-    config = LlavaConfig(vision, text, image_token_index=1, image_token_id=1, vision_feature_layer=-1)
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=1, vision_feature_layer=-1)
     network = LlavaForConditionalGeneration(config).eval()
     network.save_pretrained(folder)
     return network, words

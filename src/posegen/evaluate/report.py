@@ -127,13 +127,13 @@ def _mean_curves(evaluation: Evaluation, score: Score) -> dict[str, list[list[fl
     return curves
 
 
-def _decimated(found: ClipScores, score: Score) -> list[list[float]]:
-    """[frame numbers, values] with at most `_POINTS` points, of which each is the worst of its stretch."""
+def _decimated(found: ClipScores, score: Score) -> tuple[list[int], list[float]]:
+    """Frame numbers and values, with at most `_POINTS` points, of which each is the worst of its stretch."""
     numbers, values = found.curves[score.name]
     worst = np.argmax if score.better == "lower" else np.argmin
     stretches = np.array_split(np.arange(len(values)), min(len(values), _POINTS))
     chosen = [int(stretch[worst(np.asarray(values)[stretch])]) for stretch in stretches]
-    return [[numbers[each] for each in chosen], [round(values[each], 6) for each in chosen]]
+    return [numbers[each] for each in chosen], [round(values[each], 6) for each in chosen]
 
 
 def _videos(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) -> dict[str, dict[str, str]]:

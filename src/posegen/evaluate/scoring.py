@@ -190,7 +190,7 @@ def load_scores(path: Path) -> ClipScores | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as data:
+        with path.open("rb") as file, np.load(file) as data:  # numpy leaves the file of a damaged archive open
             plain = json.loads(str(data["scores"]))
             names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data.files if key != "scores")
             features = {
