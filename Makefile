@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types ci clean
+.PHONY: setup demo test lint types ci clean browser
 
 setup: $(READY)
 
@@ -30,7 +30,12 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-ci: lint types test
+# Chromium, in which the tests look at pages; it is no Python package, so it comes from the system's
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; }
+
+ci: browser lint types test
 
 clean:
 	rm -rf $(VENV) outputs build .pytest_cache .mypy_cache .ruff_cache

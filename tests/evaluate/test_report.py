@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ from posegen.pipeline.progress import Silent
 
 SIZE, FRAMES, FPS = (128, 96), 40, 16
 NAMES = ("walk", "<b>wave</b> & co", "turn")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def numbered(frame_number, seed):
@@ -95,15 +93,6 @@ def test_tables_say_what_was_measured(report):
     assert (found["noisy", "PSNR"]["resolution"], found["noisy", "PSNR"]["samples"]) == ("96×128", "120")
     per_clip = [each for each in csv.DictReader(io.StringIO(clips.read_text())) if each["score"] == "PSNR"]
     assert len(per_clip) == 8
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=250_000)
 
 
 def opened(browser, path, **options):
