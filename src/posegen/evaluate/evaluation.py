@@ -3,6 +3,7 @@
 What each part does is in the files named here; writing a report is `report.py`'s.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +54,23 @@ def evaluate(config: EvaluateConfig, progress: Progress) -> Evaluation:
         match(benchmark, method, rules, config.allow_missing, config.resample)
         for method in parse_methods(config.methods)
     ]
-    estimator = _estimator() if config.people or config.arcface is not None else None
-    metrics = choose_metrics(config, estimator)
+    with contextlib.ExitStack() as stack:
+        estimator = None
+        if config.people or config.arcface is not None:
+            estimator = stack.enter_context(contextlib.closing(_estimator()))
+        metrics = choose_metrics(config, estimator)
+        return _score(config, benchmark, rules, methods, metrics, estimator, progress)
+
+
+def _score(
+    config: EvaluateConfig,
+    benchmark: Benchmark,
+    rules: Protocol,
+    methods: list[Matched],
+    metrics: list[Metric],
+    estimator: PoseEstimator | None,
+    progress: Progress,
+) -> Evaluation:
     scoring = Scoring(rules, config.cache or default_cache(), estimator)
     results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
     truths = {

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.estimators.protocols import PoseEstimator
-from posegen.conditions.keypoints import BODY, HANDS, SEEN, PersonPose
+from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.appearance import Appearance, describe_appearance
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Frames, Score, Scorer, TruthFrames
@@ -23,6 +23,8 @@ from posegen.evaluate.scores import psnr_per_frame
 Picture = UInt8[np.ndarray, "height width 3"]
 _WIDENED = 0.15
 """The person's box is widened by this share of its size before what is outside counts as background."""
+_HAIR = 0.45
+"""How far hair may reach above the highest point of the face, in widths of the shoulders."""
 _BACKGROUND_SIDE = 128
 _FEWEST_POINTS = 4
 """Body points seen in both, below which poses are not compared."""
@@ -48,7 +50,7 @@ class PeopleMetrics:
     def __init__(self, estimator: PoseEstimator, face: FaceNetwork | None = None) -> None:
         self.estimator, self.face = estimator, face
         name = f"{estimator.name} {estimator.version}"
-        self.identity = f"people 1 {name} {face.identity if face else 'no face'}"
+        self.identity = f"people 2 {name} {face.identity if face else 'no face'}"
         per = "sampled frame"
         self.scores: tuple[Score, ...] = (
             Score("pose error", "lower", name, per=per, unit="%", digits=2,
@@ -58,7 +60,7 @@ class PeopleMetrics:
                   about="share of the driving video's hands that are found again"),
             Score("background drift", "lower", name, per="second", unit="of 255", digits=2,
                   about="mean difference of each second's background from the first second's, outside the person's "
-                  "box; a moving camera counts too"),
+                  "box (and outside the driving person's, where places agree); a moving camera counts too"),
             Score("appearance drift", "lower", name, per="second", unit="ΔE", digits=2,
                   about="difference of the colours of hair, face, clothes and limbs from the reference image's"),
         )  # fmt: skip
@@ -117,10 +119,10 @@ class _PeopleScorer(Scorer):
     def _look(self, frame: Picture) -> None:
         self.result.counts["frames looked at"] += 1
         person = self.metric.find(frame)
+        self._add_background(frame, person)
         if person is None:
             self.result.counts["nobody found"] += 1
         else:
-            self._add_background(frame, person)
             self.second.frames.append(frame)
             self.second.people.append(person)
         self._compare_pose(person)
@@ -131,12 +133,17 @@ class _PeopleScorer(Scorer):
             else:
                 self._note("identity (ArcFace)", float(face @ self.face))
 
-    def _compare_pose(self, person: PersonPose | None) -> None:
-        driving = self.clip.driving
-        place = self.clip.sampled.index(self.number)
+    def _wanted(self) -> PersonPose | None:
+        """The driving person of this frame, where one is known and seen."""
+        driving, place = self.clip.driving, self.clip.sampled.index(self.number)
         if driving is None or place >= len(driving):
+            return None
+        return driving[place] if (driving.scores[place] >= SEEN).any() else None
+
+    def _compare_pose(self, person: PersonPose | None) -> None:
+        wanted = self._wanted()
+        if wanted is None:
             return
-        wanted = driving[place]
         for hand in HANDS:
             if (wanted.scores[hand] >= SEEN).mean() > 0.5:
                 found = person is not None and bool((person.scores[hand] >= SEEN).mean() > 0.5)
@@ -146,14 +153,17 @@ class _PeopleScorer(Scorer):
             if error is not None:
                 self._note("pose error", 100 * error)
 
-    def _add_background(self, frame: Picture, person: PersonPose) -> None:
+    def _add_background(self, frame: Picture, person: PersonPose | None) -> None:
+        """Add what is outside the person's box, and where places agree outside the driving person's too."""
+        people = [each for each in (person, self._wanted() if self.clip.aligned else None) if each is not None]
+        if not people:
+            return
         height, width = frame.shape[:2]
-        left, top, right, bottom = person.box
-        margin = _WIDENED * max(right - left, bottom - top)
         outside = np.ones((_BACKGROUND_SIDE, _BACKGROUND_SIDE, 1))
-        columns = np.clip(np.array([left - margin, right + margin]) * _BACKGROUND_SIDE / width, 0, _BACKGROUND_SIDE)
-        rows = np.clip(np.array([top - margin, bottom + margin]) * _BACKGROUND_SIDE / height, 0, _BACKGROUND_SIDE)
-        outside[int(rows[0]) : int(np.ceil(rows[1])), int(columns[0]) : int(np.ceil(columns[1]))] = 0
+        for left, top, right, bottom in (person_box(each, height) for each in people):
+            columns = np.clip(np.array([left, right]) * _BACKGROUND_SIDE / width, 0, _BACKGROUND_SIDE)
+            rows = np.clip(np.array([top, bottom]) * _BACKGROUND_SIDE / height, 0, _BACKGROUND_SIDE)
+            outside[int(rows[0]) : int(np.ceil(rows[1])), int(columns[0]) : int(np.ceil(columns[1]))] = 0
         small = cv2.resize(frame, (_BACKGROUND_SIDE, _BACKGROUND_SIDE), interpolation=cv2.INTER_AREA) * outside
         self.second.total = small if self.second.total is None else self.second.total + small
         self.second.count = outside if self.second.count is None else self.second.count + outside
@@ -183,6 +193,21 @@ class _PeopleScorer(Scorer):
         for name, (numbers, values) in self.curves.items():
             self.result.add_curve(name, numbers, values)
         return self.result
+
+
+def person_box(person: PersonPose, height: int) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) that surely holds the person, from the points that are seen, in a frame so high.
+
+    Widened, more above because hair has no points; down to the frame's lower edge where no ankle is seen.
+    """
+    points = person.keypoints[person.scores >= SEEN]
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    margin = _WIDENED * max(right - left, bottom - top)
+    shoulders = person.keypoints[[INDEX["left_shoulder"], INDEX["right_shoulder"]]]
+    across = float(np.linalg.norm(shoulders[0] - shoulders[1])) if shoulders_seen(person) else 0.0
+    ankles = person.scores[[INDEX["left_ankle"], INDEX["right_ankle"]]] >= SEEN
+    lowest = bottom + margin if ankles.any() else float(height)
+    return left - margin, top - max(margin, _HAIR * across), right + margin, lowest
 
 
 def pose_error(person: PersonPose, driving: PersonPose, aligned: bool) -> float | None:
