@@ -370,6 +370,38 @@ class BenchmarkConfig:
 
 
 @dataclass(frozen=True)
+class StudyConfig:
+    """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
+
+    benchmark: Path
+    """A benchmark description (YAML), or a folder that holds benchmark.yaml."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method, as for `posegen evaluate`; nobody who answers sees the names."""
+    output: Path
+    """Folder for answers.sqlite and, with --results, ratings.csv, choices.csv and study.md."""
+    results: bool = False
+    """Write what the answers so far say, and stop."""
+    pairwise: bool = True
+    """Also ask which of two videos of the same clip is better."""
+    per_person: int | None = None
+    """Questions for each person; those with the fewest answers come first. By default all."""
+    allow_missing: bool = False
+    """Ask about what is there when results are missing or too short."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
+    port: int = 8421
+    """Port to listen on; 0 takes any that is free."""
+    seed: int = 0
+    """Same seed, same draw of questions."""
+
+    def __post_init__(self) -> None:
+        _finite("--port", self.port, 0, 65535)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.per_person is not None:
+            _finite("--per-person", self.per_person, 1, 100_000)
+
+
+@dataclass(frozen=True)
 class JobsConfig:
     """List the jobs whose finished segments are kept beside results, or remove them."""
 

@@ -23,6 +23,7 @@ from posegen.config import (
     JobsConfig,
     PreviewConfig,
     PromptConfig,
+    StudyConfig,
     SynthConfig,
     TrainConfig,
 )
@@ -57,6 +58,7 @@ Command = (
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
+    | Annotated[StudyConfig, tyro.conf.subcommand("study")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -70,6 +72,7 @@ Settings = (
     | TrainConfig
     | EvaluateConfig
     | BenchmarkConfig
+    | StudyConfig
     | JobsConfig
     | ModelsConfig
     | DemoConfig
@@ -143,6 +146,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps import evaluation
 
         evaluation.run(config)
+        return
+    if isinstance(config, StudyConfig):
+        from posegen.apps.study import study
+
+        study(config)
         return
     from posegen.apps import commands
 
