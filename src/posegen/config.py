@@ -160,6 +160,10 @@ class GenerateConfig:
     """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
     sharing: SharingPreset = "paper"
     """Background sharing between segments: as in the paper, exactly as the published code, or none."""
+    sharing_steps: int | None = None
+    """Experimental: how many first denoising steps share it; by default the preset's."""
+    sharing_layers: int | None = None
+    """Experimental: how many last layers share it; by default the preset's."""
     sharing_mask: bool = True
     """Tell the person from the background when it is shared; off only to see the ghosts that this prevents."""
     sharing_store: SharingStore = "auto"
@@ -181,6 +185,8 @@ class GenerateConfig:
     FreeNoise's shuffled noise and overlapping windows; or segments that do not know of each other."""
     hands: bool = True
     """Use hand normals as a condition."""
+    reference_tokens: bool = True
+    """Experimental: off only to see what the tokens of the reference image are worth."""
     person_check: bool = True
     """Refuse a reference image in which no person is found."""
     side_by_side: bool = False
@@ -206,6 +212,9 @@ class GenerateConfig:
             raise PosegenError(
                 f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4"
             )
+        for name, count in (("--sharing-steps", self.sharing_steps), ("--sharing-layers", self.sharing_layers)):
+            if count is not None:
+                _finite(name, count, 1, 1000)
         if self.memory_budget is not None:
             parse_bytes(self.memory_budget)
         if self.anchor is not None:
@@ -357,6 +366,8 @@ class BenchmarkConfig:
     """Frame rate: of synthetic clips (16), of frames in folders (30)."""
     seed: int = 0
     """Same seed, same clips."""
+    model: str = "mini"
+    """Skeletons of synthetic clips are drawn as this model wants them, in the shape of --size."""
 
     def __post_init__(self) -> None:
         parse_size(self.size)
@@ -367,6 +378,44 @@ class BenchmarkConfig:
             parse_fps(self.fps)
         if self.kind in ("tiktok", "pairs") and self.source is None:
             raise PosegenError(f"posegen benchmark {self.kind} needs --source, the folder of your videos")
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """Switch one part of the method off and on: generate, score and report in one command, which goes on if stopped."""
+
+    name: Annotated[
+        Literal["hand-normals", "sharing", "long-method", "reference-tokens", "retargeting"], tyro.conf.Positional
+    ]
+    """What is switched. sharing also tries a grid of steps and layers; long-method compares the ways to long videos."""
+    output: Path
+    """Folder for the benchmark, the videos of all variants, the report, ablation.json and ablation.jpg."""
+    benchmark: Path | None = None
+    """A benchmark of your own; by default synthetic people are made."""
+    model: str = "mini"
+    """Name of a model or a folder with one."""
+    clips: int = 4
+    """How many synthetic clips."""
+    seconds: float = 12.0
+    """Length of the synthetic clips."""
+    size: str = "192x112"
+    """HEIGHTxWIDTH of the synthetic clips."""
+    steps: int | None = None
+    """Denoising steps; by default the model's usual number."""
+    seed: int = 0
+    """Of the clips and of the noise."""
+    cache: Path | None = None
+    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _finite("--clips", self.clips, 1, 10_000)
+        _finite("--seconds", self.seconds, 0.5, 36_000)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.steps is not None:
+            _finite("--steps", self.steps, 1, 1000)
 
 
 @dataclass(frozen=True)

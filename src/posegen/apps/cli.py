@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from posegen.config import (
+    AblateConfig,
     BenchmarkConfig,
     EvaluateConfig,
     ExtractConfig,
@@ -58,6 +59,7 @@ Command = (
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
+    | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
     | Annotated[StudyConfig, tyro.conf.subcommand("study")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
@@ -72,6 +74,7 @@ Settings = (
     | TrainConfig
     | EvaluateConfig
     | BenchmarkConfig
+    | AblateConfig
     | StudyConfig
     | JobsConfig
     | ModelsConfig
@@ -142,7 +145,7 @@ def dispatch(config: Settings) -> None:
 
         jobs(config)
         return
-    if isinstance(config, EvaluateConfig | BenchmarkConfig):
+    if isinstance(config, EvaluateConfig | BenchmarkConfig | AblateConfig):
         from posegen.apps import evaluation
 
         evaluation.run(config)

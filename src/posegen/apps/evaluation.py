@@ -1,12 +1,12 @@
-"""`posegen evaluate` and `posegen benchmark`: scoring results, and making what they are scored on."""
+"""`posegen evaluate`, `posegen benchmark`, `posegen ablate`: scoring results, and making what they are scored on."""
 
 from posegen.apps.terminal import Terminal
-from posegen.config import BenchmarkConfig, EvaluateConfig
+from posegen.config import AblateConfig, BenchmarkConfig, EvaluateConfig
 from posegen.pipeline.job import check_writable
 
 
-def run(config: EvaluateConfig | BenchmarkConfig) -> None:
-    """The one or the other."""
+def run(config: EvaluateConfig | BenchmarkConfig | AblateConfig) -> None:
+    """One of the three."""
     check_writable(config.output)
     with Terminal() as terminal:
         if isinstance(config, BenchmarkConfig):
@@ -20,8 +20,14 @@ def run(config: EvaluateConfig | BenchmarkConfig) -> None:
         from posegen.evaluate.report import write_report
         from posegen.evaluate.text_reports import lines_for_terminal
 
-        evaluation = evaluate(config, terminal)
+        if isinstance(config, AblateConfig):
+            from posegen.evaluate.ablations import ablate
+
+            evaluation, paths = ablate(config, terminal)
+        else:
+            evaluation = evaluate(config, terminal)
+            paths = write_report(evaluation, config, terminal)
         for line in lines_for_terminal(evaluation):
             terminal.say(line)
-        for path in write_report(evaluation, config, terminal):
+        for path in paths:
             terminal.say(f"wrote {path}")

@@ -8,6 +8,8 @@
         truth: dance_truth.mp4    # what the result should be; left out where nobody knows
         driving: dance_moves.mp4  # where the movement comes from; by default the truth
         keypoints: dance.npz      # of the driving video, as `posegen extract` keeps them; by default estimated
+        conditions: dance         # instead: the folder of `posegen extract`, which `posegen ablate` generates from too
+        prompt: A woman ...       # for `posegen ablate`; by default one is written for the reference
         aligned: false            # driving and result show the person at another place; by default true with a truth
 
 Paths are relative to the file. Making such files is `making.py`'s; reading videos `footage.py`'s.
@@ -21,13 +23,14 @@ from typing import Any
 
 import yaml
 
+from posegen.conditions.folder import KEYPOINTS
 from posegen.config import parse_fps
 from posegen.errors import PosegenError
 from posegen.evaluate.footage import Footage, open_footage
 from posegen.media.files import check_input, write_whole
 
-_CLIP_KEYS = ("name", "reference", "truth", "driving", "keypoints", "aligned", "fps")
-_FILES = ("reference", "truth", "driving", "keypoints")
+_CLIP_KEYS = ("name", "reference", "truth", "driving", "keypoints", "conditions", "prompt", "aligned", "fps")
+_FILES = ("reference", "truth", "driving", "keypoints", "conditions")
 _KEYS = ("name", "about", "fps", "clips")
 
 
@@ -42,6 +45,8 @@ class BenchmarkClip:
     keypoints: Path | None
     aligned: bool
     fps: Fraction | None
+    conditions: Path | None = None
+    prompt: str | None = None
 
     @property
     def motion(self) -> Footage | None:
@@ -101,6 +106,8 @@ def _clip(entry: Any, rate: Fraction | None, path: Path, number: int) -> Benchma
         raise PosegenError(f"{where}: {name!r} is no name for a file")
     fps = _rate(known["fps"]) if "fps" in known else rate
     files = {key: path.parent / str(known[key]) for key in _FILES if known.get(key)}
+    if "conditions" in files:
+        files.setdefault("keypoints", files["conditions"] / KEYPOINTS)
     for key in ("reference", "keypoints"):
         if key in files:
             check_input(files[key], f"the {key} of clip {name}")
@@ -108,7 +115,10 @@ def _clip(entry: Any, rate: Fraction | None, path: Path, number: int) -> Benchma
     if not isinstance(aligned, bool):
         raise PosegenError(f"{where}: aligned is true or false, not {aligned!r}")
     truth, driving = (open_footage(files[key], fps) if key in files else None for key in ("truth", "driving"))
-    return BenchmarkClip(name, files["reference"], truth, driving, files.get("keypoints"), aligned, fps)
+    prompt = str(known["prompt"]) if known.get("prompt") else None
+    return BenchmarkClip(
+        name, files["reference"], truth, driving, files.get("keypoints"), aligned, fps, files.get("conditions"), prompt
+    )
 
 
 def _checked(content: Any, keys: tuple[str, ...], where: str) -> Mapping[str, Any]:

@@ -12,7 +12,9 @@ from posegen.config import BenchmarkConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
+from posegen.media.fitting import choose_size, plan_fit
 from posegen.media.image import write_image
+from posegen.pipeline.models import describe_model
 from posegen.pipeline.progress import Progress
 
 _FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
@@ -57,7 +59,13 @@ def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, An
     fps, (height, width) = parse_fps(config.fps or "16"), parse_size(config.size)
     frames = max(1, round(config.seconds * fps))
     settings = ClipSettings(height, width, frames, float(fps))
-    description = f"{config.kind} {config.seed} {settings} {fps}"
+    model = describe_model(config.model)
+    size = choose_size((height, width), model.default_area, model.size_multiple)
+    if plan_fit((height, width), size, "crop").scaled != size:
+        raise PosegenError(
+            f"--size {config.size}: {config.model} makes {size[0]}x{size[1]}, another shape: give that or a multiple"
+        )
+    description = f"{config.kind} {config.seed} {settings} {fps} {model.draw_scale} {model.skeleton_colors} {size}"
     clips = []
     for number in range(config.clips):
         name = f"{number:03d}"
@@ -66,17 +74,18 @@ def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, An
         if not done.exists() or done.read_text() != description:
             place = place_of(ShardSettings(config.kind, config.clips, config.seed), number)
             clip = Clip(place.identity_seed, place.seed, settings, place.framing)
-            film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), (height, width),
-                 Drawing(1), crf=12)  # fmt: skip
+            film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), size,
+                 Drawing(model.draw_scale, model.skeleton_colors), crf=12)  # fmt: skip
             shown = clip
             if config.kind == "val-cross":
                 shown = Clip(place.reference_identity_seed, place.reference_seed, settings, place.framing)
             write_image(folder / "reference.png", shown.reference().rgb)
             (folder / "prompt.txt").write_text(shown.caption + "\n")
             done.write_text(description)
+        prompt = (folder / "prompt.txt").read_text().strip()
         entry: dict[str, Any] = {"name": name, "reference": f"{name}/reference.png"}
         entry |= {"truth" if config.kind == "val-same" else "driving": f"{name}/driving.mp4"}
-        entry |= {"keypoints": f"{name}/conditions/keypoints.npz", "aligned": config.kind == "val-same"}
+        entry |= {"conditions": f"{name}/conditions", "prompt": prompt, "aligned": config.kind == "val-same"}
         clips.append(entry)
         progress.update("clips", number + 1, config.clips)
     return clips
