@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from posegen.config import AblateConfig, BenchmarkConfig, EvaluateConfig, GenerateConfig, LongMethod
 from posegen.errors import PosegenError
@@ -226,9 +227,16 @@ def picture(evaluation: Evaluation, names: list[str]) -> np.ndarray:
     rows += [_moments(evaluation.results[name][clip.name].footage, first.size) for name in names]
     reference = read_image(clip.reference)
     shown = plan_fit(reference.shape[:2], first.size, "crop").apply(reference)
-    left = np.zeros((len(rows) * first.size[0], first.size[1], 3), np.uint8)
-    left[: first.size[0]] = shown
-    return np.hstack([left, np.vstack(rows)])
+    left = [shown, *(_label(name, first.size) for name in names)]
+    return np.hstack([np.vstack(left), np.vstack(rows)])
+
+
+def _label(name: str, size: tuple[int, int]) -> np.ndarray:
+    """A variant's name, in white on dark grey, a word in a line."""
+    board = Image.new("RGB", size[::-1], (40, 40, 40))
+    text = "\n".join(name.split())
+    ImageDraw.Draw(board).text((6, 6), text, fill="white", font=ImageFont.load_default(max(10, size[0] // 14)))
+    return np.asarray(board)
 
 
 def _moments(footage: Footage, size: tuple[int, int]) -> np.ndarray:
