@@ -189,7 +189,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
     command = [
         sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
         str(config.driving), "--output", str(config.output), "--size", str(config.size), "--steps", "2",
-        "--dtype", "float32",
+        "--dtype", "float32", "--anchor", str(config.anchor), "--prompt", str(config.prompt),
     ]  # fmt: skip
     generate_video(changed(config, output=config.output.with_name("whole.mp4")))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:

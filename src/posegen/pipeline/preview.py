@@ -75,7 +75,8 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     notes = [] if framing is None else [f"framing of the driving video: {framing}"]
     motion = _spread(_motion(frames, pose, fit), numbers, count)
     notes.append(motion.describe())
-    anchor, alone = None, ()
+    anchor: Segment | None = None
+    alone: tuple[Segment, ...] = ()
     if request.sharing is not None:
         plan = request.plan
         asked = request.config.anchor

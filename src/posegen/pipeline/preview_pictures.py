@@ -72,7 +72,11 @@ def _sheet(preview: Preview) -> Picture:
 
 
 def _draw_plan(
-    draw: ImageDraw.ImageDraw, preview: Preview, top: int, across: int, font: ImageFont.FreeTypeFont
+    draw: ImageDraw.ImageDraw,
+    preview: Preview,
+    top: int,
+    across: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     """Segments as bars over time: base segments above, others below."""
     plan, left = preview.request.plan, 2 * _GAP
