@@ -57,6 +57,12 @@ class Question:
     place: int
     total: int
 
+    @classmethod
+    def of(cls, row: Sequence[Any], total: int) -> "Question":
+        """From a row: token, clip, first, second, place."""
+        token, clip, first, second, place = row
+        return cls(token, clip, first, second, place, total)
+
     @property
     def kind(self) -> Literal["rate", "pair"]:
         """Rate one video, or choose between two."""
@@ -161,8 +167,8 @@ class Study:
         for clip, first, second in connection.execute("SELECT clip, first, second FROM questions"):
             key = (clip, *sorted([first] if second is None else [first, second]))
             asked[key] = asked.get(key, 0) + 1
-        ratings = [(clip, method) for clip, methods in self.videos.items() for method in methods]
-        pairs = [
+        ratings: list[tuple[str, ...]] = [(clip, each) for clip, methods in self.videos.items() for each in methods]
+        pairs: list[tuple[str, ...]] = [
             (clip, *sorted(pair))
             for clip, methods in self.videos.items()
             for pair in itertools.combinations(methods, 2)
@@ -193,7 +199,7 @@ class Study:
                 f"SELECT token, clip, first, second, place FROM questions WHERE person = ? AND NOT {_ANSWERED} "
                 "ORDER BY place LIMIT 1", (number,),
             ).fetchone()  # fmt: skip
-        return None if row is None else Question(*row, total)
+        return None if row is None else Question.of(row, total)
 
     def question(self, person: str, token: str) -> Question:
         """One of this person's questions. Raises `PosegenError` where it is none."""
@@ -265,4 +271,4 @@ class Study:
         if row is None:
             raise PosegenError("there is no such question for this person")
         (total,) = connection.execute("SELECT count(*) FROM questions WHERE person = ?", (number,)).fetchone()
-        return int(row[0]), Question(*row[1:], total)
+        return int(row[0]), Question.of(row[1:], total)

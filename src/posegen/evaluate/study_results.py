@@ -63,7 +63,7 @@ def summarise(ratings: Sequence[Rating], choices: Sequence[Choice]) -> StudyResu
         if compared:
             shares = [0.5 if each.better is None else float(each.better == method) for each in compared]
             won[method] = mean_of_answers(shares, [each.person for each in compared], [each.clip for each in compared])
-    people = {answer.person for answer in [*ratings, *choices]}
+    people = {rating.person for rating in ratings} | {choice.person for choice in choices}
     agreement = {aspect: krippendorff_alpha([each for each in ratings if each.aspect == aspect]) for aspect in ASPECTS}
     return StudyResults(tuple(sorted(methods)), len(people), means, won, agreement)
 
