@@ -1,5 +1,7 @@
 """Fixtures that several test folders use."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,3 +15,20 @@ def shared_media() -> Path:
     folder = REPOSITORY.parent / "shared" / "media"
     assert folder.is_dir(), f"{folder} is missing: the tests use real media"
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the system's. Without one, tests of pages are skipped, but never where CI is set."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        how = "tests of pages need Chromium: `make browser` installs it, where apt-get can"
+        pytest.fail(how) if os.environ.get("CI") else pytest.skip(how)
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=quiet, timeout=250_000)
+        yield chromium
+        chromium.close()

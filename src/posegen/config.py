@@ -209,6 +209,10 @@ class GenerateConfig(EstimatorConfig):
     """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
     sharing: SharingPreset = "paper"
     """Background sharing between segments: as in the paper, exactly as the published code, or none."""
+    sharing_steps: int | None = None
+    """Experimental: how many first denoising steps share it; by default the preset's."""
+    sharing_layers: int | None = None
+    """Experimental: how many last layers share it; by default the preset's."""
     sharing_mask: bool = True
     """Tell the person from the background when it is shared; off only to see the ghosts that this prevents."""
     sharing_store: SharingStore = "auto"
@@ -232,6 +236,8 @@ class GenerateConfig(EstimatorConfig):
     """Carry the movement to the reference person: to their proportions and place, only to their box (align), or not."""
     hands: bool = True
     """Use hand normals as a condition."""
+    reference_tokens: bool = True
+    """Experimental: off only to see what the tokens of the reference image are worth."""
     person_check: bool = True
     """Refuse a reference image in which no person is found."""
     side_by_side: bool = False
@@ -258,6 +264,9 @@ class GenerateConfig(EstimatorConfig):
             raise PosegenError(
                 f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4"
             )
+        for name, count in (("--sharing-steps", self.sharing_steps), ("--sharing-layers", self.sharing_layers)):
+            if count is not None:
+                _finite(name, count, 1, 1000)
         if self.memory_budget is not None:
             parse_bytes(self.memory_budget)
         if self.anchor is not None:
@@ -342,6 +351,160 @@ class SynthConfig:
         _finite("--clips-per-shard", self.clips_per_shard, 1, 100_000)
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise PosegenError(f"--contact-sheet {self.contact_sheet}: give it a name that ends in .jpg or .png")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
+
+    benchmark: Path
+    """A benchmark description (YAML), or a folder that holds benchmark.yaml; `posegen benchmark` makes them."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark."""
+    output: Path
+    """Folder for report.html, report.md, scores.csv and clips.csv."""
+    protocol: Literal["disco", "native"] = "disco"
+    """disco: as the field's tables, at 256 x 256; native: at the videos' own size."""
+    allow_missing: bool = False
+    """Score what is there when results are missing or too short, and count it in the report."""
+    resample: bool = False
+    """Take results of another frame rate at the truth's moments."""
+    embedded: bool = True
+    """Score with the network that comes inside a package (stand-ins with names of their own)."""
+    people: bool = True
+    """Look for people in the results: pose error, hands, background drift, looks."""
+    lpips: Path | None = None
+    """Weights for LPIPS: vgg16-397923af.pth."""
+    inception: Path | None = None
+    """Weights for FID: pt_inception-2015-12-05-6726825d.pth."""
+    resnet3d: Path | None = None
+    """Weights for FID-VID: resnet-50-kinetics.pth."""
+    i3d: Path | None = None
+    """Weights for FVD: i3d_pretrained_400.pt."""
+    arcface: Path | None = None
+    """An ArcFace network for identity: w600k_r50.onnx."""
+    dino: Path | None = None
+    """Folder of a DINO or DINOv2 model for temporal consistency."""
+    q_align: Path | None = None
+    """Folder of a vision-language model that rates pictures, for visual quality by Q-Align's rule."""
+    videos: bool = True
+    """Put the videos into the report (small ones, at most --preview-seconds of each)."""
+    preview_seconds: float = 20.0
+    """Seconds of each video in the report."""
+    cache: Path | None = None
+    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        _finite("--preview-seconds", self.preview_seconds, 0.1, 36_000)
+        if not self.methods:
+            raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Make a benchmark: synthetic people with fixed seeds, or a description of videos that you have."""
+
+    kind: Annotated[Literal["val-same", "val-cross", "tiktok", "pairs"], tyro.conf.Positional]
+    """val-same, val-cross: synthetic clips whose reference is the same or another person; tiktok: videos or folders of
+    frames, the first frame of each being the reference; pairs: your own references and videos."""
+    output: Path
+    """Folder for benchmark.yaml and what it needs."""
+    source: Path | None = None
+    """Folder of your videos (tiktok, pairs)."""
+    clips: int = 4
+    """How many synthetic clips."""
+    seconds: float = 10.0
+    """Length of the synthetic clips."""
+    size: str = "384x224"
+    """HEIGHTxWIDTH of the synthetic clips."""
+    fps: str | None = None
+    """Frame rate: of synthetic clips (16), of frames in folders (30)."""
+    seed: int = 0
+    """Same seed, same clips."""
+    model: str = "mini"
+    """Skeletons of synthetic clips are drawn as this model wants them, in the shape of --size."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _finite("--clips", self.clips, 1, 10_000)
+        _finite("--seconds", self.seconds, 0.5, 36_000)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.fps is not None:
+            parse_fps(self.fps)
+        if self.kind in ("tiktok", "pairs") and self.source is None:
+            raise PosegenError(f"posegen benchmark {self.kind} needs --source, the folder of your videos")
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """Switch one part of the method off and on: generate, score and report in one command, which goes on if stopped."""
+
+    name: Annotated[
+        Literal["hand-normals", "sharing", "long-method", "reference-tokens", "retargeting"], tyro.conf.Positional
+    ]
+    """What is switched. sharing also tries a grid of steps and layers; long-method compares the ways to long videos."""
+    output: Path
+    """Folder for the benchmark, the videos of all variants, the report, ablation.json and ablation.jpg."""
+    benchmark: Path | None = None
+    """A benchmark of your own; by default synthetic people are made."""
+    model: str = "mini"
+    """Name of a model or a folder with one."""
+    clips: int = 4
+    """How many synthetic clips."""
+    seconds: float = 12.0
+    """Length of the synthetic clips."""
+    size: str = "192x112"
+    """HEIGHTxWIDTH of the synthetic clips."""
+    steps: int | None = None
+    """Denoising steps; by default the model's usual number."""
+    seed: int = 0
+    """Of the clips and of the noise."""
+    cache: Path | None = None
+    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)
+        _finite("--clips", self.clips, 1, 10_000)
+        _finite("--seconds", self.seconds, 0.5, 36_000)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.steps is not None:
+            _finite("--steps", self.steps, 1, 1000)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
+
+    benchmark: Path
+    """A benchmark description (YAML), or a folder that holds benchmark.yaml."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method, as for `posegen evaluate`; nobody who answers sees the names."""
+    output: Path
+    """Folder for answers.sqlite and, with --results, ratings.csv, choices.csv and study.md."""
+    results: bool = False
+    """Write what the answers so far say, and stop."""
+    pairwise: bool = True
+    """Also ask which of two videos of the same clip is better."""
+    per_person: int | None = None
+    """Questions for each person; those with the fewest answers come first. By default all."""
+    allow_missing: bool = False
+    """Ask about what is there when results are missing or too short."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
+    port: int = 8421
+    """Port to listen on; 0 takes any that is free."""
+    seed: int = 0
+    """Same seed, same draw of questions."""
+
+    def __post_init__(self) -> None:
+        _finite("--port", self.port, 0, 65535)
+        _finite("--seed", self.seed, 0, 2**63 - 1)
+        if self.per_person is not None:
+            _finite("--per-person", self.per_person, 1, 100_000)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ WRONG = {
     "size": ({"fit": plan_fit((128, 96), (96, 48), "crop")}, FRAMES, "size 64x48, not 96x48"),
     "fit": ({"fit": plan_fit((128, 96), SIZE, "pad")}, FRAMES, "--fit crop"),
     "rate": ({"fps": Fraction(16)}, FRAMES, "--fps"),
-    "hands": ({"hands": False}, FRAMES, "with hands: add --hands"),
     "colours": ({"colors": "release"}, FRAMES, "--model"),
     "lines": ({"draw_scale": 1}, FRAMES, "--model"),
     "length": ({}, 7, "6 frames, not 7"),
@@ -79,6 +78,14 @@ def test_conditions_that_do_not_fit_are_refused_in_one_line(made, case):
         check_conditions(conditions, found, replace(inputs, **changes), frames)
     assert "\n" not in str(raised.value)
     assert str(folder) in str(raised.value)
+
+
+def test_hands_must_be_there_but_need_not_be_used(made):
+    folder, inputs = made
+    conditions, found = open_conditions(folder)
+    check_conditions(conditions, found, replace(inputs, hands=False), FRAMES)
+    with pytest.raises(PosegenError, match="without hands: add --no-hands"):
+        check_conditions(conditions, replace(found, hands=False), inputs, FRAMES)
 
 
 def test_a_video_that_lost_frames_is_noticed(made):

@@ -1,16 +1,20 @@
 """Laws of scores: what is identical is perfect, what is late is late, what is random is chance."""
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from posegen.evaluate.scores import (
     bootstrap_interval,
     frame_distances,
+    l1_per_frame,
     motion_chance,
     motion_score,
     psnr,
     psnr_per_frame,
+    ssim_per_frame,
 )
 
 FRAMES, SIZE = 20, (12, 10)
@@ -111,3 +115,54 @@ def test_the_interval_holds_the_mean_and_narrows_with_clips():
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
     assert bootstrap_interval(values[:20].tolist())[1] - bootstrap_interval(values[:20].tolist())[0] > 2 * (high - low)
     assert bootstrap_interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def noisy_pair(frames=3, height=48, width=40):
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 256, (frames, height, width, 3), np.uint8)
+    return np.clip(truth + random.normal(0, 30, truth.shape), 0, 255).astype(np.uint8), truth
+
+
+def test_scores_equal_those_of_other_implementations():
+    generated, truth = noisy_pair()
+    left, right = (torch.from_numpy(frames).permute(0, 3, 1, 2).double() for frames in (generated, truth))
+    for number in range(3):
+        one, other = left[number : number + 1], right[number : number + 1]
+        assert l1_per_frame(generated, truth)[number] == pytest.approx(float((one - other).abs().mean()), abs=1e-9)
+        grey = [
+            torch.from_numpy(cv2.cvtColor(frames[number], cv2.COLOR_RGB2GRAY))[None, None].double()
+            for frames in (generated, truth)
+        ]
+        assert ssim_per_frame(generated, truth)[number] == pytest.approx(uniform_ssim(*grey), abs=1e-4)
+
+
+def uniform_ssim(left, right):
+    """SSIM with a uniform window of 7 x 7 by its definition, sample covariances, inside the border."""
+    pool = lambda maps: torch.nn.functional.avg_pool2d(maps, 7, 1)  # noqa: E731
+    unbiased = 49 / 48
+    mean_left, mean_right = pool(left), pool(right)
+    first = unbiased * (pool(left**2) - mean_left**2)
+    second = unbiased * (pool(right**2) - mean_right**2)
+    both = unbiased * (pool(left * right) - mean_left * mean_right)
+    small, large = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    top = (2 * mean_left * mean_right + small) * (2 * both + large)
+    return float((top / ((mean_left**2 + mean_right**2 + small) * (first + second + large))).mean())
+
+
+def test_l1_does_not_overflow():
+    black, white = np.zeros((1, 16, 16, 3), np.uint8), np.full((1, 16, 16, 3), 255, np.uint8)
+    assert l1_per_frame(black, white)[0] == l1_per_frame(white, black)[0] == 255
+
+
+def test_frame_scores_get_worse_with_noise_and_blur():
+    _, truth = noisy_pair()
+    truth = np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in truth])
+    random = np.random.default_rng(6)
+    noise = random.normal(0, 1, truth.shape)
+    for spoiled in (
+        [np.clip(truth + amount * noise, 0, 255).astype(np.uint8) for amount in (4, 12, 40)],
+        [np.stack([cv2.GaussianBlur(frame, (0, 0), amount) for frame in truth]) for amount in (0.8, 2, 5)],
+    ):
+        for score, sign in ((psnr_per_frame, 1), (ssim_per_frame, 1), (l1_per_frame, -1)):
+            values = [sign * score(frames, truth).mean() for frames in spoiled]
+            assert values[0] > values[1] > values[2]

@@ -16,11 +16,15 @@ from typing import Annotated
 import tyro
 
 from posegen.config import (
+    AblateConfig,
+    BenchmarkConfig,
+    EvaluateConfig,
     ExtractConfig,
     GenerateConfig,
     JobsConfig,
     PreviewConfig,
     PromptConfig,
+    StudyConfig,
     SynthConfig,
     TrainConfig,
 )
@@ -53,6 +57,10 @@ Command = (
     | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
+    | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
+    | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
+    | Annotated[StudyConfig, tyro.conf.subcommand("study")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -64,6 +72,10 @@ Settings = (
     | PromptConfig
     | SynthConfig
     | TrainConfig
+    | EvaluateConfig
+    | BenchmarkConfig
+    | AblateConfig
+    | StudyConfig
     | JobsConfig
     | ModelsConfig
     | DemoConfig
@@ -132,6 +144,16 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.jobs import jobs
 
         jobs(config)
+        return
+    if isinstance(config, EvaluateConfig | BenchmarkConfig | AblateConfig):
+        from posegen.apps import evaluation
+
+        evaluation.run(config)
+        return
+    if isinstance(config, StudyConfig):
+        from posegen.apps.study import study
+
+        study(config)
         return
     from posegen.apps import commands
 

@@ -5,8 +5,6 @@ they are sharp at any size; only hand normals that come from the picture read it
 (`folder.py`) and reused when nothing changed.
 """
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -45,6 +43,7 @@ from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shou
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
+from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, shown_frames
 
 
@@ -136,7 +135,7 @@ def estimate_pose(
     tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
     missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     people: list[PersonPose | None] = []
-    frames = _read_ahead(iterate_frames(driving, fps, start, end))
+    frames = read_ahead(iterate_frames(driving, fps, start, end))
     while batch := list(islice(frames, estimator.batch_size)):
         for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
             cut_finder.add(frame)
@@ -303,37 +302,3 @@ def _describe_hands(pose: PoseSequence, with_hands: int, total: int) -> str:
     if not found.any():  # normals from the picture do not tell the hands apart
         return f"hands found in {100 * with_hands / total:.0f} % of the frames"
     return f"left hand found in {100 * found[0]:.0f} % of the frames, right hand in {100 * found[1]:.0f} %"
-
-
-def _read_ahead(frames: Iterator[np.ndarray], depth: int = 4) -> Iterator[np.ndarray]:
-    """Decode on another thread, a few frames ahead."""
-    ready: queue.Queue[np.ndarray | BaseException | None] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: np.ndarray | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def decode() -> None:
-        try:
-            for frame in frames:
-                put(frame)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # handed to the reader
-            put(error)
-
-    thread = threading.Thread(target=decode, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

@@ -194,9 +194,8 @@ def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_
         raise PosegenError(f"{given} are of another part of the driving video: leave --start and --end out here")
     if found.fit != wanted.fit:
         raise PosegenError(f"{given} were fitted with --fit {found.fit.mode}: say the same here")
-    if found.hands != wanted.hands:
-        option = "--no-hands" if wanted.hands else "--hands"
-        raise PosegenError(f"{given} were made {'with' if found.hands else 'without'} hands: add {option}")
+    if wanted.hands and not found.hands:  # hands that are there need not be used
+        raise PosegenError(f"{given} were made without hands: add --no-hands")
     if (found.colors, found.draw_scale) != (wanted.colors, wanted.draw_scale):
         raise PosegenError(f"{given} were drawn for another model: extract them with the same --model")
     if len(conditions.pose) != num_frames:

@@ -1,4 +1,4 @@
-"""Scores of frames against ground truth: PSNR in a region, movement in time, and intervals of means over clips.
+"""Scores of frames against ground truth: L1, PSNR, SSIM, movement in time, and intervals of means over clips.
 
 Frames are uint8 (F, H, W, 3), masks bool (F, H, W). All sums are exact: differences are taken in integers, squares in
 float64. Who is in the pictures is `appearance.py`'s.
@@ -6,8 +6,10 @@ float64. Who is in the pictures is `appearance.py`'s.
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from skimage.metrics import structural_similarity
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Masks = Bool[np.ndarray, "frames height width"]
@@ -31,6 +33,21 @@ def psnr(generated: Frames, truth: Frames, masks: Masks | None = None) -> float:
 def psnr_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " frames"]:
     """PSNR in dB of each frame."""
     return np.array([_decibels(value) for value in _squared_errors(generated, truth).mean(axis=(1, 2)).tolist()])
+
+
+def l1_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " frames"]:
+    """Mean absolute difference of each frame, over pixels and channels, in units of 0..255."""
+    _check_shapes(generated, truth)
+    return np.abs(generated.astype(np.int16) - truth.astype(np.int16)).mean(axis=(1, 2, 3), dtype=np.float64)
+
+
+def ssim_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " frames"]:
+    """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows: what the field's tables compute."""
+    _check_shapes(generated, truth)
+    return np.array([
+        structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))
+        for left, right in zip(generated, truth, strict=True)
+    ])  # fmt: skip
 
 
 def frame_distances(
@@ -87,9 +104,13 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95, draws: int 
 
 def _squared_errors(generated: np.ndarray, truth: np.ndarray) -> Float[np.ndarray, "frames height width"]:
     """Mean over the channels of squared differences."""
+    _check_shapes(generated, truth)
+    return np.square(generated.astype(np.int32) - truth.astype(np.int32)).mean(axis=-1, dtype=np.float64)
+
+
+def _check_shapes(generated: np.ndarray, truth: np.ndarray) -> None:
     if generated.shape != truth.shape:
         raise ValueError(f"frames of one shape were expected, not {generated.shape} and {truth.shape}")
-    return np.square(generated.astype(np.int32) - truth.astype(np.int32)).mean(axis=-1, dtype=np.float64)
 
 
 def _decibels(squared_error: float) -> float:

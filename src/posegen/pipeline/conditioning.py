@@ -45,9 +45,8 @@ class SegmentInputs:
         skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
         hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
         condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
-        return Conditioning(
-            condition_latents, hand_latents, self.reference_latents, self.text, self.negative_text, self.image
-        )
+        reference = self.reference_latents if self.request.config.reference_tokens else None
+        return Conditioning(condition_latents, hand_latents, reference, self.text, self.negative_text, self.image)
 
     def noise(self, num_frames: int) -> torch.Tensor:
         """Starting noise: the same for every segment of a job, as in the published code."""

@@ -107,7 +107,8 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
     return Preview(
         request, numbers, found.frames, pose, pose if moved is None else moved.pose,
-        _steering(request, found, pose, moved), found.skeletons, reference, anchor, alone, tuple(notes), tuple(warnings),
+        _steering(request, found, pose, moved), found.skeletons, reference, anchor, alone,
+        tuple(notes), tuple(warnings),
     )  # fmt: skip
 
 

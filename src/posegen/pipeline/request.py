@@ -4,7 +4,7 @@ A dry run prints it and stops. Whether a person is in the pictures, and everythi
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -86,7 +86,17 @@ class Request:
         config = self.config
         if config.sharing == "off" or config.long_method != "interleaved" or len(self.plan.base_segments) == 1:
             return None
-        return make_sharing_config(config.sharing, self.steps, self.model.num_layers, self.framing)
+        layers, preset = (
+            self.model.num_layers,
+            make_sharing_config(config.sharing, self.steps, self.model.num_layers, self.framing),
+        )
+        return replace(
+            preset,
+            steps=preset.steps if config.sharing_steps is None else range(min(config.sharing_steps, self.steps)),
+            layers=preset.layers
+            if config.sharing_layers is None
+            else range(max(0, layers - config.sharing_layers), layers),
+        )
 
     @cached_property
     def store(self) -> StoreChoice | None:

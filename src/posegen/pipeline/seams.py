@@ -84,6 +84,7 @@ class SeamReport:
     def as_json(self) -> dict[str, Any]:
         """For a file."""
         return {
+            "seam_frames": [frame for seam in seam_transitions(self.plan) for frame in seam],
             "seam_flicker": [None if np.isnan(value) else round(value, 4) for value in self.flicker()],
             "background_colour_drift": round(self.colour_drift(), 3),
             "segments": self.segment_colours(),

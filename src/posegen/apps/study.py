@@ -1,0 +1,197 @@
+"""`posegen study`: the local page on which people rate videos, and what it may tell them.
+
+Whoever answers is sent nothing that names a method: videos go by the question's token and a side. Who is asked what,
+and every check of an answer, is `evaluate/study.py`'s; the page is `study_page/`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.utils import send_file
+from werkzeug.wrappers import Request, Response
+
+from posegen.apps.terminal import Terminal
+from posegen.config import StudyConfig
+from posegen.errors import OutputError, PosegenError
+from posegen.evaluate.benchmark import read_benchmark
+from posegen.evaluate.footage import Footage
+from posegen.evaluate.matching import match, parse_methods
+from posegen.evaluate.protocols import find_protocol
+from posegen.evaluate.scoring import content_digest
+from posegen.evaluate.study import ASPECTS, AlreadyAnsweredError, Question, Study
+from posegen.evaluate.study_results import markdown, write_results
+from posegen.media.video import VideoWriter
+from posegen.pipeline.job import check_writable
+from posegen.pipeline.progress import Progress
+
+_PLAYS = (".mp4", ".webm")
+_ROUTES = Map([
+    Rule("/", endpoint="page"),
+    Rule("/next", endpoint="next", methods=["GET"]),
+    Rule("/enter", endpoint="enter", methods=["POST"]),
+    Rule("/answer", endpoint="answer", methods=["POST"]),
+    Rule("/media/<token>/<side>", endpoint="media", methods=["GET"]),
+])  # fmt: skip
+_LARGEST_BODY = 10_000
+
+
+def study(config: StudyConfig) -> None:
+    """Serve the page until interrupted, or write results."""
+    check_writable(config.output)
+    with Terminal() as terminal:
+        opened, videos, references = open_study(config, terminal)
+        if config.results:
+            results, paths = write_results(config.output, opened.ratings(), opened.choices())
+            terminal.say(markdown(results).strip())
+            for path in paths:
+                terminal.say(f"wrote {path}")
+            return
+        server = start_server(config.host, config.port, StudyPage(opened, videos, references))
+        terminal.say(f"people answer at http://{server.host}:{server.port}/ ; answers are kept in {opened.path}")
+        terminal.say("Ctrl-C ends; the same command with --results says what was found")
+        with server:
+            server.serve_forever()
+
+
+def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tuple[str, str], Path], dict[str, Path]]:
+    """The study; its videos by (clip, method), as files that browsers play; references by clip.
+
+    Raises `PosegenError` where something is missing or the folder holds another study.
+    """
+    benchmark, rules = read_benchmark(config.benchmark), find_protocol("disco")
+    matched = [match(benchmark, method, rules, config.allow_missing) for method in parse_methods(config.methods)]
+    found = {(each.clip.name, each.method): each.footage for one in matched for each in one.results}
+    for one in matched:
+        for note in one.notes:
+            progress.say(f"{one.method.name}: {note}")
+    digests = [f"{clip}/{method} {content_digest(each.path)}" for (clip, method), each in sorted(found.items())]
+    videos: dict[str, list[str]] = {}
+    for clip, method in found:
+        videos.setdefault(clip, []).append(method)
+    opened = Study(config.output / "answers.sqlite", videos, "\n".join(digests), config.pairwise, config.per_person,
+                   config.seed)  # fmt: skip
+    files = {key: _playable(each, config.output / "videos") for key, each in found.items() if not config.results}
+    return opened, files, {clip.name: clip.reference for clip in benchmark.clips}
+
+
+def _playable(footage: Footage, folder: Path) -> Path:
+    """The video itself, or a copy of high quality where browsers do not play it."""
+    if not footage.stills and footage.path.suffix.lower() in _PLAYS:
+        return footage.path
+    name = hashlib.sha256(f"{content_digest(footage.path)} {footage.fps}".encode()).hexdigest()[:24]
+    path = folder / f"{name}.mp4"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(path, footage.fps, footage.size, crf=10) as writer:
+            for frame in footage.frames():
+                writer.write(frame)
+    return path
+
+
+def start_server(host: str, port: int, page: "StudyPage") -> BaseWSGIServer:
+    """A server with a thread for each request. Raises `OutputError` where the port is taken."""
+    try:
+        return make_server(host, port, page.application, threaded=True)
+    except (OSError, SystemExit) as error:
+        raise OutputError(f"cannot listen on {host}:{port} ({error}): choose another --port") from None
+
+
+class StudyPage:
+    """What the page asks for, answered."""
+
+    def __init__(self, study: Study, videos: Mapping[tuple[str, str], Path], references: Mapping[str, Path]) -> None:
+        self.study, self.videos, self.references = study, videos, references
+        folder = resources.files("posegen.apps") / "study_page"
+        style, script, page = ((folder / f"study.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
+        settings = json.dumps({"aspects": ASPECTS})
+        self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
+
+        self.application = Request.application(self.respond_or_refuse)
+        """What a WSGI server takes."""
+
+    def respond_or_refuse(self, request: Request) -> Response:
+        """Answer a request; one that does not fit gets a status and a line that says why."""
+        request.max_content_length = _LARGEST_BODY
+        try:
+            return self.respond(request)
+        except AlreadyAnsweredError as error:
+            return _json({"error": str(error)}, 409)
+        except PosegenError as error:
+            return _json({"error": str(error)}, 400)
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request; raises `PosegenError` for one that does not fit, `HTTPException` for unknown places."""
+        endpoint, values = _ROUTES.bind_to_environ(request.environ).match()
+        if endpoint == "page":
+            response = Response(self.page, mimetype="text/html")
+            response.headers["Content-Security-Policy"] = (
+                "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:"
+            )
+            return response
+        if endpoint == "enter":
+            response = _json({})
+            person = self.study.enter(str(_body(request).get("name", "")))
+            response.set_cookie("person", person, httponly=True, samesite="Strict", max_age=365 * 86400)
+            return response
+        person = request.cookies.get("person", "")
+        if endpoint == "next":
+            known = bool(person) and self.study.knows(person)
+            return _json({"question": _shown(self.study.next_question(person)) if known else "who"})
+        if endpoint == "answer":
+            body = _body(request)
+            token, answer = body.get("question"), body.get("answer")
+            if not isinstance(token, str) or not isinstance(answer, dict):
+                raise PosegenError("a question and an answer are needed")
+            self.study.answer(person, token, answer)
+            return _json({"question": _shown(self.study.next_question(person))})
+        question = self.study.question(person, values["token"])
+        method = {"left": question.first, "right": question.second}.get(values["side"])
+        if values["side"] == "reference":
+            path = self.references[question.clip]
+        elif method is not None:
+            path = self.videos[question.clip, method]
+        else:
+            raise NotFound
+        # no name, date or checksum of the file: they could tell which method made it
+        sent = send_file(path, request.environ, mimetype=_mimetype(path), conditional=True, etag=False,
+                             last_modified=0, max_age=0)  # fmt: skip
+        sent.headers.pop("Content-Disposition", None)
+        return sent
+
+
+def _shown(question: Question | None) -> dict[str, object] | None:
+    """What a person is told about a question."""
+    if question is None:
+        return None
+    return {"token": question.token, "kind": question.kind, "place": question.place, "total": question.total}
+
+
+def _mimetype(path: Path) -> str:
+    kinds = {
+        ".mp4": "video/mp4",
+        ".webm": "video/webm",
+        ".png": "image/png",
+        ".webp": "image/webp",
+        ".bmp": "image/bmp",
+    }
+    return kinds.get(path.suffix.lower(), "image/jpeg")
+
+
+def _body(request: Request) -> dict[str, object]:
+    # a page of another site can send forms, but not this type
+    body = request.get_json(silent=True) if request.mimetype == "application/json" else None
+    if not isinstance(body, dict):
+        raise PosegenError("JSON was expected")
+    return body
+
+
+def _json(content: object, status: int = 200) -> Response:
+    response = Response(json.dumps(content), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,185 @@
+"""The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
+
+What each part does is in the files named here; writing a report is `report.py`'s.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from posegen.conditions.estimators.protocols import PoseEstimator
+from posegen.conditions.estimators.task_files import default_folder
+from posegen.config import EvaluateConfig
+from posegen.errors import PosegenError
+from posegen.evaluate.benchmark import Benchmark, read_benchmark
+from posegen.evaluate.matching import Matched, Result, match, parse_methods
+from posegen.evaluate.metrics import ClipScores, Flicker, FrameDifferences, Metric, Score
+from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.scoring import TRUTH, Scoring
+from posegen.evaluate.tables import Cell, best_methods, frechet_cell, mean_cell
+from posegen.pipeline.models import choose_device
+from posegen.pipeline.progress import Progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that a report shows.
+
+    scores: the columns for which anything was measured; clips: method -> clip -> scores, the truth under `TRUTH`;
+    cells: (method, score) -> number; best: score -> methods; warnings: lines that a reader must see.
+    """
+
+    benchmark: Benchmark
+    rules: Protocol
+    methods: tuple[Matched, ...]
+    results: dict[str, dict[str, Result]]
+    scores: tuple[Score, ...]
+    clips: dict[str, dict[str, ClipScores]]
+    cells: dict[tuple[str, str], Cell]
+    best: dict[str, list[str]]
+    warnings: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the table's rows: the methods, then the truth where it was scored too."""
+        return [matched.method.name for matched in self.methods] + ([TRUTH] if TRUTH in self.clips else [])
+
+
+def evaluate(config: EvaluateConfig, progress: Progress) -> Evaluation:
+    """Score all methods. Everything is checked before the first frame is scored; raises `PosegenError`."""
+    benchmark, rules = read_benchmark(config.benchmark), find_protocol(config.protocol)
+    methods = [
+        match(benchmark, method, rules, config.allow_missing, config.resample)
+        for method in parse_methods(config.methods)
+    ]
+    with contextlib.ExitStack() as stack:
+        estimator = None
+        if config.people or config.arcface is not None:
+            estimator = stack.enter_context(contextlib.closing(_estimator()))
+        metrics = choose_metrics(config, estimator)
+        return _score(config, benchmark, rules, methods, metrics, estimator, progress)
+
+
+def _score(
+    config: EvaluateConfig,
+    benchmark: Benchmark,
+    rules: Protocol,
+    methods: list[Matched],
+    metrics: list[Metric],
+    estimator: PoseEstimator | None,
+    progress: Progress,
+) -> Evaluation:
+    scoring = Scoring(rules, config.cache or default_cache(), estimator)
+    results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
+    truths = {
+        clip.name: Result(TRUTH, clip, clip.truth, clip.truth.num_frames)
+        for clip in benchmark.clips
+        if clip.truth is not None and any(clip.name in found for found in results.values())
+    }
+    if truths and any(metric.truth != "needed" for metric in metrics):
+        results[TRUTH] = truths
+    total, done = sum(len(found) for found in results.values()), 0
+    clips: dict[str, dict[str, ClipScores]] = {}
+    for name, found in results.items():
+        for clip, result in found.items():
+            measured = [each for each in metrics if name != TRUTH or each.truth != "needed"]
+            clips.setdefault(name, {})[clip] = scoring.score(result, measured)
+            done += 1
+            progress.update("videos", done, total)
+    if scoring.found_again:
+        progress.say(f"{scoring.found_again} scores of clips were known already (kept in {scoring.cache})")
+    return tabulate(benchmark, rules, methods, results, metrics, clips)
+
+
+def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
+    """The metrics that the settings ask for, with their networks loaded and checked."""
+    from posegen.evaluate import networks
+    from posegen.evaluate.embedded import LiteMetrics
+    from posegen.evaluate.faces import ArcFace
+    from posegen.evaluate.people import HandRegions, PeopleMetrics
+
+    device = choose_device(config.device)
+    metrics: list[Metric] = [FrameDifferences()]
+    if config.lpips is not None:
+        metrics.append(networks.LpipsMetric(config.lpips, device))
+    for path, make in (
+        (config.inception, networks.fid),
+        (config.resnet3d, networks.fid_vid),
+        (config.i3d, networks.fvd),
+    ):
+        if path is not None:
+            metrics.append(make(path, device))
+    metrics += _without_truth(config, device)
+    metrics.append(Flicker())
+    if estimator is not None:
+        face = ArcFace(config.arcface) if config.arcface is not None else None
+        metrics += [PeopleMetrics(estimator, face), HandRegions()]
+    if config.embedded:
+        metrics.append(LiteMetrics())
+    return metrics
+
+
+def _without_truth(config: EvaluateConfig, device: torch.device) -> list[Metric]:
+    from posegen.evaluate.quality import DinoMetric, QualityMetric
+
+    metrics: list[Metric] = []
+    if config.q_align is not None:
+        metrics.append(QualityMetric(config.q_align, device))
+    if config.dino is not None:
+        metrics.append(DinoMetric(config.dino, device))
+    return metrics
+
+
+def tabulate(
+    benchmark: Benchmark,
+    rules: Protocol,
+    methods: list[Matched],
+    results: dict[str, dict[str, Result]],
+    metrics: list[Metric],
+    clips: dict[str, dict[str, ClipScores]],
+) -> Evaluation:
+    """Tables from scores. Raises `PosegenError` where nothing at all was measured."""
+    cells: dict[tuple[str, str], Cell] = {}
+    best: dict[str, list[str]] = {}
+    scores, warnings = [], []
+    complete = [matched.method.name for matched in methods if not matched.missing]
+    for score in (score for metric in metrics for score in metric.scores):
+        column: dict[str, Cell | None] = {}
+        for name, found in clips.items():
+            if score.frechet:
+                cell, warning = frechet_cell(score, found, clips.get(TRUTH, {})) if name != TRUTH else (None, None)
+                if warning and warning not in warnings:
+                    warnings.append(warning)
+            else:
+                cell = mean_cell(score, found, rules.weighted)
+            column[name] = cell
+            if cell is not None:
+                cells[name, score.name] = cell
+        if any(cell is not None for name, cell in column.items() if name != TRUTH):
+            scores.append(score)
+            best[score.name] = best_methods(score, column, complete)
+    if not scores:
+        raise PosegenError("nothing was measured: without true videos, leave --people and --embedded on")
+    for name, found in clips.items():
+        for text in dict.fromkeys(text for each in found.values() for text, count in each.counts.items() if count):
+            if text != "frames looked at":
+                count, looked = (
+                    sum(s.counts.get(key, 0) for s in found.values()) for key in (text, "frames looked at")
+                )
+                warnings.append(f"{name}: {text}: {count} (of {looked} frames looked at, in {len(found)} clips)")
+    return Evaluation(
+        benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, tuple(warnings)
+    )  # fmt: skip
+
+
+def default_cache() -> Path:
+    """Where scores are kept from one evaluation to the next: in $POSEGEN_CACHE, or the user's cache folder."""
+    return default_folder().parent / "scores"
+
+
+def _estimator() -> PoseEstimator:
+    from posegen.conditions.estimators.mediapipe import MediaPipePose
+
+    return MediaPipePose(single_image=True)

@@ -1,0 +1,77 @@
+"""Who a face is: an ArcFace network from the user's ONNX file, on faces that the pose estimator's points place.
+
+The field detects faces with a network of its own and aligns five points; here eyes and nose of the pose estimator are
+aligned to the same template, so the numbers are close to the field's but not theirs: the table says so.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from skimage.transform import SimilarityTransform
+
+from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
+from posegen.errors import PosegenError
+from posegen.evaluate.weights import file_digest
+from posegen.media.files import check_input
+
+_SIDE, _FEATURES = 112, 512
+_POINTS = ("right_eye", "left_eye", "nose")
+_TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])
+"""Where ArcFace wants them in its 112 x 112 pixels; the person's right eye is at the left of the picture."""
+_SMALLEST = 6.0
+"""Pixels between the eyes below which there is no face to know."""
+
+
+class ArcFace:
+    """A face network (`people.FaceNetwork`). Raises `PosegenError` for a file of something else."""
+
+    name = "ArcFace (user's ONNX), aligned by the pose estimator's eyes and nose"
+
+    def __init__(self, path: Path) -> None:
+        check_input(path, "an ArcFace network (.onnx)")
+        try:
+            import onnxruntime
+        except ImportError:
+            raise PosegenError("ONNX networks need onnxruntime: pip install 'posegen[evaluate]'") from None
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+        except Exception as error:  # its errors have no common class
+            raise PosegenError(f"{path}: not an ONNX network ({str(error).splitlines()[0][:120]})") from None
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shapes = [list(each.shape) for each in (*inputs, *outputs)]
+        if len(shapes) != 2 or shapes[0][1:] != [3, _SIDE, _SIDE] or shapes[1][-1] != _FEATURES:
+            raise PosegenError(
+                f"{path}: not an ArcFace network: it takes and gives {shapes}, not [N, 3, 112, 112] and [N, 512]; give "
+                "the file that is usually called w600k_r50.onnx"
+            )
+        self._input = inputs[0].name
+        self.identity = f"ArcFace 1 {file_digest(path)}"
+
+    def embed(
+        self, frame: UInt8[np.ndarray, "height width 3"], person: PersonPose
+    ) -> Float[np.ndarray, " features"] | None:
+        """The face as a unit vector; None where eyes and nose are not seen, or too small."""
+        face = aligned_face(frame, person)
+        if face is None:
+            return None
+        pixels = (face.astype(np.float32).transpose(2, 0, 1)[None] - 127.5) / 127.5
+        (features,) = self._session.run(None, {self._input: pixels})
+        vector = np.asarray(features, np.float64).ravel()
+        length = float(np.linalg.norm(vector))
+        if not np.isfinite(length) or length == 0:
+            raise PosegenError("the ArcFace network gives no numbers: its file is damaged, get it again")
+        return vector / length
+
+
+def aligned_face(
+    frame: UInt8[np.ndarray, "height width 3"], person: PersonPose
+) -> UInt8[np.ndarray, "112 112 3"] | None:
+    """The face, turned and scaled so that eyes and nose lie where ArcFace wants them (least squares, no shear)."""
+    rows = [INDEX[name] for name in _POINTS]
+    points = person.keypoints[rows].astype(np.float64)
+    if (person.scores[rows] < SEEN).any() or np.linalg.norm(points[0] - points[1]) < _SMALLEST:
+        return None
+    moved = SimilarityTransform.from_estimate(points, _TEMPLATE)
+    return cv2.warpAffine(frame, np.asarray(moved.params)[:2], (_SIDE, _SIDE), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,90 @@
+"""One video as evaluation takes it: a file, or a folder of numbered frames. Frames come one by one, never all at once.
+
+Which video belongs to which, and whether they fit each other, is `matching.py`'s concern.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.errors import PosegenError
+from posegen.media.image import read_image
+from posegen.media.video import count_frames, iterate_frames, probe_video
+
+VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video: where it is, (H, W) and number of its frames, frames per second; `stills`: its frames as files."""
+
+    path: Path
+    size: tuple[int, int]
+    fps: Fraction
+    num_frames: int
+    stills: tuple[Path, ...] = ()
+
+    def at_rate(self, fps: Fraction) -> "Footage":
+        """The same video sampled at another rate. Raises `PosegenError` for a folder of frames, which has none."""
+        if fps == self.fps:
+            return self
+        if self.stills:
+            raise PosegenError(f"{self.path}: a folder of frames cannot be brought to another frame rate")
+        return Footage(self.path, self.size, fps, count_frames(probe_video(self.path), fps))
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """All frames in order. Raises `PosegenError` where one cannot be read or has another size."""
+        if not self.stills:
+            yield from iterate_frames(self.path, self.fps)
+            return
+        for path in self.stills:
+            frame = read_image(path)
+            if frame.shape[:2] != self.size:
+                raise PosegenError(f"{path}: {frame.shape[0]}x{frame.shape[1]}, but the frames before are {self.size}")
+            yield frame
+
+
+def open_footage(path: Path, fps: Fraction | None = None) -> Footage:
+    """Look at a video file or a folder of frames; `fps` is the rate of frames in a folder.
+
+    Raises `PosegenError` for a file that is no video, an empty folder, or a folder whose rate nobody says.
+    """
+    if not path.is_dir():
+        info = probe_video(path)
+        rate = info.fps.limit_denominator(100_000)
+        return Footage(path, (info.height, info.width), rate, count_frames(info, rate))
+    stills = sorted_naturally([each for each in path.iterdir() if each.suffix.lower() in PICTURES])
+    if not stills:
+        raise PosegenError(f"{path}: neither a video nor a folder of frames ({', '.join(PICTURES)})")
+    if fps is None:
+        raise PosegenError(f"{path}: a folder of frames does not say its frame rate: write fps in the benchmark")
+    first = read_image(stills[0])
+    return Footage(path, (first.shape[0], first.shape[1]), fps, len(stills), tuple(stills))
+
+
+def sorted_naturally(paths: list[Path]) -> list[Path]:
+    """By name, numbers by their value: frame 9 comes before frame 10."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]
+
+    return sorted(paths, key=key)
+
+
+def find_video(folder: Path, name: str) -> Path | None:
+    """The video called `name` in a folder: a file with a video's suffix, or a folder of frames; None without one.
+
+    Raises `PosegenError` where several could be meant.
+    """
+    found = [folder / f"{name}{suffix}" for suffix in VIDEOS if (folder / f"{name}{suffix}").is_file()]
+    if (folder / name).is_dir():
+        found.append(folder / name)
+    if len(found) > 1:
+        raise PosegenError(f"{folder}: {found[0].name} and {found[1].name} are both there: keep one of them")
+    return found[0] if found else None

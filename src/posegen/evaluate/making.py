@@ -1,0 +1,142 @@
+"""Makes benchmark descriptions: of synthetic clips (rendered here, fixed seeds), TikTok-style folders, a user's pairs.
+
+What a description says is `benchmark.py`'s.
+"""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from posegen.config import BenchmarkConfig, parse_fps, parse_size
+from posegen.errors import PosegenError
+from posegen.evaluate.benchmark import read_benchmark, write_benchmark
+from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
+from posegen.media.fitting import choose_size, plan_fit
+from posegen.media.image import write_image
+from posegen.pipeline.models import describe_model
+from posegen.pipeline.progress import Progress
+
+_FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
+
+
+def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
+    """Make what the settings ask for and return the description's path. Raises `PosegenError`."""
+    path = config.output / "benchmark.yaml"
+    if config.kind in ("val-same", "val-cross"):
+        clips = _synthetic(config, progress)
+        who = "the same person" if config.kind == "val-same" else "another person, so there is no truth"
+        about = (
+            f"Synthetic people, {config.clips} clips of {config.seconds:g} s at {config.size}, seed {config.seed}; the "
+            f"reference shows {who}. Keypoints are the renderer's."
+        )
+        write_benchmark(path, f"synthetic {config.kind}", about, clips)
+    else:
+        assert config.source is not None
+        if not config.source.is_dir():
+            raise PosegenError(f"--source {config.source}: there is no such folder")
+        find = _tiktok if config.kind == "tiktok" else _pairs
+        clips = find(config.source.resolve(), config, progress)
+        if not clips:
+            raise PosegenError(
+                f"--source {config.source}: holds no clip; `posegen benchmark --help` says what is looked for"
+            )
+        write_benchmark(path, config.source.resolve().name, f"{len(clips)} clips of {config.source.name}", clips)
+    read_benchmark(path)
+    return path
+
+
+def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
+    """Clips that nobody was trained on, with exact keypoints; what is there already is kept."""
+    from posegen.synthetic import check_installed
+
+    check_installed()
+    from posegen.data.clips import Drawing
+    from posegen.evaluate.filming import film
+    from posegen.synthetic.clip import Clip, ClipSettings
+    from posegen.synthetic.shards import ShardSettings, place_of
+
+    fps, (height, width) = parse_fps(config.fps or "16"), parse_size(config.size)
+    frames = max(1, round(config.seconds * fps))
+    settings = ClipSettings(height, width, frames, float(fps))
+    model = describe_model(config.model)
+    size = choose_size((height, width), model.default_area, model.size_multiple)
+    if plan_fit((height, width), size, "crop").scaled != size:
+        raise PosegenError(
+            f"--size {config.size}: {config.model} makes {size[0]}x{size[1]}, another shape: give that or a multiple"
+        )
+    description = f"{config.kind} {config.seed} {settings} {fps} {model.draw_scale} {model.skeleton_colors} {size}"
+    clips = []
+    for number in range(config.clips):
+        name = f"{number:03d}"
+        folder = config.output / name
+        done = folder / "done.txt"
+        if not done.exists() or done.read_text() != description:
+            place = place_of(ShardSettings(config.kind, config.clips, config.seed), number)
+            clip = Clip(place.identity_seed, place.seed, settings, place.framing)
+            film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), size,
+                 Drawing(model.draw_scale, model.skeleton_colors), crf=12)  # fmt: skip
+            shown = clip
+            if config.kind == "val-cross":
+                shown = Clip(place.reference_identity_seed, place.reference_seed, settings, place.framing)
+            write_image(folder / "reference.png", shown.reference().rgb)
+            (folder / "prompt.txt").write_text(shown.caption + "\n")
+            done.write_text(description)
+        prompt = (folder / "prompt.txt").read_text().strip()
+        entry: dict[str, Any] = {"name": name, "reference": f"{name}/reference.png"}
+        entry |= {"truth" if config.kind == "val-same" else "driving": f"{name}/driving.mp4"}
+        entry |= {"conditions": f"{name}/conditions", "prompt": prompt, "aligned": config.kind == "val-same"}
+        clips.append(entry)
+        progress.update("clips", number + 1, config.clips)
+    return clips
+
+
+def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
+    """Videos, folders of frames, or folders with frames in `images`; the first frame becomes the reference."""
+    fps = parse_fps(config.fps or "30")
+    found: list[tuple[str, Path]] = []
+    for each in sorted_naturally(list(source.iterdir())):
+        if each.suffix.lower() in VIDEOS:
+            found.append((each.stem, each))
+        elif each.is_dir():
+            inside = [each / name for name in _FRAME_FOLDERS if (each / name).is_dir()] or [each]
+            if any(picture.suffix.lower() in PICTURES for picture in inside[0].iterdir()):
+                found.append((each.name, inside[0]))
+    clips: list[dict[str, Any]] = []
+    for done, (name, path) in enumerate(found, start=1):
+        reference = config.output / "references" / f"{name}.png"
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        write_image(reference, next(iter(open_footage(path, fps).frames())))
+        clips.append(_entry(config.output, name, reference, fps if path.is_dir() else None, truth=path))
+        progress.update("clips", done, len(found))
+    return clips
+
+
+def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
+    """NAME.png beside NAME.mp4 (the driving video); or a folder NAME with reference, driving and, if known, truth."""
+    fps = parse_fps(config.fps) if config.fps else None
+    clips: list[dict[str, Any]] = []
+    for each in sorted_naturally(list(source.iterdir())):
+        if each.is_dir():
+            reference = _one(each, "reference", PICTURES)
+            driving, truth = (_one(each, part, VIDEOS) for part in ("driving", "truth"))
+            if reference and (driving or truth):
+                clips.append(_entry(config.output, each.name, reference, fps, truth=truth, driving=driving))
+        elif each.suffix.lower() in PICTURES and (driving := _one(source, each.stem, VIDEOS)):
+            clips.append(_entry(config.output, each.stem, each, fps, driving=driving))
+    progress.update("clips", len(clips), len(clips))
+    return clips
+
+
+def _one(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
+    return next((path for suffix in suffixes if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
+def _entry(output: Path, name: str, reference: Path, fps: Fraction | None, **videos: Path | None) -> dict[str, Any]:
+    """A clip of the description, with paths from it to the files."""
+    files = {"reference": reference, **{key: path for key, path in videos.items() if path}}
+    entry: dict[str, Any] = {"name": name}
+    entry |= {key: os.path.relpath(path.resolve(), output.resolve()) for key, path in files.items()}
+    if "driving" in files and "truth" not in files:
+        entry["aligned"] = False
+    return entry | ({"fps": str(fps)} if fps else {})

@@ -1,0 +1,164 @@
+"""Which result video of a method belongs to which clip, and what is wrong with it, before anything is scored.
+
+Missing and short results are refused, or left out and counted; nothing is dropped in silence.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from posegen.errors import PosegenError
+from posegen.evaluate.benchmark import Benchmark, BenchmarkClip
+from posegen.evaluate.footage import PICTURES, VIDEOS, Footage, find_video, open_footage
+from posegen.evaluate.protocols import Protocol
+from posegen.media.video import count_frames, probe_video
+
+_NAMED = 4
+"""How many of the problems one line of an error names."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its name in the tables, and the folder of its results."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result video, and how many of its frames are scored. seams: frames t whose step to t + 1 is in a seam."""
+
+    method: str
+    clip: BenchmarkClip
+    footage: Footage
+    num_frames: int
+    seams: tuple[int, ...] = ()
+
+
+@dataclass
+class Matched:
+    """The results of one method. missing: clips without one that can be scored; notes: what a reader should know."""
+
+    method: Method
+    results: list[Result] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def parse_methods(texts: tuple[str, ...]) -> list[Method]:
+    """Read "NAME=FOLDER" or "FOLDER". Raises `PosegenError` for a folder that is none, or a name that comes twice."""
+    methods = []
+    for text in texts:
+        name, _, folder = text.rpartition("=")
+        path = Path(folder)
+        if not path.is_dir():
+            raise PosegenError(f"--methods {text}: there is no folder {path}; write NAME=FOLDER")
+        methods.append(Method(name or path.resolve().name, path))
+    names = [method.name for method in methods]
+    if len(set(names)) < len(names) or "truth" in names:
+        raise PosegenError(f"--methods: names must differ from each other and from truth, not {', '.join(names)}")
+    return methods
+
+
+def match(
+    benchmark: Benchmark, method: Method, protocol: Protocol, allow_missing: bool, resample: bool = False
+) -> Matched:
+    """Find and check the results of one method.
+
+    Raises `PosegenError` where the folder holds none at all or a video that cannot be read; where one has another frame
+    rate (unless `resample`); and, unless `allow_missing`, where some are missing, too short, or of another size than
+    the truth (which matters where the protocol keeps sizes). A file that belongs to no clip is only noted.
+    """
+    matched, problems, wrong_rate = Matched(method), [], []
+    for clip in benchmark.clips:
+        path = find_video(method.folder, clip.name)
+        if path is None:
+            problems.append(f"{clip.name} is missing")
+            matched.missing.append(clip.name)
+            continue
+        footage = open_footage(path, clip.fps or (clip.motion.fps if clip.motion else None))
+        if clip.truth is not None and abs(footage.fps / clip.truth.fps - 1) > 0.01:
+            if not resample:
+                wrong_rate.append(f"{clip.name} has {float(footage.fps):g} fps, the truth {float(clip.truth.fps):g}")
+                continue
+            matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.truth.fps):g}")
+            footage = footage.at_rate(clip.truth.fps)
+        expected = expected_frames(clip, footage)
+        if clip.truth is not None and clip.truth.size != footage.size:
+            sizes = f"{_text(footage.size)}, the truth {_text(clip.truth.size)} (height x width)"
+            if protocol.size is None:
+                problems.append(f"{clip.name} is {sizes}")
+                matched.missing.append(clip.name)
+                continue
+            matched.notes.append(f"{clip.name}: {sizes}; both are brought to {protocol.describe(footage.size)}")
+        if expected is not None and footage.num_frames != expected:
+            lengths = f"{clip.name} has {footage.num_frames} frames instead of {expected}"
+            problems.append(lengths)
+            matched.notes.append(f"{lengths}: the first {min(footage.num_frames, expected)} are scored")
+        count = min(footage.num_frames, expected or footage.num_frames)
+        matched.results.append(Result(method.name, clip, footage, count, read_seams(path)))
+    if wrong_rate:
+        raise PosegenError(f"{method.folder}: {_some(wrong_rate)}: pass --resample to take the frames of these moments")
+    if not matched.results:
+        raise PosegenError(f"{method.folder}: holds no result that can be scored: {_some(problems)}")
+    if problems and not allow_missing:
+        raise PosegenError(
+            f"{method.folder}: {_some(problems)}; pass --allow-missing to score the rest, with the count in the report"
+        )
+    extra = _extra(benchmark, method.folder)
+    if extra:
+        matched.notes.append(f"{len(extra)} more than the benchmark's clips, not scored: {_some(extra)}")
+    if matched.missing:
+        matched.notes.insert(0, f"{len(matched.missing)} of {len(benchmark.clips)} clips are not scored: "
+                                f"{_some(matched.missing)}")  # fmt: skip
+    return matched
+
+
+def expected_frames(clip: BenchmarkClip, footage: Footage) -> int | None:
+    """How many frames a result should have: the truth's, or as many as the driving video has at the result's rate."""
+    if clip.truth is not None:
+        return clip.truth.num_frames
+    if clip.driving is None:
+        return None
+    if clip.driving.stills or clip.driving.fps == footage.fps:
+        return clip.driving.num_frames
+    return count_frames(probe_video(clip.driving.path), footage.fps)
+
+
+def read_seams(path: Path) -> tuple[int, ...]:
+    """Frames t whose step to t + 1 is in a seam, from NAME.seams.json beside a result (a list of numbers), if there.
+
+    Without one, what `posegen generate` keeps about its last job of that name. Raises `PosegenError` for a bad list.
+    """
+    beside = path.with_name(f"{path.stem}.seams.json")
+    if not beside.is_file():
+        reports = sorted(path.with_suffix(".posegen").rglob("report.json"), key=lambda each: each.stat().st_mtime)
+        if not reports:
+            return ()
+        beside = reports[-1]
+    try:
+        content = json.loads(beside.read_text())
+        numbers = content.get("seam_frames", []) if isinstance(content, dict) else content
+        return tuple(sorted(int(number) for number in numbers))
+    except (ValueError, TypeError) as error:
+        raise PosegenError(f"{beside}: a list of frame numbers was expected ({error})") from None
+
+
+def _extra(benchmark: Benchmark, folder: Path) -> list[str]:
+    names = {clip.name for clip in benchmark.clips}
+    return sorted(
+        each.name
+        for each in folder.iterdir()
+        if (each.stem not in names and each.suffix.lower() in VIDEOS)
+        or (each.is_dir() and each.name not in names and any(p.suffix.lower() in PICTURES for p in each.iterdir()))
+    )
+
+
+def _some(texts: list[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return f"{', '.join(texts[:_NAMED])}{more}"
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

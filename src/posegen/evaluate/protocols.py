@@ -1,0 +1,63 @@
+"""Protocols by name: at which size, in which windows and with which quirks videos are compared.
+
+A score without these says nothing, so every table prints them.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from posegen.errors import PosegenError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How videos are compared.
+
+    size: (H, W) to which every frame is brought, its aspect ratio not kept; None: frames stay as they are, and result
+    and truth must agree. window, stride: frames of a window of a video distance, and from one window to the next.
+    zero_to_one: LPIPS sees 0..1 (as the field's code feeds it) instead of the -1..1 that it was made for.
+    weighted: a mean counts every frame alike, so a long clip counts more; otherwise every clip counts alike.
+    pose_rate: times per second at which keypoints and faces are looked for.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    window: int
+    stride: int
+    zero_to_one: bool
+    weighted: bool
+    pose_rate: float = 8.0
+
+    def fit(self, frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "new_height new_width 3"]:
+        """A frame at the protocol's size, reduced bilinearly with smoothing (Pillow's, which DisCo's loader uses)."""
+        if self.size is None or frame.shape[:2] == self.size:
+            return frame
+        return np.asarray(Image.fromarray(frame).resize(self.size[::-1], Image.Resampling.BILINEAR))
+
+    def describe(self, size: tuple[int, int]) -> str:
+        """What stands beside a score; `size` is that of a clip's frames."""
+        height, width = self.size or size
+        return f"{width}×{height}"
+
+
+PROTOCOLS = {
+    "disco": Protocol("disco", (256, 256), window=16, stride=1, zero_to_one=True, weighted=True),
+    "native": Protocol("native", None, window=16, stride=8, zero_to_one=False, weighted=False),
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name. Raises `PosegenError` for another name."""
+    if name not in PROTOCOLS:
+        raise PosegenError(f"--protocol {name}: there is no such protocol; these are known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def reduced(frame: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
+    """A frame at side x side for an embedded network: averaged where it is larger."""
+    area = cv2.INTER_AREA if min(frame.shape[:2]) >= side else cv2.INTER_LINEAR
+    return cv2.resize(frame, (side, side), interpolation=area)

@@ -1,0 +1,186 @@
+"""Scores without a truth that need the user's weights: DINO's likeness of neighbouring frames, and visual quality.
+
+Both are loaded from folders in transformers' layout by transformers' own classes. Frames keep their shape: the shorter
+side is brought to the network's size and the middle is taken.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from posegen.errors import PosegenError
+from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
+from posegen.evaluate.weights import file_digest
+
+_MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+LEVELS = ("excellent", "good", "fair", "poor", "bad")
+_WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
+PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
+
+
+class DinoMetric:
+    """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2 folder."""
+
+    fitted = False
+    truth: Literal["ignored"] = "ignored"
+    _KINDS = ("vit", "dinov2", "dinov2_with_registers")
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        from transformers import AutoModel
+
+        kind = str(_config(folder, "DINO").model_type)
+        if kind not in self._KINDS:
+            raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vits16's")
+        self.device = device
+        self.network = _load(AutoModel, folder, "DINO").to(device)
+        self.side = 224
+        self.identity = f"DINO 1 {file_digest(folder)}"
+        self.scores = (
+            Score("DINO consistency", "higher", f"{folder.name} ({kind}), class token, 224×224", per="step", digits=4,
+                  about="cosine similarity of neighbouring frames; a still picture scores 1"),
+        )  # fmt: skip
+
+    def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
+        """Unit vectors of frames."""
+        small = np.stack([middle(frame, self.side) for frame in frames]).astype(np.float32) / 255
+        pixels = torch.from_numpy(((small - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            hidden = self.network(pixel_values=pixels.contiguous().to(self.device)).last_hidden_state
+        return functional.normalize(hidden[:, 0].cpu().double(), dim=1)
+
+    def start(self, clip: ClipInputs) -> Scorer:
+        """Begin with a clip."""
+        return _DinoScorer(self)
+
+
+class _DinoScorer(Scorer):
+    def __init__(self, metric: DinoMetric) -> None:
+        self.metric = metric
+        self.before: Tensor | None = None
+        self.steps: list[float] = []
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        vectors = self.metric.embed(generated)
+        together = vectors if self.before is None else torch.cat([self.before, vectors])
+        self.steps += (together[1:] * together[:-1]).sum(1).tolist()
+        self.before = vectors[-1:]
+
+    def finish(self) -> ClipScores:
+        result = ClipScores()
+        result.add_curve("DINO consistency", list(range(1, len(self.steps) + 1)), self.steps)
+        return result
+
+
+class QualityMetric:
+    """Q-Align's rule: how likely a vision-language model goes on with excellent, good, fair, poor or bad.
+
+    The folder holds any such model that transformers has a class for, trained to rate pictures as Q-Align was.
+    """
+
+    fitted = False
+    truth: Literal["ignored"] = "ignored"
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
+
+        kind = str(_config(folder, "a quality model").model_type)
+        if kind not in KNOWN:
+            raise PosegenError(
+                f"{folder}: a {kind} model, which transformers cannot ask about pictures: give a LLaVA one"
+            )
+        self.device = device
+        self.network = _load(AutoModelForImageTextToText, folder, "a quality model").to(device)
+        self.processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
+        self.levels = level_tokens(self.processor.tokenizer, folder)
+        self.identity = f"Q-Align rule 1 {file_digest(folder)}"
+        self.scores = (
+            Score("Q-Align", "higher", f"{folder.name} ({kind})", per="sampled frame", unit="1–5", digits=3,
+                  about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
+        )  # fmt: skip
+
+    def rate(self, frame: Frames) -> float:
+        """The expected level, 1 to 5, of one frame (1, H, W, 3)."""
+        inputs = self.processor(images=Image.fromarray(frame[0]), text=PROMPT, return_tensors="pt").to(self.device)
+        with torch.inference_mode():
+            logits = self.network(**inputs).logits[0, -1, self.levels]
+        return expected_level(logits.cpu().double())
+
+    def start(self, clip: ClipInputs) -> Scorer:
+        """Begin with a clip."""
+        return _QualityScorer(self, clip)
+
+
+class _QualityScorer(Curves):
+    def __init__(self, metric: QualityMetric, clip: ClipInputs) -> None:
+        super().__init__()
+        self.metric, self.sampled, self.number = metric, clip.sampled, 0
+        self.found: tuple[list[int], list[float]] = ([], [])
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        for frame in generated:
+            if self.number in self.sampled:
+                self.found[0].append(self.number)
+                self.found[1].append(self.metric.rate(frame[None]))
+            self.number += 1
+
+    def finish(self) -> ClipScores:
+        self.result.add_curve("Q-Align", *self.found)
+        return self.result
+
+
+def expected_level(logits: Float[Tensor, " levels"]) -> float:
+    """Softmax over the five levels, and the mean of their worths (Q-Align, "the inference of LMMs")."""
+    return float(torch.softmax(logits, 0) @ torch.tensor(_WORTH, dtype=logits.dtype))
+
+
+def level_tokens(tokenizer: Any, folder: Path) -> list[int]:
+    """The first token of each level. Raises `PosegenError` where two levels begin alike."""
+    tokens = [tokenizer(level, add_special_tokens=False)["input_ids"][0] for level in LEVELS]
+    if len(set(tokens)) < len(LEVELS):
+        raise PosegenError(f"{folder}: its tokenizer does not tell {', '.join(LEVELS)} apart: not a model to rate with")
+    return tokens
+
+
+def middle(frame: np.ndarray, side: int) -> np.ndarray:
+    """The middle square of a frame whose shorter side is brought to `side` (Pillow, bicubic)."""
+    height, width = frame.shape[:2]
+    scale = side / min(height, width)
+    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    return picture[top : top + side, left : left + side]
+
+
+def _config(folder: Path, what: str) -> Any:
+    from transformers import AutoConfig
+
+    if not folder.is_dir():
+        raise PosegenError(f"{folder}: a folder with {what} was expected (config.json, weights)")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PosegenError(
+            f"{folder}: not {what} in transformers' layout ({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
+def _load(auto: Any, folder: Path, what: str) -> Any:
+    """A model with all of its weights from the folder, none made up."""
+    try:
+        model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PosegenError(f"{folder}: cannot be loaded as {what} ({str(error).splitlines()[0][:120]})") from None
+    made_up = [key for key in report["missing_keys"] if "pooler" not in key]
+    wrong = [*made_up, *(str(each[0]) for each in report.get("mismatched_keys", []))]
+    if wrong:
+        raise PosegenError(
+            f"{folder}: not the weights of {what}: {len(wrong)} are missing or differ (first: {wrong[0]})"
+        )
+    return model.eval().requires_grad_(False)

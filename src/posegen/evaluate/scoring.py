@@ -1,0 +1,221 @@
+"""Runs metrics over videos: frames are decoded once, ahead of the metrics, a few at a time; scores are kept by content.
+
+A score is found again if the bytes of the videos, the metric (with its weights) and the protocol are the same, whatever
+files are called. What is made of the scores is `tables.py`'s concern.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posegen.conditions.estimators.protocols import PoseEstimator
+from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.tracking import shoulders_seen
+from posegen.errors import PosegenError, logger
+from posegen.evaluate.benchmark import BenchmarkClip
+from posegen.evaluate.footage import Footage
+from posegen.evaluate.frechet import FeatureSet
+from posegen.evaluate.matching import Result
+from posegen.evaluate.metrics import ClipInputs, ClipScores, Metric
+from posegen.evaluate.protocols import Protocol
+from posegen.evaluate.weights import file_digest
+from posegen.media.files import write_whole
+from posegen.media.fitting import plan_fit
+from posegen.media.image import read_image
+from posegen.media.read_ahead import read_ahead
+
+TRUTH = "truth"
+"""Name of the true videos where they are scored like a method."""
+_PIXELS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some frames in a row: as they are, and as the protocol compares them."""
+
+    native: np.ndarray
+    fitted: np.ndarray
+
+
+class Scoring:
+    """Scores videos under one protocol, with one cache and one pose estimator (None: nobody is looked for)."""
+
+    def __init__(self, rules: Protocol, cache: Path, estimator: PoseEstimator | None) -> None:
+        self.rules, self.cache, self.estimator = rules, cache, estimator
+        self.found_again = 0
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
+
+    def score(self, result: Result, metrics: Sequence[Metric]) -> ClipScores:
+        """All scores of one result (or of the truth, `method` `TRUTH`): from the cache, or measured.
+
+        Metrics that need a truth are left out where there is none. Raises `PosegenError` for a score that is no number.
+        """
+        against = result.clip.truth if result.method != TRUTH else None
+        wanted = [metric for metric in metrics if metric.truth != "needed" or against is not None]
+        keys = {metric.identity: self._key(result, metric, against) for metric in wanted}
+        kept = {metric.identity: load_scores(self.cache / keys[metric.identity]) for metric in wanted}
+        missing = [metric for metric in wanted if kept[metric.identity] is None]
+        self.found_again += len(wanted) - len(missing)
+        if missing:
+            measured = self._measure(result, missing, against)
+            for metric, scores in zip(missing, measured, strict=True):
+                scores.check(f"{result.footage.path}")
+                save_scores(self.cache / keys[metric.identity], scores)
+                kept[metric.identity] = scores
+        merged = ClipScores()
+        for found in kept.values():
+            assert found is not None
+            for name in ("values", "samples", "curves", "features", "counts"):
+                getattr(merged, name).update(getattr(found, name))
+        return merged
+
+    def _measure(self, result: Result, metrics: list[Metric], against: Footage | None) -> list[ClipScores]:
+        clip, footage = result.clip, result.footage
+        sampled_as = ClipInputs(clip.name, float(footage.fps), result.num_frames, footage.size, self.rules)
+        inputs = dataclasses.replace(
+            sampled_as,
+            reference=read_image(clip.reference),
+            driving=self._driving(clip, footage, sampled_as.sampled),
+            aligned=clip.aligned,
+            seams=result.seams,
+        )
+        scorers = [metric.start(inputs) for metric in metrics]
+        pairs = against is not None and any(metric.truth != "ignored" for metric in metrics)
+        true_batches: Iterator[Batch | None] = itertools.repeat(None)
+        if against is not None and pairs:
+            true_batches = self._batches(against, result.num_frames, footage)
+        seen = 0
+        for batch, true_batch in zip(self._batches(footage, result.num_frames, footage), true_batches, strict=False):
+
+            def add(number: int, batch: Batch = batch, truth: Batch | None = true_batch) -> None:
+                metric = metrics[number]
+                given = truth if metric.truth != "ignored" else None
+                frames = batch.fitted if metric.fitted else batch.native
+                scorers[number].add(frames, None if given is None else given.fitted)
+
+            list(self._threads.map(add, range(len(metrics))))
+            seen += len(batch.fitted)
+        if seen != result.num_frames:
+            raise PosegenError(f"{footage.path}: {result.num_frames} frames were expected, {seen} could be read")
+        return [scorer.finish() for scorer in scorers]
+
+    def _batches(self, footage: Footage, count: int, like: Footage) -> Iterator[Batch]:
+        """Frames in batches, decoded and fitted on another thread; batches of truth and result go together."""
+        at_once = max(1, min(16, _PIXELS_AT_ONCE // (like.size[0] * like.size[1])))
+        return read_ahead(self._decode(footage, count, at_once), depth=2)
+
+    def _decode(self, footage: Footage, count: int, at_once: int) -> Iterator[Batch]:
+        frames = itertools.islice(footage.frames(), count)
+        while batch := list(itertools.islice(frames, at_once)):
+            yield Batch(np.stack(batch), np.stack([self.rules.fit(frame) for frame in batch]))
+
+    def _driving(self, clip: BenchmarkClip, footage: Footage, sampled: range) -> PoseSequence | None:
+        """Driving keypoints at the sampled moments, in pixels of the result; estimated once where nobody gave them."""
+        moving = clip.motion
+        if clip.keypoints is not None:
+            try:
+                given = PoseSequence.load(clip.keypoints)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise PosegenError(f"{clip.keypoints}: no keypoints of `posegen extract` ({error})") from None
+            at = [min(len(given) - 1, round(number / footage.fps * given.fps)) for number in sampled]
+            found = PoseSequence(given.keypoints[at], given.scores[at], given.hands[at], given.size, given.fps)
+        elif moving is not None and self.estimator is not None:
+            found = self._estimated(moving, footage, sampled)
+        else:
+            return None
+        points = plan_fit(found.size, footage.size, "crop").apply_points(found.keypoints)
+        return dataclasses.replace(found, keypoints=points.astype(np.float32), size=footage.size)
+
+    def _estimated(self, moving: Footage, footage: Footage, sampled: range) -> PoseSequence:
+        assert self.estimator is not None
+        estimator = f"{self.estimator.name} {self.estimator.version}"
+        key = _hash([content_digest(moving.path), estimator, str(footage.fps), str(sampled)])
+        path = self.cache / f"pose-{key}.npz"
+        if path.exists():
+            return PoseSequence.load(path)
+        nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
+        people = []
+        rate = moving if moving.stills else moving.at_rate(footage.fps)
+        for number, frame in enumerate(read_ahead(itertools.islice(rate.frames(), sampled.stop))):
+            if number in sampled:
+                seen = [person for person in self.estimator.estimate(frame) if shoulders_seen(person)]
+                largest = max(seen, key=lambda person: person.area) if seen else None
+                people.append(self.estimator.add_hands(frame, largest) if largest else nobody)
+        points, scores, hands = (
+            np.stack([getattr(each, name) for each in people]) for name in ("keypoints", "scores", "hands")
+        )
+        found = PoseSequence(points, scores, hands, moving.size, footage.fps)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        found.save(path)
+        return found
+
+    def _key(self, result: Result, metric: Metric, against: Footage | None) -> str:
+        clip, footage = result.clip, result.footage
+        files = [footage.path, clip.reference, clip.keypoints, clip.motion.path if clip.motion else None]
+        files.append(against.path if against is not None and metric.truth != "ignored" else None)
+        digests = ["" if path is None else content_digest(path) for path in files]
+        how = [str(footage.fps), str(result.num_frames), str(clip.aligned), str(result.seams), str(clip.fps)]
+        who = "" if self.estimator is None else f"{self.estimator.name} {self.estimator.version}"
+        return _hash([metric.identity, who, repr(dataclasses.replace(self.rules, name="")), *digests, *how])
+
+
+def save_scores(path: Path, scores: ClipScores) -> None:
+    """Keep scores in PATH.npz."""
+    arrays = {
+        f"{name}/{part}": array
+        for name, features in scores.features.items()
+        for part, array in features.arrays().items()
+    }
+    plain = {name: getattr(scores, name) for name in ("values", "samples", "curves", "counts")}
+    content = io.BytesIO()
+    np.savez(content, scores=np.array(json.dumps(plain)), **arrays)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path.with_suffix(".npz"), content.getvalue())
+
+
+def load_scores(path: Path) -> ClipScores | None:
+    """What `save_scores` kept; None where there is nothing, or something damaged (then a line says so)."""
+    path = path.with_suffix(".npz")
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as data:  # numpy leaves the file of a damaged archive open
+            plain = json.loads(str(data["scores"]))
+            names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data.files if key != "scores")
+            features = {
+                name: FeatureSet.of_arrays({
+                    key.rsplit("/", 1)[1]: data[key] for key in data.files if key.rsplit("/", 1)[0] == name
+                })
+                for name in names
+            }  # fmt: skip
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        logger.warning("%s is damaged: these scores are measured again", path)
+        return None
+    curves = {name: (numbers, values) for name, (numbers, values) in plain["curves"].items()}
+    return ClipScores(plain["values"], plain["samples"], curves, features, plain["counts"])
+
+
+def content_digest(path: Path) -> str:
+    """`file_digest`, computed once per state of a file."""
+    status = path.stat()
+    return _content_digest(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _content_digest(path: Path, changed: int, size: int) -> str:
+    return file_digest(path)
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]

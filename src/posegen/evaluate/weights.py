@@ -1,0 +1,74 @@
+"""Weights of the field's networks, from files that the user names: loaded, and refused where they belong to another.
+
+What each network is, is in the files of the networks.
+"""
+
+import hashlib
+import pickle
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from posegen.errors import PosegenError
+from posegen.media.files import check_input
+
+Module = TypeVar("Module", bound=nn.Module)
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names."""
+    if path.is_dir():
+        parts = [f"{file.relative_to(path)} {file_digest(file)}" for file in sorted(path.rglob("*")) if file.is_file()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
+    """Fill a network with the file's weights, all of them, and make it ready for inference.
+
+    `name` is the network's, `usual` the name of the file that the field uses. Published names like x-397923af.pth end
+    in the file's hash: it is checked. Raises `PosegenError` for a file of something else.
+    """
+    check_input(path, f"the weights of {name}")
+    promised = _HASH_IN_NAME.search(path.name)
+    if promised and not file_digest(path).startswith(promised[1]):
+        raise PosegenError(f"{path}: the hash in its name is not that of its content: download it again")
+    state = _read(path, name)
+    wanted = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+    wrong = [
+        f"{key} is missing" if key not in state else f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key not in state or state[key].shape != value.shape
+    ] + [f"{key} is unknown" for key in state if key not in wanted and not key.endswith("num_batches_tracked")]
+    if wrong:
+        raise PosegenError(
+            f"{path}: not the weights of {name} ({len(wrong)} of {len(wanted)} differ, first: {wrong[0]}); "
+            f"give the file that is usually called {usual}"
+        )
+    if any(not bool(torch.isfinite(state[key]).all()) for key in wanted):
+        raise PosegenError(f"{path}: weights of {name} are not numbers: the file is damaged, get it again")
+    module.load_state_dict(state, strict=False)
+    return module.eval().requires_grad_(False)
+
+
+def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
+    """The file's tensors; wrappers around them ("state_dict", "module.") are taken off."""
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise PosegenError(f"{path}: cannot be read as weights of {name} ({reason})") from None
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise PosegenError(f"{path}: holds no weights; {name} was expected")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}

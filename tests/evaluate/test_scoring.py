@@ -1,0 +1,369 @@
+"""Scores are those of the frames, kept by content, never NaN; tables follow from them; stand-ins order distortions."""
+
+import dataclasses
+import math
+import shutil
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
+from posegen.errors import PosegenError
+from posegen.evaluate.benchmark import BenchmarkClip
+from posegen.evaluate.embedded import LiteMetrics, Windows, describe_window
+from posegen.evaluate.footage import open_footage
+from posegen.evaluate.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.matching import Result
+from posegen.evaluate.metrics import ClipInputs, ClipScores, Flicker, FrameDifferences, Score
+from posegen.evaluate.people import HandRegions, PeopleMetrics, person_box, pose_error
+from posegen.evaluate.protocols import find_protocol
+from posegen.evaluate.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores
+from posegen.evaluate.tables import best_methods, frechet_cell, mean_cell, worst_first
+from posegen.media.image import write_image
+from posegen.media.video import VideoWriter, read_frames
+
+NATIVE, DISCO = find_protocol("native"), find_protocol("disco")
+SIZE = (96, 64)
+
+
+def moving(frames, seed=0):
+    """A few squares that move over a textured ground."""
+    random = np.random.default_rng(seed)
+    ground = cv2.resize(random.integers(60, 200, (12, 8, 3), np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    clip = []
+    for number in range(frames):
+        frame = ground.copy()
+        for square in range(3):
+            x, y = (
+                int(v) for v in (8 + 2.2 * number + 9 * square, 20 + 22 * square + 8 * math.sin(number / 4 + square))
+            )
+            cv2.rectangle(frame, (x % 64, y), (x % 64 + 14, y + 14), (250, 80 * square, 20), -1)
+        clip.append(frame)
+    return np.stack(clip)
+
+
+def written(path, frames):
+    with VideoWriter(path, 16, SIZE, codec="ffv1") as writer:
+        for frame in frames:
+            writer.write(frame)
+    return open_footage(path)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A result and its truth, without loss, and the frames of both."""
+    truth = moving(20)
+    generated = np.clip(truth + np.random.default_rng(1).normal(0, 20, truth.shape), 0, 255).astype(np.uint8)
+    write_image(tmp_path / "ref.png", truth[0])
+    footage = written(tmp_path / "truth.mkv", truth)
+    clip = BenchmarkClip("a", tmp_path / "ref.png", footage, None, None, True, None)
+    return Result("ours", clip, written(tmp_path / "ours.mkv", generated), 20), generated, truth
+
+
+def run(metric, frames, truth=None, rules=NATIVE):
+    """A metric on frames that come a few at a time."""
+    scorer = metric.start(ClipInputs("a", 16.0, len(frames), frames.shape[1:3], rules))
+    for start in range(0, len(frames), 7):
+        part = slice(start, start + 7)
+        scorer.add(frames[part], None if truth is None else truth[part])
+    return scorer.finish()
+
+
+def test_scores_are_those_of_the_frames(pair, tmp_path):
+    result, generated, truth = pair
+    found = Scoring(NATIVE, tmp_path / "cache", None).score(result, [FrameDifferences(), Flicker()])
+    for name, function in (("L1", l1_per_frame), ("PSNR", psnr_per_frame), ("SSIM", ssim_per_frame)):
+        expected = function(generated, truth)
+        np.testing.assert_allclose(found.curves[name][1], expected, atol=1e-9)
+        assert found.values[name] == pytest.approx(expected.mean())
+        assert found.samples[name] == 20
+    assert found.values["L1 (DisCo)"] == pytest.approx(found.values["L1"] / (SIZE[0] * SIZE[1]) * 1e4)
+
+
+def test_a_protocol_brings_both_to_its_size(pair, tmp_path):
+    result, generated, truth = pair
+    found = Scoring(DISCO, tmp_path / "cache", None).score(result, [FrameDifferences()])
+    fitted = [np.stack([DISCO.fit(frame) for frame in frames]) for frames in (generated, truth)]
+    assert fitted[0].shape[1:3] == (256, 256)
+    assert found.values["SSIM"] == pytest.approx(ssim_per_frame(*fitted).mean())
+
+
+def test_scores_are_found_again_by_content_only(pair, tmp_path):
+    result, generated, _ = pair
+    metrics = [FrameDifferences(), Flicker()]
+
+    def again(result, rules=NATIVE):
+        scoring = Scoring(rules, tmp_path / "cache", None)
+        return scoring.score(result, metrics), scoring.found_again
+
+    first, found = again(result)
+    assert found == 0
+    shutil.copy(result.footage.path, tmp_path / "x.mkv")
+    renamed = dataclasses.replace(result, method="another name", footage=open_footage(tmp_path / "x.mkv"))
+    second, found = again(renamed)
+    assert found == 2
+    assert second.curves == first.curves
+    assert again(result, DISCO)[1] == 0
+    changed = generated.copy()
+    changed[3, 0, 0] ^= 1
+    other = dataclasses.replace(result, footage=written(tmp_path / "y.mkv", changed))
+    third, found = again(other)
+    assert found == 0
+    assert third.curves["L1"] != first.curves["L1"]
+    for path in (tmp_path / "cache").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    repaired, found = again(result)
+    assert found == 0
+    assert repaired.curves == first.curves
+
+
+def test_scores_survive_the_cache(tmp_path):
+    features = FeatureSet(np.random.default_rng(0).normal(size=(50, 8)))
+    scores = ClipScores({"a": 1.5}, {"a": 3}, {"a": ([0, 2], [1.0, 2.0])}, {"F, x": features}, {"nobody found": 2})
+    save_scores(tmp_path / "deep" / "key", scores)
+    found = load_scores(tmp_path / "deep" / "key")
+    assert (found.values, found.samples, found.curves, found.counts) == (
+        scores.values, scores.samples, scores.curves, scores.counts
+    )  # fmt: skip
+    assert frechet_distance(found.features["F, x"], features) < 1e-9
+    assert load_scores(tmp_path / "nothing") is None
+
+
+def test_what_is_no_number_is_an_error(pair, tmp_path):
+    class Broken(FrameDifferences):
+        identity = "broken"
+
+        def start(self, clip):
+            scorer = super().start(clip)
+            measure = scorer.measure
+            scorer.measure = lambda *frames: {name: values * np.nan for name, values in measure(*frames).items()}
+            return scorer
+
+    scoring = Scoring(NATIVE, tmp_path / "cache", None)
+    for _ in range(2):  # nothing of it is kept
+        with pytest.raises(PosegenError, match=r"ours\.mkv: L1 is nan"):
+            scoring.score(pair[0], [Broken()])
+
+
+def test_a_jump_is_found_where_it_is():
+    frames = moving(40)
+    steady = run(Flicker(), frames)
+    frames[25:] = np.clip(frames[25:].astype(int) + 25, 0, 255).astype(np.uint8)
+    jumping = run(Flicker(), frames)
+    numbers, values = jumping.curves["worst jump"]
+    assert numbers[int(np.argmax(values))] == 25
+    assert jumping.values["worst jump"] > 2 * steady.values["worst jump"]
+    clip = ClipInputs("a", 16.0, 40, SIZE, NATIVE, seams=(24,))
+    scorer = Flicker().start(clip)
+    scorer.add(frames, None)
+    assert scorer.finish().values["seam flicker"] == pytest.approx(max(values))
+
+
+def test_windows_are_those_of_the_definition():
+    rows = np.arange(40)[:, None]
+    for length, stride in ((16, 1), (16, 8), (4, 7)):
+        windows = Windows(length, stride)
+        found = [window[:, 0].tolist() for start in range(0, 40, 3) for window in windows.add(rows[start : start + 3])]
+        assert found == [list(range(at, at + length)) for at in range(0, 40 - length + 1, stride)]
+
+
+def test_a_window_knows_its_order():
+    window = np.random.default_rng(0).normal(size=(16, 5))
+    described = describe_window(window)
+    np.testing.assert_allclose(described[:5], window.mean(axis=0))
+    assert np.abs(describe_window(window[::-1]) - described).max() > 0.01
+    np.testing.assert_allclose(describe_window(window[::-1])[:5], described[:5])
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return LiteMetrics()
+
+
+def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(lite, shared_media):
+    count = 36
+    filmed = read_frames(shared_media / "driving_dance_full_body.mp4", 0, count)
+    truth = np.stack([cv2.resize(frame, (108, 192), interpolation=cv2.INTER_AREA) for frame in filmed])
+    noise = np.random.default_rng(2).normal(size=truth.shape)
+    names = ("Lite Fréchet, frames", "Lite Fréchet, windows")
+    reference = run(lite, truth)
+
+    def distances(frames):
+        found = run(lite, frames)
+        return [frechet_distance(found.features[name], reference.features[name]) for name in names]
+
+    def shuffled(number):
+        order, chosen = np.arange(count), np.random.default_rng(5).permutation(count)[:number]
+        order[np.sort(chosen)] = chosen
+        return truth[order]
+
+    series = {
+        "blur": [np.stack([cv2.GaussianBlur(frame, (0, 0), s) for frame in truth]) for s in (0.8, 2.5)],
+        "noise": [np.clip(truth + s * noise, 0, 255).astype(np.uint8) for s in (10, 40)],
+        "late": [np.concatenate([np.repeat(truth[:1], s, axis=0), truth[: count - s]]) for s in (2, 10)],
+        "shuffle": [shuffled(number) for number in (6, count)],
+    }
+    assert max(distances(truth)) < 1e-3
+    for name, steps in series.items():
+        found = np.array([distances(frames) for frames in steps])
+        assert found[1, 1] > found[0, 1] > 1e-6, (name, found)
+        if name == "shuffle":
+            assert found[:, 0].max() < 1e-6  # a set of frames has no order
+        else:
+            assert found[1, 0] > found[0, 0] > 1e-6, (name, found)
+    few = [frames[:4] for frames in (truth, series["blur"][0], series["blur"][1], series["noise"][1])]
+    same, slight, blurred, noisy = (run(lite, frames, few[0]).values["Lite difference"] for frames in few)
+    assert same == 0 < slight < min(blurred, noisy)
+
+
+def test_no_stand_in_is_called_like_the_real_one(lite):
+    for score in lite.scores:
+        assert score.name.startswith("Lite ")
+        assert not {"FID", "FVD", "LPIPS", "DINO"} & set(score.name.split())
+
+
+MEAN, FRECHET = Score("m", "higher", "none", digits=1), Score("f", "lower", "none", frechet=True)
+
+
+def test_a_mean_counts_clips_or_measurements_alike():
+    clips = {"a": ClipScores({"m": 1.0}, {"m": 1}), "b": ClipScores({"m": 4.0}, {"m": 3}), "c": ClipScores()}
+    plain, weighted = (mean_cell(MEAN, clips, each) for each in (False, True))
+    assert (plain.value, weighted.value, plain.clips, plain.samples) == (2.5, 3.25, 2, 4)
+    assert plain.low <= plain.value <= plain.high
+    assert mean_cell(MEAN, {"c": ClipScores()}, False) is None
+    assert mean_cell(MEAN, {"a": clips["a"]}, False).low is None
+    assert worst_first(MEAN, clips) == ["a", "b"]
+
+
+def test_the_best_is_bold_among_methods_that_have_everything():
+    cells = {name: mean_cell(MEAN, {"a": ClipScores({"m": value})}, False)
+             for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))}  # fmt: skip
+    assert best_methods(MEAN, cells, ["x", "y", "z"]) == ["y", "z"]  # printed alike
+    assert best_methods(MEAN, cells, ["x"]) == []
+
+
+def test_too_few_samples_for_the_features_are_warned_of_with_the_number():
+    random = np.random.default_rng(0)
+
+    def clips(count, rows, shift=0.0):
+        return {
+            str(n): ClipScores(features={"f": FeatureSet(random.normal(shift, 1, (rows, 10)))}) for n in range(count)
+        }
+
+    _, warning = frechet_cell(FRECHET, clips(3, 2), clips(3, 2))
+    assert "6 samples" in warning
+    assert "10 features" in warning
+    many, warning = frechet_cell(FRECHET, clips(4, 200, 1.0), clips(4, 200))
+    assert warning is None
+    assert many.low < many.value < many.high
+    assert many.value == pytest.approx(10, rel=0.15)  # ten features that are one apart
+
+
+def person(points, scores=None):
+    keypoints = np.zeros((133, 2), np.float32)
+    keypoints[BODY] = points
+    seen = np.zeros(133, np.float32)
+    seen[BODY] = 1 if scores is None else scores
+    return PersonPose(keypoints, seen)
+
+
+def test_pose_error_is_in_heights_and_forgives_place_only_where_told():
+    points = np.random.default_rng(0).uniform(0, 100, (17, 2))
+    points[0], points[1] = (50, 0), (50, 100)
+    driving = person(points)
+    assert pose_error(person(points + np.array([3, 4])), driving, aligned=True) == pytest.approx(0.05, abs=1e-5)
+    assert pose_error(person(0.5 * points + np.array([3, 4])), driving, aligned=False) == pytest.approx(0, abs=1e-5)
+    assert pose_error(person(points, scores=0), driving, aligned=True) is None
+    other = points.copy()
+    other[5] += 17
+    assert pose_error(person(other), driving, aligned=True) == pytest.approx(np.hypot(17, 17) / 17 / 100, rel=1e-4)
+
+
+class Standing:
+    """Finds nobody in black frames, and the same person in all others."""
+
+    name, version = "standing", "1"
+
+    def __init__(self, pose):
+        self.pose = pose
+
+    def estimate(self, frame):
+        return [self.pose] if frame.any() else []
+
+    def add_hands(self, frame, person):
+        return person
+
+    def close(self):
+        pass
+
+
+def test_the_box_holds_hair_and_what_the_frame_cuts_off():
+    points = np.full((17, 2), 40.0)
+    points[INDEX["left_shoulder"]], points[INDEX["right_shoulder"]] = (70, 60), (20, 60)
+    seen = np.zeros(17)
+    seen[[INDEX["left_shoulder"], INDEX["right_shoulder"], INDEX["nose"]]] = 1
+    assert person_box(person(points, seen), 192) == pytest.approx((20 - 7.5, 40 - 22.5, 70 + 7.5, 192))
+    points[INDEX["left_ankle"]] = (40, 140)
+    seen[INDEX["left_ankle"]] = 1
+    assert person_box(person(points, seen), 192) == pytest.approx((20 - 15, 40 - 22.5, 70 + 15, 140 + 15))
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_frames_without_a_person_are_counted_and_a_drifting_background_seen(aligned):
+    points = np.random.default_rng(0).uniform(30, 50, (17, 2))
+    pose = person(points)
+    driving = PoseSequence(
+        np.stack([pose.keypoints] * 32),
+        np.stack([pose.scores] * 32),
+        np.stack([empty_hands()] * 32),
+        SIZE,
+        Fraction(16),
+    )
+    frames = np.full((64, *SIZE, 3), 100, np.uint8)
+    frames[16:] += 5
+    frames[32:] += 10
+    frames[50] = 0
+    clip = ClipInputs("a", 16.0, 64, SIZE, NATIVE, reference=frames[0], driving=driving, aligned=aligned)
+    scorer = PeopleMetrics(Standing(pose)).start(clip)
+    for start in range(0, 64, 5):
+        scorer.add(frames[start : start + 5], None)
+    found = scorer.finish()
+    assert found.counts["frames looked at"] == 32
+    assert found.counts["nobody found"] == 1
+    last = abs(7 / 8 * 115 - 100) if aligned else 15  # where places agree, the frame without anybody counts
+    assert found.curves["background drift"] == ([16, 32, 48], pytest.approx([5, 15, last], abs=0.1))
+    assert found.values["pose error"] == pytest.approx(0, abs=1e-5)
+    assert found.samples["pose error"] == 31
+    assert "hands found" not in found.values  # the driving video shows none
+
+
+def test_hands_are_compared_in_squares_around_them():
+    points = np.full((17, 2), 30.0)
+    points[INDEX["left_elbow"]], points[INDEX["left_wrist"]] = (20, 40), (20, 60)
+    seen = np.zeros(17)
+    seen[[INDEX["left_elbow"], INDEX["left_wrist"]]] = 1
+    pose = person(points, seen)
+    driving = PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+    truth = np.full((1, *SIZE, 3), 100, np.uint8)
+
+    def scored(row, column, aligned=True):
+        other = truth.copy()
+        other[0, row, column] = 0
+        scorer = HandRegions().start(ClipInputs("a", 16.0, 1, SIZE, NATIVE, driving=driving, aligned=aligned))
+        scorer.add(other, truth)
+        return scorer.finish().values.get("PSNR of hands")
+
+    assert scored(66, 20) < 60
+    assert scored(5, 20) == 100
+    assert scored(66, 20, aligned=False) is None
+
+
+def test_the_truth_is_scored_without_itself(pair, tmp_path):
+    result, _, _ = pair
+    truth = Result(TRUTH, result.clip, result.clip.truth, 20)
+    found = Scoring(NATIVE, tmp_path / "cache", None).score(truth, [FrameDifferences(), Flicker()])
+    assert "PSNR" not in found.values
+    assert found.samples["worst jump"] == 19
