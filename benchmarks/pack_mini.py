@@ -42,8 +42,8 @@ variants of its phases, on 2 CPU cores: {training}. {hours:.1f} hours in all.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
 - The autoencoder is close to a linear code ({vae}); fast movement is blurred within groups of four
   frames.
-- One hour of training on a CPU is far from what its size could do. It has learned to bring person and background over
-  from the reference, and follows the skeleton only weakly: large movements are blurred or missing.
+- Hours of training on a CPU are far from what its size could do. Arms and bodies go where the skeleton says, the person
+  keeps their clothes and the background stays; but what moves is blurred, and hands and faces are smears.
 """
 
 

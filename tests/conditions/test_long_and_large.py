@@ -42,7 +42,7 @@ def numbered(tmp_path_factory):
 
 def extracted(numbered, folder, fps=Fraction(30), **options):
     video, file, _ = numbered
-    chosen = EstimatorConfig(pose="file", pose_file=file, **options)
+    chosen = EstimatorConfig(pose="file", pose_file=file, smoothing=False, **options)
     return extract_conditions(video, folder, plan_fit(SIZE, TARGET, "crop"), fps, hands=False, chosen=chosen)
 
 

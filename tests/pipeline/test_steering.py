@@ -10,7 +10,7 @@ from posegen.conditions.extract import draw_fitted, fit_pose
 from posegen.conditions.folder import open_conditions
 from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import MADE_FROM, fit_sequence
-from posegen.errors import NobodyError
+from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.request import prepare
@@ -97,10 +97,7 @@ def test_a_cartoon_is_aligned_by_its_box(lean, tmp_path):
     picture = np.full((480, 320, 3), 245, np.uint8)
     cv2.ellipse(picture, (200, 300), (70, 130), 0, 0, 360, (210, 40, 60), -1)
     write_image(tmp_path / "bean.png", picture)
-    config = replace(lean, retarget="full", reference=tmp_path / "bean.png")
-    with pytest.raises(NobodyError, match="no person is found"):
-        look_at_reference(prepare(replace(config, person_check=True)))
-    request = prepare(config)
+    request = prepare(replace(lean, retarget="full", reference=tmp_path / "bean.png", person_check=True))
     assert look_at_reference(request) is None
     pose = fit_sequence(request.conditions.pose, request.driving_fit)
     moved, lines = carry_over(request, pose, None)
@@ -113,7 +110,9 @@ def test_a_cartoon_is_aligned_by_its_box(lean, tmp_path):
 
 def test_a_wall_has_nothing_to_align_with(lean, tmp_path):
     write_image(tmp_path / "wall.png", np.full((480, 320, 3), 128, np.uint8))
-    request = prepare(replace(lean, retarget="full", reference=tmp_path / "wall.png"))
+    request = prepare(replace(lean, retarget="full", reference=tmp_path / "wall.png", person_check=True))
+    with pytest.raises(PosegenError, match="no person is found"):
+        look_at_reference(request)
     pose = fit_sequence(request.conditions.pose, request.driving_fit)
     moved, lines = carry_over(request, pose, None)
     assert moved is None

@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     "default_area": 192 * 112,
     "draw_scale": 2,
     "max_text_tokens": 96,
-    "default_steps": 4,
+    "default_steps": 8,
     "default_guidance": 1.0,
     "negative_prompt": "",
     "trained": False,
