@@ -285,13 +285,16 @@ def test_pose_error_is_in_heights_and_forgives_place_only_where_told():
 class Standing:
     """Finds nobody in black frames, and the same person in all others."""
 
-    name, version = "standing", "1"
+    name, version, batch_size, finds_hands = "standing", "1", 1, True
 
     def __init__(self, pose):
         self.pose = pose
 
     def estimate(self, frame):
         return [self.pose] if frame.any() else []
+
+    def estimate_batch(self, frames):
+        return [self.estimate(frame) for frame in frames]
 
     def add_hands(self, frame, person):
         return person
