@@ -190,6 +190,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
         sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
         str(config.driving), "--output", str(config.output), "--size", str(config.size), "--steps", "2",
         "--dtype", "float32", "--anchor", str(config.anchor), "--prompt", str(config.prompt),
+        "--retarget", config.retarget,
     ]  # fmt: skip
     generate_video(changed(config, output=config.output.with_name("whole.mp4")))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
@@ -322,7 +323,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
                 sys.executable, "-c", code, "generate", "--reference", str(config.reference),
                 "--driving", str(config.driving), "--output", str(config.output),
                 "--size", str(config.size), "--dtype", "float32", "--steps", "1",
-                "--anchor", str(config.anchor), "--prompt", str(config.prompt),
+                "--anchor", str(config.anchor), "--prompt", str(config.prompt), "--retarget", config.retarget,
             ],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
@@ -380,7 +381,7 @@ def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
 def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, tmp_path):
     generate_video(changed(config, fps="6"))
     folder = work_folder(config.output) / "conditions"
-    for wrong, expected in (({"size": "64x64"}, "--size"), ({"fps": "12"}, "--fps"), ({"hands": False}, "--hands")):
+    for wrong, expected in (({"size": "64x64"}, "--size"), ({"fps": "12"}, "--fps")):
         again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, **wrong)
         with pytest.raises(PosegenError, match=expected):
             generate_video(again)
