@@ -99,12 +99,13 @@ WAYS: dict[str, dict[str, object]] = {
 
 def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], list[np.ndarray]]:
     measured: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
-    sheets = []
+    floor, sheets = [], []
     for number in range(arguments.clips):
         config = make_inputs(arguments.data / f"clip{number:02d}", number, arguments.clips, arguments.seconds)
         request = prepare(config)
         truth, person = np.stack(list(iterate_frames(config.driving))), load_person(request.conditions.folder)
         parts = [range(base.start, min(base.stop, len(truth))) for base in request.plan.base_segments]
+        floor.append(float(np.nanmean(background_difference(truth, person, parts))))  # shadows, and the file's loss
         rows = [truth]
         for way, changes in WAYS.items():
             frames, report = make_video(config, way, **changes)
@@ -135,6 +136,7 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
     return {
         way: {name: summary(values) for name, values in rows.items()} for way, rows in measured.items()
     } | {
+        "background_difference_of_the_truth": summary(floor),
         "background_difference_shared_over_not": summary(ratio),
         "psnr_person_with_masks_minus_without": summary(masks),
     }, sheets  # fmt: skip
