@@ -67,12 +67,21 @@ def test_drift_is_that_of_the_background():
     report = measure(frames, plan, boxes)
     assert report.colour_drift() == pytest.approx(6.0)
     first, second = report.segment_colours()
-    assert first["background"] == pytest.approx([100, 100, 100])
-    assert second["background"] == pytest.approx([106, 100, 100])
+    assert first["background"] == pytest.approx([0, 0, 0])
+    assert second["background"] == pytest.approx([6, 0, 0])
     assert second["mean"][0] > 106
     boxes[:] = [0, 0, 40, 40]  # nothing is outside: nothing is claimed
     assert measure(frames, plan, boxes).colour_drift() == 0.0
     assert measure(frames, plan).colour_drift() > 6.0
+
+
+def test_a_person_who_goes_elsewhere_is_no_drift():
+    """Only what shows as background in both segments is compared: a half-red wall stays as it is."""
+    plan = plan_segments(66, 33, 9, 8, "independent")
+    wall = np.full((40, 40, 3), 100, np.uint8)
+    wall[:, 20:, 0] = 200
+    boxes = np.array([[0.0, 0, 25, 40]] * 33 + [[5.0, 0, 30, 40]] * 33)
+    assert measure([wall] * 66, plan, boxes).colour_drift() == 0.0
 
 
 def test_boxes_hold_what_is_seen():

@@ -17,10 +17,12 @@ from posegen.media.files import write_whole
 from posegen.media.fitting import Fit
 from posegen.pipeline.blend import Frame
 from posegen.pipeline.progress import Progress
-from posegen.pipeline.segments import SegmentPlan
+from posegen.pipeline.segments import Segment, SegmentPlan
 
 _WIDENED = 0.15
 """The person's box is widened by this share of its size before what is outside counts as background."""
+_LEAST_SHARE = 0.01
+"""Of the picture must show as background in two segments before they are compared."""
 
 
 def seam_transitions(plan: SegmentPlan) -> list[range]:
@@ -37,13 +39,15 @@ class SeamReport:
     """What was measured; in units of 0..255.
 
     change: mean absolute difference of each frame to the one after it, (F - 1,).
-    colours, background: mean RGB of each frame, and of what is outside the person, each (F, 3); NaN where nothing is.
+    colours: mean RGB of each frame, (F, 3). backgrounds: how much redder, greener and bluer a segment's background is
+    than the first one's, by the segment's name: means over its own frames (those in no fade) and over the places that
+    show as background in both. A segment without such places is not there.
     """
 
     plan: SegmentPlan
     change: list[float] = field(default_factory=list)
     colours: list[Float[np.ndarray, " 3"]] = field(default_factory=list)
-    background: list[Float[np.ndarray, " 3"]] = field(default_factory=list)
+    backgrounds: dict[str, Float[np.ndarray, " 3"]] = field(default_factory=dict)
 
     def flicker(self) -> list[float]:
         """For each seam: the mean step inside it over the median step outside all seams (1 = no flicker).
@@ -59,27 +63,30 @@ class SeamReport:
         means = [float(change[seam.start : seam.stop].mean()) for seam in seams]
         return [mean / usual if usual > 0 else float("nan") for mean in means]
 
+    def own_frames(self, segment: Segment) -> range:
+        """The frames of the video that come from this segment alone."""
+        first = segment.start + (self.plan.overlap(segment.index - 1) if segment.index else 0)
+        return range(first, max(first, min(segment.stop - self.plan.overlap(segment.index), self.plan.num_frames)))
+
     def segment_colours(self) -> list[dict[str, Any]]:
-        """Mean and deviation over time of each segment's own frames (those in no fade)."""
+        """Mean and deviation over time of each segment's own frames, and its background against the first one's."""
         rows = []
-        colours, background = np.asarray(self.colours), np.asarray(self.background)
+        colours = np.asarray(self.colours)
         for segment in self.plan.segments:
-            first = segment.start + (self.plan.overlap(segment.index - 1) if segment.index else 0)
-            own = slice(first, min(segment.stop - self.plan.overlap(segment.index), self.plan.num_frames))
-            if own.start >= own.stop:
-                continue
-            rows.append({
-                "segment": segment.name,
-                "mean": _rounded(np.nanmean(colours[own], axis=0)),
-                "deviation": _rounded(np.nanstd(colours[own], axis=0)),
-                "background": None if np.isnan(background[own]).all() else _rounded(np.nanmean(background[own], 0)),
-            })  # fmt: skip
+            own = self.own_frames(segment)
+            if own:
+                part, shift = colours[own.start : own.stop], self.backgrounds.get(segment.name)
+                rows.append({
+                    "segment": segment.name,
+                    "mean": _rounded(part.mean(axis=0)),
+                    "deviation": _rounded(part.std(axis=0)),
+                    "background": None if shift is None else _rounded(shift),
+                })  # fmt: skip
         return rows
 
     def colour_drift(self) -> float:
-        """Largest difference of a segment's mean background colour (a channel of it) from the first segment's."""
-        known = [row["background"] for row in self.segment_colours() if row["background"] is not None]
-        return max((float(np.abs(np.subtract(colour, known[0])).max()) for colour in known), default=0.0)
+        """Largest difference of a segment's background (a channel's mean) from the first segment's, where both show."""
+        return max((float(np.abs(shift).max()) for shift in self.backgrounds.values()), default=0.0)
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""
@@ -107,14 +114,53 @@ def watch_seams(
 ) -> Iterator[Frame]:
     """Pass frames through and fill the report. `boxes` are the person's (left, top, right, bottom), NaN if unseen."""
     before: np.ndarray | None = None
+    segments = {number: segment for segment in report.plan.segments for number in report.own_frames(segment)}
+    first, current = None, _Background(None)
     for number, frame in enumerate(frames):
         values = frame.astype(np.float32)
         if before is not None:
             report.change.append(float(np.abs(values - before).mean()))
         report.colours.append(values.mean((0, 1)))
-        report.background.append(_outside(values, None if boxes is None else boxes[min(number, len(boxes) - 1)]))
+        segment = segments.get(number)
+        if segment is not None:
+            if segment != current.segment:
+                current = _Background(segment)
+            current.add(values, None if boxes is None else boxes[min(number, len(boxes) - 1)])
+            if number == report.own_frames(segment).stop - 1:
+                first = first or current
+                shift = current.shift(first)
+                if shift is not None:
+                    report.backgrounds[segment.name] = shift
         before = values
         yield frame
+
+
+class _Background:
+    """The mean picture of what is outside the person in the frames of one segment."""
+
+    def __init__(self, segment: Segment | None) -> None:
+        self.segment = segment
+        self._total: np.ndarray | float = 0.0
+        self._count: np.ndarray | float = 0.0
+
+    def add(self, values: np.ndarray, box: np.ndarray | None) -> None:
+        height, width = values.shape[0], values.shape[1]
+        outside = np.ones((height, width), np.float32)
+        if box is not None and not np.isnan(box).any():
+            left, right = (int(np.clip(round(float(side)), 0, width)) for side in box[[0, 2]])
+            top, bottom = (int(np.clip(round(float(side)), 0, height)) for side in box[[1, 3]])
+            outside[top:bottom, left:right] = 0
+        self._total = self._total + values * outside[..., None]
+        self._count = self._count + outside
+
+    def shift(self, other: "_Background") -> np.ndarray | None:
+        """Mean RGB of this less the other's, where both show; None if that is hardly anywhere."""
+        mine, theirs = np.asarray(self._count), np.asarray(other._count)
+        both = (mine > 0) & (theirs > 0)
+        if both.mean() < _LEAST_SHARE:
+            return None
+        here, there = np.asarray(self._total)[both], np.asarray(other._total)[both]
+        return np.asarray((here / mine[both][:, None] - there / theirs[both][:, None]).mean(axis=0))
 
 
 def person_boxes(pose: PoseSequence, fit: Fit) -> Float[np.ndarray, "frames 4"]:
@@ -138,20 +184,6 @@ def save_report(report: SeamReport, path: Path, progress: Progress) -> None:
     line = report.describe()
     if line is not None:
         progress.say(line)
-
-
-def _outside(values: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-    """Mean RGB outside a box; of all if there is none; NaN if nothing is outside."""
-    height, width = values.shape[:2]
-    if box is None or np.isnan(box).any():
-        return np.asarray(values.mean((0, 1)))
-    left, right = (int(np.clip(round(float(side)), 0, width)) for side in box[[0, 2]])
-    top, bottom = (int(np.clip(round(float(side)), 0, height)) for side in box[[1, 3]])
-    area = height * width - (right - left) * (bottom - top)
-    if area <= 0:
-        return np.full(3, np.nan)
-    inside = values[top:bottom, left:right].sum((0, 1), dtype=np.float64)
-    return np.asarray((values.sum((0, 1), dtype=np.float64) - inside) / area)
 
 
 def _rounded(values: np.ndarray) -> list[float]:
