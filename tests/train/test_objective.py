@@ -10,10 +10,12 @@ from posegen.train.objective import (
     chroma,
     divergence,
     flow_matching_loss,
+    motion_loss,
     pixel_energy,
     psnr,
     reconstruction_loss,
     shifted,
+    stutter,
 )
 
 
@@ -72,6 +74,22 @@ def test_chroma_ignores_brightness_only():
     weighted, plain = (reconstruction_loss(red, torch.zeros_like(red), weight) for weight in (2.0, 0.0))
     torch.testing.assert_close(plain, torch.tensor(1 / 3))
     assert weighted > plain + 0.5
+
+
+def test_motion_loss_sees_changes_not_pictures():
+    still = torch.rand(1, 3, 1, 4, 4).expand(1, 3, 9, 4, 4)
+    brighter = still + 0.5
+    torch.testing.assert_close(motion_loss(brighter, still), torch.zeros(()), atol=1e-6, rtol=0)
+    moving = still + 0.1 * torch.arange(9.0).view(1, 1, 9, 1, 1)
+    torch.testing.assert_close(motion_loss(still, moving), torch.tensor(0.1))
+    assert motion_loss(still[:, :, :1], moving[:, :, :1]) == 0
+
+
+def test_stutter_is_one_for_even_movement_and_grows_with_steps():
+    even = (0.01 * torch.arange(9.0)).view(1, 1, 9, 1, 1).expand(1, 3, 9, 4, 4)
+    torch.testing.assert_close(stutter(even, 4), torch.tensor(1.0))
+    steps = torch.tensor([0.0, 2, 2.5, 3, 3.5, 5.5, 6, 6.5, 7]).view(1, 1, 9, 1, 1).expand(1, 3, 9, 4, 4)
+    torch.testing.assert_close(stutter(steps, 4), torch.tensor(4.0))
 
 
 def test_divergence_is_torchs():

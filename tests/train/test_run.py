@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from posegen.data.latents import Encoding, LatentCache
+from posegen.data.shards import open_shards
 from posegen.errors import OutputError, PosegenError
 from posegen.model import lora
 from posegen.pipeline.models import load_pipeline
@@ -95,6 +97,24 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run
         for folder in (whole, broken)
     ]  # fmt: skip
     assert losses[0] == losses[1]
+
+
+def test_a_decoder_alone_keeps_what_was_encoded_and_trained(pretrained, make_run, shards, tmp_path):
+    only = "decoder_only = true\nlatent_noise = 0.2\nmotion_weight = 1.0\n"
+    start, run = train("base", *make_run(tmp_path / "start", str(pretrained))), tmp_path / "run"
+    model = train("vae", *make_run(run, str(start), vae=only))
+    ours, theirs = weights_of(model), weights_of(start)
+    assert ours.keys() == theirs.keys()
+    changed = {name.split(":")[1].split(".")[0] for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert changed == {name.split(":")[1].split(".")[0] for name in ours if ":decoder" in name}
+    first, last = (load_pipeline(str(folder), CPU, torch.float32) for folder in (start, model))
+    assert last.vae.config.latents_std == first.vae.config.latents_std
+    clips, encoding = open_shards(shards, "train"), Encoding(9)
+    files = [LatentCache(tmp_path / "cache", each, torch.float32).prepare(clips, encoding) for each in (first, last)]
+    assert files[0] == files[1]
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == len(clips)
+    figures = [json.loads(line) for line in (run / "vae" / "metrics.jsonl").read_text().splitlines()]
+    assert all(record["train/loss"] > 0 for record in figures if "train/loss" in record)
 
 
 def test_a_killed_process_goes_on(pretrained, make_run, make_recipe, shards, tmp_path):

@@ -230,10 +230,12 @@ def _metadata(opened: Any) -> dict[str, Any]:
 
 
 def _digest_of_encoders(pipeline: PoseGenPipeline) -> str:
-    """A hash of everything that latents and features depend on: weights, tokenizer, settings."""
+    """A hash of everything that latents and features depend on: weights, tokenizer, settings; not of the decoder."""
     digest = hashlib.sha256()
     for name in ("vae", "text_encoder", "image_encoder"):
         for key, tensor in sorted(pipeline.components[name].state_dict().items()):
+            if name == "vae" and key.startswith(("decoder", "post_quant_conv")):
+                continue
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     vae = pipeline.vae.config

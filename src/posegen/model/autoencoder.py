@@ -269,11 +269,14 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         pixels = pixels + functional.pixel_shuffle(linear, _PATCH)
         return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)
 
-    def forward(self, sample: Pixels, noise: Latents | None = None) -> Any:
-        """Encode to the mode and decode; with noise, (moments, what latents drawn with it become), for training."""
+    def forward(self, sample: Pixels, noise: Latents | None = None, scale: Tensor | None = None) -> Any:
+        """Encode to the mode and decode; with noise, (moments, what latents drawn with it become), for training.
+
+        The noise is scaled by the latents' own deviation, or by `scale`.
+        """
         moments = self.moments(sample)
         if noise is None:
             return self.reconstruct(DiagonalGaussianDistribution(moments).mode())
         mean, logvar = moments.float().chunk(2, dim=1)
-        drawn = mean + torch.exp(0.5 * logvar.clamp(-20.0, 2.0)) * noise
+        drawn = mean + (torch.exp(0.5 * logvar.clamp(-20.0, 2.0)) if scale is None else scale) * noise
         return moments, self.reconstruct(drawn.to(moments.dtype))

@@ -19,13 +19,15 @@ from posegen.errors import PosegenError
 from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
-from posegen.train.objective import divergence, psnr, reconstruction_loss
+from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
 from posegen.train.recipe import Phase, StageSettings
 from posegen.train.schedule import generator, items_of_step
 from posegen.train.stages import Tell, Validation
 
 _KINDS = ("frames", "skeletons", "hands")
 _SHARES = (0.7, 0.2, 0.1)
+_DECODED_SHARES = (0.94, 0.03, 0.03)
+"""Conditions are encoded only; a decoder sees them so that they can be looked at."""
 _STATISTICS_CLIPS = 64
 
 
@@ -35,7 +37,7 @@ class AutoencoderStage:
     def __init__(
         self, pipeline: PoseGenPipeline, settings: StageSettings, train: list[Shard], validation: list[Shard]
     ) -> None:
-        """Every weight of the pipeline's autoencoder learns."""
+        """Every weight of the pipeline's autoencoder learns, or those of its decoder only."""
         if not isinstance(pipeline.vae, AutoencoderLightVideo):
             raise PosegenError(
                 f"the stage vae trains {AutoencoderLightVideo.__name__}, not {type(pipeline.vae).__name__}: "
@@ -47,6 +49,9 @@ class AutoencoderStage:
         self.validation = [sample for shard in validation for sample in shard.samples][: settings.validation_clips]
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         pipeline.vae.requires_grad_(True)
+        if settings.decoder_only:
+            for name, parameter in pipeline.vae.named_parameters():
+                parameter.requires_grad_(name.startswith("decoder"))
         if settings.fit_clips:  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
             pipeline.vae.encoder_linear.requires_grad_(False)
             pipeline.vae.decoder_linear.requires_grad_(False)
@@ -84,8 +89,9 @@ class AutoencoderStage:
         ]
         stacked = torch.cat(pixels)
         shape = (len(items), self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
-        noise = torch.randn(shape, generator=generator(self.settings.seed, step, part.start))
-        return {"pixels": stacked, "noise": noise}
+        random = generator(self.settings.seed, step, part.start)
+        noise = torch.randn(shape, generator=random)
+        return {"pixels": stacked, "noise": noise, "level": torch.rand(len(items), 1, 1, 1, 1, generator=random)}
 
     def _latent_size(self, pixels: torch.Tensor) -> tuple[int, int, int]:
         config = self.pipeline.vae.config
@@ -95,7 +101,8 @@ class AutoencoderStage:
 
     def _window(self, sample: Sample, phase: Phase, random: np.random.Generator) -> torch.Tensor:
         clip = Clip(sample, self.drawing)
-        kind = str(random.choice(_KINDS, p=_SHARES))
+        shares = _DECODED_SHARES if self.settings.decoder_only else _SHARES
+        kind = str(random.choice(_KINDS, p=shares))
         start = int(random.integers(sample.num_frames - phase.num_frames + 1))
         frames: np.ndarray = getattr(clip, kind)(start, start + phase.num_frames)
         height, width = frames.shape[1:3]
@@ -107,18 +114,26 @@ class AutoencoderStage:
         return to_pixels(frames)
 
     def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """L1 with weighted colour differences, and a little divergence."""
+        """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+        settings = self.settings
         pixels, noise = batch["pixels"].to(device), batch["noise"].to(device)
-        moments, reconstruction = module(pixels, noise)
-        loss = reconstruction_loss(reconstruction.float(), pixels, self.settings.chroma_weight)
-        return loss + self.settings.kl_weight * divergence(moments)
+        scale = None
+        if settings.decoder_only:
+            deviation = torch.tensor(self.pipeline.vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)
+            scale = settings.latent_noise * batch["level"].to(device) * deviation
+        moments, reconstruction = module(pixels, noise, scale)
+        loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
+        if settings.motion_weight:
+            loss = loss + settings.motion_weight * motion_loss(reconstruction.float(), pixels)
+        return loss if settings.decoder_only else loss + settings.kl_weight * divergence(moments)
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
-        """PSNR of whole held-out clips, frame by frame; reconstructions beside what they should be."""
+        """PSNR of whole held-out clips, frame by frame, and stutter; reconstructions beside what they should be."""
         result = Validation()
         curves: dict[str, list[torch.Tensor]] = {kind: [] for kind in _KINDS}
         frames = max(phase.num_frames for phase in self.settings.phases)
+        stutters = []
         for number, sample in enumerate(self.validation):
             clip = Clip(sample, self.drawing)
             for kind in _KINDS:
@@ -126,6 +141,8 @@ class AutoencoderStage:
                 pixels = to_pixels(truth).to(device)
                 reconstruction = module(pixels)
                 curves[kind].append(psnr(reconstruction, pixels).cpu())
+                if kind == "frames" and frames > 1 + self.pipeline.temporal_stride:
+                    stutters.append(float(stutter(reconstruction, self.pipeline.temporal_stride)))
                 if number < 4:
                     shown = to_frames(reconstruction)
                     rows = [
@@ -139,16 +156,23 @@ class AutoencoderStage:
                 quarter = max(len(mean) // 4, 1)
                 result.scalars["psnr_first_frames"] = float(mean[:quarter].mean())
                 result.scalars["psnr_last_frames"] = float(mean[-quarter:].mean())
+        if stutters:
+            result.scalars["stutter"] = sum(stutters) / len(stutters)
         return result
 
     @torch.no_grad()
     def export(self, folder: Path) -> None:
         """Measure the latents' statistics, store them in the configuration, and write the whole pipeline.
 
+        With `decoder_only` they stay what they are.
+
         Latents are divided by the geometric mean of their own and the overall deviation: brightness and colour then
         weigh more in the diffusion loss than fine detail, and are decided at higher noise.
         """
         vae: Any = self.pipeline.vae
+        if self.settings.decoder_only:
+            self.pipeline.save_pretrained(folder)
+            return
         latents = []
         for sample in self.samples[:: max(len(self.samples) // _STATISTICS_CLIPS, 1)][:_STATISTICS_CLIPS]:
             pixels = to_pixels(Clip(sample, self.drawing).frames(0, self._longest(sample))).to(vae.device, vae.dtype)

@@ -94,6 +94,20 @@ def reconstruction_loss(
     return error + chroma_weight * (chroma(reconstruction) - chroma(pixels)).abs().mean()
 
 
+def motion_loss(reconstruction: Float[Tensor, "b 3 f h w"], pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, ""]:
+    """L1 of the changes from each frame to the next; 0 for a single frame."""
+    if pixels.shape[2] < 2:
+        return pixels.new_zeros(())
+    return (reconstruction.diff(dim=2) - pixels.diff(dim=2)).abs().mean()
+
+
+def stutter(pixels: Float[Tensor, "b 3 f h w"], group: int) -> Float[Tensor, ""]:
+    """How much more frames change where a new latent begins than elsewhere: 1 = evenly, as real movement does."""
+    change = pixels.diff(dim=2).abs().mean(dim=(0, 1, 3, 4))
+    first = torch.arange(len(change), device=pixels.device) % group == 0
+    return change[first].mean() / change[~first].mean().clamp_min(1e-8)
+
+
 def divergence(moments: Float[Tensor, "b cc f h w"]) -> Float[Tensor, ""]:
     """Mean over elements of the Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1)."""
     mean, logvar = moments.float().chunk(2, dim=1)

@@ -140,6 +140,13 @@ class StageSettings:
     """vae: keep the principal components of patches of so many clips as linear code; 0 = train what is there."""
     kl_weight: float = 1e-4
     """vae: weight of the divergence of latents from a unit normal."""
+    motion_weight: float = 0.0
+    """vae: weight of the changes from each frame to the next in the loss, against stutter between groups of frames."""
+    decoder_only: bool = False
+    """vae: the encoder stays as it is, so that encoded clips and the transformers trained on them stay valid."""
+    latent_noise: float = 0.0
+    """vae, decoder_only: latents get noise of up to so many deviations, since generated ones are never exact (as in
+    RAE, arXiv 2510.11690 Sec. 4.3); each item has a level of its own, from 0."""
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -155,6 +162,13 @@ class StageSettings:
         ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise PosegenError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+        for name in ("motion_weight", "latent_noise"):
+            if getattr(self, name) < 0:
+                raise PosegenError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.latent_noise and not self.decoder_only:
+            raise PosegenError("latent_noise is for decoder_only: an encoder that learns has noise of its own")
+        if self.decoder_only and self.fit_clips:
+            raise PosegenError("fit_clips changes the encoder, which decoder_only keeps: remove one of them")
         for name in ("learning_rate", "max_grad_norm", "flow_shift"):
             if getattr(self, name) <= 0:
                 raise PosegenError(f"{name} must be positive, not {getattr(self, name)}")
@@ -187,6 +201,9 @@ _ONLY_FOR: dict[str, set[str]] = {
     "chroma_weight": {"vae"},
     "kl_weight": {"vae"},
     "fit_clips": {"vae"},
+    "motion_weight": {"vae"},
+    "decoder_only": {"vae"},
+    "latent_noise": {"vae"},
     "pose_share": {"pretrain"},
     "pixel_weight": {"pretrain", "base", "stitch"},
     "from_base": {"stitch"},
