@@ -219,6 +219,28 @@ def test_only_background_tokens_differ_within_the_layer(model, inputs):
     assert ((shared - plain).abs()[~kept] > 0).float().mean() > 0.9
 
 
+def test_numbers_of_shared_tokens_come_in_few_shapes(model, inputs, monkeypatch):
+    """Kernels are cached by shape: as many shapes as segments would be memory that grows with the video."""
+    shapes, results = set(), []
+    attend = type(model.blocks[0].attn1).forward
+
+    def watched(self, hidden_states, *args, source=None, **more):
+        if source is not None:
+            shapes.add(hidden_states.shape[1])
+        return attend(self, hidden_states, *args, source=source, **more)
+
+    monkeypatch.setattr(type(model.blocks[0].attn1), "forward", watched)
+    for size in (1, 64):
+        monkeypatch.setattr("posegen.model.sharing._ROUND", size)
+        shapes.clear()
+        sharing = BackgroundSharing(config("paper"), [1])
+        run(model, inputs, sharing.record)
+        results.append(run(model, inputs.but(hidden_states=inputs.hidden_states.flip(-1)), sharing.share))
+        assert shapes
+        assert all(count % size == 0 for count in shapes)
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
 def test_a_segment_leaves_nothing_behind(model, inputs):
     sharing = BackgroundSharing(config("release"), [2, 3])
     run(model, inputs, sharing.record)

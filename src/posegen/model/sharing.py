@@ -40,6 +40,8 @@ _RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {
     "distant": (4, 10),
 }
 _RELEASE_MASK_LAYERS = 11  # the published code's last block of the mask is 10, included
+_ROUND = 64
+"""Gathered queries are filled up to a multiple: each new shape costs memory for good (kernels are cached by shape)."""
 _OF_STEPS, _OF_LAYERS = 25, 40  # all counts above are of 25 steps and 40 layers
 
 
@@ -395,7 +397,7 @@ class LayerSharing:
                 ItemSharing(
                     tokens=tokens,
                     num_video_tokens=int(tokens.numel() - (0 if paper else reference.numel())),
-                    query=query[item : item + 1, tokens],
+                    query=query[item : item + 1, _rounded_up(tokens)],
                     key=key[item : item + 1],
                     value=value[item : item + 1],
                 )
@@ -410,11 +412,17 @@ class ItemSharing:
     Attributes:
         tokens: `(k,)` indices into the joint sequence, video tokens first.
         num_video_tokens: how many of them are video tokens.
-        query: `(1, k, heads, width)`; key, value: `(1, n, heads, width)`.
+        query: `(1, K, heads, width)`, K >= k: what is beyond k is there for its shape only; key, value:
+            `(1, n, heads, width)`.
     """
 
     tokens: Int[Tensor, " k"]
     num_video_tokens: int
-    query: Float[Tensor, "1 k heads width"]
+    query: Float[Tensor, "1 rounded heads width"]
     key: Float[Tensor, "1 n heads width"]
     value: Float[Tensor, "1 n heads width"]
+
+
+def _rounded_up(tokens: Int[Tensor, " k"]) -> Int[Tensor, " rounded"]:
+    """The indices, the last one repeated up to a multiple of `_ROUND`."""
+    return torch.cat([tokens, tokens[-1:].expand(-tokens.numel() % _ROUND)]) if tokens.numel() else tokens

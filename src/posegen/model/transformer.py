@@ -298,7 +298,7 @@ class PoseGenTransformerBlock(WanTransformerBlock):
         for item, plan in enumerate(sharing.plan(num_video_tokens)):
             if plan.tokens.numel() == 0:
                 continue
-            attention = self.attn1(plan.query, source=(plan.key, plan.value))  # (1, k, d)
+            attention = self.attn1(plan.query, source=(plan.key, plan.value))[:, : plan.tokens.numel()]  # (1, k, d)
             pieces = (slice(None, plan.num_video_tokens), slice(plan.num_video_tokens, None))
             for kind, (state, piece) in enumerate(zip(shared, pieces, strict=False)):
                 tokens = plan.tokens[piece] - kind * num_video_tokens

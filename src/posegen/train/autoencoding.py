@@ -52,7 +52,9 @@ class AutoencoderStage:
         if settings.decoder_only:
             for name, parameter in pipeline.vae.named_parameters():
                 parameter.requires_grad_(name.startswith("decoder"))
-        if settings.fit_clips:  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
+        if (
+            settings.fit_clips or settings.keep_linear
+        ):  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
             pipeline.vae.encoder_linear.requires_grad_(False)
             pipeline.vae.decoder_linear.requires_grad_(False)
 

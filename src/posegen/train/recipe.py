@@ -138,6 +138,8 @@ class StageSettings:
     """vae: weight of colour differences in the loss."""
     fit_clips: int = 0
     """vae: keep the principal components of patches of so many clips as linear code; 0 = train what is there."""
+    keep_linear: bool = False
+    """vae: the linear code stays what it is while the rest is trained further (with `fit_clips` it always does)."""
     kl_weight: float = 1e-4
     """vae: weight of the divergence of latents from a unit normal."""
     motion_weight: float = 0.0
@@ -203,6 +205,7 @@ _ONLY_FOR: dict[str, set[str]] = {
     "fit_clips": {"vae"},
     "motion_weight": {"vae"},
     "decoder_only": {"vae"},
+    "keep_linear": {"vae"},
     "latent_noise": {"vae"},
     "pose_share": {"pretrain"},
     "pixel_weight": {"pretrain", "base", "stitch"},
