@@ -145,7 +145,7 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
             }
             for name, value in values.items():
                 measured[way].setdefault(name, []).append(value)
-        if number < 6:
+        if number < 4:
             middles = [part.start + len(part) // 2 for part in parts]
             sheets.append(np.concatenate([np.concatenate(list(row[middles]), axis=1) for row in rows]))
         print(
@@ -207,7 +207,7 @@ def main() -> None:
     figures, sheets = background_claims(arguments)
     figures = {"clips": arguments.clips, "seconds": arguments.seconds, **figures}
     if sheets:
-        write_image(arguments.sheets / "long_video_background.png", np.concatenate(sheets, axis=1))
+        write_image(arguments.sheets / "long_video_background.jpg", np.concatenate(sheets, axis=1))
     if arguments.long_clips:
         figures["at_the_end"], figures["curves"] = drift_claims(arguments)
         figures["long_clips"], figures["long_seconds"] = arguments.long_clips, arguments.long_seconds
