@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -196,3 +197,14 @@ def test_the_python_example_of_the_readme_runs(tmp_path, shared_media, monkeypat
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     assert probe_video(tmp_path / "result.mp4").num_frames == 5
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "posegen.apps.cli", "generate", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert said == b""
