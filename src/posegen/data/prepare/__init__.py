@@ -1,0 +1,1 @@
+"""Raw video -> training data: clips are found, judged and packed into shards."""
