@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,38 @@ def sample_frames(
         runs[-1].append(index)
     for run in runs:
         yield from _iterate(source, run, longest)
+
+
+def sample_stored_frames(
+    source: Source,
+    numbers: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    glance: tuple[int, int],
+    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None],
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
+
+    `watch` is shown every frame from the first to the last number as a small picture of `glance` = (H, W), which costs
+    a fraction of decoding. Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot
+    be decoded.
+    """
+    turned = source.orientation.transposed
+    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in {*sizes, glance}}
+    position, latest = 0, None
+    for index, frame in _decode(source, numbers[0]):
+        if index < numbers[0]:
+            continue
+        while position < len(numbers) and numbers[position] <= index:
+            good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
+            yield converters[sizes[position]](good)
+            position += 1
+        watch(converters[glance](frame))
+        latest = frame
+        if index >= numbers[-1]:
+            return
+    if latest is not None:
+        for size in sizes[position:]:
+            yield converters[size](latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:

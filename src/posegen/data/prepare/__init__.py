@@ -1,1 +1,1 @@
-"""Raw video -> training shards: clips found, judged, given conditions and captions, packed; every decision in one index."""
+"""Raw video -> training data: clips are found, judged and packed into shards."""

@@ -1,0 +1,63 @@
+"""Filters about movement: whether the camera stands still, whether the background jitters, cuts left inside the clip.
+
+Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
+"""
+
+import cv2
+import numpy as np
+
+from posegen.conditions.camera import CameraTracker
+from posegen.data.prepare.people import People
+from posegen.data.prepare.sampling import SampledClip
+
+
+class CameraFilter:
+    """How the background moves outside the people, by `conditions/camera.py` at the size of the small frames.
+
+    `camera_moved`: the farthest that the picture's points lie from where they were in the scene's first sample (root
+    mean square over the picture, as a fraction of its diagonal); `camera_shift`, `camera_rotation` (degrees) and
+    `camera_zoom` (change of scale) are its parts; `camera_jitter`: the movement from a frame to the next one, root
+    mean square over samples, as a fraction of the diagonal. Where too little background is seen to tell (share of
+    samples: 1 - `camera_known`) it counts as still.
+    """
+
+    name = "static_camera"
+    columns: tuple[str, ...] = (
+        "camera_moved", "camera_shift", "camera_rotation", "camera_zoom", "camera_jitter", "camera_known",
+        "background_motion",
+    )  # fmt: skip
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""
+        height, width = clip.neighbours.shape[1:3]
+        tracker = CameraTracker((height, width))
+        places, steps = [], []
+        for frame, after, mask in zip(clip.frames, clip.neighbours, found.masks, strict=True):
+            small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+            now, then = (tracker.add(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), ~mask) for picture in (small, after))
+            places.append(now)
+            steps.append((now, then))
+        known = [step for step in places if step.known]
+        moved = [(then.place.after(now.place.inverse()), then.residual) for now, then in steps
+                 if now.known and then.known and now.scene == then.scene]  # fmt: skip
+        residuals = [residual for _, residual in moved if np.isfinite(residual)]
+        return {
+            "camera_moved": max((step.place.distance for step in known), default=0.0),
+            "camera_shift": max((abs(step.place.shift) for step in known), default=0.0),
+            "camera_rotation": max((abs(float(np.degrees(np.angle(step.place.turn)))) for step in known), default=0.0),
+            "camera_zoom": max((abs(abs(step.place.turn) - 1) for step in known), default=0.0),
+            "camera_jitter": float(np.sqrt(np.mean([step.distance**2 for step, _ in moved]))) if moved else 0.0,
+            "camera_known": len(known) / len(places),
+            "background_motion": float(np.mean(residuals)) if residuals else 0.0,
+        }
+
+
+class CutFilter:
+    """`cuts`: how many scenes begin inside the clip."""
+
+    name = "cuts"
+    columns: tuple[str, ...] = ("cuts",)
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """Cuts were looked for while the clip was sampled."""
+        return {"cuts": float(len(clip.cuts))}
