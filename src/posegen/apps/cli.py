@@ -22,6 +22,7 @@ from posegen.config import (
     ExtractConfig,
     GenerateConfig,
     JobsConfig,
+    PrepareConfig,
     PreviewConfig,
     PromptConfig,
     StudyConfig,
@@ -56,6 +57,7 @@ Command = (
     | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
     | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
+    | Annotated[PrepareConfig, tyro.conf.subcommand("prepare")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
@@ -71,6 +73,7 @@ Settings = (
     | PreviewConfig
     | PromptConfig
     | SynthConfig
+    | PrepareConfig
     | TrainConfig
     | EvaluateConfig
     | BenchmarkConfig
@@ -139,6 +142,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.synth import synth
 
         synth(config)
+        return
+    if isinstance(config, PrepareConfig):
+        from posegen.apps.prepare import prepare
+
+        prepare(config)
         return
     if isinstance(config, JobsConfig):
         from posegen.apps.jobs import jobs

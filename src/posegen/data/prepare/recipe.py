@@ -113,8 +113,6 @@ class ComputeSettings:
     """Processes at once; 0: one for each core (or as many as a cluster has)."""
     actors_per_gpu: int = 2
     """Where there are GPUs: processes that share one, so that some decode while another computes."""
-    clips_per_task: int = 16
-    """Clips of one video that one process takes at a time."""
     timeout: float = 600.0
     """Seconds after which a clip (or ten times that, a whole video that is searched for cuts) counts as hanging."""
     memory_gb: float = 6.0
@@ -125,7 +123,7 @@ class ComputeSettings:
     """Largest video, in gigabytes, that a process fetches from a remote store; it holds one at a time."""
 
     def __post_init__(self) -> None:
-        for name in ("actors_per_gpu", "clips_per_task", "timeout", "memory_gb", "attempts", "scratch_gb"):
+        for name in ("actors_per_gpu", "timeout", "memory_gb", "attempts", "scratch_gb"):
             if getattr(self, name) <= 0:
                 raise PosegenError(f"{name} must be positive, not {getattr(self, name)}")
         if self.workers < 0:
