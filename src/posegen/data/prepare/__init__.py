@@ -1,1 +1,1 @@
-"""Raw video -> training data: clips are found, judged and packed into shards."""
+"""Raw video -> training shards: clips found, judged, given conditions and captions, packed; all in one index."""

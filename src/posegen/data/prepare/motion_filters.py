@@ -10,6 +10,9 @@ from posegen.conditions.camera import CameraTracker
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip
 
+_MOVES = 4.0
+"""Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
+
 
 class CameraFilter:
     """How the background moves outside the people, by `conditions/camera.py` at the size of the small frames.
@@ -32,8 +35,7 @@ class CameraFilter:
         height, width = clip.neighbours.shape[1:3]
         tracker = CameraTracker((height, width))
         places, steps = [], []
-        for frame, after, mask in zip(clip.frames, clip.neighbours, found.masks, strict=True):
-            small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        for small, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
             now, then = (tracker.add(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), ~mask) for picture in (small, after))
             places.append(now)
             steps.append((now, then))
@@ -61,3 +63,37 @@ class CutFilter:
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
         """Cuts were looked for while the clip was sampled."""
         return {"cuts": float(len(clip.cuts))}
+
+
+class TemporalQualityFilter:
+    """`temporal_quality`: the embedded stand-in for a video-quality model, on a scale of its own, 0 to 1.
+
+    The worse of two: `liveliness`, the share of samples after which the person moves (repeated frames and slide shows
+    do not), and 1 - `flicker` / 8, where `flicker` is the change of the background's brightness from a frame to the
+    next one in grey levels, root mean square. `person_motion` is no judgement: how fast the person's pixels move, mean
+    over samples, in diagonals of the picture a second.
+    """
+
+    name = "video_quality"
+    columns: tuple[str, ...] = ("temporal_quality", "liveliness", "flicker", "person_motion")
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns."""
+        alive, changes, speeds = [], [], []
+        diagonal = float(np.hypot(*clip.neighbours.shape[1:3]))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        for now, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            difference = after.astype(np.int16) - now
+            where = mask if mask.any() else ~mask
+            alive.append(bool(np.percentile(np.abs(difference[where]).max(axis=-1), 99) > _MOVES))
+            where = ~mask if (~mask).any() else mask
+            changes.append(float(np.median(difference[where])))
+            if mask.any():
+                grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, after)]
+                movement = np.linalg.norm(flow.calc(grey[0], grey[1], None), axis=-1)
+                speeds.append(float(movement[mask].mean()) / diagonal * clip.fps)
+        flicker = float(np.sqrt(np.mean(np.square(changes))))
+        liveliness = float(np.mean(alive))
+        quality = min(liveliness, 1 - min(1.0, flicker / 8))
+        motion = float(np.mean(speeds)) if speeds else 0.0
+        return {"temporal_quality": quality, "liveliness": liveliness, "flicker": flicker, "person_motion": motion}

@@ -1,15 +1,16 @@
 """Who is in the sampled frames of a clip: found once, for all filters. Embedded: MediaPipe's pose model with its masks.
 
-Real detectors are named in `FilterSettings.people`. What is concluded from it is the filters' business.
+Real detectors, and networks for faces, are in `detectors.py`. What is concluded from it is the filters' business.
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from posegen.conditions.camera import Mask
 from posegen.conditions.estimators.mediapipe import MAX_PEOPLE, body_pose, silenced_stderr
@@ -92,6 +93,7 @@ class MediaPipePeople:
                 )
             )
             self._pose.detect(self._picture(np.zeros((256, 256, 3), np.uint8)))  # the first call writes to stderr
+        self._end = weakref.finalize(self, _close_quietly, self._pose)
 
     def find(self, clip: SampledClip) -> People:
         """Everybody in the sampled frames."""
@@ -115,8 +117,12 @@ class MediaPipePeople:
 
     def close(self) -> None:
         """Free the models."""
-        with silenced_stderr():
-            self._pose.close()
+        self._end()
+
+
+def _close_quietly(model: Any) -> None:
+    with silenced_stderr():
+        model.close()
 
 
 def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> Seen | None:
@@ -137,9 +143,12 @@ def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> 
     low, high = np.min(edges, axis=0)[:2], np.max(edges, axis=0)[2:]
     left, top, right, bottom = np.clip([*low, *high], 0, 1).tolist()
     face = float(person.scores[FACE_POINTS].mean())
-    # the head is seen from any side by three of its five points
-    head = float(np.sort(person.scores[HEAD_POINTS])[-3:].mean())
-    return Seen((left, top, right, bottom), face, max(face, head))
+    return Seen((left, top, right, bottom), face, max(face, head_of(person.scores)))
+
+
+def head_of(scores: Float[np.ndarray, " 133"]) -> float:
+    """How surely a head is seen from whatever side: by its two surest points of eyes, ears and nose."""
+    return float(np.sort(scores[HEAD_POINTS])[-2:].mean())
 
 
 def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:

@@ -47,6 +47,12 @@ class SampledClip:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @functools.cached_property
+    def small_frames(self) -> UInt8[np.ndarray, "n small_height small_width 3"]:
+        """The frames, as small as their neighbours."""
+        height, width = self.neighbours.shape[1:3]
+        return np.stack([reduce(frame, (height, width)) for frame in self.frames])
+
 
 def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
@@ -68,13 +74,13 @@ def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: 
     pictures = sample_stored_frames(
         source,
         [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
-        [(large, small, glance)[kind] for _, kind in wanted],
+        [(large, large, glance)[kind] for _, kind in wanted],
         glance,
         finder.add,
     )
     found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
     for (_, kind), picture in zip(wanted, pictures, strict=True):
-        found[kind].append(picture)
+        found[kind].append(reduce(picture, small) if kind == 1 else picture)
     fps = float(source.info.fps)
     begin = source.info.frame_times[numbers.start]
     cuts = tuple(
@@ -110,6 +116,11 @@ def sample_numbers(num_frames: int, fps: float) -> list[int]:
     return [offset + step * index for index in range(count)]
 
 
+def reduce(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The frame at a smaller `size` = (height, width), averaged."""
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+
+
 def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     """(H, W) of a picture of `size` whose longer side is at most `long_side`."""
     scale = min(1.0, long_side / max(size))
@@ -125,7 +136,6 @@ def _inspected(path: Path, modified: int, size: int) -> Source:
 def thumbnail(clip: SampledClip, long_side: int = 160) -> bytes:
     """The clip's middle sample as a small JPEG, for the report."""
     frame = clip.frames[len(clip) // 2]
-    height, width = _reduced(frame.shape[:2], long_side)
-    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    small = reduce(frame, _reduced((frame.shape[0], frame.shape[1]), long_side))
     _, coded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
     return coded.tobytes()
