@@ -25,6 +25,8 @@ from posegen.errors import DiskFullError, OutputError, PosegenError
 _HEAD = struct.Struct("<Q")
 _LOOK = 0.25
 """Seconds between looks at the process's memory."""
+_START = 600
+"""Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
 _KINDS: dict[str, type[PosegenError]] = {
@@ -46,12 +48,15 @@ class Isolated:
         self._make, self._timeout, self._memory = make, timeout, memory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, item: Any) -> Any:
-        """The result. Raises `Crashed`, or what the function raised: `PosegenError`s as they are, else RuntimeError."""
-        process = self._process or self._start()
+    def __call__(self, item: Any, patience: float | int = 1) -> Any:
+        """The result, which may take `patience` times as long as others.
+
+        Raises `Crashed`, or what the function raised: `PosegenError`s as they are, else RuntimeError.
+        """
         try:
-            _send(process.stdin, (item, self._timeout))
-            kind, content = self._receive(process, time.monotonic() + self._timeout)
+            if self._process is None:
+                self._start()
+            kind, content = self._answer(item, patience * self._timeout)
         except (BrokenPipeError, EOFError):
             raise Crashed(self._end()) from None
         if kind == "result":
@@ -65,24 +70,32 @@ class Isolated:
         if self._process is not None:
             self._end()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "posegen.data.prepare.isolated"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )  # fmt: skip
-        _send(self._process.stdin, (self._make, os.getpid()))
-        return self._process
+        _send(self._process.stdin, os.getpid())
+        kind, content = self._answer(self._make, _START)
+        if kind != "result":
+            raise RuntimeError(content)
 
-    def _receive(self, process: subprocess.Popen[bytes], deadline: float) -> Any:
+    def _answer(self, item: Any, timeout: float | int) -> Any:
+        assert self._process is not None
+        _send(self._process.stdin, (item, timeout))
+        return self._receive(self._process, timeout)
+
+    def _receive(self, process: subprocess.Popen[bytes], timeout: float | int) -> Any:
         assert process.stdout is not None
+        deadline = time.monotonic() + timeout
         watched = psutil.Process(process.pid)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(_LOOK):
                 if time.monotonic() > deadline:
                     self._end()
-                    raise Crashed(f"hung: not done after {self._timeout:g} s")
+                    raise Crashed(f"hung: not done after {timeout:g} s")
                 with contextlib.suppress(psutil.Error):
                     if watched.memory_info().rss > self._memory:
                         self._end()
@@ -133,15 +146,18 @@ def _work() -> None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     with contextlib.suppress(EOFError):
-        make, parent = _receive(requests)
+        parent = _receive(requests)
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         function: Callable[[Any], Any] | None = None
         while True:
             item, timeout = _receive(requests)
             signal.alarm(int(timeout) + _GRACE)  # by the system, even if Python itself hangs
             try:
-                function = function or make()
-                answer = ("result", function(item))
+                if function is None:  # the first item is what makes it
+                    function = item()
+                    answer: tuple[str, Any] = ("result", None)
+                else:
+                    answer = ("result", function(item))
             except PosegenError as error:
                 kind = type(error).__name__
                 answer = (kind if kind in _KINDS else "PosegenError", str(error))

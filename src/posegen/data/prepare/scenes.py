@@ -106,7 +106,7 @@ def place_windows(duration: float, cuts: Sequence[float], settings: ClipSettings
         for place in range(int((end - begin) / settings.seconds)):
             start = np.ceil(1000 * (begin + place * settings.seconds)) / 1000
             if start + settings.seconds <= end + 0.001:
-                windows.append((float(start), float(start + settings.seconds)))
+                windows.append((float(start), round(float(start + settings.seconds), 6)))
     return windows
 
 

@@ -83,9 +83,6 @@ class Stage:
         self.work = work
         compute = work.recipe.compute
         self._child = Isolated(functools.partial(make_functions, work), compute.timeout, compute.memory_gb * 1e9)
-        self._patient = Isolated(
-            functools.partial(make_functions, work), _WHOLE_VIDEO * compute.timeout, compute.memory_gb * 1e9
-        )
 
     def __call__(self, row: Row) -> Row:
         """One task; what cannot be written stops the run, anything else is recorded."""
@@ -100,11 +97,10 @@ class Stage:
 
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
         """The result of a call, or {"failed": reason}. Raises `OutputError`."""
-        child = self._patient if whole_video else self._child
         reason = ""
         for _ in range(self.work.recipe.compute.attempts):
             try:
-                return dict(child(call))
+                return dict(self._child(call, _WHOLE_VIDEO if whole_video else 1))
             except OutputError:
                 raise
             except Crashed as error:
@@ -120,9 +116,8 @@ class Stage:
         return Video(task["url"], task["state"])
 
     def close(self) -> None:
-        """End the processes."""
+        """End the process."""
         self._child.close()
-        self._patient.close()
 
 
 class LookStage(Stage):
@@ -236,19 +231,19 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
     """What runs in isolated processes: a call's name and arguments -> its result; models are loaded when needed."""
     import cv2
 
-    from posegen.data.prepare.samples import SampleMaker
-    from posegen.data.prepare.sampling import sample_clip, thumbnail
-    from posegen.data.prepare.scenes import look_through
-
     cv2.setNumThreads(1)  # workers share the cores among themselves
     scorer = functools.cache(lambda: work.make_scorer(work.recipe, work.device))
-    maker = functools.cache(lambda: SampleMaker(work.recipe, work.device))
+    maker = functools.cache(lambda: _maker(work))
 
     def call(arguments: tuple[Any, ...]) -> Row:
         match arguments:
             case ("look", path):
+                from posegen.data.prepare.scenes import look_through
+
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
             case ("score", path, start, end):
+                from posegen.data.prepare.sampling import sample_clip, thumbnail
+
                 clip = sample_clip(path, start, end)
                 picture = base64.b64encode(thumbnail(clip)).decode()
                 return {"scores": scorer()(clip), "thumbnail": picture}
@@ -259,6 +254,12 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
         raise AssertionError(arguments[0])
 
     return call
+
+
+def _maker(work: Work) -> Any:
+    from posegen.data.prepare.samples import SampleMaker
+
+    return SampleMaker(work.recipe, work.device)
 
 
 def run_here(stage: type[Stage], work: Work, tasks: Iterator[Row]) -> Iterator[Row]:
