@@ -24,6 +24,7 @@ from posegen.config import (
     JobsConfig,
     PreviewConfig,
     PromptConfig,
+    ScreenConfig,
     StudyConfig,
     SynthConfig,
     TrainConfig,
@@ -61,6 +62,7 @@ Command = (
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
     | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
     | Annotated[StudyConfig, tyro.conf.subcommand("study")]
+    | Annotated[ScreenConfig, tyro.conf.subcommand("screen")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -76,6 +78,7 @@ Settings = (
     | BenchmarkConfig
     | AblateConfig
     | StudyConfig
+    | ScreenConfig
     | JobsConfig
     | ModelsConfig
     | DemoConfig
@@ -154,6 +157,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.study import study
 
         study(config)
+        return
+    if isinstance(config, ScreenConfig):
+        from posegen.apps.screen import screen
+
+        screen(config)
         return
     from posegen.apps import commands
 
