@@ -529,6 +529,27 @@ class StudyConfig:
 
 
 @dataclass(frozen=True)
+class ScreenConfig:
+    """Look at prepared clips and keep, drop or tag them by keyboard; `posegen prepare --refilter` takes the answers."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """A data set that `posegen prepare` made (with index.parquet); answers are kept in it, in screening.sqlite."""
+    show: Literal["kept", "dropped", "all"] = "kept"
+    """Clips that the filters keep, those that they drop, or all."""
+    tags: tuple[str, ...] = ("hands", "face", "dark", "text", "camera", "other people")
+    """Tags on the keys 1 to 9; others can be typed."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
+    port: int = 8422
+    """Port to listen on; 0 takes any that is free."""
+
+    def __post_init__(self) -> None:
+        _finite("--port", self.port, 0, 65535)
+        if len(self.tags) > 9:
+            raise PosegenError(f"--tags: {len(self.tags)} tags, but only 9 keys; others can be typed on the page")
+
+
+@dataclass(frozen=True)
 class JobsConfig:
     """List the jobs whose finished segments are kept beside results, or remove them."""
 

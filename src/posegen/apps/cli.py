@@ -25,6 +25,7 @@ from posegen.config import (
     PrepareConfig,
     PreviewConfig,
     PromptConfig,
+    ScreenConfig,
     StudyConfig,
     SynthConfig,
     TrainConfig,
@@ -63,6 +64,7 @@ Command = (
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
     | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
     | Annotated[StudyConfig, tyro.conf.subcommand("study")]
+    | Annotated[ScreenConfig, tyro.conf.subcommand("screen")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -79,6 +81,7 @@ Settings = (
     | BenchmarkConfig
     | AblateConfig
     | StudyConfig
+    | ScreenConfig
     | JobsConfig
     | ModelsConfig
     | DemoConfig
@@ -162,6 +165,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.study import study
 
         study(config)
+        return
+    if isinstance(config, ScreenConfig):
+        from posegen.apps.screen import screen
+
+        screen(config)
         return
     from posegen.apps import commands
 

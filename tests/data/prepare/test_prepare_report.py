@@ -34,7 +34,8 @@ def rows(clips, seed=0):
     repeats.update(kept=False, dropped_by=["duplicate"])
     none = dict.fromkeys(COLUMNS)
     found.append({"clip": "", "source": "broken", "start": 0.0, "end": 0.0, "width": 0, "height": 0, "fps": 0.0,
-                  "kept": False, "dropped_by": ["error"], "reason": "broken: <not> a video", "thumbnail": b"", **none})  # fmt: skip
+                  "kept": False, "dropped_by": ["error"], "reason": "<not> a video", "thumbnail": b"",
+                  **none})  # fmt: skip
     return found
 
 
@@ -119,7 +120,7 @@ def test_thresholds_can_be_tried_in_a_browser(browser, tmp_path, width):
         "[filters.thresholds.blur]", 'column = "sharpness"', "minimum = 0.25"
     ]  # fmt: skip
     # dragging: the line of person_area to the right end of its histogram drops (nearly) everything
-    page.locator("#filter-person_area").scroll_into_view_if_needed()
+    page.locator("#filter-person_area svg").evaluate("(svg) => svg.scrollIntoView({ block: 'center' })")
     area = page.locator("#filter-person_area .catch").bounding_box()
     box = page.locator("#filter-person_area svg").bounding_box()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 40)

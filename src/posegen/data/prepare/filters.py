@@ -58,13 +58,13 @@ class Threshold:
 
 DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "person_area": Threshold("person_area", minimum=0.3),
-    "one_person": Threshold("one_person", minimum=0.8),
+    "one_person": Threshold("one_person", minimum=0.85),
     "face": Threshold("face", minimum=0.75),
     "head": Threshold("head", minimum=0.75),
     "static_camera": Threshold("camera_moved", maximum=0.02),
     "background_jitter": Threshold("camera_jitter", maximum=0.002),
     "cuts": Threshold("cuts", maximum=0.0),
-    "overlay": Threshold("overlay_text", maximum=0.004),
+    "overlay": Threshold("overlay_text", maximum=0.001),
     "bars": Threshold("bars", maximum=0.02),
     "blur": Threshold("sharpness", minimum=0.5),
     "image_quality": Threshold("technical_quality", minimum=0.5),

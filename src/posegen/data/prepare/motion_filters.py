@@ -6,12 +6,17 @@ Movements are fractions of the picture's diagonal, so that they do not depend on
 import cv2
 import numpy as np
 
-from posegen.conditions.camera import CameraTracker
+from posegen.conditions.camera import CameraTracker, Grey, Mask
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip
 
 _MOVES = 4.0
 """Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
+
+_EDGE = 12.0
+"""Grey levels a pixel that make an edge."""
+_FEWEST_EDGES = 0.002
+"""Share of the picture that edges must take to say anything."""
 
 
 class CameraFilter:
@@ -43,7 +48,7 @@ class CameraFilter:
         moved = [(then.place.after(now.place.inverse()), then.residual) for now, then in steps
                  if now.known and then.known and now.scene == then.scene]  # fmt: skip
         residuals = [residual for _, residual in moved if np.isfinite(residual)]
-        return {
+        scores = {
             "camera_moved": max((step.place.distance for step in known), default=0.0),
             "camera_shift": max((abs(step.place.shift) for step in known), default=0.0),
             "camera_rotation": max((abs(float(np.degrees(np.angle(step.place.turn)))) for step in known), default=0.0),
@@ -52,6 +57,32 @@ class CameraFilter:
             "camera_known": len(known) / len(places),
             "background_motion": float(np.mean(residuals)) if residuals else 0.0,
         }
+        if scores["camera_known"] < 0.5:
+            scores |= edges_moved(clip, found)
+        return scores
+
+
+def edges_moved(clip: SampledClip, found: People) -> dict[str, float]:
+    """`camera_moved` and `camera_jitter` by the edges of the background: the median movement across them."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.small_frames]
+    after = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.neighbours]
+    diagonal = float(np.hypot(*grey[0].shape))
+
+    def moved(now: Grey, then: Grey, background: Mask) -> float:
+        slopes = np.stack([cv2.Scharr(now, cv2.CV_32F, 1, 0), cv2.Scharr(now, cv2.CV_32F, 0, 1)], axis=-1) / 32
+        steepness = np.linalg.norm(slopes, axis=-1)
+        edges = background & (steepness > _EDGE)
+        if edges.mean() < _FEWEST_EDGES:
+            return 0.0
+        movement = flow.calc(now, then, None)
+        across = np.abs((movement * slopes).sum(axis=-1))[edges] / steepness[edges]
+        return float(np.median(across)) / diagonal
+
+    pairs = list(zip(grey, after, found.masks, strict=True))
+    places = [moved(grey[0], now, ~(found.masks[0] | mask)) for now, _, mask in pairs[1:]]
+    steps = [moved(now, then, ~mask) for now, then, mask in pairs]
+    return {"camera_moved": max(places, default=0.0), "camera_jitter": float(np.sqrt(np.mean(np.square(steps))))}
 
 
 class CutFilter:

@@ -28,6 +28,8 @@ _HEIGHTS = (0.018, 0.22)
 _LEAST_HEIGHT = 7.0  # pixels; smaller shapes are noise
 _LETTERS = 4
 """Letters side by side that make a line."""
+_STAYS = 0.6
+"""Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -63,32 +65,36 @@ class OverlayFilter:
         chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _SAMPLES)).round().astype(int))
         scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
         pictures = [
-            cv2.resize(cv2.cvtColor(clip.frames[number], cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale,
-                       interpolation=cv2.INTER_AREA)
-            for number in chosen
-        ]  # fmt: skip
-        return {"overlay_text": self._text(pictures), "bars": _bars(pictures)}
-
-    def _text(self, pictures: list[UInt8[np.ndarray, "height width"]]) -> float:
-        most = 0.0
-        for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
-            strokes = [stroke_picture(picture, operation) for picture in pictures]
-            if len(strokes) > 1:  # what stays for two samples
-                strokes = [np.minimum(one, other) for one, other in pairwise(strokes)]
-            for picture in strokes:
-                covered = np.zeros(picture.shape, np.uint8)
-                for line in text_lines(picture):
-                    left, top = min(each.left for each in line), min(each.top for each in line)
-                    right, bottom = max(each.right for each in line), max(each.bottom for each in line)
-                    covered[round(top) : round(bottom), round(left) : round(right)] = 1
-                most = max(most, float(covered.mean()))
-        return most
+            cv2.resize(clip.frames[number], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for number in chosen
+        ]
+        most = max(_text(pictures, operation) for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+        return {"overlay_text": most, "bars": _bars([picture.max(axis=2) for picture in pictures])}
 
 
-def stroke_picture(picture: UInt8[np.ndarray, "height width"], operation: int) -> UInt8[np.ndarray, "height width"]:
-    """How far each pixel stands out of its surroundings (brighter: top hat; darker: black hat), where it is narrow."""
-    side = 2 * max(3, round(_STROKE * min(picture.shape) / 2)) + 1
-    return cv2.morphologyEx(picture, operation, cv2.getStructuringElement(cv2.MORPH_RECT, (side, side)))
+def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -> float:
+    """Share of the picture under lines of text, at the moment with most."""
+    strokes = [stroke_picture(picture, operation) for picture in pictures]
+    most = 0.0
+    for one, other in pairwise(strokes) if len(strokes) > 1 else [(strokes[0], strokes[0])]:
+        covered = np.zeros(one.shape, np.uint8)
+        staying, either = (each > _CONTRAST for each in (np.minimum(one, other), np.maximum(one, other)))
+        for line in text_lines(np.minimum(one, other)):
+            left, top = min(each.left for each in line), min(each.top for each in line)
+            right, bottom = max(each.right for each in line), max(each.bottom for each in line)
+            window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
+            if staying[window].sum() >= _STAYS * either[window].sum():
+                covered[window] = 1
+        most = max(most, float(covered.mean()))
+    return most
+
+
+def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int) -> UInt8[np.ndarray, "height width"]:
+    """How far each pixel stands out of its surroundings (brighter: top hat; darker: black hat), where it is narrow.
+
+    In the colour in which it stands out most: writing can be as bright as the wall behind it.
+    """
+    side = 2 * max(3, round(_STROKE * min(picture.shape[:2]) / 2)) + 1
+    return cv2.morphologyEx(picture, operation, cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))).max(axis=2)
 
 
 def text_lines(strokes: UInt8[np.ndarray, "height width"]) -> list[list[Letter]]:
