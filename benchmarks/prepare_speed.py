@@ -12,6 +12,7 @@ process, for videos of different length and for different numbers of videos.
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import subprocess
@@ -115,10 +116,8 @@ def memory(videos: list[Path], folder: Path) -> float:
     def watch() -> None:
         while not over.wait(0.05):
             for child in psutil.Process().children():
-                try:
+                with contextlib.suppress(psutil.Error):
                     peak[0] = max(peak[0], child.memory_info().rss / 1e6)
-                except psutil.Error:
-                    pass
 
     threading.Thread(target=watch, daemon=True).start()
     for video in videos:

@@ -1,4 +1,4 @@
-"""From the tables of a TOML file to settings: every key known, every value of the declared type, errors name the key."""
+"""From the tables of a TOML file to settings: every key known, every value of its type, errors name the key."""
 
 import dataclasses
 import types

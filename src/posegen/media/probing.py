@@ -133,7 +133,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def inspect(path: Path) -> Source:
-    """Everything about a video file; that of the last few files is kept. Raises `PosegenError` as `probe_video` tells."""
+    """Everything about a video file; that of the last few is kept. Raises `PosegenError` as `probe_video` tells."""
     check_input(path, "a video")
     state = path.stat()
     return _inspect(path, (state.st_ino, state.st_size, state.st_mtime_ns))

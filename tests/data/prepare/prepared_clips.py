@@ -1,4 +1,4 @@
-"""What tests of preparing raw video share: a recipe of small clips, and videos of a person that come with the package."""
+"""What tests of preparing raw video share: a recipe of small clips, and videos of the demo's person."""
 
 from pathlib import Path
 

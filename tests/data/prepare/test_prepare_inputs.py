@@ -12,7 +12,7 @@ from posegen.data.prepare.recipe import read_prepare_recipe
 from posegen.data.prepare.store import Store
 from posegen.errors import OutputError, PosegenError
 
-ODD = ["two words.mp4", "it's \"quoted\".mp4", "new\nline.mp4", "人物 été.mp4", "#1 [best]*.mp4", "-dash.mp4"]
+ODD = ["two words.mp4", 'it\'s "quoted".mp4', "new\nline.mp4", "人物 été.mp4", "#1 [best]*.mp4", "-dash.mp4"]
 
 
 @pytest.fixture

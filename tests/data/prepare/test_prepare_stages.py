@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared_clips import PERSON, looked, person_video, scored, work_in
 
 from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.inputs import Video, find_videos
-from posegen.data.prepare.isolated import Crashed, Isolated
+from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.recipe import ClipSettings
 from posegen.data.prepare.scenes import place_windows
 from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
 from posegen.data.prepare.verdicts import draw_splits, read_clips
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames
-from prepared_clips import PERSON, looked, person_video, scored, work_in
 
 
 @given(
@@ -121,7 +121,7 @@ def test_what_crashes_hangs_or_eats_memory_ends_only_its_own_process():
     try:
         assert isolated("print") == "print"
         for item, message in (("segfault", "SIGSEGV"), ("hang", "hung"), ("eat", "memory")):
-            with pytest.raises(Crashed, match=message):
+            with pytest.raises(CrashError, match=message):
                 isolated(item)
             assert isolated("fine") == "fine"
         with pytest.raises(PosegenError, match="one line"):

@@ -1,4 +1,4 @@
-"""Which clips nearly repeat others, by their perceptual hashes; the result hangs on the order given, on nothing else."""
+"""Which clips nearly repeat others, by their perceptual hashes; the result hangs on nothing but the order given."""
 
 from collections import defaultdict
 

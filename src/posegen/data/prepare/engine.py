@@ -1,4 +1,4 @@
-"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What stages do is not known here.
+"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What they do is not known here.
 
 Looking through videos and packing shards run as tasks, stages with models as pools of actors that keep them loaded.
 Only rows of two short texts travel. A task whose worker dies is run again by Ray; what was kept is not computed again.
@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from posegen.data.prepare.stages import LookStage, Row, ScoreStage, Stage, Work, tasks_of
 from posegen.data.prepare.inputs import Video
+from posegen.data.prepare.stages import LookStage, Row, ScoreStage, Stage, Work, tasks_of
 from posegen.errors import OutputError, PosegenError, logger
 
 _OBJECT_STORE = 128 << 20

@@ -20,7 +20,27 @@ from posegen.errors import OutputError, PosegenError
 from posegen.media.files import output_errors
 
 SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .flv .ogv .wmv .3gp .mxf .y4m .gif .dv".split()
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".ogv",
+        ".wmv",
+        ".3gp",
+        ".mxf",
+        ".y4m",
+        ".gif",
+        ".dv",
+    ]
 )
 """What counts as a video in folders; a file that is named, or fits a glob, is taken whatever its suffix."""
 _LISTS = (".txt", ".json")

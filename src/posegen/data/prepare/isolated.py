@@ -29,12 +29,10 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
-_KINDS: dict[str, type[PosegenError]] = {
-    kind.__name__: kind for kind in (PosegenError, OutputError, DiskFullError)
-}
+_KINDS: dict[str, type[PosegenError]] = {kind.__name__: kind for kind in (PosegenError, OutputError, DiskFullError)}
 
 
-class Crashed(PosegenError):
+class CrashError(PosegenError):
     """The process died, or was ended because it hung or took too much memory; the message says which."""
 
 
@@ -51,14 +49,14 @@ class Isolated:
     def __call__(self, item: Any, patience: float | int = 1) -> Any:
         """The result, which may take `patience` times as long as others.
 
-        Raises `Crashed`, or what the function raised: `PosegenError`s as they are, else RuntimeError.
+        Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError.
         """
         try:
             if self._process is None:
                 self._start()
             kind, content = self._answer(item, patience * self._timeout)
         except (BrokenPipeError, EOFError):
-            raise Crashed(self._end()) from None
+            raise CrashError(self._end()) from None
         if kind == "result":
             return content
         if kind in _KINDS:
@@ -95,11 +93,11 @@ class Isolated:
             while not selector.select(_LOOK):
                 if time.monotonic() > deadline:
                     self._end()
-                    raise Crashed(f"hung: not done after {timeout:g} s")
+                    raise CrashError(f"hung: not done after {timeout:g} s")
                 with contextlib.suppress(psutil.Error):
                     if watched.memory_info().rss > self._memory:
                         self._end()
-                        raise Crashed(f"took more than {self._memory / 1e9:.1f} GB of memory")
+                        raise CrashError(f"took more than {self._memory / 1e9:.1f} GB of memory")
         return _receive(process.stdout)
 
     def _end(self) -> str:
@@ -142,9 +140,9 @@ def _work() -> None:
     """What the process does: answer items until there are no more."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is not to disturb the answers
-    with contextlib.suppress(OSError):  # if memory ends for the machine, this process goes first
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
+    # if memory ends for the machine, this process goes first
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     with contextlib.suppress(EOFError):
         parent = _receive(requests)
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

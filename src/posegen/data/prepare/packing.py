@@ -1,4 +1,4 @@
-"""Finished samples -> WebDataset tar shards and their index, as training reads them; and the Parquet index of all clips.
+"""Finished samples -> WebDataset tar shards and their index, as training reads them; the Parquet index of all clips.
 
 A shard that is there with the same samples is left alone. Shards are put together in a temporary file and moved, so a
 half-written one never has a shard's name.
@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from posegen.data.prepare.filters import thresholds_of
+from posegen.data.prepare.report import write_report
 from posegen.data.prepare.stages import Row, Stage, Work
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import settings_of
@@ -22,7 +24,7 @@ from posegen.errors import OutputError
 from posegen.media.files import output_errors
 
 SPLITS = ("train", "val-same")
-INDEX = "index.parquet"
+INDEX, REPORT = "index.parquet", "report.html"
 _ROWS = 2000
 """Rows of the index that are in memory at once."""
 
@@ -34,9 +36,7 @@ def shard_tasks(samples: dict[str, str], splits: dict[str, str], per_shard: int)
         keys = [key for key in samples if splits[key] == split]
         for number, at in enumerate(range(0, len(keys), per_shard)):
             part = keys[at : at + per_shard]
-            tasks.append(
-                {"shard": f"{split}-{number:06d}.tar", "keys": part, "hashes": [samples[key] for key in part]}
-            )
+            tasks.append({"shard": f"{split}-{number:06d}.tar", "keys": part, "hashes": [samples[key] for key in part]})
     return tasks
 
 
@@ -113,7 +113,8 @@ def _index(work: Work, entries: list[Row], complete: bool) -> bytes:
 
 
 def write_index(work: Work, rows: Iterable[Row], columns: list[str]) -> None:
-    """Write `index.parquet`: every clip, kept or dropped, with every score and every reason, a few rows at a time.
+    """Write `index.parquet`: every clip, kept or dropped, with every score and every reason, a few rows at a time;
+    and `report.html`, which shows it.
 
     columns: names of the scores, null where one was not measured.
     """
@@ -125,7 +126,7 @@ def write_index(work: Work, rows: Iterable[Row], columns: list[str]) -> None:
         "clip": text, "source": text, "source_id": text, "start": number, "end": number, "width": whole,
         "height": whole, "fps": number, "rotation": whole, "hdr": truth, "num_frames": whole, "kept": truth,
         "stage": text, "dropped_by": pa.list_(text), "reason": text, "duplicate_of": text, "split": text,
-        "shard": text, "caption": text, "thumbnail": pa.binary(), "preview": text,
+        "shard": text, "caption": text, "tags": pa.list_(text), "thumbnail": pa.binary(), "preview": text,
     }  # fmt: skip
     schema = pa.schema([*kinds.items(), *((column, number) for column in columns)])
     schema = schema.with_metadata({"posegen": json.dumps(settings_of(work), sort_keys=True)})
@@ -143,6 +144,9 @@ def write_index(work: Work, rows: Iterable[Row], columns: list[str]) -> None:
                     for row in batch
                 ]
                 writer.write_table(pa.Table.from_pylist(ready, schema=schema))
+        page = Path(folder, REPORT)
+        write_report(path, thresholds_of(work.recipe.filters), page)
+        work.output.put(page, REPORT)
         work.output.put(path, INDEX)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 
+from posegen.data.prepare.answers import FILE, read_answers
 from posegen.data.prepare.engine import Engine
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.packing import (
@@ -35,7 +36,7 @@ from posegen.data.prepare.stages import (
     tasks_of,
 )
 from posegen.data.prepare.store import Store
-from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_answers, read_clips
+from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.errors import OutputError, PosegenError
 from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
@@ -79,7 +80,7 @@ def prepare_data(
         store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
         if not refilter:
             _find_and_score(engine, work, videos, progress)
-        judge = Judge(recipe, read_answers(store))
+        judge = Judge(recipe, read_answers(store.read(FILE)))
         progress.update("judging", 0, 1)
         passed = judge.compare(read_clips(work, videos))
         progress.update("judging", 1, 1)
@@ -164,7 +165,7 @@ def _write(
     def rows() -> Iterator[Row]:
         for clip in read_clips(work, videos):
             place = (splits.get(clip.key, ""), shard_of.get(clip.key, ""))
-            row = index_row(clip, judge(clip), made.get(clip.key), place)
+            row = index_row(clip, judge(clip), made.get(clip.key), place, judge.tags(clip))
             counts["clips"] += bool(clip.key)
             counts["kept"] += row["kept"]
             if not clip.key:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from posegen.data.prepare.inputs import Video, local_copy
-from posegen.data.prepare.isolated import Crashed, Isolated
+from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.store import Store
 from posegen.errors import OutputError, PosegenError
@@ -103,7 +103,7 @@ class Stage:
                 return dict(self._child(call, _WHOLE_VIDEO if whole_video else 1))
             except OutputError:
                 raise
-            except Crashed as error:
+            except CrashError as error:
                 reason = f"{error}, {self.work.recipe.compute.attempts} times"
             except PosegenError as error:
                 return {"failed": str(error)}

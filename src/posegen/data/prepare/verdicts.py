@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from posegen.data.prepare.answers import Answer
 from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.filters import judge, thresholds_of
 from posegen.data.prepare.inputs import Video
 from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.stages import Work, clip_key, tasks_of
-from posegen.data.prepare.store import Store
-from posegen.errors import PosegenError, logger
+from posegen.errors import logger
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = {"failed": "could not be fetched; the same command tries again"} if content is None else json.loads(content)
+        look = (
+            {"failed": "could not be fetched; the same command tries again"} if content is None else json.loads(content)
+        )
         tasks = tasks_of(video, look)
         if not tasks:
             yield Clip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
@@ -64,20 +66,10 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
                 )  # fmt: skip
 
 
-def read_answers(output: Store) -> dict[str, dict[str, Any]]:
-    """What people said of clips on the screening page: clip -> {"keep": true, false or null, "tags": [...]}."""
-    content = output.read("screening.json")
-    try:
-        answers = {} if content is None else json.loads(content)
-        return {key: dict(answer) for key, answer in answers.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise PosegenError(f"{output.path('screening.json')} holds no answers ({error}): mend or delete it") from error
-
-
 class Judge:
     """Decides about clips one by one, and then, by `repeats`, which of those that pass repeat others."""
 
-    def __init__(self, recipe: PrepareRecipe, answers: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, recipe: PrepareRecipe, answers: Mapping[str, Answer]) -> None:
         self._recipe, self._answers = recipe, answers
         self._thresholds = thresholds_of(recipe.filters)
         self.repeats: dict[str, str] = {}
@@ -86,13 +78,17 @@ class Judge:
         """The verdict. Raises `PosegenError` for a threshold without a score."""
         if clip.failed or clip.scores is None:
             return Verdict(False, ("error",))
-        manual = self._answers.get(clip.key, {}).get("keep")
+        manual = self._answers[clip.key].keep if clip.key in self._answers else None
         if manual is not None:
-            return Verdict(bool(manual), () if manual else ("manual",))
+            return Verdict(manual, () if manual else ("manual",))
         kept, names = judge(clip.scores, self._thresholds)
         if kept and clip.key in self.repeats:
             return Verdict(False, ("duplicate",), self.repeats[clip.key])
         return Verdict(kept, tuple(names))
+
+    def tags(self, clip: Clip) -> tuple[str, ...]:
+        """What people called a clip."""
+        return self._answers[clip.key].tags if clip.key in self._answers else ()
 
     def compare(self, clips: Iterable[Clip]) -> int:
         """Look for near-duplicates among the clips that pass, and return how many pass.
@@ -135,7 +131,9 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
     return {key: "val-same" if key in validation else "train" for key in keys}
 
 
-def index_row(clip: Clip, verdict: Verdict, made: Mapping[str, Any] | None, place: tuple[str, str]) -> dict[str, Any]:
+def index_row(
+    clip: Clip, verdict: Verdict, made: Mapping[str, Any] | None, place: tuple[str, str], tags: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """One row of the index. made: what the sample stage says of a kept clip; place: split and shard of one packed."""
     failed = clip.failed or (made or {}).get("failed", "")
     kept = verdict.kept and bool(made) and not failed
@@ -163,6 +161,7 @@ def index_row(clip: Clip, verdict: Verdict, made: Mapping[str, Any] | None, plac
         "split": place[0] if kept else "",
         "shard": place[1] if kept else "",
         "caption": (made or {}).get("caption", "") if kept else "",
+        "tags": list(tags),
         "thumbnail": clip.thumbnail,
         "preview": None,
         **(clip.scores or {}),
