@@ -22,6 +22,9 @@ from posegen.data.prepare.stages import Work, clip_key, tasks_of
 from posegen.errors import logger
 
 
+_UNSCORED = "has no scores: its video could not be fetched, or filters have changed; run without --refilter"
+
+
 @dataclass(frozen=True)
 class Clip:
     """A clip as far as it came; `key` is empty for a video of which there is none. `failed` says why it ends here."""
@@ -60,7 +63,7 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
             rows = {} if kept is None else json.loads(kept)
             for window in task["windows"]:
                 key = clip_key(video.id, window["start"])
-                row = rows.get(key, {"failed": "could not be fetched; the same command tries again"})
+                row = rows.get(key, {"failed": _UNSCORED})
                 yield Clip(
                     video, look, key, window, row.get("scores"), row.get("thumbnail", ""), row.get("failed", "")
                 )  # fmt: skip
