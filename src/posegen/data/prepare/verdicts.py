@@ -21,7 +21,6 @@ from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.stages import Work, clip_key, tasks_of
 from posegen.errors import logger
 
-
 _UNSCORED = "has no scores: its video could not be fetched, or filters have changed; run without --refilter"
 
 
