@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "posegen needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,synthetic,evaluate]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,synthetic,evaluate,prepare]'
 	$(BIN)/python -m posegen.conditions.estimators.task_files
 	touch $@
 

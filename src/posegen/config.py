@@ -354,6 +354,27 @@ class SynthConfig:
 
 
 @dataclass(frozen=True)
+class PrepareConfig:
+    """Turn raw video into training data: clips are found, judged by filters, given conditions and captions, packed."""
+
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Videos: files, folders, globs, lists (.txt, .json) or URLs that fsspec knows."""
+    output: str
+    """Folder or URL of the data set: train-*.tar, val-same-*.tar, index.parquet; the same command again goes on."""
+    recipe: Path | None = None
+    """What clips are like, what filters keep, who finds conditions (TOML); see docs/prepare.md."""
+    ray: str | None = None
+    """Address of a Ray cluster ("auto", or HOST:PORT); by default all cores of this machine."""
+    refilter: bool = False
+    """Only apply the thresholds (and manual answers) again to scores that are there; clips that are kept now and were
+    not before get their conditions."""
+
+    def __post_init__(self) -> None:
+        if not self.inputs and not self.refilter:
+            raise PosegenError("name at least one video, folder, glob, list or URL")
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
 
@@ -505,6 +526,27 @@ class StudyConfig:
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.per_person is not None:
             _finite("--per-person", self.per_person, 1, 100_000)
+
+
+@dataclass(frozen=True)
+class ScreenConfig:
+    """Look at prepared clips and keep, drop or tag them by keyboard; `posegen prepare --refilter` takes the answers."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """A data set that `posegen prepare` made (with index.parquet); answers are kept in it, in screening.sqlite."""
+    show: Literal["kept", "dropped", "all"] = "kept"
+    """Clips that the filters keep, those that they drop, or all."""
+    tags: tuple[str, ...] = ("hands", "face", "dark", "text", "camera", "other people")
+    """Tags on the keys 1 to 9; others can be typed."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
+    port: int = 8422
+    """Port to listen on; 0 takes any that is free."""
+
+    def __post_init__(self) -> None:
+        _finite("--port", self.port, 0, 65535)
+        if len(self.tags) > 9:
+            raise PosegenError(f"--tags: {len(self.tags)} tags, but only 9 keys; others can be typed on the page")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from werkzeug.test import Client
 
-from posegen.apps.study import StudyPage, open_study, start_server
+from posegen.apps.serving import start_server
+from posegen.apps.study import StudyPage, open_study
 from posegen.config import StudyConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import write_benchmark

@@ -25,11 +25,12 @@ from transformers import (
 )
 
 from posegen.conditions.keypoints import INDEX, PersonPose
+from posegen.data.prepare.rating import LEVELS, PROMPT
 from posegen.errors import PosegenError
 from posegen.evaluate.faces import ArcFace, aligned_face
 from posegen.evaluate.metrics import ClipInputs
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.quality import LEVELS, PROMPT, DinoMetric, QualityMetric, middle
+from posegen.evaluate.quality import DinoMetric, QualityMetric, middle
 
 CPU = torch.device("cpu")
 EYES_AND_NOSE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])
@@ -158,7 +159,7 @@ def tiny_llava(folder):
 def test_quality_is_the_expected_level(tmp_path):
     network, words = tiny_llava(tmp_path)
     metric = QualityMetric(tmp_path, CPU)
-    assert metric.levels == [words.index(level) for level in LEVELS]
+    assert metric.model.levels == [words.index(level) for level in LEVELS]
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     processor = LlavaProcessor.from_pretrained(tmp_path, use_fast=False)
     inputs = processor(images=Image.fromarray(frame), text=PROMPT, return_tensors="pt")

@@ -23,8 +23,10 @@ from posegen.config import (
     ExtractConfig,
     GenerateConfig,
     JobsConfig,
+    PrepareConfig,
     PreviewConfig,
     PromptConfig,
+    ScreenConfig,
     StudyConfig,
     SynthConfig,
     TrainConfig,
@@ -57,11 +59,13 @@ Command = (
     | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
     | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
+    | Annotated[PrepareConfig, tyro.conf.subcommand("prepare")]
     | Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkConfig, tyro.conf.subcommand("benchmark")]
     | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
     | Annotated[StudyConfig, tyro.conf.subcommand("study")]
+    | Annotated[ScreenConfig, tyro.conf.subcommand("screen")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
@@ -72,11 +76,13 @@ Settings = (
     | PreviewConfig
     | PromptConfig
     | SynthConfig
+    | PrepareConfig
     | TrainConfig
     | EvaluateConfig
     | BenchmarkConfig
     | AblateConfig
     | StudyConfig
+    | ScreenConfig
     | JobsConfig
     | ModelsConfig
     | DemoConfig
@@ -144,6 +150,11 @@ def dispatch(config: Settings) -> None:
 
         synth(config)
         return
+    if isinstance(config, PrepareConfig):
+        from posegen.apps.prepare import prepare
+
+        prepare(config)
+        return
     if isinstance(config, JobsConfig):
         from posegen.apps.jobs import jobs
 
@@ -158,6 +169,11 @@ def dispatch(config: Settings) -> None:
         from posegen.apps.study import study
 
         study(config)
+        return
+    if isinstance(config, ScreenConfig):
+        from posegen.apps.screen import screen
+
+        screen(config)
         return
     from posegen.apps import commands
 

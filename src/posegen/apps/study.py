@@ -12,13 +12,13 @@ from pathlib import Path
 
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
-from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
+from posegen.apps.serving import POLICY, json_body, json_response, start_server
 from posegen.apps.terminal import Terminal
 from posegen.config import StudyConfig
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.matching import match, parse_methods
@@ -94,14 +94,6 @@ def _playable(footage: Footage, folder: Path) -> Path:
     return path
 
 
-def start_server(host: str, port: int, page: "StudyPage") -> BaseWSGIServer:
-    """A server with a thread for each request. Raises `OutputError` where the port is taken."""
-    try:
-        return make_server(host, port, page.application, threaded=True)
-    except (OSError, SystemExit) as error:
-        raise OutputError(f"cannot listen on {host}:{port} ({error}): choose another --port") from None
-
-
 class StudyPage:
     """What the page asks for, answered."""
 
@@ -121,35 +113,33 @@ class StudyPage:
         try:
             return self.respond(request)
         except AlreadyAnsweredError as error:
-            return _json({"error": str(error)}, 409)
+            return json_response({"error": str(error)}, 409)
         except PosegenError as error:
-            return _json({"error": str(error)}, 400)
+            return json_response({"error": str(error)}, 400)
 
     def respond(self, request: Request) -> Response:
         """Answer a request; raises `PosegenError` for one that does not fit, `HTTPException` for unknown places."""
         endpoint, values = _ROUTES.bind_to_environ(request.environ).match()
         if endpoint == "page":
             response = Response(self.page, mimetype="text/html")
-            response.headers["Content-Security-Policy"] = (
-                "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:"
-            )
+            response.headers["Content-Security-Policy"] = POLICY
             return response
         if endpoint == "enter":
-            response = _json({})
-            person = self.study.enter(str(_body(request).get("name", "")))
+            response = json_response({})
+            person = self.study.enter(str(json_body(request).get("name", "")))
             response.set_cookie("person", person, httponly=True, samesite="Strict", max_age=365 * 86400)
             return response
         person = request.cookies.get("person", "")
         if endpoint == "next":
             known = bool(person) and self.study.knows(person)
-            return _json({"question": _shown(self.study.next_question(person)) if known else "who"})
+            return json_response({"question": _shown(self.study.next_question(person)) if known else "who"})
         if endpoint == "answer":
-            body = _body(request)
+            body = json_body(request)
             token, answer = body.get("question"), body.get("answer")
             if not isinstance(token, str) or not isinstance(answer, dict):
                 raise PosegenError("a question and an answer are needed")
             self.study.answer(person, token, answer)
-            return _json({"question": _shown(self.study.next_question(person))})
+            return json_response({"question": _shown(self.study.next_question(person))})
         question = self.study.question(person, values["token"])
         method = {"left": question.first, "right": question.second}.get(values["side"])
         if values["side"] == "reference":
@@ -181,17 +171,3 @@ def _mimetype(path: Path) -> str:
         ".bmp": "image/bmp",
     }
     return kinds.get(path.suffix.lower(), "image/jpeg")
-
-
-def _body(request: Request) -> dict[str, object]:
-    # a page of another site can send forms, but not this type
-    body = request.get_json(silent=True) if request.mimetype == "application/json" else None
-    if not isinstance(body, dict):
-        raise PosegenError("JSON was expected")
-    return body
-
-
-def _json(content: object, status: int = 200) -> Response:
-    response = Response(json.dumps(content), status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response

@@ -5,7 +5,7 @@ side is brought to the network's size and the middle is taken.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,14 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from posegen.data.prepare.rating import RatingModel, load_whole, model_config
 from posegen.errors import PosegenError
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
 from posegen.evaluate.weights import file_digest
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-LEVELS = ("excellent", "good", "fair", "poor", "bad")
-_WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
-PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
 
 
 class DinoMetric:
@@ -34,11 +32,11 @@ class DinoMetric:
     def __init__(self, folder: Path, device: torch.device) -> None:
         from transformers import AutoModel
 
-        kind = str(_config(folder, "DINO").model_type)
+        kind = str(model_config(folder, "DINO").model_type)
         if kind not in self._KINDS:
             raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vits16's")
         self.device = device
-        self.network = _load(AutoModel, folder, "DINO").to(device)
+        self.network = load_whole(AutoModel, folder, "DINO").to(device)
         self.side = 224
         self.identity = f"DINO 1 {file_digest(folder)}"
         self.scores = (
@@ -78,7 +76,7 @@ class _DinoScorer(Scorer):
 
 
 class QualityMetric:
-    """Q-Align's rule: how likely a vision-language model goes on with excellent, good, fair, poor or bad.
+    """Q-Align's rule (`data/prepare/rating.py`) as a metric: the mean over sampled frames.
 
     The folder holds any such model that transformers has a class for, trained to rate pictures as Q-Align was.
     """
@@ -87,30 +85,16 @@ class QualityMetric:
     truth: Literal["ignored"] = "ignored"
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
-
-        kind = str(_config(folder, "a quality model").model_type)
-        if kind not in KNOWN:
-            raise PosegenError(
-                f"{folder}: a {kind} model, which transformers cannot ask about pictures: give a LLaVA one"
-            )
-        self.device = device
-        self.network = _load(AutoModelForImageTextToText, folder, "a quality model").to(device)
-        self.processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
-        self.levels = level_tokens(self.processor.tokenizer, folder)
+        self.model = RatingModel(folder, device)
         self.identity = f"Q-Align rule 1 {file_digest(folder)}"
         self.scores = (
-            Score("Q-Align", "higher", f"{folder.name} ({kind})", per="sampled frame", unit="1–5", digits=3,
+            Score("Q-Align", "higher", f"{folder.name} ({self.model.kind})", per="sampled frame", unit="1–5", digits=3,
                   about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
         )  # fmt: skip
 
     def rate(self, frame: Frames) -> float:
         """The expected level, 1 to 5, of one frame (1, H, W, 3)."""
-        inputs = self.processor(images=Image.fromarray(frame[0]), text=PROMPT, return_tensors="pt").to(self.device)
-        with torch.inference_mode():
-            logits = self.network(**inputs).logits[0, -1, self.levels]
-        return expected_level(logits.cpu().double())
+        return self.model.rate(frame[0])
 
     def start(self, clip: ClipInputs) -> Scorer:
         """Begin with a clip."""
@@ -135,19 +119,6 @@ class _QualityScorer(Curves):
         return self.result
 
 
-def expected_level(logits: Float[Tensor, " levels"]) -> float:
-    """Softmax over the five levels, and the mean of their worths (Q-Align, "the inference of LMMs")."""
-    return float(torch.softmax(logits, 0) @ torch.tensor(_WORTH, dtype=logits.dtype))
-
-
-def level_tokens(tokenizer: Any, folder: Path) -> list[int]:
-    """The first token of each level. Raises `PosegenError` where two levels begin alike."""
-    tokens = [tokenizer(level, add_special_tokens=False)["input_ids"][0] for level in LEVELS]
-    if len(set(tokens)) < len(LEVELS):
-        raise PosegenError(f"{folder}: its tokenizer does not tell {', '.join(LEVELS)} apart: not a model to rate with")
-    return tokens
-
-
 def middle(frame: np.ndarray, side: int) -> np.ndarray:
     """The middle square of a frame whose shorter side is brought to `side` (Pillow, bicubic)."""
     height, width = frame.shape[:2]
@@ -156,31 +127,3 @@ def middle(frame: np.ndarray, side: int) -> np.ndarray:
     picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     return picture[top : top + side, left : left + side]
-
-
-def _config(folder: Path, what: str) -> Any:
-    from transformers import AutoConfig
-
-    if not folder.is_dir():
-        raise PosegenError(f"{folder}: a folder with {what} was expected (config.json, weights)")
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise PosegenError(
-            f"{folder}: not {what} in transformers' layout ({str(error).splitlines()[0][:120]})"
-        ) from None
-
-
-def _load(auto: Any, folder: Path, what: str) -> Any:
-    """A model with all of its weights from the folder, none made up."""
-    try:
-        model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise PosegenError(f"{folder}: cannot be loaded as {what} ({str(error).splitlines()[0][:120]})") from None
-    made_up = [key for key in report["missing_keys"] if "pooler" not in key]
-    wrong = [*made_up, *(str(each[0]) for each in report.get("mismatched_keys", []))]
-    if wrong:
-        raise PosegenError(
-            f"{folder}: not the weights of {what}: {len(wrong)} are missing or differ (first: {wrong[0]})"
-        )
-    return model.eval().requires_grad_(False)

@@ -4,6 +4,7 @@ Frames are `reading`'s business.
 """
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -132,7 +133,15 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def inspect(path: Path) -> Source:
-    """Everything about a video file. Raises `PosegenError` as `probe_video` tells."""
+    """Everything about a video file; that of the last few is kept. Raises `PosegenError` as `probe_video` tells."""
+    check_input(path, "a video")
+    state = path.stat()
+    return _inspect(path, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=4)
+def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
+    """`state` tells one content of the file from another."""
     packets = _walk_packets(path)
     with open_video(path) as (container, stream):
         frame = _first_frame(path, container, stream)

@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,13 @@ def iterate_frames(
     fps: Fraction | float | int | None = None,
     start: float | int | None = None,
     end: float | int | None = None,
+    longest: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames from `start` to `end` (seconds) at the constant rate `fps`, by default the video's average rate.
 
     Frames are RGB 0..255, C-contiguous, turned upright, with square pixels; each is the caller's own. Frame i shows
     what the video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate gives
-    each frame once.
+    each frame once. `longest`: frames whose longer side would have more pixels are made that small straight away.
 
     Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
     during iteration, naming the second, where the pictures cannot be decoded.
@@ -64,7 +65,7 @@ def iterate_frames(
     shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
     if source.info.is_hdr:
         logger.info("%s: HDR colours are mapped to the standard range (BT.709)", path)
-    return _iterate(source, shown.tolist())
+    return _iterate(source, shown.tolist(), longest)
 
 
 def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
@@ -99,8 +100,9 @@ def sample_frames(
     fps: Fraction | float | int | None = None,
     start: float | int | None = None,
     end: float | int | None = None,
+    longest: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield single frames of `iterate_frames(path, fps, start, end)` by their rising numbers, without decoding all.
+    """Yield single frames of `iterate_frames` with the same arguments by their rising numbers, without decoding all.
 
     Where few frames lie between two, they are read on; else decoding begins at the key frame before. Raises as
     `iterate_frames`, and `ValueError` for a number that the video does not have.
@@ -115,7 +117,39 @@ def sample_frames(
             runs.append([])
         runs[-1].append(index)
     for run in runs:
-        yield from _iterate(source, run)
+        yield from _iterate(source, run, longest)
+
+
+def sample_stored_frames(
+    source: Source,
+    numbers: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    glance: tuple[int, int],
+    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None],
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
+
+    `watch` is shown every frame from the first to the last number as a small picture of `glance` = (H, W), which costs
+    a fraction of decoding. Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot
+    be decoded.
+    """
+    turned = source.orientation.transposed
+    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in {*sizes, glance}}
+    position, latest = 0, None
+    for index, frame in _decode(source, numbers[0]):
+        if index < numbers[0]:
+            continue
+        while position < len(numbers) and numbers[position] <= index:
+            good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
+            yield converters[sizes[position]](good)
+            position += 1
+        watch(converters[glance](frame))
+        latest = frame
+        if index >= numbers[-1]:
+            return
+    if latest is not None:
+        for size in sizes[position:]:
+            yield converters[size](latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
@@ -127,9 +161,9 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
         raise PosegenError(f"{info.path}: {error}; choose one (--fps)") from error
 
 
-def _iterate(source: Source, shown: list[int]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield source frame `shown[i]` as output frame i; the indices never fall."""
-    convert = RgbConverter(source.stored_size, source.orientation)
+    convert = RgbConverter(_at_most(source.stored_size, longest), source.orientation)
     position, latest = 0, None
     for index, frame in _decode(source, shown[0]):
         while shown[position] < index:
@@ -143,6 +177,12 @@ def _iterate(source: Source, shown: list[int]) -> Iterator[UInt8[np.ndarray, "h 
     if latest is not None:
         for _ in shown[position:]:
             yield convert(latest)
+
+
+def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """The size, made smaller so that no side is longer."""
+    scale = 1.0 if longest is None else min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _decode(source: Source, first: int) -> Iterator[tuple[int, VideoFrame]]:

@@ -8,12 +8,11 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
+from posegen.data.tables import build
 from posegen.errors import PosegenError
 
 Stage = Literal["vae", "pretrain", "base", "stitch"]
@@ -264,7 +263,7 @@ def read_recipe(path: Path) -> Recipe:
                 if key in content[stage] and stage not in stages:
                     raise PosegenError(f"{path}: [{stage}] {key} has no meaning in this stage: remove it")
     try:
-        recipe: Recipe = _build(Recipe, content, "")
+        recipe: Recipe = build(Recipe, content, "")
         _check_together(recipe)
     except PosegenError as error:
         raise PosegenError(f"{path}: {error}") from None
@@ -307,53 +306,3 @@ def _check_together(recipe: Recipe) -> None:
                 raise PosegenError(f"[{stage}] crop: only the vae is trained on crops")
             if phase.of_frames and stage in ("vae", "stitch"):
                 raise PosegenError(f"[{stage}] of_frames has no meaning in this stage: remove it")
-
-
-def _build(kind: Any, table: Any, where: str) -> Any:
-    """A dataclass of a TOML table; every key known, every value of the declared type."""
-    place = f"[{where}]" if where else "the recipe"
-    if not isinstance(table, dict):
-        raise PosegenError(f"{place} must be a table")
-    hints = get_type_hints(kind)
-    unknown = sorted(set(table) - set(hints))
-    if unknown:
-        raise PosegenError(f"{place} has the unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
-    missing = [
-        item.name
-        for item in fields(kind)
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        and item.name not in table
-    ]  # fmt: skip
-    if missing:
-        raise PosegenError(f"{place} lacks {missing[0]!r}")
-    values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}
-    try:
-        return kind(**values)
-    except PosegenError as error:
-        raise PosegenError(f"{place} {error}") from None
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        return _value(next(kind for kind in get_args(hint) if kind is not type(None)), value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise PosegenError(f"{where} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise PosegenError(f"{where} must be a list, not {value!r}")
-        kinds = get_args(hint)
-        if kinds[-1] is Ellipsis:
-            return tuple(_value(kinds[0], item, where) for item in value)
-        if len(kinds) != len(value):
-            raise PosegenError(f"{where} must have {len(kinds)} values, not {value!r}")
-        return tuple(_value(kind, item, where) for kind, item in zip(kinds, value, strict=True))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise PosegenError(f"{where} must be {hint.__name__}, not {value!r}")
-    return value

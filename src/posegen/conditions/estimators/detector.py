@@ -29,14 +29,15 @@ _OPTION = "--detector-weights"
 class PersonDetector:
     """People's boxes by a detection model that knows a class named `person`."""
 
-    def __init__(self, weights: str | None = None, device: str = "auto") -> None:
+    def __init__(self, weights: str | None = None, device: str = "auto", option: str = _OPTION) -> None:
+        """`option` is what the user is told to set where weights are missing."""
         self.weights = weights or DEFAULTS["detector"]
         self._model: Any
-        self._model, folder = load_model(AutoModelForObjectDetection, self.weights, _OPTION, device)
+        self._model, folder = load_model(AutoModelForObjectDetection, self.weights, option, device)
         labels = {str(name).lower(): index for index, name in self._model.config.id2label.items()}
         if "person" not in labels:
             known = ", ".join(sorted(labels)[:5])
-            raise PosegenError(f"{_OPTION} {self.weights}: the model does not detect people, but {known} ...")
+            raise PosegenError(f"{option} {self.weights}: the model does not detect people, but {known} ...")
         self._person = labels["person"]
         settings = {key: value for key, value in preprocessing(folder).items() if not key.endswith("_type")}
         self._processor: Any = RTDetrImageProcessorPil(**settings)

@@ -55,7 +55,7 @@ class MediaPipePose:
         self.version = version("mediapipe")
         self._single_image = single_image
         self._time = 0
-        with _silenced_stderr():
+        with silenced_stderr():
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
@@ -94,7 +94,7 @@ class MediaPipePose:
         """Bodies and feet of the people in an RGB frame."""
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
-        return [_body(landmarks, width, height) for landmarks in result.pose_landmarks]
+        return [body_pose(landmarks, width, height) for landmarks in result.pose_landmarks]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
         """The people of the next frames."""
@@ -145,13 +145,14 @@ class MediaPipePose:
     def close(self) -> None:
         """Free the models."""
         self._threads.shutdown()
-        with _silenced_stderr():
+        with silenced_stderr():
             self._pose.close()
             for landmarker in self._hands:
                 landmarker.close()
 
 
-def _body(landmarks: Any, width: int, height: int) -> PersonPose:
+def body_pose(landmarks: Any, width: int, height: int) -> PersonPose:
+    """One person's landmarks as keypoints in pixels of a picture; points beyond its edges have score 0."""
     keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
     scores = np.zeros(NUM_KEYPOINTS, np.float32)
     for name, number in BLAZE.items():
@@ -188,7 +189,7 @@ def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], 
 
 
 @contextlib.contextmanager
-def _silenced_stderr() -> Iterator[None]:
+def silenced_stderr() -> Iterator[None]:
     """Send file descriptor 2 nowhere for a moment: MediaPipe's C++ side logs there before it can be told not to."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -19,6 +19,7 @@ from posegen.errors import PosegenError
 
 DEFAULTS = {
     "detector": "PekingU/rtdetr_r50vd_coco_o365",
+    "dfine": "ustc-community/dfine-large-obj2coco-e25",
     "vitpose": "usyd-community/vitpose-plus-base",
     "sapiens2": "facebook/sapiens2-pose-1b",
     "normals": "facebook/sapiens2-normal-1b",

@@ -1,0 +1,30 @@
+"""`posegen prepare`: raw video as training data; apart from the other commands because it loads no model itself."""
+
+import importlib.util
+
+from posegen.apps.terminal import Terminal
+from posegen.config import PrepareConfig
+from posegen.errors import PosegenError
+
+_PACKAGES = ("ray", "pyarrow", "imagehash", "fsspec")
+
+
+def prepare(config: PrepareConfig) -> None:
+    """Make the data set, then say what came out."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PosegenError(f"{missing[0]} is not installed: pip install 'posegen[prepare]'")
+    from posegen.data.prepare.recipe import read_prepare_recipe
+    from posegen.data.prepare.run import prepare_data
+
+    recipe = read_prepare_recipe(config.recipe)
+    with Terminal() as terminal:
+        done = prepare_data(config.inputs, config.output, recipe, config.ray, config.refilter, terminal)
+        for url, reason in sorted(done.bad.items())[:10]:
+            terminal.say(f"! {url}: {reason}")
+        if len(done.bad) > 10:
+            terminal.say(f"! and {len(done.bad) - 10} more videos that cannot be used")
+        terminal.say(
+            f"{done.videos} videos, {done.clips} clips, {done.passed} pass the filters and repeat no other, "
+            f"{done.kept} are kept ({done.hours:.3g} hours); why each was kept or dropped: {done.index}"
+        )

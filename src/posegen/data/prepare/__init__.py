@@ -1,0 +1,1 @@
+"""Raw video -> training shards: clips found, judged, given conditions and captions, packed; all in one index."""

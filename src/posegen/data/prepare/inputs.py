@@ -1,0 +1,190 @@
+"""Which videos there are: files, folders, globs, lists and URLs -> sources in one order, each with its own name.
+
+Local names are never read as patterns where such a file exists, nor as URLs without `://`. Nothing is opened here
+except lists. A source's identifier hangs on where it is and on its size and time (or entity tag), not on its name.
+"""
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posegen.data.prepare.store import filesystem
+from posegen.errors import OutputError, PosegenError
+from posegen.media.files import output_errors
+
+SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".ogv",
+        ".wmv",
+        ".3gp",
+        ".mxf",
+        ".y4m",
+        ".gif",
+        ".dv",
+    ]
+)
+"""What counts as a video in folders; a file that is named, or fits a glob, is taken whatever its suffix."""
+_LISTS = (".txt", ".json")
+
+
+@dataclass(frozen=True, order=True)
+class Video:
+    """One video that somebody gave: a path, or a URL, and what tells its content from another one."""
+
+    url: str
+    state: str
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits."""
+        return hashlib.sha256(f"{self.url}\0{self.state}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine (or of a file system that all machines share)."""
+        return "://" not in self.url
+
+
+def find_videos(inputs: Iterable[str]) -> list[Video]:
+    """All videos of the inputs, each once, in order of their names.
+
+    An input is a file, a folder (searched through), a glob, a URL that fsspec knows, or a list: a .txt with one a
+    line (# for remarks), or a .json with an array, relative to its own place. Raises `PosegenError` for an input that
+    is not there, cannot be reached, or holds no video; entries of lists that are not there fail later, by themselves.
+    """
+    videos: set[Video] = set()
+    for text in inputs:
+        found = set(_remote(text)) if "://" in text else set(_local(text))
+        if not found:
+            raise PosegenError(f"{text}: no video is there (looked for {', '.join(sorted(SUFFIXES))})")
+        videos |= found
+    return sorted(videos)
+
+
+def _local(text: str) -> Iterator[Video]:
+    path = Path(text)
+    try:
+        if path.is_dir():
+            for folder, folders, names in os.walk(path, onerror=_raise):
+                folders.sort()
+                yield from (_video(Path(folder, name)) for name in names if Path(name).suffix.lower() in SUFFIXES)
+        elif path.is_file():
+            if path.suffix.lower() in _LISTS:
+                yield from _listed(path)
+            else:
+                yield _video(path)
+        elif glob.has_magic(text):
+            yield from (_video(Path(name)) for name in glob.glob(text, recursive=True) if os.path.isfile(name))
+        else:
+            raise PosegenError(f"{text}: no such file, folder or pattern")
+    except OSError as error:
+        raise PosegenError(f"{error.filename or text}: cannot be read ({error.strerror})") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _video(path: Path) -> Video:
+    path = Path(os.path.abspath(path))
+    try:
+        status = path.stat()
+    except OSError:
+        return Video(str(path), "missing")
+    return Video(str(path), f"{status.st_size} {status.st_mtime_ns}")
+
+
+def _listed(path: Path) -> Iterator[Video]:
+    try:
+        text = path.read_text("utf-8")
+        entries = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            raise ValueError("an array of names was expected")
+    except ValueError as error:
+        raise PosegenError(f"{path} is not a list of videos: {error}") from error
+    if path.suffix.lower() == ".txt":
+        entries = [entry.strip() for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
+    for entry in entries:
+        if "://" not in entry:
+            yield _video(path.parent / entry)
+            continue
+        try:
+            yield from _remote(entry)
+        except PosegenError:
+            yield Video(entry, "missing")
+
+
+def _remote(url: str) -> Iterator[Video]:
+    system, path = filesystem(url)
+    try:
+        if glob.has_magic(path):
+            found: dict[str, Any] = system.glob(path, detail=True)
+        elif system.isdir(path) and not Path(path).suffix:
+            found = {name: info for name, info in system.find(path, detail=True).items()
+                     if Path(name).suffix.lower() in SUFFIXES}  # fmt: skip
+        else:
+            found = {path: system.info(path)}
+    except Exception as error:  # every file system has its own errors
+        raise PosegenError(f"{url}: cannot be reached ({type(error).__name__}: {_line(error)})") from error
+    for name, info in found.items():
+        if info.get("type") != "directory":
+            tag = next((str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified") if info.get(key)), "")
+            yield Video(system.unstrip_protocol(name), f"{info.get('size')} {tag}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+@contextlib.contextmanager
+def local_copy(video: Video, most_bytes: float) -> Iterator[Path]:
+    """The video as a local file; a remote one is fetched into a temporary folder, which goes again.
+
+    Raises `PosegenError` where it cannot be reached or is larger than `most_bytes`, `OutputError` for a full disk.
+    """
+    if video.is_local:
+        yield Path(video.url)
+        return
+    system, path = filesystem(video.url)
+    with tempfile.TemporaryDirectory(prefix="posegen-fetch-") as folder:
+        target = Path(folder, "video" + Path(path).suffix)
+        try:
+            size = system.info(path).get("size") or 0
+            if size > most_bytes:
+                raise PosegenError(f"{video.url}: {size / 1e9:.1f} GB are more than [compute] scratch_gb allows")
+            with system.open(path, "rb") as stream, output_errors(target), target.open("wb") as out:
+                while piece := _reading(stream):
+                    out.write(piece)
+                    if out.tell() > most_bytes:
+                        raise PosegenError(f"{video.url}: is larger than [compute] scratch_gb allows")
+        except (PosegenError, OutputError):
+            raise
+        except Exception as error:
+            raise PosegenError(f"{video.url}: cannot be fetched ({type(error).__name__}: {_line(error)})") from error
+        yield target
+
+
+def _reading(stream: Any) -> bytes:
+    try:
+        return bytes(stream.read(4 << 20))
+    except OSError as error:  # not the disk's
+        raise PosegenError(f"reading broke off ({_line(error)})") from error

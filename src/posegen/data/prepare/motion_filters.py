@@ -1,0 +1,130 @@
+"""Filters about movement: whether the camera stands still, whether the background jitters, cuts left inside the clip.
+
+Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
+"""
+
+import cv2
+import numpy as np
+
+from posegen.conditions.camera import CameraTracker, Grey, Mask
+from posegen.data.prepare.people import People
+from posegen.data.prepare.sampling import SampledClip
+
+_MOVES = 4.0
+"""Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
+
+_EDGE = 12.0
+"""Grey levels a pixel that make an edge."""
+_FEWEST_EDGES = 0.002
+"""Share of the picture that edges must take to say anything."""
+
+
+class CameraFilter:
+    """How the background moves outside the people, by `conditions/camera.py` at the size of the small frames.
+
+    `camera_moved`: the farthest that the picture's points lie from where they were in the scene's first sample (root
+    mean square over the picture, as a fraction of its diagonal); `camera_shift`, `camera_rotation` (degrees) and
+    `camera_zoom` (change of scale) are its parts; `camera_jitter`: the movement from a frame to the next one, root
+    mean square over samples, as a fraction of the diagonal. Where too little background is seen to tell (share of
+    samples: 1 - `camera_known`) it counts as still.
+    """
+
+    name = "static_camera"
+    columns: tuple[str, ...] = (
+        "camera_moved", "camera_shift", "camera_rotation", "camera_zoom", "camera_jitter", "camera_known",
+        "background_motion",
+    )  # fmt: skip
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""
+        height, width = clip.neighbours.shape[1:3]
+        tracker = CameraTracker((height, width))
+        places, steps = [], []
+        for small, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            now, then = (tracker.add(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), ~mask) for picture in (small, after))
+            places.append(now)
+            steps.append((now, then))
+        known = [step for step in places if step.known]
+        moved = [(then.place.after(now.place.inverse()), then.residual) for now, then in steps
+                 if now.known and then.known and now.scene == then.scene]  # fmt: skip
+        residuals = [residual for _, residual in moved if np.isfinite(residual)]
+        scores = {
+            "camera_moved": max((step.place.distance for step in known), default=0.0),
+            "camera_shift": max((abs(step.place.shift) for step in known), default=0.0),
+            "camera_rotation": max((abs(float(np.degrees(np.angle(step.place.turn)))) for step in known), default=0.0),
+            "camera_zoom": max((abs(abs(step.place.turn) - 1) for step in known), default=0.0),
+            "camera_jitter": float(np.sqrt(np.mean([step.distance**2 for step, _ in moved]))) if moved else 0.0,
+            "camera_known": len(known) / len(places),
+            "background_motion": float(np.mean(residuals)) if residuals else 0.0,
+        }
+        if scores["camera_known"] < 0.5:
+            scores |= edges_moved(clip, found)
+        return scores
+
+
+def edges_moved(clip: SampledClip, found: People) -> dict[str, float]:
+    """`camera_moved` and `camera_jitter` by the edges of the background: the median movement across them."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.small_frames]
+    after = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.neighbours]
+    diagonal = float(np.hypot(*grey[0].shape))
+
+    def moved(now: Grey, then: Grey, background: Mask) -> float:
+        slopes = np.stack([cv2.Scharr(now, cv2.CV_32F, 1, 0), cv2.Scharr(now, cv2.CV_32F, 0, 1)], axis=-1) / 32
+        steepness = np.linalg.norm(slopes, axis=-1)
+        edges = background & (steepness > _EDGE)
+        if edges.mean() < _FEWEST_EDGES:
+            return 0.0
+        movement = flow.calc(now, then, None)
+        across = np.abs((movement * slopes).sum(axis=-1))[edges] / steepness[edges]
+        return float(np.median(across)) / diagonal
+
+    pairs = list(zip(grey, after, found.masks, strict=True))
+    places = [moved(grey[0], now, ~(found.masks[0] | mask)) for now, _, mask in pairs[1:]]
+    steps = [moved(now, then, ~mask) for now, then, mask in pairs]
+    return {"camera_moved": max(places, default=0.0), "camera_jitter": float(np.sqrt(np.mean(np.square(steps))))}
+
+
+class CutFilter:
+    """`cuts`: how many scenes begin inside the clip."""
+
+    name = "cuts"
+    columns: tuple[str, ...] = ("cuts",)
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """Cuts were looked for while the clip was sampled."""
+        return {"cuts": float(len(clip.cuts))}
+
+
+class TemporalQualityFilter:
+    """`temporal_quality`: the embedded stand-in for a video-quality model, on a scale of its own, 0 to 1.
+
+    The worse of two: `liveliness`, the share of samples after which the person moves (repeated frames and slide shows
+    do not), and 1 - `flicker` / 8, where `flicker` is the change of the background's brightness from a frame to the
+    next one in grey levels, root mean square. `person_motion` is no judgement: how fast the person's pixels move, mean
+    over samples, in diagonals of the picture a second.
+    """
+
+    name = "video_quality"
+    columns: tuple[str, ...] = ("temporal_quality", "liveliness", "flicker", "person_motion")
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns."""
+        alive, changes, speeds = [], [], []
+        diagonal = float(np.hypot(*clip.neighbours.shape[1:3]))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        for now, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            difference = after.astype(np.int16) - now
+            where = mask if mask.any() else ~mask
+            alive.append(bool(np.percentile(np.abs(difference[where]).max(axis=-1), 99) > _MOVES))
+            where = ~mask if (~mask).any() else mask
+            changes.append(float(np.median(difference[where])))
+            if mask.any():
+                grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, after)]
+                movement = np.linalg.norm(flow.calc(grey[0], grey[1], None), axis=-1)
+                speeds.append(float(movement[mask].mean()) / diagonal * clip.fps)
+        flicker = float(np.sqrt(np.mean(np.square(changes))))
+        liveliness = float(np.mean(alive))
+        quality = min(liveliness, 1 - min(1.0, flicker / 8))
+        motion = float(np.mean(speeds)) if speeds else 0.0
+        return {"temporal_quality": quality, "liveliness": liveliness, "flicker": flicker, "person_motion": motion}

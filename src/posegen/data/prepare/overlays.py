@@ -1,0 +1,167 @@
+"""The filter for what was laid over the pictures afterwards: text, and black bars at the edges.
+
+Text is told by its looks alone, without a network: strokes much brighter or darker than what is around them, which stay
+where they are from sample to sample, in shapes of even stroke width and like height, side by side in a line. Text that
+moves with the person's clothes does not stay; a sign on a wall does, and counts. Single stickers are not found.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.data.prepare.people import People
+from posegen.data.prepare.sampling import SampledClip
+
+_LONG_SIDE = 832
+"""Pixels of the longer side at which text is looked for."""
+_SAMPLES = 9
+"""Of the clip at most, evenly spaced."""
+_STROKE = 0.06
+"""Of the picture's shorter side: thicker strokes are no text."""
+_CONTRAST = 34
+"""Grey levels that strokes differ from their surroundings."""
+_HEIGHTS = (0.018, 0.22)
+"""Least and greatest height of letters, of the picture's shorter side."""
+_LEAST_HEIGHT = 7.0  # pixels; smaller shapes are noise
+_LETTERS = 4
+"""Letters side by side that make a line."""
+_STAYS = 0.6
+"""Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
+_BLACK = 24
+"""Grey level up to which an edge counts as a black bar."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A shape that may be a letter: place and size in pixels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> float:
+        """The right edge."""
+        return self.left + self.width
+
+
+class OverlayFilter:
+    """`overlay_text`: share of the picture under lines of text, at the moment with most; `bars`: under black bars."""
+
+    name = "overlay"
+    columns: tuple[str, ...] = ("overlay_text", "bars")
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """Shares of the picture, 0..1."""
+        chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _SAMPLES)).round().astype(int))
+        scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
+        pictures = [
+            cv2.resize(clip.frames[number], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for number in chosen
+        ]
+        most = max(_text(pictures, operation) for operation in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+        return {"overlay_text": most, "bars": _bars([picture.max(axis=2) for picture in pictures])}
+
+
+def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -> float:
+    """Share of the picture under lines of text, at the moment with most."""
+    strokes = [stroke_picture(picture, operation) for picture in pictures]
+    most = 0.0
+    for one, other in pairwise(strokes) if len(strokes) > 1 else [(strokes[0], strokes[0])]:
+        covered = np.zeros(one.shape, np.uint8)
+        staying, either = (each > _CONTRAST for each in (np.minimum(one, other), np.maximum(one, other)))
+        for line in text_lines(np.minimum(one, other)):
+            left, top = min(each.left for each in line), min(each.top for each in line)
+            right, bottom = max(each.right for each in line), max(each.bottom for each in line)
+            window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
+            if staying[window].sum() >= _STAYS * either[window].sum():
+                covered[window] = 1
+        most = max(most, float(covered.mean()))
+    return most
+
+
+def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int) -> UInt8[np.ndarray, "height width"]:
+    """How far each pixel stands out of its surroundings (brighter: top hat; darker: black hat), where it is narrow.
+
+    In the colour in which it stands out most: writing can be as bright as the wall behind it.
+    """
+    side = 2 * max(3, round(_STROKE * min(picture.shape[:2]) / 2)) + 1
+    return cv2.morphologyEx(picture, operation, cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))).max(axis=2)
+
+
+def text_lines(strokes: UInt8[np.ndarray, "height width"]) -> list[list[Letter]]:
+    """Lines of at least `_LETTERS` letters in a picture of strokes."""
+    letters = sorted(_letters(strokes), key=lambda each: each.left)
+    lines: list[list[Letter]] = []
+    for letter in letters:
+        fitting = [line for line in lines if _continues(line[-1], letter)]
+        if fitting:
+            min(fitting, key=lambda line: letter.left - line[-1].right).append(letter)
+        else:
+            lines.append([letter])
+    return [line for line in lines if _is_text(line)]
+
+
+def _letters(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
+    mask = (strokes > _CONTRAST).astype(np.uint8)
+    low, high = (share * min(strokes.shape) for share in _HEIGHTS)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    found = []
+    for number, (left, top, width, height, area) in enumerate(boxes[1:].tolist(), start=1):
+        if not max(low, _LEAST_HEIGHT) <= height <= high or not 0.08 * height <= width <= 2.2 * height:
+            continue
+        fill = area / (width * height)
+        if fill < 0.15 or (fill > 0.85 and width > 0.5 * height):  # lines of a grid; tiles and bricks
+            continue
+        window = (slice(top, top + height), slice(left, left + width))
+        inside = depth[window][labels[window] == number]
+        thickness = 2 * float(inside.max())
+        if thickness > 0.55 * height or thickness < 1.5:  # blobs; hairlines
+            continue
+        found.append(Letter(left, top, width, height))
+    return found
+
+
+def _continues(before: Letter, letter: Letter) -> bool:
+    """Whether a letter may stand next in the line."""
+    size = max(before.height, letter.height)
+    gap = letter.left - before.right
+    alike = max(before.height, letter.height) <= 1.9 * min(before.height, letter.height)
+    level = min(before.bottom, letter.bottom) - max(before.top, letter.top) >= 0.5 * min(before.height, letter.height)
+    return alike and level and -0.3 * size <= gap <= 0.9 * size
+
+
+def _is_text(line: list[Letter]) -> bool:
+    if len(line) < _LETTERS:
+        return False
+    size = float(np.median([letter.height for letter in line]))
+    bottoms, tops = (np.array([getattr(letter, name) for letter in line]) for name in ("bottom", "top"))
+    # most letters stand on the line or hang from its upper edge; a script's line may slope a little
+    slope = np.polyfit(np.arange(len(line)), bottoms, 1)
+    standing = np.abs(bottoms - np.polyval(slope, np.arange(len(line)))) < 0.15 * size
+    hanging = np.abs(tops - np.median(tops)) < 0.2 * size
+    widths = np.array([letter.width for letter in line])
+    varied = float(np.std(widths) / np.mean(widths)) > 0.08  # pickets and tiles are all alike
+    return bool(np.mean(standing | hanging) >= 0.7 and abs(slope[0]) < 0.15 * size and varied)
+
+
+def _bars(pictures: list[UInt8[np.ndarray, "height width"]]) -> float:
+    """Share of the picture under rows and columns at its edges that are black in every sample."""
+    brightest = np.max(pictures, axis=0)
+    share = 0.0
+    for axis in (0, 1):
+        black = (np.percentile(brightest, 99, axis=1 - axis) <= _BLACK).astype(int)
+        if black.all():
+            return 1.0
+        ends = int(np.argmin(black)) + int(np.argmin(black[::-1]))
+        share = 1 - (1 - share) * (1 - ends / len(black))
+    return share

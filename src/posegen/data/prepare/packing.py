@@ -1,0 +1,156 @@
+"""Finished samples -> WebDataset tar shards and their index, as training reads them; the Parquet index of all clips.
+
+A shard that is there with the same samples is left alone. Shards are put together in a temporary file and moved, so a
+half-written one never has a shard's name.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from posegen.data.prepare.filters import thresholds_of
+from posegen.data.prepare.report import write_report
+from posegen.data.prepare.stages import Row, Stage, Work
+from posegen.data.prepare.store import Store
+from posegen.data.prepare.verdicts import settings_of
+from posegen.errors import OutputError
+from posegen.media.files import output_errors
+
+SPLITS = ("train", "val-same")
+INDEX, REPORT = "index.parquet", "report.html"
+_ROWS = 2000
+"""Rows of the index that are in memory at once."""
+
+
+def shard_tasks(samples: dict[str, str], splits: dict[str, str], per_shard: int) -> list[Row]:
+    """Which samples (clip -> hash) go into which shard, in order."""
+    tasks = []
+    for split in SPLITS:
+        keys = [key for key in samples if splits[key] == split]
+        for number, at in enumerate(range(0, len(keys), per_shard)):
+            part = keys[at : at + per_shard]
+            tasks.append({"shard": f"{split}-{number:06d}.tar", "keys": part, "hashes": [samples[key] for key in part]})
+    return tasks
+
+
+class PackStage(Stage):
+    """Samples -> a shard."""
+
+    def run(self, task: Row) -> Row:
+        """The shard's entry of the index: file, samples, bytes, sha256."""
+        output, name = self.work.output, task["shard"]
+        content = hashlib.sha256(json.dumps([task["keys"], task["hashes"]]).encode()).hexdigest()
+        kept = output.read(f"work/shards/{name}.json")
+        if kept is not None:
+            entry = dict(json.loads(kept))
+            if entry.pop("content") == content and _is_whole(output, entry):
+                return entry
+        with tempfile.TemporaryDirectory(prefix="posegen-shard-") as folder:
+            shard = Path(folder, name)
+            with output_errors(shard), tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for key, digest in zip(task["keys"], task["hashes"], strict=True):
+                    _append(tar, self.work.samples, key, digest)
+            with shard.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            entry = {"file": name, "samples": len(task["keys"]), "bytes": shard.stat().st_size, "sha256": digest}
+            output.put(shard, name)
+        output.write(f"work/shards/{name}.json", json.dumps({**entry, "content": content}).encode())
+        return entry
+
+
+def _append(tar: tarfile.TarFile, samples: Store, key: str, digest: str) -> None:
+    content = samples.read(f"{key}.tar")
+    if content is None or hashlib.sha256(content).hexdigest() != digest:
+        samples.delete(f"{key}.json")  # made again by the next run
+        raise OutputError(f"{samples.path(key)}.tar is missing or damaged: the same command makes it again")
+    with tarfile.open(fileobj=io.BytesIO(content)) as sample:
+        for member in sample:
+            tar.addfile(member, sample.extractfile(member))
+
+
+def _is_whole(output: Store, entry: Row) -> bool:
+    """Whether a shard is there as its entry says; its bytes are only read where that is cheap."""
+    if output.size(entry["file"]) != entry["bytes"]:
+        return False
+    if not output.is_local:
+        return True
+    with Path(output.path(entry["file"])).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"]
+
+
+def open_packing(work: Work, tasks: list[Row]) -> None:
+    """Say that the shards are being made: until `close_packing`, training does not take their index for whole."""
+    names = {task["shard"] for task in tasks}
+    for split in SPLITS:
+        work.output.write(f"{split}.json", _index(work, [], complete=False))
+        for name in work.output.names(f"{split}-*.tar"):
+            if name not in names:  # of an earlier, larger data set
+                work.output.delete(name)
+                work.output.delete(f"work/shards/{name}.json")
+
+
+def close_packing(work: Work, entries: list[Row]) -> None:
+    """Write the index of each split, whole."""
+    for split in SPLITS:
+        mine = [entry for entry in sorted(entries, key=lambda entry: entry["file"])
+                if entry["file"].startswith(f"{split}-")]  # fmt: skip
+        if mine:
+            work.output.write(f"{split}.json", _index(work, mine, complete=True))
+        else:
+            work.output.delete(f"{split}.json")
+
+
+def _index(work: Work, entries: list[Row], complete: bool) -> bytes:
+    content = {"format": 1, "settings": settings_of(work), "complete": complete, "shards": entries}
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def write_index(work: Work, rows: Iterable[Row], columns: list[str]) -> None:
+    """Write `index.parquet`: every clip, kept or dropped, with every score and every reason, a few rows at a time;
+    and `report.html`, which shows it.
+
+    columns: names of the scores, null where one was not measured.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    kinds = {
+        "clip": text, "source": text, "source_id": text, "start": number, "end": number, "width": whole,
+        "height": whole, "fps": number, "rotation": whole, "hdr": truth, "num_frames": whole, "kept": truth,
+        "stage": text, "dropped_by": pa.list_(text), "reason": text, "duplicate_of": text, "split": text,
+        "shard": text, "caption": text, "tags": pa.list_(text), "thumbnail": pa.binary(), "preview": text,
+    }  # fmt: skip
+    schema = pa.schema([*kinds.items(), *((column, number) for column in columns)])
+    schema = schema.with_metadata({"posegen": json.dumps(settings_of(work), sort_keys=True)})
+    with tempfile.TemporaryDirectory(prefix="posegen-index-") as folder:
+        path = Path(folder, INDEX)
+        with output_errors(path), pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in _batches(rows):
+                ready = [
+                    {
+                        **row,
+                        "thumbnail": base64.b64decode(row["thumbnail"]),
+                        "num_frames": work.recipe.clips.num_frames,
+                        "source": row["source"].encode("utf-8", "replace").decode(),
+                    }
+                    for row in batch
+                ]
+                writer.write_table(pa.Table.from_pylist(ready, schema=schema))
+        page = Path(folder, REPORT)
+        write_report(path, thresholds_of(work.recipe.filters), page)
+        work.output.put(page, REPORT)
+        work.output.put(path, INDEX)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Any]]:
+    rows = iter(rows)
+    while batch := list(islice(rows, _ROWS)):
+        yield batch

@@ -1,0 +1,194 @@
+"""Who is in the sampled frames of a clip: found once, for all filters. Embedded: MediaPipe's pose model with its masks.
+
+Real detectors, and networks for faces, are in `detectors.py`. What is concluded from it is the filters' business.
+"""
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from posegen.conditions.camera import Mask
+from posegen.conditions.estimators.mediapipe import MAX_PEOPLE, body_pose, silenced_stderr
+from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.task_files import task_file
+from posegen.conditions.keypoints import INDEX, PersonPose
+from posegen.data.prepare.sampling import SampledClip
+
+FACE_POINTS = [INDEX[name] for name in ("nose", "left_eye", "right_eye")]
+HEAD_POINTS = [*FACE_POINTS, INDEX["left_ear"], INDEX["right_ear"]]
+_OVERLAP = 0.5
+"""Share of the smaller of two boxes above which they are one person, found twice."""
+_SECOND = 0.01
+"""Share of the picture below which somebody who is seen only beside others is taken for a slip of the model."""
+_WIDENED = 0.02
+"""Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One person in one frame."""
+
+    box: tuple[float, float, float, float]
+    """(left, top, right, bottom) as shares of the picture's width and height, 0..1."""
+    face: float
+    """How surely the face is seen, 0..1."""
+    head: float
+    """How surely the head is seen, from whatever side, 0..1."""
+
+    @property
+    def area(self) -> float:
+        """Share of the picture that the box takes."""
+        left, top, right, bottom = self.box
+        return max(0.0, right - left) * max(0.0, bottom - top)
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody in each sampled frame, the largest first, and where they are."""
+
+    seen: tuple[tuple[Seen, ...], ...]
+    masks: Bool[np.ndarray, "n small_height small_width"] = field(repr=False)
+    """True where a person may be, widened; as large as the clip's `neighbours`."""
+
+    @property
+    def largest(self) -> tuple[Seen | None, ...]:
+        """The largest person of each frame; None where nobody is."""
+        return tuple(people[0] if people else None for people in self.seen)
+
+
+@runtime_checkable
+class PeopleFinder(Protocol):
+    """Finds people in sampled frames; `name` says by which model."""
+
+    name: str
+
+    def find(self, clip: SampledClip) -> People:
+        """Everybody in the sampled frames."""
+
+    def close(self) -> None:
+        """Free the models."""
+
+
+class MediaPipePeople:
+    """The embedded finder. Raises `PosegenError` if MediaPipe's models are not set up."""
+
+    name = "mediapipe"
+
+    def __init__(self) -> None:
+        file = task_file("pose.task")
+        with silenced_stderr():
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+
+            self._picture = lambda frame: mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(frame))
+            self._pose: Any = vision.PoseLandmarker.create_from_options(
+                vision.PoseLandmarkerOptions(
+                    base_options=BaseOptions(model_asset_path=str(file)),
+                    running_mode=vision.RunningMode.IMAGE,
+                    num_poses=MAX_PEOPLE,
+                    output_segmentation_masks=True,
+                )
+            )
+            self._pose.detect(self._picture(np.zeros((256, 256, 3), np.uint8)))  # the first call writes to stderr
+        self._end = weakref.finalize(self, _close_quietly, self._pose)
+
+    def find(self, clip: SampledClip) -> People:
+        """Everybody in the sampled frames."""
+        found = [self._find(frame, clip.neighbours.shape[1:3]) for frame in clip.frames]
+        return People(tuple(seen for seen, _ in found), np.stack([mask for _, mask in found]))
+
+    def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], Mask]:
+        seen, taken = self._look(frame, small)
+        if seen:  # the model rarely sees the second of two people who touch: once more without those it saw
+            others, more = self._look(without(frame, taken), small)
+            seen, taken = seen + [each for each in others if each.area >= _SECOND], taken | (more if others else taken)
+        return distinct(seen), widened(taken)
+
+    def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], Mask]:
+        result = self._pose.detect(self._picture(frame))
+        height, width = frame.shape[:2]
+        taken = np.zeros(small, bool)
+        seen = []
+        for landmarks, picture in zip(result.pose_landmarks, result.segmentation_masks or [], strict=True):
+            mask = (
+                cv2.resize(picture.numpy_view().reshape(height, width), small[::-1], interpolation=cv2.INTER_AREA) > 0.5
+            )
+            person = see(body_pose(landmarks, width, height), (height, width), mask)
+            if person is not None:
+                seen.append(person)
+                taken |= mask
+        return seen, taken
+
+    def close(self) -> None:
+        """Free the models."""
+        self._end()
+
+
+def _close_quietly(model: Any) -> None:
+    with silenced_stderr():
+        model.close()
+
+
+def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> Seen | None:
+    """A person by keypoints in pixels of a picture of `size` = (height, width), and by a mask of any size.
+
+    None where nothing of the person is in the picture.
+    """
+    edges = []
+    if person.area > 0:
+        left, top, right, bottom = person.box
+        edges.append((left / size[1], top / size[0], right / size[1], bottom / size[0]))
+    if mask is not None and mask.any():
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        edges.append((columns[0] / mask.shape[1], rows[0] / mask.shape[0],
+                      (columns[-1] + 1) / mask.shape[1], (rows[-1] + 1) / mask.shape[0]))  # fmt: skip
+    if not edges:
+        return None
+    low, high = np.min(edges, axis=0)[:2], np.max(edges, axis=0)[2:]
+    left, top, right, bottom = np.clip([*low, *high], 0, 1).tolist()
+    face = float(person.scores[FACE_POINTS].mean())
+    return Seen((left, top, right, bottom), face, max(face, head_of(person.scores)))
+
+
+def head_of(scores: Float[np.ndarray, " 133"]) -> float:
+    """How surely a head is seen from whatever side: by its two surest points of eyes, ears and nose."""
+    return float(np.sort(scores[HEAD_POINTS])[-2:].mean())
+
+
+def without(frame: Frame, taken: Mask) -> Frame:
+    """The picture with what is under the mask (of any size) painted over with the colours around it."""
+    height, width = frame.shape[:2]
+    small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA)
+    free = (~widened(taken)).astype(np.float32)
+    sigma = 0.12 * max(taken.shape)
+    share = cv2.GaussianBlur(free, (0, 0), sigma)[..., None]
+    colours = cv2.GaussianBlur(small * free[..., None], (0, 0), sigma) / np.maximum(share, 1e-3)
+    mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), (width, height))
+    where = cv2.resize(1 - free, (width, height), interpolation=cv2.INTER_NEAREST)[..., None] > 0
+    return np.where(where, mixed, frame)
+
+
+def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:
+    """The people, the largest first, without those that lie mostly within a larger one (found twice)."""
+    kept: list[Seen] = []
+    for person in sorted(people, key=lambda each: -each.area):
+        if all(_shared(person, other) < _OVERLAP * person.area for other in kept):
+            kept.append(person)
+    return tuple(kept)
+
+
+def _shared(one: Seen, other: Seen) -> float:
+    low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
+    return float(np.clip(high - low, 0, None).prod())
+
+
+def widened(mask: Mask) -> Mask:
+    """The mask, widened by a small part of the picture."""
+    radius = max(2, round(_WIDENED * float(np.hypot(*mask.shape))))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0

@@ -1,0 +1,205 @@
+"""The story of `posegen prepare`: raw video -> shards and an index.
+
+Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of what is kept;
+draw the splits, pack shards, write the index. A run that was killed goes on: every stage first looks at what is kept.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from posegen.data.prepare.answers import FILE, read_answers
+from posegen.data.prepare.engine import Engine
+from posegen.data.prepare.inputs import Video, find_videos
+from posegen.data.prepare.packing import (
+    INDEX,
+    PackStage,
+    close_packing,
+    open_packing,
+    shard_tasks,
+    write_index,
+)
+from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.stages import (
+    CLIPS_PER_TASK,
+    LookStage,
+    Row,
+    SampleStage,
+    Scorer,
+    ScoreStage,
+    Work,
+    default_scorer,
+    tasks_of,
+)
+from posegen.data.prepare.store import Store
+from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
+from posegen.errors import OutputError, PosegenError
+from posegen.media.files import output_errors
+from posegen.pipeline.progress import Progress, Silent
+
+_VIDEOS = "work/videos.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: counts, and where the index is."""
+
+    index: str
+    videos: int
+    clips: int
+    passed: int
+    kept: int
+    hours: float
+    bad: dict[str, str]
+    """Videos that could not be used, and why."""
+
+
+def prepare_data(
+    inputs: Iterable[str],
+    output: str,
+    recipe: PrepareRecipe,
+    address: str | None = None,
+    refilter: bool = False,
+    progress: Progress | None = None,
+    make_scorer: Callable[[PrepareRecipe, str], Scorer] = default_scorer,
+) -> Outcome:
+    """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
+
+    inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
+    a Ray cluster. Raises `PosegenError` for inputs that are not there, and if nothing at all is kept; `OutputError`.
+    """
+    progress = progress or Silent()
+    store = Store(output)
+    videos = _kept_videos(store) if refilter and not list(inputs) else find_videos(inputs)
+    with _alone(store), Engine(address, recipe.compute.workers) as engine:
+        work = Work(recipe, store, make_scorer, engine.device)
+        store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
+        if not refilter:
+            _find_and_score(engine, work, videos, progress)
+        judge = Judge(recipe, read_answers(store.read(FILE)))
+        progress.update("judging", 0, 1)
+        passed = judge.compare(read_clips(work, videos))
+        progress.update("judging", 1, 1)
+        made = _counted(engine.run(work, SampleStage, list(_sample_tasks(work, videos, judge)), True),
+                        progress, "conditions and captions", passed)  # fmt: skip
+        for _ in made:
+            pass
+        outcome = _write(engine, work, videos, judge, passed, progress)
+    if not outcome.kept:
+        raise PosegenError(
+            f"none of {outcome.clips} clips of {outcome.videos} videos is kept: {store.path(INDEX)} tells why; "
+            "change the thresholds of the recipe, then --refilter"
+        )
+    return outcome
+
+
+def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: Progress) -> None:
+    if engine.gpus:
+        for _ in _counted(engine.look_and_score(work, videos), progress, "clips scored", 0):
+            pass
+        return
+    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], False)
+    for done, _ in enumerate(looked, start=1):
+        progress.update("videos looked through", done, len(videos))
+    tasks, total = [], 0
+    names = {f"{video.id}.json": video for video in videos}
+    for name, content in work.clips.read_many(names):
+        found = tasks_of(names[name], json.loads(content or b"{}"))
+        total += sum(len(task["windows"]) for task in found)
+        tasks += found
+    for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
+        pass
+
+
+def _counted(results: Iterator[Row], progress: Progress, name: str, total: int) -> Iterator[Row]:
+    done = 0
+    for result in results:
+        done += result.get("clips", 0)
+        progress.update(name, done, max(done, total))
+        yield result
+
+
+def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Row]:
+    """The clips that pass, a few of one video at a time."""
+    task: Row = {}
+    for clip in read_clips(work, videos):
+        if not judge(clip).kept:
+            continue
+        same = task and task["url"] == clip.video.url
+        if not same or len(task["windows"]) >= CLIPS_PER_TASK:
+            if task:
+                yield task
+            task = {"url": clip.video.url, "state": clip.video.state, "windows": []}
+        task["windows"].append(dict(clip.window))
+    if task:
+        yield task
+
+
+def _write(
+    engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
+) -> Outcome:  # fmt: skip
+    """Shards and index."""
+    names = [clip.key for clip in read_clips(work, videos) if judge(clip).kept]
+    made = {
+        Path(name).stem: json.loads(content)
+        for name, content in work.samples.read_many(f"{key}.json" for key in names)
+        if content is not None
+    }
+    samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
+    splits = draw_splits(list(samples), work.recipe.output.validation)
+    tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard)
+    open_packing(work, tasks)
+    entries = []
+    for entry in engine.run(work, PackStage, tasks, False):
+        entries.append(entry)
+        progress.update("shards", len(entries), len(tasks))
+    shard_of = {key: task["shard"] for task in tasks for key in task["keys"]}
+    columns = sorted({name for clip in read_clips(work, videos) for name in clip.scores or ()})
+    counts: dict[str, int] = {"clips": 0, "kept": 0}
+    bad: dict[str, str] = {}
+
+    def rows() -> Iterator[Row]:
+        for clip in read_clips(work, videos):
+            place = (splits.get(clip.key, ""), shard_of.get(clip.key, ""))
+            row = index_row(clip, judge(clip), made.get(clip.key), place, judge.tags(clip))
+            counts["clips"] += bool(clip.key)
+            counts["kept"] += row["kept"]
+            if not clip.key:
+                bad[clip.video.url] = clip.failed
+            yield row
+
+    write_index(work, rows(), columns)
+    close_packing(work, entries)
+    hours = counts["kept"] * work.recipe.clips.seconds / 3600
+    return Outcome(work.output.path(INDEX), len(videos), counts["clips"], passed, counts["kept"], hours, bad)
+
+
+def _kept_videos(store: Store) -> list[Video]:
+    content = store.read(_VIDEOS)
+    if content is None:
+        raise PosegenError(f"{store.url}: there is nothing to filter again; run `posegen prepare` with inputs first")
+    return [Video(url, state) for url, state in json.loads(content)]
+
+
+@contextlib.contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Only one run at a time in a local folder."""
+    if not store.is_local:
+        yield
+        return
+    folder = Path(store.url)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".prepare.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise OutputError(f"another run writes to {folder}: wait for it, or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,272 @@
+"""The stages that run on workers: look through a video, score its clips, make samples; each keeps what it has done.
+
+Only names and small records travel between them. What is done with a clip happens in an isolated process; a clip that
+ends it is tried again, then recorded. Everything kept is under the data set's `work/`, written whole or not at all:
+`work/clips-X/VIDEO.json`, `work/scores-X/VIDEO-N.json` (until it is complete, one file for each of its clips beside
+it) and `work/samples-X/CLIP.tar` with `CLIP.json`; X is the fingerprint of what it depends on.
+"""
+
+import base64
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posegen.data.prepare.inputs import Video, local_copy
+from posegen.data.prepare.isolated import CrashError, Isolated
+from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.store import Store
+from posegen.errors import OutputError, PosegenError
+
+Row = dict[str, Any]
+"""What travels: {"task": ..., "result": ...} as JSON texts, or {"fatal": ...} that stops the run."""
+Scorer = Callable[[Any], dict[str, float]]
+CLIPS_PER_TASK = 16
+"""Clips of one video that a worker takes at a time; names of what is kept hang on it."""
+_WHOLE_VIDEO = 10
+"""A whole video may take this many times as long as a clip."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage needs to know; picklable."""
+
+    recipe: PrepareRecipe
+    output: Store
+    make_scorer: Callable[[PrepareRecipe, str], Scorer]
+    device: str = "cpu"
+
+    @property
+    def clips(self) -> Store:
+        """What is found in videos."""
+        return self.output / f"work/clips-{self.recipe.fingerprint('clips')}"
+
+    @property
+    def scores(self) -> Store:
+        """What filters say of clips."""
+        return self.output / f"work/scores-{self.recipe.fingerprint('scores')}"
+
+    @property
+    def samples(self) -> Store:
+        """Finished samples."""
+        return self.output / f"work/samples-{self.recipe.fingerprint('samples')}"
+
+
+def clip_key(video: str, start: float) -> str:
+    """A clip's name: its video's identifier, and where it begins in milliseconds."""
+    return f"{video}-{round(1000 * start):09d}"
+
+
+def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
+    """The recipe's filters."""
+    from posegen.data.prepare.filters import make_scorer
+
+    return make_scorer(recipe.filters, device)
+
+
+def tasks_of(video: Video, look: Row) -> list[Row]:
+    """What is to be scored of a video: a few clips at a time."""
+    windows = look.get("windows", [])
+    return [
+        {"url": video.url, "state": video.state, "number": number, "windows": windows[at : at + CLIPS_PER_TASK]}
+        for number, at in enumerate(range(0, len(windows), CLIPS_PER_TASK))
+    ]
+
+
+class Stage:
+    """What the stages share: an isolated process, attempts, and errors that stop the run."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        compute = work.recipe.compute
+        self._child = Isolated(functools.partial(make_functions, work), compute.timeout, compute.memory_gb * 1e9)
+
+    def __call__(self, row: Row) -> Row:
+        """One task; what cannot be written stops the run, anything else is recorded."""
+        try:
+            return {"task": row["task"], "result": json.dumps(self.run(json.loads(row["task"])))}
+        except OutputError as error:
+            return {"task": row["task"], "fatal": str(error)}
+
+    def run(self, task: Row) -> Any:
+        """The stage itself."""
+        raise NotImplementedError
+
+    def isolated(self, *call: Any, whole_video: bool = False) -> Row:
+        """The result of a call, or {"failed": reason}. Raises `OutputError`."""
+        reason = ""
+        for _ in range(self.work.recipe.compute.attempts):
+            try:
+                return dict(self._child(call, _WHOLE_VIDEO if whole_video else 1))
+            except OutputError:
+                raise
+            except CrashError as error:
+                reason = f"{error}, {self.work.recipe.compute.attempts} times"
+            except PosegenError as error:
+                return {"failed": str(error)}
+            except RuntimeError as error:  # a defect; other clips may do
+                return {"failed": "unexpected: " + str(error).strip().splitlines()[-1]}
+        return {"failed": reason}
+
+    def video(self, task: Row) -> Video:
+        """The task's video."""
+        return Video(task["url"], task["state"])
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
+
+
+class LookStage(Stage):
+    """Videos -> their clips."""
+
+    def run(self, task: Row) -> Row:
+        """What is in a video: see `scenes.Look`; or {"failed": reason}."""
+        video, store = self.video(task), self.work.clips
+        kept = store.read(f"{video.id}.json")
+        if kept is not None:
+            return dict(json.loads(kept))
+        try:
+            with local_copy(video, self.work.recipe.compute.scratch_gb * 1e9) as path:
+                found = self.isolated("look", path, whole_video=True)
+                found = _without_path(found, path, video)
+        except OutputError:
+            raise
+        except PosegenError as error:
+            return {"failed": str(error)}  # it may be reached next time: not kept
+        store.write(f"{video.id}.json", json.dumps(found, sort_keys=True).encode())
+        return found
+
+
+class ScoreStage(Stage):
+    """Clips -> scores and thumbnails."""
+
+    def run(self, task: Row) -> Row:
+        """{clip: {"scores": ..., "thumbnail": ...} or {"failed": reason}}."""
+        video, store = self.video(task), self.work.scores
+        name = f"{video.id}-{task['number']:05d}"
+        kept = store.read(f"{name}.json")
+        if kept is not None:
+            return {"clips": len(json.loads(kept))}
+        rows: dict[str, Row] = {}
+        waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
+        for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
+            if content is not None:
+                rows[Path(key).stem] = json.loads(content)
+        waiting = [each for each in waiting if each[0] not in rows]
+        if waiting:
+            with _Fetched(video, self.work) as (path, reason):
+                for key, window in waiting:
+                    rows[key] = (
+                        {"failed": reason} if path is None
+                        else self.isolated("score", path, window["start"], window["end"])
+                    )  # fmt: skip
+                    if path is not None:
+                        rows[key] = _without_path(rows[key], path, video)
+                        store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
+            if path is None:
+                return {"clips": len(rows)}
+        store.write(f"{name}.json", json.dumps(rows, sort_keys=True).encode())
+        for key in rows:
+            store.delete(f"{name}/{key}.json")
+        return {"clips": len(rows)}
+
+
+class SampleStage(Stage):
+    """Clips that are kept -> samples."""
+
+    def run(self, task: Row) -> Row:
+        """How many there are now; each has `CLIP.json` {"sha256", "caption"} or {"failed"}."""
+        video, store = self.video(task), self.work.samples
+        keys = [clip_key(video.id, window["start"]) for window in task["windows"]]
+        waiting = [
+            window
+            for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
+            if kept is None
+        ]
+        if not waiting:
+            return {"clips": len(keys)}
+        with _Fetched(video, self.work) as (path, reason):
+            for window in waiting:
+                if path is None:
+                    continue
+                key = clip_key(video.id, window["start"])
+                made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
+                made = _without_path(made, path, video)
+                store.write(f"{key}.json", json.dumps(made, sort_keys=True).encode())
+        return {"clips": len(keys), **({"failed": reason} if reason else {})}
+
+
+class _Fetched:
+    """`local_copy` that says why there is none instead of raising."""
+
+    def __init__(self, video: Video, work: Work) -> None:
+        self._copy: Any = local_copy(video, work.recipe.compute.scratch_gb * 1e9)
+
+    def __enter__(self) -> tuple[Path | None, str]:
+        try:
+            return self._copy.__enter__(), ""
+        except OutputError:
+            raise
+        except PosegenError as error:
+            self._copy = None
+            return None, str(error)
+
+    def __exit__(self, *error: Any) -> None:
+        if self._copy is not None:
+            self._copy.__exit__(*error)
+
+
+def _without_path(found: Row, path: Path, video: Video) -> Row:
+    """Reasons name the video, not a temporary copy of it."""
+    if "failed" in found:
+        found = {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
+    return found
+
+
+def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
+    """What runs in isolated processes: a call's name and arguments -> its result; models are loaded when needed."""
+    import cv2
+
+    cv2.setNumThreads(1)  # workers share the cores among themselves
+    scorer = functools.cache(lambda: work.make_scorer(work.recipe, work.device))
+    maker = functools.cache(lambda: _maker(work))
+
+    def call(arguments: tuple[Any, ...]) -> Row:
+        match arguments:
+            case ("look", path):
+                from posegen.data.prepare.scenes import look_through
+
+                return dataclasses.asdict(look_through(path, work.recipe.clips))
+            case ("score", path, start, end):
+                from posegen.data.prepare.sampling import sample_clip, thumbnail
+
+                clip = sample_clip(path, start, end)
+                picture = base64.b64encode(thumbnail(clip)).decode()
+                return {"scores": scorer()(clip), "thumbnail": picture}
+            case ("sample", path, key, url, start, end):
+                made = maker().make(path, key, url, start, end)
+                work.samples.write(f"{key}.tar", made.content)
+                return {"sha256": made.sha256, "caption": made.caption}
+        raise AssertionError(arguments[0])
+
+    return call
+
+
+def _maker(work: Work) -> Any:
+    from posegen.data.prepare.samples import SampleMaker
+
+    return SampleMaker(work.recipe, work.device)
+
+
+def run_here(stage: type[Stage], work: Work, tasks: Iterator[Row]) -> Iterator[Row]:
+    """The tasks one after the other, in this process: for tests and measurements."""
+    worker = stage(work)
+    try:
+        for task in tasks:
+            yield worker({"task": json.dumps(task)})
+    finally:
+        worker.close()

@@ -1,0 +1,127 @@
+"""Inputs of every kind: folders, globs, lists, URLs, odd names; and outputs that cannot be written."""
+
+import functools
+import http.server
+import json
+import threading
+
+import pytest
+
+from posegen.data.prepare.inputs import Video, find_videos, local_copy
+from posegen.data.prepare.recipe import read_prepare_recipe
+from posegen.data.prepare.store import Store
+from posegen.errors import OutputError, PosegenError
+
+ODD = ["two words.mp4", 'it\'s "quoted".mp4', "new\nline.mp4", "人物 été.mp4", "#1 [best]*.mp4", "-dash.mp4"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in [*ODD, "b/same.mp4", "c/same.mp4", "notes.md"]:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    return tmp_path / "in"
+
+
+def names(videos, folder):
+    return [video.url.removeprefix(f"{folder}/") for video in videos]
+
+
+def test_a_folder_gives_every_video_once_in_order(folder):
+    found = find_videos([str(folder), str(folder / "b"), str(folder / "*" / "same.mp4")])
+    assert names(found, folder) == sorted([*ODD, "b/same.mp4", "c/same.mp4"])
+    assert len({video.id for video in found}) == len(found), "two inputs with one name are two videos"
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name_where_it_exists(folder):
+    assert names(find_videos([str(folder / "#1 [best]*.mp4")]), folder) == ["#1 [best]*.mp4"]
+
+
+def test_lists(folder):
+    (folder / "list.txt").write_text("# remark\n\ntwo words.mp4\n  b/same.mp4\ngone.mp4\n")
+    (folder / "list.json").write_text(json.dumps(["new\nline.mp4"]))
+    found = find_videos([str(folder / "list.txt"), str(folder / "list.json")])
+    assert names(found, folder) == ["b/same.mp4", "gone.mp4", "new\nline.mp4", "two words.mp4"]
+    (folder / "bad.json").write_text('{"a": 1}')
+    with pytest.raises(PosegenError, match=r"bad\.json is not a list"):
+        find_videos([str(folder / "bad.json")])
+
+
+def test_changed_content_is_another_video(folder):
+    before = find_videos([str(folder / "b")])
+    (folder / "b" / "same.mp4").write_bytes(b"other and longer")
+    assert find_videos([str(folder / "b")])[0].id != before[0].id
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("nowhere", "no such file"), ("*.mp4", "no video"), ("memory://no/such.mp4", "cannot be reached"),
+     ("nokind://host/a.mp4", "nokind"), ("http://127.0.0.1:9/a.mp4", "cannot be reached")],
+)  # fmt: skip
+def test_inputs_that_are_not_there(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PosegenError, match=message):
+        find_videos([text])
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """No lines."""
+
+
+@pytest.fixture
+def server(folder):
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_url_is_fetched_within_bounds_and_goes_again(server):
+    (video,) = find_videos([f"{server}/b/same.mp4"])
+    with local_copy(video, 1e6) as path:
+        assert path.read_bytes() == b"b/same.mp4"
+    assert not path.exists()
+    with pytest.raises(PosegenError, match="scratch_gb"), local_copy(video, 3.0):
+        pass
+    with pytest.raises(PosegenError, match="cannot be fetched"), local_copy(Video(f"{server}/no.mp4", ""), 1e6):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["{}", "file://{}"])
+def test_a_store_writes_whole_files(kind, tmp_path):
+    store = Store(kind.format(tmp_path / "a b"))
+    assert store.read("deep/x.json") is None
+    store.write("deep/x.json", b"1")
+    store.write("deep/x.json", b"22")
+    local = tmp_path / "local"
+    local.write_bytes(b"333")
+    store.put(local, "t.tar")
+    assert (store.read("deep/x.json"), store.size("t.tar"), store.names("*.tar")) == (b"22", 3, ["t.tar"])
+    assert not local.exists()
+    store.delete("t.tar")
+    store.delete("t.tar")
+    assert store.size("t.tar") is None
+    assert list(store.read_many(["deep/x.json", "no"])) == [("deep/x.json", b"22"), ("no", None)]
+
+
+@pytest.mark.parametrize("kind", ["{}", "file://{}"])
+def test_a_place_that_cannot_be_written_says_so(kind, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Store(kind.format(tmp_path / "file" / "out")).write("x", b"1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[clip]\n", "unknown key 'clip'"), ("[clips]\nlength = 3\n", r"\[clips\] has the unknown key 'length'"),
+     ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
+     ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "--pose-weights")],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(PosegenError, match=message) as caught:
+        read_prepare_recipe(path)
+    assert "recipe.toml" in str(caught.value)

@@ -1,0 +1,180 @@
+"""Whole runs on Ray: a data set that training takes, killed drivers and workers, two nodes, other thresholds."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from prepared_clips import RECIPE, person_video, write_recipe
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """Three videos of a person, one that repeats another, and one that is none."""
+    folder = tmp_path_factory.mktemp("raw")
+    for number in range(3):
+        person_video(folder / "in" / f"it's {number}\n人.mp4", start=3.0 * number, seconds=1.4)
+    person_video(folder / "in" / "repeats.mp4", start=0.0, seconds=1.4, size=(96, 64), crf=28)
+    (folder / "in" / "broken.mp4").write_bytes(b"no video")
+    write_recipe(folder)
+    return folder
+
+
+def command(raw, output, *more):
+    return [sys.executable, "-m", "posegen.apps.cli", "prepare", str(raw / "in"), "--output", str(output),
+            "--recipe", str(raw / "recipe.toml"), *more]  # fmt: skip
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600, check=False)
+
+
+def contents(output: Path) -> dict[str, str]:
+    """Hashes of the data set: shards, their indexes, and the index of clips."""
+    files = [path for path in output.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(raw, tmp_path_factory):
+    output = tmp_path_factory.mktemp("undisturbed") / "set"
+    done = run(raw, output)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
+    rows = pq.read_table(undisturbed / "index.parquet").to_pylist()
+    (broken,) = [row for row in rows if not row["clip"]]
+    assert broken["source"].endswith("broken.mp4")
+    assert "not a video" in broken["reason"]
+    assert broken["stage"] == "probe"
+    repeats = [row for row in rows if row["source"].endswith("repeats.mp4")]
+    assert [row["dropped_by"] for row in repeats] == [["duplicate"]] * 2
+    kept = [row for row in rows if row["kept"]]
+    assert len(kept) == 6
+    assert {row["clip"] for row in kept} >= {row["duplicate_of"] for row in repeats}
+    assert {row["split"] for row in kept} == {"train", "val-same"}
+    assert all(row["person_area"] is not None and row["thumbnail"] for row in kept + repeats)
+
+
+def test_training_takes_it(undisturbed, tmp_path):
+    recipe = tmp_path / "train.toml"
+    stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
+    recipe.write_text(f'name = "tiny"\n[model]\nstart = "scratch:mini"\n[base]\n{stage}')
+    done = subprocess.run(
+        [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(recipe), "--output",
+         str(tmp_path / "run"), "--data", str(undisturbed), "--validation", str(undisturbed), "--cache",
+         str(tmp_path / "cache")],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / "run/base/metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "train/loss" in record] == [1]
+
+
+def wait_for(happened, process, seconds=500):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def family(process):
+    """Its descendants that compute; Ray's own agents need a while to notice that nobody is left."""
+    everybody = psutil.Process(process.pid).children(recursive=True)
+    return [each for each in everybody if any(word in " ".join(each.cmdline()) for word in ("isolated", "Map"))]
+
+
+def test_a_killed_driver_and_a_half_written_shard_change_nothing(raw, undisturbed, tmp_path):
+    output = tmp_path / "set"
+    moments = [lambda: any(output.glob("work/scores-*/*/*.json")), lambda: any(output.glob("work/samples-*/*.json"))]
+    for moment in moments:
+        process = subprocess.Popen(command(raw, output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        wait_for(moment, process)
+        mine = family(process)
+        assert mine
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        _, alive = psutil.wait_procs(mine, timeout=60)
+        assert not alive, "nothing goes on without the command"
+        assert not (output / "index.parquet").exists()
+    made = {path: path.stat().st_mtime_ns for path in output.glob("work/*/*.json")}
+    (output / "train-000000.tar").write_bytes(b"half of a shard")
+    (output / ".train-000001.0123abcd.part.tar").write_bytes(b"half")
+    done = run(raw, output)
+    assert done.returncode == 0, done.stderr
+    assert contents(output) == contents(undisturbed)
+    again = {path: path.stat().st_mtime_ns for path in made}
+    assert again == made, "nothing that was kept is computed again"
+
+
+def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    source = Path(__file__).resolve().parents[3] / "src"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")]))
+    starter = (
+        "import sys, time; from ray.cluster_utils import Cluster\n"
+        "node = dict(num_cpus=1, object_store_memory=80 << 20, include_dashboard=False)\n"
+        "c = Cluster(initialize_head=True, head_node_args=node); c.add_node(num_cpus=1, object_store_memory=80 << 20)\n"
+        "print(c.address, flush=True); sys.stdin.read(); c.shutdown()"
+    )
+    with subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as cluster:  # fmt: skip
+        address = next(line for line in iter(cluster.stdout.readline, "") if ":" in line and "." in line).strip()
+        output = tmp_path / "set"
+        process = subprocess.Popen(
+            command(raw, output, "--ray", address), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        try:
+            wait_for(lambda: any(output.glob("work/scores-*/*/*.json")), process)
+            workers = [each for each in family(cluster) if "isolated" in " ".join(each.cmdline())]
+            assert workers
+            workers[0].parent().kill()
+            assert process.wait(500) == 0, process.stderr.read()
+        finally:
+            process.kill()
+            process.stderr.close()
+            cluster.communicate("", timeout=100)
+    assert contents(output) == contents(undisturbed)
+
+
+def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
+    import shutil
+
+    output = tmp_path / "set"
+    shutil.copytree(undisturbed, output)
+    scores = {path: path.stat().st_mtime_ns for path in output.glob("work/*/*") if path.is_file()}
+    rows = pq.read_table(output / "index.parquet").to_pylist()
+    areas = sorted(row["person_area"] for row in rows if row["kept"])
+    stricter = (areas[2] + areas[3]) / 2
+    recipe = write_recipe(tmp_path, RECIPE.replace("minimum = 0.01", f"minimum = {stricter}"))
+    arguments = command(raw, output, "--refilter")
+    arguments[arguments.index("--recipe") + 1] = str(recipe)
+    arguments.remove(str(raw / "in"))
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    after = pq.read_table(output / "index.parquet").to_pylist()
+    assert sorted(row["person_area"] for row in after if row["kept"]) == [area for area in areas if area > stricter]
+    assert [row["clip"] for row in after] == [row["clip"] for row in rows]
+    assert {path: path.stat().st_mtime_ns for path in scores} == scores
+
+
+def test_a_full_disk_is_one_line(raw, tmp_path):
+    text = f"ulimit -f 4; exec {sys.executable} -m posegen.apps.cli prepare '{raw}/in' --output '{tmp_path}/set' \"$@\""
+    done = subprocess.run(["bash", "-c", text, "-", "--recipe", str(raw / "recipe.toml")], capture_output=True,
+                          text=True, timeout=600, check=False)  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("posegen: ")

@@ -1,0 +1,300 @@
+"""The stages without Ray: broken videos, processes that crash, duplicates, verdicts, and what is kept."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prepared_clips import PERSON, looked, person_video, scored, work_in
+
+from posegen.data.prepare.duplicates import find_duplicates
+from posegen.data.prepare.inputs import Video, find_videos
+from posegen.data.prepare.isolated import CrashError, Isolated
+from posegen.data.prepare.recipe import ClipSettings
+from posegen.data.prepare.scenes import place_windows
+from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
+from posegen.data.prepare.verdicts import draw_splits, read_clips
+from posegen.errors import PosegenError
+from posegen.media.video import VideoWriter, iterate_frames
+
+
+@given(
+    st.floats(0.1, 60), st.lists(st.floats(0.05, 59), max_size=6), st.integers(0, 20), st.floats(4, 30),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_clips_lie_in_scenes_and_never_overlap(duration, cuts, quarter, fps):
+    shape = ClipSettings(num_frames=1 + 4 * quarter, fps=fps, size=(96, 64))
+    cuts = sorted({cut for cut in cuts if cut < duration})
+    windows = place_windows(duration, cuts, shape)
+    end_before = 0.0
+    for start, end in windows:
+        assert start >= end_before - 0.002
+        assert end <= duration + 0.5 / fps + 0.002
+        assert end - start == pytest.approx(shape.seconds)
+        assert not any(start < cut + shape.margin - 0.002 and end > cut for cut in cuts)
+        end_before = end
+    if not cuts and duration > shape.seconds:
+        assert len(windows) >= int(duration / shape.seconds) - 1
+
+
+def naive_duplicates(hashes, most):
+    kept, found = [], {}
+    for number, row in enumerate(hashes):
+        near = [other for other in kept if int(np.bitwise_count(hashes[other] ^ row).sum()) <= most]
+        if near:
+            found[number] = near[0]
+        else:
+            kept.append(number)
+    return found
+
+
+@given(st.integers(0, 2**32), st.integers(-1, 15))
+@settings(max_examples=30)
+def test_duplicates_are_those_that_comparing_all_pairs_finds(seed, most):
+    random = np.random.default_rng(seed)
+    hashes = random.integers(0, 2**63, (6, 4), dtype=np.uint64)[random.integers(0, 6, 40)]
+    for row in hashes:
+        for bit in random.integers(0, 256, random.integers(0, 18)):
+            row[bit // 64] ^= np.uint64(1) << np.uint64(bit % 64)
+    assert find_duplicates(hashes, most) == (naive_duplicates(hashes, most) if most >= 0 else {})
+
+
+def test_a_copy_at_another_size_and_quality_is_a_duplicate_and_other_moments_are_not(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=3)
+    person_video(tmp_path / "in" / "copy.mp4", seconds=3, size=(384, 224), crf=32, fps=24)
+    work = work_in(tmp_path)
+    first, copy = looked(work, find_videos([str(tmp_path / "in")]))
+    tables = [np.array([window["hash"] for window in look["windows"]], np.uint64) for look in (first, copy)]
+    count = min(map(len, tables))
+    assert count >= 4
+    found = find_duplicates(np.concatenate([tables[0][:count], tables[1][:count]]), 12)
+    assert {number - count for number in found if number >= count and found[number] == number - count} == set(
+        range(count)
+    )
+    assert not [number for number in found if number < count]
+
+
+def test_splits_are_of_whole_videos_and_do_not_hang_on_the_others_names():
+    keys = [f"{video:012x}-{start:09d}" for video in range(20) for start in range(3)]
+    splits = draw_splits(keys, 0.2)
+    videos = {split: {key[:12] for key in keys if splits[key] == split} for split in ("train", "val-same")}
+    assert not videos["train"] & videos["val-same"]
+    assert 4 <= len(videos["val-same"]) <= 5
+    assert set(draw_splits(keys, 0.0).values()) == {"train"}
+
+
+def test_one_video_is_split_with_a_warning(caplog):
+    splits = draw_splits([f"a-{number}" for number in range(10)], 0.1)
+    assert list(splits.values()).count("val-same") == 1
+    assert "one video" in caplog.text
+
+
+def what_it_is_told(item):
+    match item:
+        case "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "hang":
+            time.sleep(1000)
+        case "eat":
+            kept = [bytes(range(250)) * 200_000 for _ in range(40)]
+            time.sleep(1000)
+            return len(kept)
+        case "print":
+            print("to stdout")
+        case "user":
+            raise PosegenError("said in one line")
+        case "defect":
+            raise KeyError("defect")
+    return item
+
+
+def make_what_it_is_told():
+    return what_it_is_told
+
+
+def test_what_crashes_hangs_or_eats_memory_ends_only_its_own_process():
+    isolated = Isolated(make_what_it_is_told, timeout=2.5, memory=1e9)
+    try:
+        assert isolated("print") == "print"
+        for item, message in (("segfault", "SIGSEGV"), ("hang", "hung"), ("eat", "memory")):
+            with pytest.raises(CrashError, match=message):
+                isolated(item)
+            assert isolated("fine") == "fine"
+        with pytest.raises(PosegenError, match="one line"):
+            isolated("user")
+        with pytest.raises(RuntimeError, match="defect"):
+            isolated("defect")
+    finally:
+        isolated.close()
+
+
+def poisoned_scorer(recipe, device):
+    def score(clip):
+        if clip.frames.mean() < 20:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return {"brightness": float(clip.frames.mean())}
+
+    return score
+
+
+def half_dark(path):
+    with VideoWriter(path, 16, size=(192, 112)) as writer:
+        for number, frame in enumerate(iterate_frames(PERSON, 16, 0, 2.5)):
+            picture = frame[::2, ::2].copy()
+            writer.write(picture // 20 if number >= 20 else picture)
+
+
+def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path):
+    (tmp_path / "in").mkdir()
+    half_dark(tmp_path / "in" / "a.mp4")
+    work = work_in(tmp_path, poisoned_scorer)
+    videos = find_videos([str(tmp_path / "in")])
+    scored(work, videos)
+    clips = list(read_clips(work, videos))
+    crashed = [clip for clip in clips if clip.failed]
+    assert crashed
+    assert all("SIGSEGV), 2 times" in clip.failed for clip in crashed)
+    assert len([clip for clip in clips if clip.scores]) >= 1
+
+
+def truncated(path):
+    person_video(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def audio_only(path):
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        for at in range(0, 16000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate, frame.pts = 16000, at
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def one_frame(path):
+    with VideoWriter(path, 16, size=(192, 112)) as writer:
+        writer.write(np.zeros((192, 112, 3), np.uint8))
+
+
+def slow(path):
+    with VideoWriter(path, 2, size=(192, 112)) as writer:
+        for number in range(8):
+            writer.write(np.full((192, 112, 3), 30 * number, np.uint8))
+
+
+BAD = {
+    "truncated": (truncated, "not a video|breaks off|missing"),
+    "zero": (lambda path: path.write_bytes(b""), "not a video"),
+    "text": (lambda path: path.write_text("no video at all"), "not a video"),
+    "audio": (audio_only, "no video"),
+    "one": (one_frame, "shorter than a clip"),
+    "slow": (slow, "frames per second"),
+    "small": (lambda path: person_video(path, size=(48, 28)), "enlarged"),
+    "wide": (lambda path: person_video(path, size=(96, 384)), "cut off"),
+}
+
+
+def test_bad_files_are_recorded_with_a_reason_that_names_no_temporary_file(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, (make, _) in BAD.items():
+        make(tmp_path / "in" / f"{name}.mp4")
+    work = work_in(tmp_path)
+    videos = find_videos([str(tmp_path / "in")])
+    for video, look in zip(videos, looked(work, videos), strict=True):
+        import re
+
+        name = video.url.rpartition("/")[2].partition(".")[0]
+        assert re.search(BAD[name][1], look["failed"]), (name, look)
+        assert work.clips.read(f"{video.id}.json"), "what is known of it is kept"
+    (missing,) = looked(work, [Video(str(tmp_path / "gone.mp4"), "missing")])
+    assert "no such file" in missing["failed"]
+
+
+@pytest.fixture
+def video_files():
+    """The maker of odd files that the tests of `media` use."""
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "media" / "video_files.py"
+    spec = importlib.util.spec_from_file_location("video_files", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rotated_variable_rate_and_deep_files_become_clips(tmp_path, video_files):
+    make_video = video_files.make_video
+    (tmp_path / "in").mkdir()
+    frames = [np.ascontiguousarray(frame[::2, ::2]) for frame in iterate_frames(PERSON, 16, 0, 1.5)]
+    make_video(tmp_path / "in", "rotated.mp4", [np.ascontiguousarray(np.rot90(f)) for f in frames], 16, rotation=-90)
+    times = np.cumsum([0, *np.where(np.arange(len(frames) - 1) % 3, 40, 90)])
+    make_video(tmp_path / "in", "variable.mkv", frames, 16, times=times.tolist())
+    deep = [frame.astype(np.uint16) * 257 for frame in frames]
+    make_video(tmp_path / "in", "hdr.mp4", deep, 16, "libx265", "yuv420p10le", matrix=9, transfer=16, primaries=9)
+    huge = [np.zeros((4320, 7680, 3), np.uint8)] * 2
+    make_video(tmp_path / "in", "eight.mp4", huge, 16, options={"preset": "ultrafast"})
+    options = {"x264-params": "interlaced=1:tff=1"}
+    make_video(tmp_path / "in", "interlaced.mp4", frames, 16, options=options)
+    work = work_in(tmp_path)
+    videos = find_videos([str(tmp_path / "in")])
+    found = {video.url.rpartition("/")[2]: look for video, look in zip(videos, looked(work, videos), strict=True)}
+    assert "shorter" in found.pop("eight.mp4")["failed"]
+    assert {name for name, look in found.items() if not look.get("windows")} == set(), found
+    assert found["hdr.mp4"]["hdr"]
+    assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == (192, 112)
+
+
+def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=2.6)
+    work = work_in(tmp_path)
+    (video,) = find_videos([str(tmp_path / "in")])
+    scored(work, [video])
+    whole = work.scores.read(f"{video.id}-00000.json")
+    rows = json.loads(whole)
+    assert len(rows) == 4
+    work.scores.delete(f"{video.id}-00000.json")
+    first = min(rows)
+    mark = {"scores": {"brightness": -1.0}, "thumbnail": ""}
+    work.scores.write(f"{video.id}-00000/{first}.json", json.dumps(mark).encode())
+    (look,) = looked(work, [video])
+    list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
+    again = json.loads(work.scores.read(f"{video.id}-00000.json"))
+    assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
+    assert work.scores.names(f"{video.id}-00000/*") == []
+
+
+def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path):
+    from posegen.data.clips import Clip, Drawing
+    from posegen.data.shards import open_shards
+
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    contents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        work = work_in(tmp_path / name)
+        (video,) = find_videos([str(tmp_path / "in")])
+        (look,) = looked(work, [video])
+        task = {"url": video.url, "state": video.state, "windows": look["windows"]}
+        list(run_here(SampleStage, work, iter([task])))
+        (tar,) = work.samples.names("*.tar")
+        contents.append(work.samples.read(tar))
+    assert contents[0] == contents[1]
+    (tmp_path / "train-000000.tar").write_bytes(contents[0])
+    ((sample,),) = (shard.samples for shard in open_shards(tmp_path, "train", 5))
+    clip = Clip(sample, Drawing())
+    assert clip.frames(0, 5).shape == (5, 96, 64, 3)
+    skeletons = clip.skeletons(0, 5)
+    assert all(frame.any() for frame in skeletons), "a person is followed through the clip"
+    inside = clip.person(0, 5)
+    drawn = skeletons.any(axis=-1)
+    assert (inside & drawn).sum() > 0.9 * drawn.sum(), "the skeleton lies on the person's mask"
+    assert any(np.array_equal(clip.reference, frame) for frame in clip.frames(0, 5))
+    assert "person" in clip.caption
