@@ -21,7 +21,8 @@ SIZES = ((360, 640), (640, 360))
 FACE_POINTS = slice(0, 3)  # nose and eyes
 TEXTS = (
     "SUBSCRIBE FOR MORE", "@dance.studio_91", "Part 3: the chorus", "www.example-videos.net", "follow me  ♥ 24.1K",
-    "And then I told her the truth", "LIVE  •  BREAKING NEWS", "How to learn this in 10 minutes", "LOVE", "2023/07/14 18:22",
+    "And then I told her the truth", "LIVE  •  BREAKING NEWS", "How to learn this in 10 minutes", "LOVE STORY",
+    "2023/07/14 18:22",
 )  # fmt: skip
 
 
@@ -262,7 +263,7 @@ def _with_text(
     """A subtitle, a watermark in a corner, a title, or a subtitle for a part of the clip only."""
     height, width = frames.shape[1:3]
     text = str(random.choice(TEXTS))
-    share = {0: 0.055, 1: 0.042, 2: 0.09, 3: 0.06}[kind]
+    share = {0: 0.055, 1: 0.055, 2: 0.09, 3: 0.06}[kind]
     font = ImageFont.load_default(max(11.0, share * height * random.uniform(0.9, 1.3)))
     left, top, right, bottom = font.getbbox(text, stroke_width=2)
     while right - left > 0.94 * width:
