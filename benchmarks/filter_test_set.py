@@ -117,7 +117,9 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     fitted = np.stack([_fill(frame, (height, width)) for frame in other.frames])
     where = int(random.integers(5, 15))
     yield Case("cut", np.concatenate([good[:where], fitted[: NUM_FRAMES - where]]), {"cuts": True})
-    closer = np.stack([_fill(frame[height // 6 : -height // 4, width // 5 : -width // 5], (height, width)) for frame in good])
+    closer = np.stack(
+        [_fill(frame[height // 6 : -height // 4, width // 5 : -width // 5], (height, width)) for frame in good]
+    )
     yield Case("cut to a close-up", np.concatenate([good[:where], closer[where:]]), {"cuts": True})
     for number in range(4):
         text, frames = _with_text(good, source.person, random, number)
