@@ -91,8 +91,9 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     crop = _crop_around(source, 0.6)
     if crop is not None:
         yield Case("large person", crop, {"person_area": False, "cuts": False})
+    missing = dict.fromkeys(("person_area", "one_person", "face", "head"), True)
     yield Case("nobody", np.stack([_grain(source.empty, random) for _ in range(NUM_FRAMES)]),
-               {**dict.fromkeys(("person_area", "one_person", "face", "head"), True), "overlay": False, "cuts": False})  # fmt: skip
+               {**missing, "overlay": False, "cuts": False})  # fmt: skip
     yield Case("two people", _composite(source, other, random), {"one_person": True, "overlay": False})
     yield Case("from behind", source.behind, {"face": True, "cuts": False})
     headless = _headless(source)

@@ -34,6 +34,8 @@ _LETTERS = 5
 """Letters side by side that make a line."""
 _STAYS = 0.68
 """Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
+_REPEATS = 8
+"""Shapes in a row that may be a pattern; fewer may be a word in wide letters."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -145,7 +147,7 @@ def _is_written(strokes: UInt8[np.ndarray, "height width"], shape: Letter) -> bo
     rows = [shape.top + round(share * shape.height) for share in (0.35, 0.5, 0.65)]
     parts = np.array_split(strokes[rows, shape.left : shape.right].astype(int), 3, axis=1)
     changes = [np.mean([_reversals(row) for row in part]) / (part.shape[1] / shape.height) for part in parts]
-    return min(changes) > _REVERSALS
+    return bool(min(changes) > _REVERSALS)
 
 
 def _reversals(values: np.ndarray) -> int:
@@ -185,6 +187,8 @@ def _is_text(line: list[Letter]) -> bool:
 
 def _is_pattern(line: list[Letter], size: float) -> bool:
     """Whether it is one shape again and again, apart: wallpaper, tiles, windows."""
+    if len(line) < _REPEATS:
+        return False
     lefts, widths = (np.array([getattr(letter, name) for letter in line]) for name in ("left", "width"))
     pitches = np.diff(lefts)
     gap = float(np.median(pitches - widths[:-1]))
