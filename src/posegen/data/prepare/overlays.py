@@ -30,9 +30,9 @@ _WIDEST = 2.2
 """Heights up to which a shape is a single letter."""
 _REVERSALS = 1.5
 """Changes between light and dark in one height of a line, in each third of it."""
-_LETTERS = 5
-"""Letters side by side that make a line."""
-_STAYS = 0.68
+_LETTERS, _FEW = 4, 4
+"""Letters side by side that make a line; so few must stay nearly perfectly."""
+_STAYS, _STAYS_WELL = 0.68, 0.9
 """Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
 _REPEATS = 8
 """Shapes in a row that may be a pattern; fewer may be a word in wide letters."""
@@ -88,7 +88,8 @@ def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -
             left, top = min(each.left for each in line), min(each.top for each in line)
             right, bottom = max(each.right for each in line), max(each.bottom for each in line)
             window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
-            if staying[window].sum() >= _STAYS * either[window].sum():
+            wanted = _STAYS_WELL if len(line) == _FEW else _STAYS
+            if staying[window].sum() >= wanted * either[window].sum():
                 covered[window] = 1
         most = max(most, float(covered.mean()))
     return most
