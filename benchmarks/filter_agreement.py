@@ -2,10 +2,9 @@
 
     python benchmarks/filter_agreement.py [--renderings FOLDER] [--people 12] [--videos VIDEO...] [--wrong FOLDER]
 
-Thresholds were set while looking at the first seeds only; the second ones are other people in other scenes, and measured
-just once. Clips are encoded as H.264 and go through the same sampling as any video. `--wrong` keeps frames of clips that
-are judged wrongly, to be looked at. Real videos (`--videos`) have no known answer for most filters: their scores are
-written as they are.
+Thresholds were set while looking at the first seeds only; the second ones are other people in other scenes. Clips are
+encoded as H.264 and go through the same sampling as any video. `--wrong` keeps frames of clips that are judged wrongly,
+to be looked at. Real videos (`--videos`) have no known answer for most filters: their scores are written as they are.
 """
 
 import argparse

@@ -25,7 +25,10 @@ from transformers import (
 )
 
 from posegen.conditions.keypoints import INDEX, PersonPose
-from posegen.data.prepare.rating import LEVELS, PROMPT
+from posegen.data.prepare.filters import FilterSettings, Threshold, make_filters, thresholds_of
+from posegen.data.prepare.people import People
+from posegen.data.prepare.rating import LEVELS, PROMPT, VIDEO_PROMPT, QAlignFilter
+from posegen.data.prepare.sampling import SampledClip
 from posegen.errors import PosegenError
 from posegen.evaluate.faces import ArcFace, aligned_face
 from posegen.evaluate.metrics import ClipInputs
@@ -173,3 +176,24 @@ def test_quality_is_the_expected_level(tmp_path):
     scorer.add(np.stack([frame] * 5), None)
     found = scorer.finish()
     assert found.curves["Q-Align"] == ([0, 2, 4], pytest.approx([expected] * 3, abs=1e-4))
+
+
+def test_filters_ask_q_align_about_pictures_and_clips(tmp_path):
+    network, words = tiny_llava(tmp_path)
+    settings = FilterSettings(image_quality="qalign", video_quality="qalign", quality_weights=str(tmp_path))
+    (asked,) = [each for each in make_filters(settings, "cpu") if isinstance(each, QAlignFilter)]
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    nobody = People(((), (), ()), np.zeros((3, 64, 64), bool))
+    scores = asked.score(SampledClip(frames, frames, 24.0, 0.5, (64, 64)), nobody)
+    assert set(scores) == set(asked.columns) == {"qalign_image", "qalign_video"}
+    rated = [QualityMetric(tmp_path, CPU).rate(frame[None]) for frame in frames]
+    assert scores["qalign_image"] == pytest.approx((np.mean(rated) - 1) / 4)
+    processor = LlavaProcessor.from_pretrained(tmp_path, use_fast=False)
+    text = VIDEO_PROMPT.format(images="<image>" * 3)
+    inputs = processor(images=[Image.fromarray(frame) for frame in frames], text=text, return_tensors="pt")
+    assert inputs["pixel_values"].shape[0] == 3
+    with torch.no_grad():
+        logits = network(**inputs).logits[0, -1].double().numpy()
+    weights = np.exp([logits[words.index(level)] for level in LEVELS])
+    assert scores["qalign_video"] == pytest.approx(float(weights @ [1, 0.75, 0.5, 0.25, 0] / weights.sum()), abs=1e-5)
+    assert thresholds_of(settings)["video_quality"] == Threshold("qalign_video", minimum=0.7)

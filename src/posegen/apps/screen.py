@@ -140,8 +140,8 @@ class ScreenPage:
             return json_response(self._next(row.number))
         if endpoint == "undo":
             clip = self.answers.undo()
-            row = next((each for each in self.rows if each.clip == clip), None)
-            return json_response(self._next(-1) if row is None else self._shown(row, self.answers.all()))
+            about = next((each for each in self.rows if each.clip == clip), None)
+            return json_response(self._next(-1) if about is None else self._shown(about, self.answers.all()))
         row = self._row(values["row"])
         if endpoint == "picture":
             return Response(thumbnail_of(self.folder / "index.parquet", row.number), mimetype="image/jpeg")

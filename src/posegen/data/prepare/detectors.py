@@ -18,7 +18,6 @@ from posegen.conditions.keypoints import FACE, PersonPose
 from posegen.data.prepare.people import FACE_POINTS, People, PeopleFinder, Seen, distinct, head_of, widened
 from posegen.data.prepare.sampling import SampledClip
 from posegen.errors import PosegenError
-from posegen.media.files import check_input
 
 _BATCH = 8
 _YUNET_SCORE = 0.3
@@ -112,13 +111,17 @@ class YuNetFaces:
 
     def __init__(self, weights: str) -> None:
         path = Path(weights or "face_detection_yunet_2023mar.onnx").expanduser()
-        check_input(path, "YuNet's network (face_detection_yunet_2023mar.onnx of opencv_zoo), as face_weights")
+        if not path.is_file():
+            raise PosegenError(
+                f"filters: face_weights {path}: there is no such file; YuNet's network is "
+                "face_detection_yunet_2023mar.onnx of github.com/opencv/opencv_zoo"
+            )
         try:
             self._network = cv2.FaceDetectorYN.create(str(path), "", (64, 64), _YUNET_SCORE)
             self._detect(np.zeros((64, 64, 3), np.uint8))
         except cv2.error as error:
             reason = str(error).strip().splitlines()[0][:120]
-            raise PosegenError(f"face_weights {path}: not YuNet's network ({reason})") from None
+            raise PosegenError(f"filters: face_weights {path}: not YuNet's network ({reason})") from None
 
     def _detect(self, frame: Frame) -> np.ndarray:
         height, width = frame.shape[:2]

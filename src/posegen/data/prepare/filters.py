@@ -66,7 +66,7 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "cuts": Threshold("cuts", maximum=0.0),
     "overlay": Threshold("overlay_text", maximum=0.001),
     "bars": Threshold("bars", maximum=0.02),
-    "blur": Threshold("sharpness", minimum=0.5),
+    "blur": Threshold("sharpness", minimum=0.4),
     "image_quality": Threshold("technical_quality", minimum=0.5),
     "video_quality": Threshold("temporal_quality", minimum=0.5),
 }

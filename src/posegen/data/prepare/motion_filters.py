@@ -13,10 +13,12 @@ from posegen.data.prepare.sampling import SampledClip
 _MOVES = 4.0
 """Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
 
-_EDGE = 12.0
-"""Grey levels a pixel that make an edge."""
-_FEWEST_EDGES = 0.002
-"""Share of the picture that edges must take to say anything."""
+_LEAST_SHARE = 0.02
+"""Share of the picture that background must take to say anything."""
+_STRUCTURE, _ALIKE = 5.0, 3.0
+"""Grey levels: least deviation of a background that has structure; difference of pictures that are alike."""
+_EXPLAINED = 0.3
+"""Share of the squared difference that a shift must leave at most."""
 
 
 class CameraFilter:
@@ -63,26 +65,68 @@ class CameraFilter:
 
 
 def edges_moved(clip: SampledClip, found: People) -> dict[str, float]:
-    """`camera_moved` and `camera_jitter` by the edges of the background: the median movement across them."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.small_frames]
-    after = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.neighbours]
-    diagonal = float(np.hypot(*grey[0].shape))
+    """`camera_moved` and `camera_jitter` without corners: by the least shift of the background that explains it.
 
-    def moved(now: Grey, then: Grey, background: Mask) -> float:
-        slopes = np.stack([cv2.Scharr(now, cv2.CV_32F, 1, 0), cv2.Scharr(now, cv2.CV_32F, 0, 1)], axis=-1) / 32
-        steepness = np.linalg.norm(slopes, axis=-1)
-        edges = background & (steepness > _EDGE)
-        if edges.mean() < _FEWEST_EDGES:
-            return 0.0
-        movement = flow.calc(now, then, None)
-        across = np.abs((movement * slopes).sum(axis=-1))[edges] / steepness[edges]
-        return float(np.median(across)) / diagonal
+    Where the background lies now is compared with the first sample in the four quarters of the picture, which a zoom
+    or a turn moves apart.
+    """
+    now, after = (
+        [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames] for frames in (clip.small_frames, clip.neighbours)
+    )
+    height, width = now[0].shape
+    middle, centre = height // 2, width // 2
+    parts = [(rows, columns) for rows in (slice(0, middle), slice(middle, height))
+             for columns in (slice(0, centre), slice(centre, width))]  # fmt: skip
+    places = [0.0]
+    for frame, mask in zip(now[1:], found.masks[1:], strict=True):
+        moved = []
+        for part in parts:
+            window = np.zeros_like(mask)
+            window[part] = True
+            shift = least_shift(now[0], frame, window & ~found.masks[0], ~mask, 2)
+            moved.append(shift or 0.0)
+        places.append(max(moved))
+    steps = [
+        least_shift(frame, then, ~mask, ~mask, 1) or 0.0
+        for frame, then, mask in zip(now, after, found.masks, strict=True)
+    ]
+    diagonal = float(np.hypot(height, width))
+    return {
+        "camera_moved": max(places) / diagonal,
+        "camera_jitter": float(np.sqrt(np.mean(np.square(steps)))) / diagonal,
+    }
 
-    pairs = list(zip(grey, after, found.masks, strict=True))
-    places = [moved(grey[0], now, ~(found.masks[0] | mask)) for now, _, mask in pairs[1:]]
-    steps = [moved(now, then, ~mask) for now, then, mask in pairs]
-    return {"camera_moved": max(places, default=0.0), "camera_jitter": float(np.sqrt(np.mean(np.square(steps))))}
+
+def least_shift(before: Grey, after: Grey, where_before: Mask, where_after: Mask, factor: int) -> float | None:
+    """The least shift in pixels after which two pictures agree where both masks hold; None without any structure.
+
+    All shifts up to a quarter of the picture are tried at once (squared differences by Fourier transform), at a size
+    reduced by `factor`. Along stripes every shift agrees, and none is what it counts.
+    """
+    size = (before.shape[1] // factor, before.shape[0] // factor)
+    pictures = [cv2.resize(each, size, interpolation=cv2.INTER_AREA).astype(np.float32) for each in (before, after)]
+    masks = [cv2.resize(each.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+             for each in (where_before, where_after)]  # fmt: skip
+    if masks[0].sum() < _LEAST_SHARE * masks[0].size or masks[1].sum() < _LEAST_SHARE * masks[1].size:
+        return None
+    level = float((pictures[0] * masks[0]).sum() / masks[0].sum())
+    if float((np.square(pictures[0] - level) * masks[0]).sum() / masks[0].sum()) < _STRUCTURE**2:
+        return None
+    shape = [2 * size[1], 2 * size[0]]
+    spectra = [[np.fft.rfft2(mask * (picture - level) ** power, shape) for power in range(3)]
+               for picture, mask in zip(pictures, masks, strict=True)]  # fmt: skip
+    (ones, values, squares), (others, their, theirs) = spectra
+    shared = np.fft.irfft2(np.conj(ones) * others, shape)
+    apart = np.fft.irfft2(np.conj(squares) * others - 2 * np.conj(values) * their + np.conj(ones) * theirs, shape)
+    rows, columns = (np.fft.fftfreq(side, 1 / side) for side in shape)
+    far = np.hypot(*np.meshgrid(rows, columns, indexing="ij"))
+    tried = (shared > 0.5 * masks[0].sum()) & (far < min(size) / 2)
+    cost = np.where(tried, apart / np.maximum(shared, 1), np.inf)
+    stays, least = float(cost[0, 0]), max(0.0, float(cost.min()))
+    if stays < _ALIKE**2 or least > _EXPLAINED * stays:  # what changes is no movement of the whole
+        return 0.0
+    good = cost <= 1.3 * least + 0.02 * stays
+    return factor * float(far[good].min())
 
 
 class CutFilter:

@@ -23,13 +23,19 @@ _STROKE = 0.06
 """Of the picture's shorter side: thicker strokes are no text."""
 _CONTRAST = 34
 """Grey levels that strokes differ from their surroundings."""
-_HEIGHTS = (0.018, 0.22)
+_HEIGHTS = (0.015, 0.22)
 """Least and greatest height of letters, of the picture's shorter side."""
-_LEAST_HEIGHT = 7.0  # pixels; smaller shapes are noise
-_LETTERS = 4
-"""Letters side by side that make a line."""
-_STAYS = 0.6
+_LEAST_HEIGHT = 6.0  # pixels; smaller shapes are noise
+_WIDEST = 2.2
+"""Heights up to which a shape is a single letter."""
+_REVERSALS = 1.5
+"""Changes between light and dark in one height of a line, in each third of it."""
+_LETTERS, _FEW = 4, 4
+"""Letters side by side that make a line; so few must stay nearly perfectly."""
+_STAYS, _STAYS_WELL = 0.68, 0.9
 """Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
+_REPEATS = 8
+"""Shapes in a row that may be a pattern; fewer may be a word in wide letters."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -38,18 +44,18 @@ _BLACK = 24
 class Letter:
     """A shape that may be a letter: place and size in pixels."""
 
-    left: float
-    top: float
-    width: float
-    height: float
+    left: int
+    top: int
+    width: int
+    height: int
 
     @property
-    def bottom(self) -> float:
+    def bottom(self) -> int:
         """The lower edge."""
         return self.top + self.height
 
     @property
-    def right(self) -> float:
+    def right(self) -> int:
         """The right edge."""
         return self.left + self.width
 
@@ -82,7 +88,8 @@ def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -
             left, top = min(each.left for each in line), min(each.top for each in line)
             right, bottom = max(each.right for each in line), max(each.bottom for each in line)
             window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
-            if staying[window].sum() >= _STAYS * either[window].sum():
+            wanted = _STAYS_WELL if len(line) == _FEW else _STAYS
+            if staying[window].sum() >= wanted * either[window].sum():
                 covered[window] = 1
         most = max(most, float(covered.mean()))
     return most
@@ -99,7 +106,8 @@ def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int)
 
 def text_lines(strokes: UInt8[np.ndarray, "height width"]) -> list[list[Letter]]:
     """Lines of at least `_LETTERS` letters in a picture of strokes."""
-    letters = sorted(_letters(strokes), key=lambda each: each.left)
+    shapes = _shapes(strokes)
+    letters = sorted((each for each in shapes if each.width <= _WIDEST * each.height), key=lambda each: each.left)
     lines: list[list[Letter]] = []
     for letter in letters:
         fitting = [line for line in lines if _continues(line[-1], letter)]
@@ -107,28 +115,51 @@ def text_lines(strokes: UInt8[np.ndarray, "height width"]) -> list[list[Letter]]
             min(fitting, key=lambda line: letter.left - line[-1].right).append(letter)
         else:
             lines.append([letter])
-    return [line for line in lines if _is_text(line)]
+    merged = [[each] for each in shapes if each.width > _WIDEST * each.height and _is_written(strokes, each)]
+    return [line for line in lines if _is_text(line)] + merged
 
 
-def _letters(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
+def _shapes(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
     mask = (strokes > _CONTRAST).astype(np.uint8)
     low, high = (share * min(strokes.shape) for share in _HEIGHTS)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     found = []
     for number, (left, top, width, height, area) in enumerate(boxes[1:].tolist(), start=1):
-        if not max(low, _LEAST_HEIGHT) <= height <= high or not 0.08 * height <= width <= 2.2 * height:
+        if not max(low, _LEAST_HEIGHT) <= height <= high or width < 0.08 * height:
             continue
         fill = area / (width * height)
         if fill < 0.15 or (fill > 0.85 and width > 0.5 * height):  # lines of a grid; tiles and bricks
             continue
-        window = (slice(top, top + height), slice(left, left + width))
-        inside = depth[window][labels[window] == number]
-        thickness = 2 * float(inside.max())
-        if thickness > 0.55 * height or thickness < 1.5:  # blobs; hairlines
-            continue
+        if width <= _WIDEST * height:
+            window = (slice(top, top + height), slice(left, left + width))
+            inside = depth[window][labels[window] == number]
+            thickness = 2 * float(inside.max())
+            if thickness > 0.55 * height or thickness < 1.5:  # blobs; hairlines
+                continue
         found.append(Letter(left, top, width, height))
     return found
+
+
+def _is_written(strokes: UInt8[np.ndarray, "height width"], shape: Letter) -> bool:
+    """Whether a wide shape is a whole line whose letters touch (by their outlines): light and dark change all along."""
+    if shape.width < 3 * shape.height:
+        return False
+    rows = [shape.top + round(share * shape.height) for share in (0.35, 0.5, 0.65)]
+    parts = np.array_split(strokes[rows, shape.left : shape.right].astype(int), 3, axis=1)
+    changes = [np.mean([_reversals(row) for row in part]) / (part.shape[1] / shape.height) for part in parts]
+    return bool(min(changes) > _REVERSALS)
+
+
+def _reversals(values: np.ndarray) -> int:
+    """How often a row of values turns by more than half of the contrast."""
+    count, turning, direction = 0, int(values[0]), 0
+    for value in values.tolist():
+        if direction * (value - turning) >= 0 and direction:
+            turning = value  # goes on in the same direction
+        elif abs(value - turning) > _CONTRAST // 2:
+            count, direction, turning = count + 1, 1 if value > turning else -1, value
+    return count
 
 
 def _continues(before: Letter, letter: Letter) -> bool:
@@ -150,8 +181,24 @@ def _is_text(line: list[Letter]) -> bool:
     standing = np.abs(bottoms - np.polyval(slope, np.arange(len(line)))) < 0.15 * size
     hanging = np.abs(tops - np.median(tops)) < 0.2 * size
     widths = np.array([letter.width for letter in line])
-    varied = float(np.std(widths) / np.mean(widths)) > 0.08  # pickets and tiles are all alike
-    return bool(np.mean(standing | hanging) >= 0.7 and abs(slope[0]) < 0.15 * size and varied)
+    narrow = float(np.median(widths)) < 0.3 * size  # stripes, pickets
+    level = abs(slope[0]) < 0.15 * size
+    return bool(np.mean(standing | hanging) >= 0.7 and level and not narrow and not _is_pattern(line, size))
+
+
+def _is_pattern(line: list[Letter], size: float) -> bool:
+    """Whether it is one shape again and again, apart: wallpaper, tiles, windows."""
+    if len(line) < _REPEATS:
+        return False
+    lefts, widths = (np.array([getattr(letter, name) for letter in line]) for name in ("left", "width"))
+    pitches = np.diff(lefts)
+    gap = float(np.median(pitches - widths[:-1]))
+
+    def spread(values: np.ndarray) -> float:
+        """Median deviation from the median, as a share: cut pieces at the ends, and perspective, matter little."""
+        return float(np.median(np.abs(values - np.median(values))) / np.median(values))
+
+    return gap > 0.35 * size and spread(pitches) < 0.2 and spread(widths) < 0.2
 
 
 def _bars(pictures: list[UInt8[np.ndarray, "height width"]]) -> float:

@@ -28,6 +28,8 @@ _SECOND = 0.01
 _WIDENED = 0.02
 """Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
 
+SmallMask = Bool[np.ndarray, "small_height small_width"]
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -102,14 +104,14 @@ class MediaPipePeople:
         found = [self._find(frame, clip.neighbours.shape[1:3]) for frame in clip.frames]
         return People(tuple(seen for seen, _ in found), np.stack([mask for _, mask in found]))
 
-    def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], Mask]:
+    def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], SmallMask]:
         seen, taken = self._look(frame, small)
         if seen:  # the model rarely sees the second of two people who touch: once more without those it saw
             others, more = self._look(without(frame, taken), small)
             seen, taken = seen + [each for each in others if each.area >= _SECOND], taken | (more if others else taken)
         return distinct(seen), widened(taken)
 
-    def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], Mask]:
+    def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
         result = self._pose.detect(self._picture(frame))
         height, width = frame.shape[:2]
         taken = np.zeros(small, bool)
@@ -160,7 +162,7 @@ def head_of(scores: Float[np.ndarray, " 133"]) -> float:
     return float(np.sort(scores[HEAD_POINTS])[-2:].mean())
 
 
-def without(frame: Frame, taken: Mask) -> Frame:
+def without(frame: Frame, taken: SmallMask) -> Frame:
     """The picture with what is under the mask (of any size) painted over with the colours around it."""
     height, width = frame.shape[:2]
     small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA)

@@ -10,7 +10,7 @@ import datetime
 import html
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -46,7 +46,7 @@ class _Count:
     kept: int = 0
     kept_seconds: float = 0.0
     left: Counter[str] = field(default_factory=Counter)
-    left_seconds: Counter[str] = field(default_factory=Counter)
+    left_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     alone: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)

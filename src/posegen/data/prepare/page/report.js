@@ -8,6 +8,7 @@ const make = (tag, properties = {}, ...children) => {
   return element;
 };
 const number = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
+const time = (hours) => (hours >= 1 ? `${number(hours)} h` : hours >= 1 / 60 ? `${number(hours * 60)} min` : `${number(hours * 3600)} s`);
 const count = data.seconds.length;
 const limits = data.filters.map(({ minimum, maximum }) => ({ minimum, maximum }));
 const passes = (filter, limit, row) => {
@@ -20,7 +21,7 @@ const first = Math.max(1, data.funnel[0].clips);
 $("funnel").append(...data.funnel.map((step) => {
   const bar = make("i");
   bar.style.width = `${(100 * step.clips) / first}%`;
-  const text = `${step.clips.toLocaleString("en")} · ${((100 * step.clips) / first).toFixed(1)} % · ${number(step.hours)} h`;
+  const text = `${step.clips.toLocaleString("en")} · ${((100 * step.clips) / first).toFixed(1)} % · ${time(step.hours)}`;
   return make("div", { className: "step" }, make("span", { textContent: step.name.replaceAll("_", " ") }), bar, make("small", { textContent: text }));
 }));
 if (data.total.sampled < data.total.scored)
@@ -36,7 +37,7 @@ function range(values, limit) { // the middle 99 %, and the limits in sight
   for (const each of [limit.minimum, limit.maximum]) if (each !== null) seen.push(each);
   let low = Math.min(...seen), high = Math.max(...seen);
   const room = low === high ? Math.max(0.5, Math.abs(low) * 0.1) : 0.06 * (high - low);
-  return [low - room, high + room];
+  return [sorted[0] >= 0 ? Math.max(0, low - room) : low - room, high + room];
 }
 function histogram(title, values, limit, onMove) {
   const [low, high] = range(values, limit);
@@ -167,7 +168,7 @@ function update(changed) {
   });
   const share = data.total.scored / Math.max(1, count), hours = ((seconds / Math.max(1e-9, all)) * data.total.seconds) / 3600;
   $("would").textContent = `${Math.round(kept * share).toLocaleString("en")} of ${data.total.scored.toLocaleString("en")} clips pass the filters`;
-  $("would-hours").textContent = `(${((100 * kept) / Math.max(1, count)).toFixed(1)} %, ${number(hours)} h; duplicates and answers of people not counted)`;
+  $("would-hours").textContent = `(${((100 * kept) / Math.max(1, count)).toFixed(1)} %, ${time(hours)}; duplicates and answers of people not counted)`;
   const lines = [];
   for (const { filter, limit } of cards) {
     if (limit.minimum === filter.minimum && limit.maximum === filter.maximum) continue;

@@ -1,0 +1,220 @@
+"""Filters by what must hold: what is changed in a clip moves its score, and only in the right direction."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from posegen.data.prepare.filters import (
+    DEFAULT_THRESHOLDS,
+    FilterSettings,
+    Threshold,
+    judge,
+    make_filters,
+    make_scorer,
+    thresholds_of,
+)
+from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
+from posegen.data.prepare.overlays import OverlayFilter
+from posegen.data.prepare.people import People, Seen, distinct
+from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
+from posegen.data.prepare.picture_filters import BlurFilter, TechnicalQualityFilter
+from posegen.data.prepare.sampling import SampledClip, sample_clip
+from posegen.errors import PosegenError
+
+HEIGHT, WIDTH, SAMPLES = 180, 320, 6
+
+
+def scene(seed=0):
+    """A picture with structure of every size."""
+    random = np.random.default_rng(seed)
+    layers = [
+        cv2.resize(random.integers(0, 256, (HEIGHT // size, WIDTH // size, 3)).astype(np.float32), (WIDTH, HEIGHT),
+                   interpolation=cv2.INTER_CUBIC)
+        for size in (4, 12, 36)
+    ]  # fmt: skip
+    return np.clip(np.mean(layers, axis=0), 0, 255).astype(np.uint8)
+
+
+def clip_of(frames, neighbours=None):
+    return SampledClip(np.stack(frames), np.stack(neighbours or frames), 24.0, 0.5, (HEIGHT, WIDTH))
+
+
+def still(seed=0):
+    return clip_of([scene(seed)] * SAMPLES)
+
+
+def people(*seen, mask=None):
+    masks = np.zeros((SAMPLES, HEIGHT, WIDTH), bool)
+    if mask is not None:
+        masks[:] = mask
+    return People(tuple(tuple(seen) for _ in range(SAMPLES)), masks)
+
+
+def shifted(picture, x, y=0.0, degrees=0.0, scale=1.0):
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, scale)
+    matrix[:, 2] += (x, y)
+    return cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+
+
+def test_area_number_and_face_are_those_of_the_people():
+    large, small, tiny = (
+        Seen((0.1, 0.0, 0.6, 1.0), 0.9, 0.95),
+        Seen((0.7, 0.5, 0.9, 1.0), 0.2, 0.3),
+        Seen((0.9, 0.9, 0.95, 1.0), 0.5, 0.5),
+    )
+    alone, both = people(large, tiny), people(large, small)
+    assert PersonAreaFilter().score(still(), alone)["person_area"] == pytest.approx(0.5)
+    assert OnePersonFilter().score(still(), alone)["one_person"] == 1.0  # a distant passer-by is nobody
+    assert OnePersonFilter().score(still(), both) == {"one_person": 0.0, "people": 2.0}
+    assert FaceFilter().score(still(), both) == pytest.approx({"face": 0.9, "head": 0.95})
+    nobody = people()
+    assert PersonAreaFilter().score(still(), nobody)["person_area"] == 0
+    assert OnePersonFilter().score(still(), nobody)["one_person"] == 0
+    assert FaceFilter().score(still(), nobody)["face"] == 0
+    half = People((*alone.seen[:3], *nobody.seen[:3]), alone.masks)
+    assert PersonAreaFilter().score(still(), half)["person_area"] == pytest.approx(0.25)
+    assert distinct([small, large, Seen((0.12, 0.1, 0.55, 0.9), 0.9, 0.9)]) == (large, small)  # found twice
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03, 0.08])
+def test_a_camera_that_moves_is_measured(share):
+    path = [share * WIDTH * number / (SAMPLES - 1) for number in range(SAMPLES)]
+    clip = clip_of([shifted(scene(), x) for x in path], [shifted(scene(), x + 0.5) for x in path])
+    scores = CameraFilter().score(clip, people())
+    diagonal = float(np.hypot(HEIGHT, WIDTH))
+    assert scores["camera_moved"] == pytest.approx(share * WIDTH / diagonal, abs=0.002)
+    assert scores["camera_shift"] == pytest.approx(share * WIDTH / diagonal, abs=0.002)
+    assert scores["camera_jitter"] == pytest.approx(0.5 / diagonal, abs=0.0008)
+    assert scores["camera_rotation"] < 0.3
+    turned = clip_of([shifted(scene(), 0, 0, 3 * number) for number in range(SAMPLES)])
+    assert CameraFilter().score(turned, people())["camera_rotation"] == pytest.approx(15, abs=0.5)
+    zoomed = clip_of([shifted(scene(), 0, 0, 0, 1 + 0.02 * number) for number in range(SAMPLES)])
+    assert CameraFilter().score(zoomed, people())["camera_zoom"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_person_who_moves_before_a_still_camera_is_no_camera_movement():
+    person = np.zeros((HEIGHT, WIDTH), bool)
+    person[40:, 100:220] = True
+    frames = [np.where(person[..., None], shifted(scene(1), 9 * number), scene()) for number in range(SAMPLES)]
+    scores = CameraFilter().score(clip_of(frames), people(mask=person))
+    assert scores["camera_moved"] < 0.002
+    assert scores["camera_jitter"] < 0.002
+
+
+def test_stripes_tell_of_a_movement_across_them_and_a_plain_wall_of_none():
+    stripes = np.tile((np.arange(WIDTH) // 40 % 2 * 120 + 60).astype(np.uint8)[:, None], (HEIGHT, 1, 3))
+    moving = clip_of([np.roll(stripes, 2 * number, axis=1) for number in range(SAMPLES)])
+    scores = CameraFilter().score(moving, people())
+    assert scores["camera_known"] < 0.5
+    assert scores["camera_moved"] == pytest.approx(10 / np.hypot(HEIGHT, WIDTH), rel=0.25)
+    for standing in (clip_of([stripes] * SAMPLES), clip_of([np.full((HEIGHT, WIDTH, 3), 99, np.uint8)] * SAMPLES)):
+        assert CameraFilter().score(standing, people())["camera_moved"] < 0.001
+
+
+def test_blur_lowers_sharpness_and_noise_light_and_contrast_quality():
+    sharpness = [
+        BlurFilter().score(clip_of([cv2.GaussianBlur(scene(), (0, 0), sigma)] * SAMPLES), people())["sharpness"]
+        for sigma in (0.3, 1.5, 3.0, 5.0)
+    ]
+    assert sharpness == sorted(sharpness, reverse=True)
+    good = cv2.resize(scene()[::4, ::4], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    quality = TechnicalQualityFilter().score(clip_of([good] * SAMPLES), people())
+    noise = np.random.default_rng(0).normal(0, 20, good.shape)
+    worse = {
+        "cleanness": np.clip(good + noise, 0, 255),
+        "exposure": np.clip(good * 3.0, 0, 255),
+        "contrast": good * 0.1 + 99,
+    }
+    for column, picture in worse.items():
+        scores = TechnicalQualityFilter().score(clip_of([picture.astype(np.uint8)] * SAMPLES), people())
+        assert scores["technical_quality"] == scores[column]
+        assert scores[column] < 0.5 < quality["technical_quality"]
+
+
+def test_repeated_frames_and_flicker_lower_temporal_quality():
+    frames = [shifted(scene(), 3 * number) for number in range(SAMPLES)]
+    moving = clip_of(frames, [shifted(frame, 1.5) for frame in frames])
+    assert TemporalQualityFilter().score(moving, people())["temporal_quality"] > 0.8
+    assert TemporalQualityFilter().score(clip_of(frames), people())["liveliness"] == 0
+    brighter = [np.clip(shifted(frame, 1.5) + 12.0, 0, 255).astype(np.uint8) for frame in frames]
+    scores = TemporalQualityFilter().score(clip_of(frames, brighter), people())
+    assert scores["flicker"] == pytest.approx(12, abs=2)
+    assert scores["temporal_quality"] < 0.2
+    assert scores["person_motion"] == 0  # nobody is there
+
+
+def written(picture, text, size, place=(20, 130)):
+    drawn = Image.fromarray(picture)
+    ImageDraw.Draw(drawn).text(place, text, font=ImageFont.load_default(size), fill=(255, 255, 255))
+    return np.asarray(drawn)
+
+
+def test_text_that_stays_is_found_and_text_that_moves_is_not():
+    plain = np.full((HEIGHT, WIDTH, 3), 70, np.uint8)
+    plain[:, ::40] = 90
+    share = {}
+    for size in (14, 22):
+        share[size] = OverlayFilter().score(clip_of([written(plain, "Subscribe now", size)] * SAMPLES), people())
+    assert 0.005 < share[14]["overlay_text"] < share[22]["overlay_text"] < 0.12
+    moving = [written(plain, "Subscribe now", 18, (20 + 23 * number, 130 - 9 * number)) for number in range(SAMPLES)]
+    assert OverlayFilter().score(clip_of(moving), people())["overlay_text"] == 0
+    windows = np.kron(np.indices((HEIGHT // 15, WIDTH // 20)).sum(0) % 2 * 90 + 60, np.ones((15, 20)))
+    walls = np.repeat(windows[..., None], 3, axis=2).astype(np.uint8)[:HEIGHT, :WIDTH]
+    for nothing in (plain, walls):
+        assert OverlayFilter().score(clip_of([nothing] * SAMPLES), people())["overlay_text"] == 0
+    barred = plain.copy()
+    barred[:18] = barred[-18:] = 0
+    assert OverlayFilter().score(clip_of([barred] * SAMPLES), people())["bars"] == pytest.approx(0.2, abs=0.01)
+    assert OverlayFilter().score(clip_of([plain] * SAMPLES), people())["bars"] == 0
+
+
+SCORE = st.floats(0, 1)
+
+
+@given(scores=st.lists(SCORE, min_size=2, max_size=2), low=SCORE, high=SCORE)
+def test_a_clip_is_kept_just_if_every_filter_keeps_it(scores, low, high):
+    thresholds = {"first": Threshold("a", minimum=low), "second": Threshold("b", maximum=high)}
+    kept, dropped = judge(dict(zip("ab", scores, strict=True)), thresholds)
+    assert ("first" in dropped) == (scores[0] < low)
+    assert ("second" in dropped) == (scores[1] > high)
+    assert kept == (not dropped)
+
+
+def test_thresholds_can_be_changed_and_nonsense_is_refused():
+    settings = FilterSettings(thresholds={"person_area": Threshold(minimum=0.1)}, skip=("blur", "face", "head"))
+    thresholds = thresholds_of(settings)
+    assert thresholds["person_area"] == Threshold("person_area", minimum=0.1)
+    assert thresholds["cuts"] == DEFAULT_THRESHOLDS["cuts"]
+    assert "blur" not in thresholds
+    assert {"face", "blur"}.isdisjoint({each.name for each in make_filters(settings, "cpu")})
+    with pytest.raises(PosegenError, match="no score 'person_area'"):
+        judge({}, thresholds)
+    with pytest.raises(PosegenError, match="minimum or a maximum"):
+        Threshold("a")
+    with pytest.raises(PosegenError, match="minimum or a maximum"):
+        Threshold("a", minimum=1.0, maximum=0.0)
+    with pytest.raises(PosegenError, match="minimum or a maximum"):
+        Threshold("a", minimum=math.nan)
+    with pytest.raises(PosegenError, match="no filter 'sharp'; these are: person_area"):
+        FilterSettings(thresholds={"sharp": Threshold("a", minimum=0.0)})
+    with pytest.raises(PosegenError, match="qalign needs quality_weights"):
+        FilterSettings(video_quality="qalign")
+    assert not Threshold("a", minimum=0.0).keeps(math.nan)
+
+
+def test_real_videos_are_judged_as_a_person_would(shared_media):
+    scorer = make_scorer(FilterSettings(), "cpu")
+    thresholds = thresholds_of(FilterSettings())
+    dance = scorer(sample_clip(shared_media / "driving_dance_full_body.mp4", 0.0, 3.0))
+    presenter = scorer(sample_clip(shared_media / "driving_presenter_half_body.mp4", 0.0, 3.0))
+    scorer.close()
+    assert set(dance) == {column for each in make_filters(FilterSettings(), "cpu") for column in each.columns}
+    for scores in (dance, presenter):  # both have writing in the picture, and nothing else is wrong with them
+        for name in ("person_area", "face", "head", "static_camera", "background_jitter", "cuts", "bars", "blur"):
+            assert thresholds[name].keeps(scores[thresholds[name].column]), name
+        assert not thresholds["overlay"].keeps(scores["overlay_text"])
