@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagehash  # type: ignore[import-untyped]
+import imagehash
 import numpy as np
 from jaxtyping import UInt8, UInt64
 from PIL import Image
@@ -76,7 +76,8 @@ def look_through(path: Path, settings: ClipSettings) -> Look:
     info = probe_video(path)
     check_shape(info, settings)
     rate = min(info.fps, as_rate(_MOST_FPS))
-    finder, hashes, count = CutFinder(), [], 0
+    finder, count = CutFinder(), 0
+    hashes: list[int] = []
     for count, frame in enumerate(iterate_frames(path, rate, longest=_LONGEST), start=1):
         finder.add(frame)
         if len(hashes) <= (count - 1) * _HASHES // rate:
