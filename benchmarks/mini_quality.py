@@ -40,12 +40,13 @@ from posegen.evaluate.scores import (
     psnr_per_frame,
 )
 from posegen.media.image import write_image
-from posegen.pipeline.latents import decode_latents, encode_frames
+from posegen.pipeline.latents import decode_latents, encode_frames, to_pixels
 from posegen.pipeline.models import describe_model, load_pipeline
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.synthetic.clip import Clip as SyntheticClip
 from posegen.synthetic.clip import ClipSettings
 from posegen.synthetic.shards import ShardSettings, make_shards, place_of
+from posegen.train.objective import stutter
 from results_file import write_result
 
 SEED = 1234
@@ -92,6 +93,11 @@ class Model:
         )
 
 
+def evenness(model: Model, frames: np.ndarray) -> float:
+    """How much more frames change where a new latent begins than elsewhere; 1 = no stutter."""
+    return float(stutter(to_pixels(frames), model.pipeline.temporal_stride))
+
+
 def mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
@@ -107,16 +113,18 @@ def bracket(values: Sequence[float]) -> str:
 
 def autoencoder(model: Model, clips: list[Clip], figures: dict[str, object]) -> list[Row]:
     """PSNR of decoded latents, frame by frame."""
-    curves, whole, motion = [], [], []
+    curves, whole, motion, even = [], [], [], []
     for clip in clips:
         truth = clip.frames(0, model.length)
         decoded = decode_latents(model.pipeline.vae, encode_frames(model.pipeline.vae, truth))
         curves.append(psnr_per_frame(decoded, truth))
         whole.append(psnr(decoded, truth))
+        even.append(evenness(model, decoded))
         motion.append(motion_score(frame_distances(decoded, truth, clip.person(0, model.length).any(axis=0))))
     curve = np.mean(curves, axis=0)
     drop = float(curve[:4].mean() - curve[-4:].mean())
     figures["autoencoder_psnr"] = {"mean": round(mean(whole), 2), "interval": interval(whole)}
+    figures["autoencoder_stutter"] = round(mean(even), 2)
     figures["autoencoder_motion"] = round(mean(motion), 3)
     figures["autoencoder_psnr_by_frame"] = [round(float(value), 2) for value in curve]
     return [
@@ -131,7 +139,7 @@ def same_person(model: Model, clips: list[Clip], figures: dict[str, object], she
     names = ("generated", "still", "other_conditions")
     frame: dict[str, list[float]] = {name: [] for name in names}
     person: dict[str, list[float]] = {name: [] for name in names}
-    motion, chance, stitched, kept = [], [], [], []
+    motion, chance, stitched, kept, even, true_even = [], [], [], [], [], []
     for number, clip in enumerate(clips):
         truth, mask = clip.frames(0, model.length), clip.person(0, model.length)
         videos = {
@@ -142,6 +150,8 @@ def same_person(model: Model, clips: list[Clip], figures: dict[str, object], she
         for name, video in videos.items():
             frame[name].append(psnr(video, truth))
             person[name].append(psnr(video, truth, mask))
+        even.append(evenness(model, videos["generated"]))
+        true_even.append(evenness(model, truth))
         distances = frame_distances(videos["generated"], truth, mask.any(axis=0))
         motion.append(motion_score(distances))
         chance.append(motion_chance(distances))
@@ -157,6 +167,7 @@ def same_person(model: Model, clips: list[Clip], figures: dict[str, object], she
         figures[f"val_same_psnr_{region}_interval"] = interval(values["generated"])
     figures["val_same_motion"] = {"score": round(mean(motion), 3), "interval": interval(motion),
                                   "chance": round(mean(chance), 3)}  # fmt: skip
+    figures["val_same_stutter"] = {"generated": round(mean(even), 2), "truth": round(mean(true_even), 2)}
     figures["stitch"] = {"psnr_middle": round(mean(stitched), 2), "psnr_given_frames": round(mean(kept), 2)}
     over_frame, over_person = (above_baselines(values) for values in (frame, person))
     figures["val_same_above_baselines"] = {

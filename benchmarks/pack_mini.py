@@ -1,8 +1,9 @@
 """Put a trained mini into the package: bfloat16, checked for size, with its model card.
 
-    python benchmarks/pack_mini.py runs/mini [runs/longer ...]
+    python benchmarks/pack_mini.py runs/mini [runs/longer ...] [--vae runs/autoencoder]
 
-Takes stitch/model of the last run (base weights and both adapters). The card's figures come from the runs' own files
+Takes stitch/model of the last run (base weights and both adapters), with the autoencoder of another if it was trained
+further after that. The card's figures come from the runs' own files
 and from benchmarks/results/mini_quality.json; run it again after that benchmark.
 """
 
@@ -40,8 +41,8 @@ variants of its phases, on 2 CPU cores: {training}. {hours:.1f} hours in all.
 - It has seen synthetic people only: real photographs come out as synthetic-looking people at best.
 - 192x112 pixels, 33 frames a segment. Faces and fingers are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
-- The autoencoder is close to a linear code ({vae}); fast movement is blurred within groups of four
-  frames.
+- The autoencoder is small ({vae}), and four frames make a latent: movement stutters, and what is fast is
+  blurred.
 - Hours of training on a CPU are far from what its size could do. Arms and bodies go where the skeleton says, the person
   keeps their clothes and the background stays; but what moves is blurred, and hands and faces are smears.
 """
@@ -75,11 +76,16 @@ def _length(stage: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def card(runs: list[Path], megabytes: float, parameters: float, clips: int, parts: str) -> str:
+def history(runs: list[Path], vae: Path | None) -> list[dict[str, Any]]:
+    """The records of the runs, and of the autoencoder's own."""
+    return records(runs) + ([entry for entry in records([vae]) if entry["stage"] == "vae"] if vae else [])
+
+
+def card(runs: list[Path], vae: Path | None, megabytes: float, parameters: float, clips: int, parts: str) -> str:
     """The model card, from the files of the runs and of the benchmark."""
-    finished = [(entry["stage"], entry) for entry in records(runs)]
+    finished = [(entry["stage"], entry) for entry in history(runs, vae)]
     training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.0f} min)" for stage, entry in finished)
-    last = json.loads((runs[0] / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
+    last = json.loads(((vae or runs[0]) / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     results = Path(__file__).parent / "results" / "mini_quality.json"
     quality = "Not measured yet: `python benchmarks/mini_quality.py`."
     if results.is_file():
@@ -97,29 +103,33 @@ def card(runs: list[Path], megabytes: float, parameters: float, clips: int, part
     )  # fmt: skip
 
 
-def pack(runs: list[Path], clips: int, parts: str) -> None:
-    pipeline = cast(
-        load_pipeline(str(runs[-1] / "stitch" / "model"), torch.device("cpu"), torch.float32), torch.bfloat16
-    )
+def pack(runs: list[Path], vae: Path | None, clips: int, parts: str) -> None:
+    pipeline = load_pipeline(str(runs[-1] / "stitch" / "model"), torch.device("cpu"), torch.float32)
+    if vae is not None:
+        latents = {name: list(pipeline.vae.config[name]) for name in ("latents_mean", "latents_std")}
+        pipeline.vae = load_pipeline(str(vae / "vae" / "model"), torch.device("cpu"), torch.float32).vae
+        pipeline.vae.register_to_config(**latents)  # the transformer knows no others
+    pipeline = cast(pipeline, torch.bfloat16)
     pipeline.register_to_config(**{**SETTINGS, "trained": True})
     shutil.rmtree(FOLDER, ignore_errors=True)
     pipeline.save_pretrained(FOLDER)
     for path in FOLDER.rglob("*.json"):  # libraries note where a model was loaded from: nobody else's business
         path.write_text(re.sub(r'\n *"_name_or_path": "[^"]*",', "", path.read_text()))
-    (FOLDER / "training.json").write_text(json.dumps(records(runs), indent=1) + "\n")
+    (FOLDER / "training.json").write_text(json.dumps(history(runs, vae), indent=1) + "\n")
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     parameters = sum(parameter.numel() for part in modules for parameter in part.parameters())
     size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than {MOST_BYTES / 1e6:.0f} MB")
-    (FOLDER / "README.md").write_text(card(runs, size / 1e6, parameters, clips, parts))
+    (FOLDER / "README.md").write_text(card(runs, vae, size / 1e6, parameters, clips, parts))
     print(f"{FOLDER}: {size / 1e6:.1f} MB, {parameters / 1e6:.1f} M parameters")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--vae", type=Path, help="a run whose stage vae went on with the autoencoder")
     parser.add_argument("--clips", type=int, default=832, help="clips it was trained on")
     parser.add_argument("--parts", default="vae: 576 of them, stitch: 192", help="stages that saw fewer clips")
     arguments = parser.parse_args()
-    pack(arguments.runs, arguments.clips, arguments.parts)
+    pack(arguments.runs, arguments.vae, arguments.clips, arguments.parts)

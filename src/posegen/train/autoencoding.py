@@ -166,13 +166,13 @@ class AutoencoderStage:
     def export(self, folder: Path) -> None:
         """Measure the latents' statistics, store them in the configuration, and write the whole pipeline.
 
-        With `decoder_only` they stay what they are.
+        With `decoder_only` or `keep_linear` they stay what they are: latents change little or not at all.
 
         Latents are divided by the geometric mean of their own and the overall deviation: brightness and colour then
         weigh more in the diffusion loss than fine detail, and are decided at higher noise.
         """
         vae: Any = self.pipeline.vae
-        if self.settings.decoder_only:
+        if self.settings.decoder_only or self.settings.keep_linear:
             self.pipeline.save_pretrained(folder)
             return
         latents = []

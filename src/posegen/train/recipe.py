@@ -138,7 +138,8 @@ class StageSettings:
     fit_clips: int = 0
     """vae: keep the principal components of patches of so many clips as linear code; 0 = train what is there."""
     keep_linear: bool = False
-    """vae: the linear code stays what it is while the rest is trained further (with `fit_clips` it always does)."""
+    """vae: the linear code and the latents' mean and deviation stay what they are while the rest is trained further:
+    latents change little, and a transformer can go on from there."""
     kl_weight: float = 1e-4
     """vae: weight of the divergence of latents from a unit normal."""
     motion_weight: float = 0.0
