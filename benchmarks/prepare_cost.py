@@ -62,7 +62,6 @@ def simulate(hours: float, cpus: int, gpus: int, cost: dict[str, float]) -> dict
     made, sample_busy = finish_times(kept, scorers)
     end = max(made)
     shares = {"look": max(looked), "score": judged - (0.0 if gpus else begin), "samples": end - judged}
-    workers = (look_busy / cpus + (score_busy + sample_busy) / scorers) / end
     return {
         "hours_on_the_clock": round(end / 3600, 2),
         "hours_until_judged": round(judged / 3600, 2),
@@ -70,7 +69,6 @@ def simulate(hours: float, cpus: int, gpus: int, cost: dict[str, float]) -> dict
         "cores_busy_looking": round(look_busy / cpus / end, 2),
         "scorers_busy": round((score_busy + sample_busy) / scorers / end, 2),
         "kept_hours": round(hours * KEPT, 1),
-        "busy_in_all": round(workers, 2),
     }
 
 
