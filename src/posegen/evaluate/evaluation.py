@@ -4,6 +4,7 @@ What each part does is in the files named here; writing a report is `report.py`'
 """
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,16 +163,23 @@ def tabulate(
             best[score.name] = best_methods(score, column, complete)
     if not scores:
         raise PosegenError("nothing was measured: without true videos, leave --people and --embedded on")
-    for name, found in clips.items():
-        for text in dict.fromkeys(text for each in found.values() for text, count in each.counts.items() if count):
-            if text != "frames looked at":
-                count, looked = (
-                    sum(s.counts.get(key, 0) for s in found.values()) for key in (text, "frames looked at")
-                )
-                warnings.append(f"{name}: {text}: {count} (of {looked} frames looked at, in {len(found)} clips)")
+    warnings += _counted(clips)
     return Evaluation(
         benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, tuple(warnings)
     )  # fmt: skip
+
+
+def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:
+    """A line for each thing that was counted, such as frames in which nobody was found, with all methods in it."""
+    lines: dict[str, list[str]] = {}
+    for name, found in clips.items():
+        looked = sum(each.counts.get("frames looked at", 0) for each in found.values())
+        for text in dict.fromkeys(text for each in found.values() for text, count in each.counts.items() if count):
+            if text != "frames looked at":
+                of = "" if text.endswith("reference image") else f"{looked} frames looked at, in "
+                count = sum(each.counts.get(text, 0) for each in found.values())
+                lines.setdefault(f"{text} (of {of}{len(found)} clips)", []).append(f"{name} {count}")
+    return [f"{text}: {', '.join(counts)}" for text, counts in lines.items()]
 
 
 def default_cache() -> Path:
