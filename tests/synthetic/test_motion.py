@@ -6,7 +6,7 @@ import pytest
 from posegen.synthetic.assets import load_assets
 from posegen.synthetic.body import rest_body
 from posegen.synthetic.identity import draw_identity
-from posegen.synthetic.mocap import captured_motion
+from posegen.synthetic.mocap import CLIPS, captured_motion
 from posegen.synthetic.motion import LEG_STYLES, between_targets, procedural_motion, still_pose
 from posegen.synthetic.rig import Leg, colliders, forward_kinematics, keep_arms_outside, rotation
 
@@ -96,3 +96,11 @@ def test_walking_goes_where_the_person_faces(body):
     travel = pose.root[-1] - pose.root[0]
     assert travel[1] < -1.0, "ahead is -y"
     assert abs(travel[0]) < 0.4
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_in_a_long_clip_captured_people_stay_where_they_are_in_a_short_one(body, name):
+    short = captured_motion(np.random.default_rng(1), body, round(4.5 * FPS), FPS, name, facing=0.4).root[:, :2]
+    long = captured_motion(np.random.default_rng(1), body, round(20 * FPS), FPS, name, facing=0.4).root[:, :2]
+    assert np.abs(long[: round(3 * FPS)] - short[: round(3 * FPS)]).max() < 1e-9, "short clips are what they were"
+    assert (long.max(0) < short.max(0) + 0.3).all() and (long.min(0) > short.min(0) - 0.3).all()

@@ -22,6 +22,8 @@ _IN_THE_AIR = ("jump", "spinkick", "spin")
 _TO_OUR_AXES = np.array([[0, 0, -1], [-1, 0, 0], [0, 1, 0]], float)
 _LEG_LENGTH = 0.81
 """Hip to ankle of the captured skeleton, metres."""
+_TURNING = 3.5
+"""Seconds after which a clip that repeats is played backwards, and so on: dancers would leave the picture."""
 _QUATERNIONS = {
     "root": 4,
     "chest": 8,
@@ -58,7 +60,7 @@ def load_capture(name: str) -> Capture:
 
 
 def captured_motion(random: np.random.Generator, body: Body, frames: int, fps: float, name: str, facing: float) -> Pose:
-    """The clip `name` from its start, turned by `facing` radians; a clip that does not repeat is played to and fro."""
+    """The clip `name` from its start, turned by `facing` radians, played to and fro: the person stays near."""
     local, root = _sampled(load_capture(name), frames, fps)
     assets, heads = load_assets(), body.bone_heads
     turn = rotation(np.array([0, 0, facing]))
@@ -112,16 +114,12 @@ def ours_points(points: np.ndarray, scale: float) -> np.ndarray:
 def _sampled(capture: Capture, frames: int, fps: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Local rotations (T, 3, 3) per joint and root places (T, 3) at the wanted times, in the clip's axes."""
     length = capture.seconds[-1]
-    time = np.arange(frames) / fps
-    cycle = np.floor(time / length)
+    time = _to_and_fro(np.arange(frames) / fps, _TURNING if capture.cyclic else length)
+    cycle = np.floor(time / length) if capture.cyclic else np.zeros(frames)
     time = time - cycle * length
     root = np.stack([np.interp(time, capture.seconds, capture.rows[:, axis]) for axis in (1, 2, 3)], 1)
-    if capture.cyclic:
-        travel = capture.rows[-1, 1:4] - capture.rows[0, 1:4]
-        root += cycle[:, None] * travel * [1, 0, 1]
-    else:
-        time = np.where(cycle % 2 == 1, length - time, time)
-        root = np.stack([np.interp(time, capture.seconds, capture.rows[:, axis]) for axis in (1, 2, 3)], 1)
+    travel = capture.rows[-1, 1:4] - capture.rows[0, 1:4]
+    root += cycle[:, None] * travel * [1, 0, 1]
     local = {}
     for name, column in _QUATERNIONS.items():
         keys = Rotation.from_quat(capture.rows[:, [column + 1, column + 2, column + 3, column]])
@@ -130,6 +128,13 @@ def _sampled(capture: Capture, frames: int, fps: float) -> tuple[dict[str, np.nd
         angle = np.interp(time, capture.seconds, capture.rows[:, column])
         local[name] = rotation(np.stack([0 * angle, 0 * angle, angle], 1))
     return local, root
+
+
+def _to_and_fro(time: np.ndarray, length: float) -> np.ndarray:
+    """Times (T,) in seconds, running back after `length`, and forwards again after as long."""
+    cycle = np.floor(time / length)
+    within = time - cycle * length
+    return np.where(cycle % 2 == 1, length - within, within)
 
 
 def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
