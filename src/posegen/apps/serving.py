@@ -3,7 +3,7 @@
 import json
 from typing import Any, Protocol, runtime_checkable
 
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from posegen.errors import OutputError, PosegenError
@@ -19,10 +19,17 @@ class Served(Protocol):
     application: Any
 
 
+class _Quiet(WSGIRequestHandler):
+    """Says errors, not every request."""
+
+    def log_request(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
 def start_server(host: str, port: int, page: Served) -> BaseWSGIServer:
     """A server with a thread for each request. Raises `OutputError` where the port is taken."""
     try:
-        return make_server(host, port, page.application, threaded=True)
+        return make_server(host, port, page.application, threaded=True, request_handler=_Quiet)
     except (OSError, SystemExit) as error:
         raise OutputError(f"cannot listen on {host}:{port} ({error}): choose another --port") from None
 
