@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posegen.conditions import smoothing
 from posegen.conditions.keypoints import BODY, BODY_NAMES, HANDS, INDEX, LEFT_HAND, PoseSequence
 from posegen.conditions.smoothing import smooth_poses, whittaker
 
@@ -97,6 +98,25 @@ def test_backwards_in_time_is_the_same():
     forwards, _ = smooth_poses(changed(standing(40), points))
     backwards, _ = smooth_poses(changed(standing(40), points[::-1]))
     assert np.allclose(forwards.keypoints, backwards.keypoints[::-1], atol=1e-2)
+
+
+def test_a_long_scene_is_what_its_pieces_are(monkeypatch):
+    random = np.random.default_rng(1)
+    frames = 900
+    sway = np.sin(np.arange(frames) / 9)[:, None, None] * 40
+    points = standing(frames).keypoints + sway + random.normal(0, 2, (frames, 133, 2))
+    points = mirrored_names(points, slice(590, 612), ["shoulder", "elbow", "wrist", "hip", "knee", "ankle"])
+    points[605, INDEX["left_knee"]] += 200
+    scores = standing(frames).scores.copy()
+    scores[598:602, LEFT_HAND] = 0
+    whole, told = smooth_poses(changed(standing(frames), points, scores))
+    monkeypatch.setattr(smoothing, "PIECE", 300)
+    pieces, told_of_pieces = smooth_poses(changed(standing(frames), points, scores))
+    assert np.abs(pieces.keypoints - whole.keypoints).max() < 1e-2
+    assert np.array_equal(pieces.scores, whole.scores)
+    assert told_of_pieces == told
+    assert told.swapped >= 20
+    assert told.hands_filled == 4
 
 
 @given(st.floats(0.3, 4), st.floats(-500, 500))

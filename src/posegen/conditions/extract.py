@@ -134,32 +134,28 @@ def estimate_pose(
     info = probe_video(driving)
     tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
     missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
-    people: list[PersonPose | None] = []
-    frames = read_ahead(iterate_frames(driving, fps, start, end))
-    while batch := list(islice(frames, estimator.batch_size)):
-        for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
-            cut_finder.add(frame)
-            if cut_finder.may_have_begun:
-                tracker.begin_scene()
-            person = tracker.choose([found for found in everybody if shoulders_seen(found)])
-            people.append(estimator.add_hands(frame, person) if hands and person is not None else person)
-            progress(len(people))
-    seen = np.array([person is not None for person in people])
-    if not seen.any():
+    seen: list[bool] = []
+
+    def follow() -> Iterator[PersonPose]:
+        frames = read_ahead(iterate_frames(driving, fps, start, end))
+        while batch := list(islice(frames, estimator.batch_size)):
+            for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
+                cut_finder.add(frame)
+                if cut_finder.may_have_begun:
+                    tracker.begin_scene()
+                person = tracker.choose([found for found in everybody if shoulders_seen(found)])
+                seen.append(person is not None)
+                yield missing if person is None else estimator.add_hands(frame, person) if hands else person
+                progress(len(seen))
+
+    sequence = PoseSequence.of(follow(), (info.height, info.width), fps)
+    if not any(seen):
         raise PosegenError(f"no person is seen in {driving}: use a video in which somebody moves in view")
-    poses = [person or missing for person in people]
-    sequence = PoseSequence(
-        np.stack([pose.keypoints for pose in poses]),
-        np.stack([pose.scores for pose in poses]),
-        np.stack([pose.hands for pose in poses]),
-        (info.height, info.width),
-        fps,
-    )
     cuts = cut_finder.finish()
-    filled = fill_gaps(sequence, seen, cuts=cuts)
-    interpolated = int((filled.scores.max(axis=1) > 0).sum() - seen.sum())
+    filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
+    interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
     report = TrackingReport(
-        len(people), int(seen.sum()), interpolated, int(len(people) - seen.sum() - interpolated),
+        len(seen), sum(seen), interpolated, len(seen) - sum(seen) - interpolated,
         tracker.most_people, tracker.first_x, tuple(cuts),
     )  # fmt: skip
     return filled, report

@@ -4,7 +4,7 @@ Coordinates are pixels of the picture they belong to (x right, y down), scores 0
 found, followed or drawn is done elsewhere.
 """
 
-import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from posegen.media.files import write_whole
+from posegen.media.files import AtomicFile, output_errors
 
 NUM_KEYPOINTS = 133
 BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
@@ -93,14 +93,31 @@ class PoseSequence:
     def __getitem__(self, frame: int) -> PersonPose:
         return PersonPose(self.keypoints[frame], self.scores[frame], self.hands[frame])
 
+    @classmethod
+    def of(cls, people: Iterable[PersonPose], size: tuple[int, int], fps: Fraction) -> "PoseSequence":
+        """One frame after the other, as they come; the arrays can be changed. 2 kB a frame are needed, and no more."""
+        columns = (bytearray(), bytearray(), bytearray())
+        for person in people:
+            for column, values in zip(columns, (person.keypoints, person.scores, person.hands), strict=True):
+                column.extend(np.asarray(values, np.float32).tobytes())
+        keypoints, scores, hands = (np.frombuffer(column, np.float32) for column in columns)
+        return cls(
+            keypoints.reshape(-1, NUM_KEYPOINTS, 2), scores.reshape(-1, NUM_KEYPOINTS), hands.reshape(-1, 2, 21, 3),
+            size, fps,
+        )  # fmt: skip
+
     def save(self, path: Path) -> None:
         """Write as NPZ, at once or not at all. Raises `OutputError`."""
-        content = io.BytesIO()
-        np.savez_compressed(
-            content, keypoints=self.keypoints, scores=self.scores, hands=self.hands, size_hw=np.array(self.size),
-            fps=np.array([self.fps.numerator, self.fps.denominator]),
-        )  # fmt: skip
-        write_whole(path, content.getvalue())
+        file = AtomicFile(path)
+        try:
+            with output_errors(path):
+                np.savez_compressed(
+                    file.temporary, keypoints=self.keypoints, scores=self.scores, hands=self.hands,
+                    size_hw=np.array(self.size), fps=np.array([self.fps.numerator, self.fps.denominator]),
+                )  # fmt: skip
+            file.commit()
+        finally:
+            file.discard()
 
     @classmethod
     def load(cls, path: Path) -> "PoseSequence":

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded  # type: ignore[import-untyped]
 from scipy.ndimage import maximum_filter1d, median_filter  # type: ignore[import-untyped]
 
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, SEEN, PoseSequence
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same keypoints would become others."""
+PIECE, OVERLAP = 4096, 256
+"""Frames that are worked on at once, so that hours need no more memory than minutes; and frames that a piece knows of
+those before and after it: far longer than anything here reaches."""
 MAX_GAP = 0.25
 """Seconds over which a point or a hand that is not found is filled in."""
 MIN_CUTOFF, CUTOFF_PER_SPEED = 1.2, 5.0
@@ -48,6 +51,11 @@ class SmoothingReport:
     outliers: int
     hands_filled: int
 
+    def __add__(self, other: "SmoothingReport") -> "SmoothingReport":
+        return SmoothingReport(
+            self.swapped + other.swapped, self.outliers + other.outliers, self.hands_filled + other.hands_filled
+        )
+
     def describe(self) -> str | None:
         """One line; None if there was nothing but jitter."""
         parts = [
@@ -64,20 +72,39 @@ def smooth_poses(pose: PoseSequence, cuts: Sequence[int] = ()) -> tuple[PoseSequ
 
     Points that were not found get a score only where a short gap was filled; then it is the lower of its ends'.
     """
-    keypoints, scores, hands = pose.keypoints.astype(np.float64), pose.scores.copy(), pose.hands.astype(np.float64)
-    fps, swapped, outliers, filled = float(pose.fps), 0, 0, 0
+    result = PoseSequence(
+        pose.keypoints.astype(np.float32), pose.scores.copy(), pose.hands.astype(np.float32), pose.size, pose.fps
+    )
+    fps, repaired = float(pose.fps), SmoothingReport(0, 0, 0)
     for start, stop in pairwise((0, *cuts, len(pose))):
-        scene = slice(start, stop)
-        points, score, hand = keypoints[scene], scores[scene], hands[scene]  # views: changed in place
-        height = _person_height(points, score)
-        if height is None:
-            continue
-        swapped += _repair_sides(points, score, hand, height, fps)
-        _drop_doubtful_hands(points, score, hand, fps)
-        filled += _fill_hands(points, score, hand, fps)
-        outliers += _smooth_scene(points, score, hand, height, fps)
-    result = PoseSequence(keypoints.astype(np.float32), scores, hands.astype(np.float32), pose.size, pose.fps)
-    return result, SmoothingReport(swapped, outliers, filled)
+        for first in range(start, stop, PIECE):
+            last = min(first + PIECE, stop)
+            known = slice(max(start, first - OVERLAP), min(last + OVERLAP, stop))
+            points, score = pose.keypoints[known].astype(np.float64), pose.scores[known].copy()
+            hand = pose.hands[known].astype(np.float64)
+            kept = slice(first - known.start, last - known.start)
+            repaired += _smooth_piece(points, score, hand, fps, kept)
+            result.keypoints[first:last] = points[kept]
+            result.scores[first:last], result.hands[first:last] = score[kept], hand[kept]
+    return result, repaired
+
+
+def _smooth_piece(
+    points: Float[np.ndarray, "frames 133 2"],
+    scores: Float[np.ndarray, "frames 133"],
+    hands: Float[np.ndarray, "frames 2 21 3"],
+    fps: float,
+    kept: slice,
+) -> SmoothingReport:
+    """Repair and smooth one scene, or a piece of it, in place; what was repaired in the frames `kept`."""
+    height = _person_height(points, scores)
+    if height is None:
+        return SmoothingReport(0, 0, 0)
+    swapped = _repair_sides(points, scores, hands, height, fps)
+    _drop_doubtful_hands(points, scores, hands, fps)
+    filled = _fill_hands(points, scores, hands, fps)
+    outliers = _smooth_scene(points, scores, hands, height, fps)
+    return SmoothingReport(*(int(count[kept].sum()) for count in (swapped, outliers, filled)))
 
 
 def _person_height(
@@ -99,8 +126,8 @@ def _repair_sides(
     hands: Float[np.ndarray, "frames 2 21 3"],
     height: Float[np.ndarray, " frames"],
     fps: float,
-) -> int:
-    """Exchange left and right, in place, where an estimator did so for a while; how many frames that were."""
+) -> Bool[np.ndarray, " frames"]:
+    """Exchange left and right, in place, where an estimator did so for a while; in which frames."""
     changed = np.zeros(len(points), bool)
     for names, telling, with_hands in _GROUPS:
         swap = _swapped_frames(points, scores, height, fps, telling)
@@ -113,7 +140,7 @@ def _repair_sides(
         for values in (points, scores):
             values[frames, [*left, *right]] = values[frames, [*right, *left]]
         changed |= swap
-    return int(changed.sum())
+    return changed
 
 
 def _swapped_frames(
@@ -172,9 +199,9 @@ def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarr
         hands[drop, side] = np.nan
 
 
-def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> int:
-    """Fill short gaps of a hand, in place: it goes with the body's wrist, and changes evenly. How many were filled."""
-    count = 0
+def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> Int[np.ndarray, " frames"]:
+    """Fill short gaps of a hand, in place: it goes with the body's wrist, and changes evenly. How many a frame."""
+    count = np.zeros(len(points), int)
     for side, hand in enumerate(HANDS):
         wrist = INDEX[("left_wrist", "right_wrist")[side]]
         frames = np.flatnonzero(scores[:, hand].max(axis=1) >= SEEN)
@@ -191,17 +218,19 @@ def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: 
             end[:, :2] -= moved[after]
             hands[inside, side] = start + weight * (end - start)
             hands[inside, side, :, :2] += moved[inside, None]
-            count += len(inside)
+            count[inside] += 1
     return count
 
 
-def _smooth_scene(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, height: np.ndarray, fps: float) -> int:
-    """Smooth body, feet and hands of a scene in place; how many outliers were found."""
-    outliers = 0
+def _smooth_scene(
+    points: np.ndarray, scores: np.ndarray, hands: np.ndarray, height: np.ndarray, fps: float
+) -> Int[np.ndarray, " frames"]:
+    """Smooth body, feet and hands of a scene in place; how many outliers each frame has."""
+    outliers = np.zeros(len(points), int)
     for index in range(len(BODY_NAMES)):
         seen = scores[:, index] >= SEEN
         wrong = _excursions(points[:, index], seen, height, fps)
-        outliers += int(wrong.sum())
+        outliers += wrong
         stiffness = _stiffness(points[:, index], seen & ~wrong, height, fps)
         _smooth_point(points[:, index], scores[:, index], seen & ~wrong, stiffness, fps)
     for side, hand in enumerate(HANDS):
@@ -210,7 +239,7 @@ def _smooth_scene(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, hei
             continue
         middle = points[:, hand].mean(axis=1)
         wrong = _excursions(middle, seen, height, fps)
-        outliers += int(wrong.sum())
+        outliers += wrong
         stiffness = _stiffness(middle, seen & ~wrong, height, fps)
         known = np.isfinite(hands[:, side]).all(axis=(1, 2)) & ~wrong
         weights = scores[:, hand].max(axis=1)

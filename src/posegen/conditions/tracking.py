@@ -174,12 +174,12 @@ def _distance(person: PersonPose, other: PersonPose) -> float:
 def fill_gaps(
     sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5, cuts: Sequence[int] = ()
 ) -> PoseSequence:
-    """Interpolate linearly over frames without the person, where a gap lasts at most `max_seconds`.
+    """Interpolate linearly, in place, over frames without the person, where a gap lasts at most `max_seconds`.
 
     Scores of filled points are the lower of both ends'. Longer gaps, gaps at the ends, and gaps in which a new scene
     begins (`cuts`: the first frames of scenes) keep score 0.
     """
-    keypoints, scores, hands = sequence.keypoints.copy(), sequence.scores.copy(), sequence.hands.copy()
+    keypoints, scores, hands = sequence.keypoints, sequence.scores, sequence.hands
     for before, after in gaps(seen):
         if after - before - 1 > max_seconds * sequence.fps or any(before < cut <= after for cut in cuts):
             continue
@@ -188,7 +188,7 @@ def fill_gaps(
         keypoints[inside] = _mix(keypoints[before], keypoints[after], weight)
         hands[inside] = _mix(hands[before], hands[after], weight)
         scores[inside] = np.minimum(scores[before], scores[after])
-    return PoseSequence(keypoints, scores, hands, sequence.size, sequence.fps)
+    return sequence
 
 
 def gaps(seen: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
