@@ -125,7 +125,7 @@ def sample_stored_frames(
     numbers: Sequence[int],
     sizes: Sequence[tuple[int, int]],
     glance: tuple[int, int],
-    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None],
+    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
 
@@ -143,7 +143,8 @@ def sample_stored_frames(
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
             yield converters[sizes[position]](good)
             position += 1
-        watch(converters[glance](frame))
+        if watch is not None:
+            watch(converters[glance](frame))
         latest = frame
         if index >= numbers[-1]:
             return

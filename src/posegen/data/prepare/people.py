@@ -28,6 +28,9 @@ _SECOND = 0.01
 _WIDENED = 0.02
 """Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
 
+_COARSER = 4
+"""Times smaller than a mask is the picture whose colours go where somebody was."""
+
 SmallMask = Bool[np.ndarray, "small_height small_width"]
 
 
@@ -164,15 +167,16 @@ def head_of(scores: Float[np.ndarray, " 133"]) -> float:
 
 def without(frame: Frame, taken: SmallMask) -> Frame:
     """The picture with what is under the mask (of any size) painted over with the colours around it."""
-    height, width = frame.shape[:2]
-    small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA)
-    free = (~widened(taken)).astype(np.float32)
-    sigma = 0.12 * max(taken.shape)
+    size = frame.shape[1::-1]
+    where = cv2.resize(widened(taken).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    coarse = (max(1, taken.shape[1] // _COARSER), max(1, taken.shape[0] // _COARSER))
+    small = cv2.resize(frame, coarse, interpolation=cv2.INTER_AREA)
+    free = 1 - cv2.resize(where.astype(np.float32), coarse, interpolation=cv2.INTER_AREA)
+    sigma = 0.12 * max(coarse)
     share = cv2.GaussianBlur(free, (0, 0), sigma)[..., None]
     colours = cv2.GaussianBlur(small * free[..., None], (0, 0), sigma) / np.maximum(share, 1e-3)
-    mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), (width, height))
-    where = cv2.resize(1 - free, (width, height), interpolation=cv2.INTER_NEAREST)[..., None] > 0
-    return np.where(where, mixed, frame)
+    mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), size)
+    return np.asarray(cv2.copyTo(mixed, where, frame.copy()))
 
 
 def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:

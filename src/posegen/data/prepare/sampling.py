@@ -1,10 +1,12 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it, from one decoding pass.
 
-Cuts are looked for in every frame that passes by, at a few pixels. What is judged about the clip is `filters.py`'s.
+Cuts that are not known yet are looked for in every frame that passes by, at a few pixels. What is judged about the clip
+is `filters.py`'s.
 """
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +44,7 @@ class SampledClip:
     source_size: tuple[int, int]
     """(height, width) of the video as it is shown."""
     cuts: tuple[float, ...] = ()
-    """Seconds after the clip's beginning at which a new scene begins; every frame was looked at."""
+    """Seconds after the clip's beginning at which a new scene begins."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -54,8 +56,15 @@ class SampledClip:
         return np.stack([reduce(frame, (height, width)) for frame in self.frames])
 
 
-def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
+def sample_clip(
+    source: Source | Path,
+    start_seconds: float | int,
+    end_seconds: float | int,
+    cuts: Sequence[float | int] | None = None,
+) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
+
+    cuts: the moments of the video at which scenes begin, if they are known; else they are looked for.
 
     `source` is a file, or what `posegen.media.probing.inspect` said of it (packets of a file that is given by path
     are walked through once, and remembered while the file stays the same). Raises `PosegenError` for what cannot be
@@ -69,25 +78,26 @@ def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: 
     large, small, glance = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE, _GLANCE))
     chosen = sample_numbers(len(numbers), float(source.info.fps))
     samples = {(number + after, after) for number in chosen for after in (0, 1)}
-    wanted = sorted(samples | {(0, 2), (len(numbers) - 1, 2)})
-    finder = CutFinder()
+    finder = CutFinder() if cuts is None else None
+    wanted = sorted(samples | ({(0, 2), (len(numbers) - 1, 2)} if finder else set()))
     pictures = sample_stored_frames(
         source,
         [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
         [(large, large, glance)[kind] for _, kind in wanted],
         glance,
-        finder.add,
+        finder.add if finder else None,
     )
     found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
     for (_, kind), picture in zip(wanted, pictures, strict=True):
         found[kind].append(reduce(picture, small) if kind == 1 else picture)
     fps = float(source.info.fps)
-    begin = source.info.frame_times[numbers.start]
-    cuts = tuple(
-        float(source.info.frame_times[min(numbers.start + number, numbers[-1])] - begin) for number in finder.finish()
-    )
+    times = source.info.frame_times
+    if finder:
+        cuts = [float(times[min(numbers.start + number, numbers[-1])]) for number in finder.finish()]
+    begin = float(times[numbers.start])
+    inside = tuple(float(cut) - begin for cut in cuts or () if begin < cut <= times[numbers[-1]])
     spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, cuts)
+    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, inside)
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
