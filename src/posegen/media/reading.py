@@ -123,34 +123,38 @@ def sample_frames(
 def sample_stored_frames(
     source: Source,
     numbers: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
+    forms: Sequence[tuple[tuple[int, int], bool]],
     glance: tuple[int, int],
     watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
+    """Yield stored frames by their numbers, which never fall, each in its form; decoded once, in one pass.
 
-    `watch` is shown every frame from the first to the last number as a small picture of `glance` = (H, W), which costs
-    a fraction of decoding. Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot
-    be decoded.
+    forms: (H, W), and whether it may be rough (`RgbConverter`). `watch` is shown every frame from the first to the last
+    number as a small picture of `glance` = (H, W), which costs a fraction of decoding. Colours and turning as in
+    `iterate_frames`. Raises `PosegenError` where the pictures cannot be decoded.
     """
     turned = source.orientation.transposed
-    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in {*sizes, glance}}
+
+    def converter(size: tuple[int, int], rough: bool) -> RgbConverter:
+        return RgbConverter(size[::-1] if turned else size, source.orientation, rough)
+
+    converters, glimpse = {form: converter(*form) for form in set(forms)}, converter(glance, True)
     position, latest = 0, None
     for index, frame in _decode(source, numbers[0]):
         if index < numbers[0]:
             continue
         while position < len(numbers) and numbers[position] <= index:
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
-            yield converters[sizes[position]](good)
+            yield converters[forms[position]](good)
             position += 1
         if watch is not None:
-            watch(converters[glance](frame))
+            watch(glimpse(frame))
         latest = frame
         if index >= numbers[-1]:
             return
     if latest is not None:
-        for size in sizes[position:]:
-            yield converters[size](latest)
+        for form in forms[position:]:
+            yield converters[form](latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
@@ -164,7 +168,7 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
 
 def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield source frame `shown[i]` as output frame i; the indices never fall."""
-    convert = RgbConverter(_at_most(source.stored_size, longest), source.orientation)
+    convert = RgbConverter(_at_most(source.stored_size, longest), source.orientation, rough=longest is not None)
     position, latest = 0, None
     for index, frame in _decode(source, shown[0]):
         while shown[position] < index:

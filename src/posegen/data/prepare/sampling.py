@@ -45,6 +45,8 @@ class SampledClip:
     """(height, width) of the video as it is shown."""
     cuts: tuple[float, ...] = ()
     """Seconds after the clip's beginning at which a new scene begins."""
+    small: UInt8[np.ndarray, "n small_height small_width 3"] | None = None
+    """The frames, made as small as their neighbours in the same way, if they were; levels may be off by 3 in both."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -52,6 +54,8 @@ class SampledClip:
     @functools.cached_property
     def small_frames(self) -> UInt8[np.ndarray, "n small_height small_width 3"]:
         """The frames, as small as their neighbours."""
+        if self.small is not None:
+            return self.small
         height, width = self.neighbours.shape[1:3]
         return np.stack([reduce(frame, (height, width)) for frame in self.frames])
 
@@ -77,27 +81,31 @@ def sample_clip(
     size = (source.info.height, source.info.width)
     large, small, glance = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE, _GLANCE))
     chosen = sample_numbers(len(numbers), float(source.info.fps))
-    samples = {(number + after, after) for number in chosen for after in (0, 1)}
     finder = CutFinder() if cuts is None else None
-    wanted = sorted(samples | ({(0, 2), (len(numbers) - 1, 2)} if finder else set()))
+    ends = {(0, "glance"), (len(numbers) - 1, "glance")} if finder else set()
+    wanted = sorted(
+        ends
+        | {(number, "large") for number in chosen}
+        | {(number + after, "small") for number in chosen for after in (0, 1)}
+    )
+    forms = {"large": (large, False), "small": (small, True), "glance": (glance, True)}
     pictures = sample_stored_frames(
         source,
         [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
-        [(large, large, glance)[kind] for _, kind in wanted],
+        [forms[form] for _, form in wanted],
         glance,
         finder.add if finder else None,
     )
-    found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
-    for (_, kind), picture in zip(wanted, pictures, strict=True):
-        found[kind].append(reduce(picture, small) if kind == 1 else picture)
-    fps = float(source.info.fps)
-    times = source.info.frame_times
+    found = dict(zip(wanted, pictures, strict=True))
+    frames = np.stack([found.pop((number, "large")) for number in chosen])
+    small_frames, neighbours = (np.stack([found[number + after, "small"] for number in chosen]) for after in (0, 1))
+    fps, times = float(source.info.fps), source.info.frame_times
     if finder:
         cuts = [float(times[min(numbers.start + number, numbers[-1])]) for number in finder.finish()]
     begin = float(times[numbers.start])
     inside = tuple(float(cut) - begin for cut in cuts or () if begin < cut <= times[numbers[-1]])
     spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, inside)
+    return SampledClip(frames, neighbours, fps, spacing, size, inside, small_frames)
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
