@@ -1,16 +1,13 @@
 """Training as a user runs it: every stage, interruption, bad steps, foreign checkpoints, a full disk, two processes."""
 
-import hashlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -100,26 +97,6 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run
         for folder in (whole, broken)
     ]  # fmt: skip
     assert losses[0] == losses[1]
-
-
-def test_shards_by_url_train_as_a_folder_does(pretrained, make_run, shards, tmp_path):
-    for split in ("train", "val-same"):
-        entries = [
-            {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in sorted(shards.glob(f"{split}-*.tar"))
-        ]
-        index = json.dumps({"complete": True, "shards": entries}).encode()
-        fsspec.filesystem("memory").pipe_file(f"/training/{split}.json", index)
-        for entry in entries:
-            fsspec.filesystem("memory").put_file(str(shards / entry["file"]), f"/training/{entry['file']}")
-    recipe, places = make_run(tmp_path / "folder", str(pretrained))
-    train("base", recipe, places)
-    remote = {"train": "memory://training", "validation": "memory://training", "cache": tmp_path / "cache"}
-    broken = replace(places, output=tmp_path / "url", **remote)
-    with pytest.raises(KeyboardInterrupt):
-        train("base", recipe, broken, StopAfter(2))
-    train("base", recipe, broken)
-    assert_same_bits(tmp_path / "folder" / "base" / "model", tmp_path / "url" / "base" / "model")
 
 
 def test_a_decoder_alone_keeps_what_was_encoded_and_trained(pretrained, make_run, shards, tmp_path):

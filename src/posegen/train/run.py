@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from posegen.config import TrainConfig
 from posegen.data.latents import LatentCache
-from posegen.data.remote import local_shards
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors
@@ -49,9 +48,8 @@ class Places:
     """Where a run reads and writes."""
 
     output: Path
-    train: Path | str
-    """A folder of shards, or its URL."""
-    validation: Path | str
+    train: Path
+    validation: Path
     cache: Path
     start: str | None = None
     """A model to start from, instead of the stage before or the recipe's."""
@@ -62,8 +60,8 @@ class Places:
         data = recipe.data
         return cls(
             output=config.output,
-            train=config.data or data.train,
-            validation=config.validation or data.validation,
+            train=config.data or Path(data.train),
+            validation=config.validation or Path(data.validation),
             cache=config.cache or Path(data.cache),
             start=config.init,
         )
@@ -88,8 +86,8 @@ def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | Non
     with _only_here(folder, accelerator.is_main_process):
         torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
         longest = max(phase.num_frames for phase in settings.phases)
-        shards = open_shards(_at_hand(places.train, "train", places, progress), "train", longest)
-        validation = open_shards(_at_hand(places.validation, "val-same", places, progress), "val-same", longest)
+        shards = open_shards(places.train, "train", longest)
+        validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
         check_sizes(start, recipe, settings, shards)
         if stage != "vae":
@@ -109,11 +107,6 @@ def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | Non
             loop.close()
     accelerator.end_training()
     return folder / MODEL
-
-
-def _at_hand(place: Path | str, split: str, places: Places, progress: Progress) -> Path:
-    """The folder of a split's shards, fetched if they are elsewhere."""
-    return local_shards(place, split, places.cache, lambda done, total: progress.update(f"fetch {split}", done, total))
 
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
@@ -196,7 +189,7 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
         return "\n".join(lines)
     size = recipe.data.size
     if not any(size):
-        size = open_shards(_at_hand(places.train, "train", places, Silent()), "train")[0].samples[0].size
+        size = open_shards(places.train, "train")[0].samples[0].size
     memory = estimate_memory(stage, recipe, start, size, processes)
     lines.append(f"clips of {size[0]}x{size[1]} pixels; on each of {processes} device(s), estimated:")
     return "\n".join([*lines, memory.describe()])
