@@ -299,10 +299,10 @@ class TrainConfig:
     """A recipe: recipes/*.toml come with posegen."""
     output: Path
     """Folder of the run: each stage has a folder in it, with checkpoints, logs and at the end its model."""
-    data: Path | None = None
-    """Folder of train-*.tar shards; by default the recipe's."""
-    validation: Path | None = None
-    """Folder of val-same-*.tar shards; by default the recipe's."""
+    data: str | None = None
+    """Folder of train-*.tar shards, or its URL (http, s3, ...); by default the recipe's."""
+    validation: str | None = None
+    """Folder of val-same-*.tar shards, or its URL; by default the recipe's."""
     cache: Path | None = None
     """Folder for encoded clips; by default the recipe's."""
     init: str | None = None

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import Encoding, LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import OutputError, PosegenError
@@ -19,7 +21,8 @@ from posegen.model import lora
 from posegen.pipeline.models import load_pipeline
 from posegen.pipeline.progress import Silent
 from posegen.train import loop as loop_module
-from posegen.train.run import train
+from posegen.train.run import Places, train
+from serving_files import serving, write_index
 
 CPU = torch.device("cpu")
 
@@ -135,6 +138,29 @@ def test_a_killed_process_goes_on(pretrained, make_run, make_recipe, shards, tmp
         process.wait()
     train("base", *make_run(killed, str(pretrained), base="checkpoint_every = 1\n"))
     assert_same_bits(whole / "base" / "model", killed / "base" / "model")
+
+
+@pytest.mark.parametrize("stage", ["vae", "base"])
+def test_shards_at_a_url_train_as_a_folder_does(stage, pretrained, make_run, shards, tmp_path):
+    """Also interrupted, and with room for one shard only, so that they are fetched again and again."""
+    start = {"vae": None, "base": str(pretrained)}[stage]
+    often = {stage: "checkpoint_every = 1\n"}
+    recipe, places = make_run(tmp_path / "folder", start, **often)
+    train(stage, recipe, places)
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy, ignore=shutil.ignore_patterns("cache"))
+    for split in ("train", "val-same"):
+        write_index(copy, split)
+    with serving(copy) as server:
+        remote = RemoteFolder(
+            server.url, tmp_path / "cache" / "shards", 1.5 * (copy / "train-000000.tar").stat().st_size
+        )
+        recipe, _ = make_run(tmp_path / "url", start, **often)
+        places = Places(tmp_path / "url", remote, remote, tmp_path / "cache", start)
+        with pytest.raises(KeyboardInterrupt):
+            train(stage, recipe, places, StopAfter(2))
+        train(stage, recipe, places)
+    assert_same_bits(tmp_path / "folder" / stage, tmp_path / "url" / stage)
 
 
 def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
@@ -255,6 +281,22 @@ def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shar
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_recipe, shards, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy, ignore=shutil.ignore_patterns("cache"))
+    for split in ("train", "val-same"):
+        write_index(copy, split)
+    with serving(copy) as server:
+        for name, place in (("folder", shards), ("url", server.url)):
+            done = torchrun(make_recipe("two.toml"), tmp_path / name / "run", place, pretrained, 2)
+            assert done.returncode == 0, done.stderr[-3000:]
+        assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
+            "train-000000.tar", "train-000001.tar", "val-same-000000.tar"
+        ]  # fmt: skip
+        assert len([name for name, _ in server.asked if name.endswith(".tar")]) == 3, "each once for both processes"
+    assert_same_bits(*(tmp_path / name / "run" / "base" / "model" for name in ("folder", "url")))
 
 
 def test_accumulation_changes_nothing_but_rounding(pretrained, make_run, tmp_path):

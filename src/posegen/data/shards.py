@@ -1,22 +1,34 @@
 """Reads folders of WebDataset tar shards by random access: which clips there are, and the parts of one clip.
 
+A folder may be a URL (`fetching.RemoteFolder`): a shard is then fetched once to see what is in it, which is written
+down beside it, and again only if it had to make room for others before it is read.
+
 A shard that is empty, damaged or does not match its index is left out, named and counted; more than one in a hundred is
 an error. Clips too short for a segment are treated alike. What a clip's arrays mean is `clips.py`'s; who writes shards
 does not matter, as long as each sample has a `.json` (with "num_frames", "height", "width"), an `.npz` and a `.txt`.
 """
 
+import contextlib
 import hashlib
 import json
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from posegen.errors import PosegenError, logger
+from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableError, has_hash
+from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.files import write_whole
 
 PARTS = ("json", "npz", "txt")
 TOLERATED = 0.01
 """Share of bad shards, or of clips that are too short, above which training refuses to start."""
+_ATTEMPTS = 5
+"""How often a fetched shard is looked for: others may remove it to make room just before it is opened."""
+_AT_ONCE = 4
+"""Shards fetched at once."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Sample:
     key: str
     parts: dict[str, Part]
     description: dict[str, Any]
+    remote: RemoteShard | None = None
+    """Where the shard comes from, if it is fetched when it is needed."""
 
     @property
     def num_frames(self) -> int:
@@ -47,8 +61,8 @@ class Sample:
         return int(self.description["height"]), int(self.description["width"])
 
     def read(self, part: str) -> bytes:
-        """The bytes of one part. Raises `PosegenError` if the shard has shrunk since it was opened."""
-        return _read(self.shard, self.parts[part])
+        """The bytes of one part. Raises `PosegenError` if the shard has shrunk, or cannot be fetched again."""
+        return _present(self.remote, self.shard, lambda path: _read(path, self.parts[part]))
 
 
 @dataclass(frozen=True)
@@ -60,23 +74,16 @@ class Shard:
     samples: tuple[Sample, ...]
 
 
-def open_shards(folder: Path, split: str, num_frames: int = 1) -> list[Shard]:
+def open_shards(folder: Path | RemoteFolder, split: str, num_frames: int = 1) -> list[Shard]:
     """The whole shards `<split>-*.tar` of a folder, in order of name, with clips of at least `num_frames` frames.
 
-    Raises `PosegenError`: no shards; more than 1 % of them bad; more than 1 % of clips too short; unequal sizes.
+    Raises `PosegenError`: no shards; more than 1 % of them bad; more than 1 % of clips too short; unequal sizes; for a
+    URL also if any shard cannot be reached.
     """
-    paths = sorted(folder.glob(f"{split}-*.tar"))
-    if not paths:
-        raise PosegenError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
-    index = _read_index(folder / f"{split}.json")
-    missing = sorted(set(index) - {path.name for path in paths})
-    shards, bad = [], [f"{name} (missing)" for name in missing]
-    for path in paths:
-        try:
-            shards.append(_open(path, index.get(path.name)))
-        except PosegenError as error:
-            bad.append(f"{path.name} ({error})")
-    tolerate(bad, len(paths) + len(missing), f"shards in {folder}", "make them again, or delete them with their .json")
+    opened = list(_opened_remote(folder, split) if isinstance(folder, RemoteFolder) else _opened_here(folder, split))
+    shards = [shard for _, shard in opened if isinstance(shard, Shard)]
+    bad = [f"{name} ({shard})" for name, shard in opened if isinstance(shard, str)]
+    tolerate(bad, len(opened), f"shards in {folder}", "make them again, or delete them with their .json")
     short = [s.key for shard in shards for s in shard.samples if s.num_frames < num_frames]
     total = sum(len(shard.samples) for shard in shards)
     tolerate(short, total, f"clips in {folder}", f"they are shorter than the {num_frames} frames that the recipe wants")
@@ -90,6 +97,78 @@ def open_shards(folder: Path, split: str, num_frames: int = 1) -> list[Shard]:
     if len(sizes) > 1:
         raise PosegenError(f"clips in {folder} differ in size {sorted(sizes)}: make shards of one size")
     return shards
+
+
+def _opened_here(folder: Path, split: str) -> Iterator[tuple[str, Shard | str]]:
+    """Name and shard, or what is wrong with it, of each in a local folder."""
+    paths = sorted(folder.glob(f"{split}-*.tar"))
+    if not paths:
+        raise PosegenError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
+    index = _read_index(folder / f"{split}.json")
+    for path in paths:
+        try:
+            yield path.name, _open(path, index.get(path.name))
+        except (PosegenError, FileNotFoundError) as error:
+            yield path.name, str(error)
+    yield from ((name, "missing") for name in sorted(set(index) - {path.name for path in paths}))
+
+
+def _opened_remote(folder: RemoteFolder, split: str) -> Iterator[tuple[str, Shard | str]]:
+    """The same for a URL, a few fetched at once."""
+
+    def opened(remote: RemoteShard) -> tuple[str, Shard | str]:
+        try:
+            return remote.name, _open_remote(remote)
+        except (UnreachableError, OutputError):
+            raise
+        except PosegenError as error:
+            return remote.name, str(error)
+
+    shards = folder.shards(split)
+    there_is_room_for = int(folder.most_bytes // max(shard.size for shard in shards))
+    with ThreadPoolExecutor(max(1, min(_AT_ONCE, there_is_room_for - 1))) as threads:
+        waiting = [threads.submit(opened, remote) for remote in shards]
+        try:
+            for future in waiting:
+                yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _open_remote(remote: RemoteShard) -> Shard:
+    """A shard by what was written down of it; else it is fetched, looked through, and that is written down."""
+    if remote.path.exists() and not has_hash(remote.path, remote.sha256):
+        remote.path.unlink()  # damaged since it was fetched
+    notes = remote.path.with_suffix(".json")
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        written = json.loads(notes.read_text())
+        return Shard(remote.path, remote.sha256, tuple(_noted(remote, *sample) for sample in written["samples"]))
+    samples = _present(remote, remote.path, _samples)
+    content = [[sample.key, _places(sample), sample.description] for sample in samples]
+    write_whole(notes, json.dumps({"samples": content}).encode())
+    return Shard(remote.path, remote.sha256, tuple(replace(sample, remote=remote) for sample in samples))
+
+
+def _places(sample: Sample) -> dict[str, list[int]]:
+    return {name: [part.offset, part.size] for name, part in sample.parts.items()}
+
+
+def _noted(remote: RemoteShard, key: str, places: dict[str, list[int]], description: dict[str, Any]) -> Sample:
+    return Sample(remote.path, key, {name: Part(*place) for name, place in places.items()}, description, remote)
+
+
+T = TypeVar("T")
+
+
+def _present(remote: RemoteShard | None, path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a shard, which is fetched if it is not there."""
+    for _ in range(_ATTEMPTS):
+        if remote is not None:
+            remote.fetch()
+        with contextlib.suppress(FileNotFoundError):
+            return read(path)
+    raise PosegenError(f"{path} is not there any more")
 
 
 def tolerate(bad: list[str], total: int, what: str, reason: str) -> None:
@@ -117,10 +196,20 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if entry is not None and entry.get("sha256") != digest:
-            raise PosegenError("damaged: its hash is not the index's")
+    except OSError as error:
+        raise PosegenError(f"unreadable: {error}") from error
+    if entry is not None and entry.get("sha256") != digest:
+        raise PosegenError("damaged: its hash is not the index's")
+    return Shard(path, digest, _samples(path))
+
+
+def _samples(path: Path) -> tuple[Sample, ...]:
+    """What is in a shard. Raises `PosegenError` with the reason why it cannot be used, and FileNotFoundError."""
+    try:
         with tarfile.open(path, "r:") as tar:
             members = [member for member in tar if member.isfile()]
+    except FileNotFoundError:
+        raise
     except (OSError, tarfile.TarError) as error:
         raise PosegenError(f"unreadable: {error}") from error
     if members and members[-1].offset_data + members[-1].size > path.stat().st_size:
@@ -142,7 +231,7 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
             _ = samples[-1].num_frames, samples[-1].size
         except (ValueError, KeyError, TypeError) as error:
             raise PosegenError(f"{key}.json cannot be used: {error!r}") from error
-    return Shard(path, digest, tuple(samples))
+    return tuple(samples)
 
 
 def _read(path: Path, part: Part) -> bytes:

@@ -42,13 +42,19 @@ class DataSettings:
     """What it is trained on; the command line can name other folders."""
 
     train: str = "data/train"
-    """Folder of `train-*.tar` shards."""
+    """Folder of `train-*.tar` shards, or a URL that fsspec knows (http, s3, ...) with their index `train.json`."""
     validation: str = "data/val-same"
-    """Folder of `val-same-*.tar` shards."""
+    """Folder or URL of `val-same-*.tar` shards."""
     cache: str = "data/cache"
     """Where encoded clips and texts are kept, by content."""
     size: tuple[int, int] = (0, 0)
     """(height, width) in pixels that clips must have; zeros: whatever they have."""
+    fetched_gb: float = 200.0
+    """Gigabytes of a URL's shards that are kept in the cache folder; the oldest make room for others."""
+
+    def __post_init__(self) -> None:
+        if self.fetched_gb <= 0:
+            raise PosegenError(f"fetched_gb must be positive, not {self.fetched_gb}")
 
 
 @dataclass(frozen=True)

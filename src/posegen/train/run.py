@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 from filelock import FileLock, Timeout
 
 from posegen.config import TrainConfig
+from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
@@ -48,8 +49,8 @@ class Places:
     """Where a run reads and writes."""
 
     output: Path
-    train: Path
-    validation: Path
+    train: Path | RemoteFolder
+    validation: Path | RemoteFolder
     cache: Path
     start: str | None = None
     """A model to start from, instead of the stage before or the recipe's."""
@@ -58,13 +59,19 @@ class Places:
     def of(cls, config: TrainConfig, recipe: Recipe) -> "Places":
         """What the command line says, else the recipe."""
         data = recipe.data
+        cache = config.cache or Path(data.cache)
         return cls(
             output=config.output,
-            train=config.data or Path(data.train),
-            validation=config.validation or Path(data.validation),
-            cache=config.cache or Path(data.cache),
+            train=shard_folder(config.data or data.train, cache, data.fetched_gb),
+            validation=shard_folder(config.validation or data.validation, cache, data.fetched_gb),
+            cache=cache,
             start=config.init,
         )
+
+
+def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFolder:
+    """Where shards are: a folder, or a URL whose shards are fetched into the cache as they are needed."""
+    return RemoteFolder(place, cache / "shards", 1e9 * fetched_gb) if "://" in place else Path(place)
 
 
 def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | None = None) -> Path:

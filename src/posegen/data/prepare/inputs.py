@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posegen.data.prepare.store import filesystem
+from posegen.data.fetching import filesystem, one_line, open_at, read_pieces
 from posegen.errors import OutputError, PosegenError
 from posegen.media.files import output_errors
 
@@ -144,15 +144,11 @@ def _remote(url: str) -> Iterator[Video]:
         else:
             found = {path: system.info(path)}
     except Exception as error:  # every file system has its own errors
-        raise PosegenError(f"{url}: cannot be reached ({type(error).__name__}: {_line(error)})") from error
+        raise PosegenError(f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})") from error
     for name, info in found.items():
         if info.get("type") != "directory":
             tag = next((str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified") if info.get(key)), "")
             yield Video(system.unstrip_protocol(name), f"{info.get('size')} {tag}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 @contextlib.contextmanager
@@ -171,20 +167,13 @@ def local_copy(video: Video, most_bytes: float) -> Iterator[Path]:
             size = system.info(path).get("size") or 0
             if size > most_bytes:
                 raise PosegenError(f"{video.url}: {size / 1e9:.1f} GB are more than [compute] scratch_gb allows")
-            with system.open(path, "rb") as stream, output_errors(target), target.open("wb") as out:
-                while piece := _reading(stream):
+            with open_at(video.url)[0] as stream, output_errors(target), target.open("wb") as out:
+                for piece in read_pieces(stream):
                     out.write(piece)
                     if out.tell() > most_bytes:
                         raise PosegenError(f"{video.url}: is larger than [compute] scratch_gb allows")
         except (PosegenError, OutputError):
             raise
         except Exception as error:
-            raise PosegenError(f"{video.url}: cannot be fetched ({type(error).__name__}: {_line(error)})") from error
+            raise PosegenError(f"{video.url}: cannot be fetched ({type(error).__name__}: {one_line(error)})") from error
         yield target
-
-
-def _reading(stream: Any) -> bytes:
-    try:
-        return bytes(stream.read(4 << 20))
-    except OSError as error:  # not the disk's
-        raise PosegenError(f"reading broke off ({_line(error)})") from error

@@ -10,22 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from posegen.errors import OutputError, PosegenError
+from posegen.data.fetching import filesystem
+from posegen.errors import OutputError
 from posegen.media.files import AtomicFile, output_errors, write_whole
 
 _AT_ONCE = 16
 """Files read at once from a store: what it takes to answer is mostly waiting."""
-
-
-def filesystem(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it. Raises `PosegenError` for an unknown kind, or a missing package."""
-    import fsspec
-
-    try:
-        system, path = fsspec.core.url_to_fs(url)
-        return system, path
-    except (ValueError, ImportError) as error:
-        raise PosegenError(f"{url}: {error}") from error
 
 
 class Store:

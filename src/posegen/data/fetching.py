@@ -1,0 +1,225 @@
+"""Shards at a URL of any kind that fsspec knows: each is fetched into a folder when it is needed, and checked there.
+
+The index beside the shards (`SPLIT.json`, as `posegen synth` and `posegen prepare` write it) says which there are, how
+large, and with which hash: no server has to list anything. Files in the folder are named by hash, appear whole or not
+at all, and go again, the oldest first, when there are too many. What is in a shard is `shards.py`'s.
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.files import output_errors
+
+_PIECE = 4 << 20
+"""Bytes read at a time."""
+_ATTEMPTS = 4
+"""How often a connection is tried that breaks off; each goes on where the one before ended."""
+_PATIENCE = 60
+"""Seconds without a byte after which a connection counts as broken."""
+_ABANDONED = 24 * 3600
+"""Seconds after which what was fetched of a shard in part may go."""
+
+
+class UnreachableError(PosegenError):
+    """A store does not answer: unlike a damaged shard, nothing that training may do without."""
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it. Raises `PosegenError` for an unknown kind, or a missing package."""
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        return system, path
+    except (ValueError, ImportError) as error:
+        raise PosegenError(f"{url}: {error}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The beginning of an error's text; libraries like to write several lines."""
+    return " ".join(str(error).split())[:200]
+
+
+def open_at(url: str, start: int = 0) -> tuple[Any, int]:
+    """A stream of what is at a URL from byte `start`, and where it really begins: 0 where only whole files are given.
+
+    Raises what the file system raises.
+    """
+    system, path = filesystem(url)
+    if "http" not in system.protocol:
+        stream = system.open(path, "rb")
+        stream.seek(start)
+        return stream, start
+    import aiohttp
+
+    # one request for the whole: fsspec's own blocks need servers that know ranges; `size` saves it from asking for it
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    patience = aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE, sock_read=_PATIENCE)
+    stream = system.open(path, "rb", block_size=0, size=1, headers=headers, timeout=patience)
+    return stream, start if stream.r.status == 206 else 0
+
+
+def read_pieces(stream: Any) -> Iterator[bytes]:
+    """What is left of a stream. Raises `UnreachableError` where reading breaks off: whoever writes may raise OSError,
+    too, and means the disk."""
+    while True:
+        try:
+            piece = bytes(stream.read(_PIECE))
+        except Exception as error:  # every file system has its own errors
+            raise UnreachableError(f"reading broke off ({one_line(error)})") from error
+        if not piece:
+            return
+        yield piece
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder of shards at a URL, and the local folder that keeps up to `most_bytes` of them."""
+
+    url: str
+    cache: Path
+    most_bytes: float = 200e9
+
+    def __str__(self) -> str:
+        return self.url
+
+    def shards(self, split: str) -> "list[RemoteShard]":
+        """The shards of a split in order of their names, by its index; nothing else is fetched.
+
+        Raises `PosegenError` without an index, or for one that cannot be used; `UnreachableError`.
+        """
+        url = f"{self.url.rstrip('/')}/{split}.json"
+        system, path = filesystem(url)
+        try:
+            index = json.loads(system.cat_file(path))
+            found = [
+                RemoteShard(self, str(entry["file"]), str(entry["sha256"]), int(entry["bytes"]))
+                for entry in index["shards"]
+            ]
+        except FileNotFoundError:
+            raise PosegenError(
+                f"{url} is not there: shards at a URL need the index that `posegen synth` and `posegen prepare` write"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise PosegenError(f"{url} is not an index of shards with sizes and hashes ({error!r})") from error
+        except Exception as error:  # every file system has its own errors
+            raise UnreachableError(f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})") from error
+        if not index.get("complete", True) or not found:
+            raise PosegenError(f"{url}: these shards are still being made, or there are none")
+        strange = [shard.name for shard in found if Path(shard.name).name != shard.name or not shard.name]
+        if strange:
+            raise PosegenError(f"{url}: {strange[0]!r} is no name of a shard")
+        size = sum(shard.size for shard in found)
+        if size > self.most_bytes:
+            logger.warning(
+                "%s: the shards %s-* have %.3g GB, of which %.3g GB are kept in %s: some will be fetched again ([data] "
+                "fetched_gb)", self.url, split, size / 1e9, self.most_bytes / 1e9, self.cache,
+            )  # fmt: skip
+        return sorted(found, key=lambda shard: shard.name)
+
+    def make_room(self, size: int) -> None:
+        """Remove the oldest shards until one of `size` bytes fits. Raises `PosegenError` if it never will."""
+        if size > self.most_bytes:
+            raise PosegenError(
+                f"a shard of {size / 1e9:.3g} GB does not fit into {self.most_bytes / 1e9:.3g} GB: raise [data] "
+                "fetched_gb in the recipe"
+            )
+        with FileLock(self.cache / ".room.lock"):
+            kept = []
+            for path in (*self.cache.glob("*.tar"), *(self.cache.glob("*.part") if size else ())):
+                with contextlib.suppress(FileNotFoundError):  # another process has finished it
+                    status = path.stat()
+                    kept.append((status.st_mtime, status.st_size, path))
+            room = self.most_bytes - size - sum(size for _, size, _ in kept)
+            for age, bytes_freed, path in sorted(kept):
+                if room >= 0:
+                    break
+                if path.suffix == ".part" and time.time() - age < _ABANDONED:
+                    continue
+                path.unlink(missing_ok=True)
+                room += bytes_freed
+
+
+@dataclass(frozen=True)
+class RemoteShard:
+    """One shard by its entry of the index."""
+
+    folder: RemoteFolder
+    name: str
+    sha256: str
+    size: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is once it has been fetched."""
+        return self.folder.cache / f"{Path(self.name).stem}.{self.sha256[:32]}.tar"
+
+    def fetch(self) -> Path:
+        """Fetch it unless it is there. It may go again as soon as others are fetched.
+
+        Raises `PosegenError` where it is missing or not what the index says, `UnreachableError`, `OutputError`.
+        """
+        if self.path.exists():
+            return self.path
+        with output_errors(self.path):
+            self.folder.cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock")):
+            for attempt in range(_ATTEMPTS):
+                if self.path.exists():
+                    break
+                self.folder.make_room(self.size)
+                try:
+                    self._fetch(self.path.with_suffix(".part"))
+                except UnreachableError as error:
+                    if attempt == _ATTEMPTS - 1:
+                        raise UnreachableError(f"{self._url}: {error}") from error
+                    time.sleep(0.5 * 4**attempt)
+        return self.path
+
+    @property
+    def _url(self) -> str:
+        return f"{self.folder.url.rstrip('/')}/{self.name}"
+
+    def _fetch(self, partial: Path) -> None:
+        """Go on with a shard that was fetched in part, check it, and put it in its place."""
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            if before < self.size:
+                stream, before = open_at(self._url, before)
+                with stream, output_errors(partial), partial.open("r+b" if partial.exists() else "wb") as out:
+                    out.truncate(before)
+                    out.seek(before)
+                    for piece in read_pieces(stream):
+                        out.write(piece)
+        except FileNotFoundError:
+            raise PosegenError("missing") from None
+        except (PosegenError, OutputError):
+            raise
+        except Exception as error:  # every file system has its own errors
+            raise UnreachableError(f"cannot be fetched ({type(error).__name__}: {one_line(error)})") from error
+        size = partial.stat().st_size
+        if size < self.size:
+            raise UnreachableError(f"ended after {size} of {self.size} bytes")
+        if size > self.size or not has_hash(partial, self.sha256):
+            partial.unlink()
+            if before:  # a server that does not know ranges, or another file under the old name: once more, whole
+                raise UnreachableError("what was fetched before does not go with the rest")
+            raise PosegenError("damaged: its hash is not the index's")
+        with output_errors(self.path):
+            partial.replace(self.path)
+        self.folder.make_room(0)  # others may have fetched, too
+
+
+def has_hash(path: Path, sha256: str) -> bool:
+    """Whether a file's bytes have this hash."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
