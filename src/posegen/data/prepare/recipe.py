@@ -1,7 +1,8 @@
 """What a data set is made of: the recipe of `posegen prepare`, a TOML file; every setting has a default.
 
-Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[compute]`. What filters
-measure is `filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken for other settings.
+Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[latents]`, `[compute]`.
+What filters measure is `filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken for
+other settings.
 """
 
 import dataclasses
@@ -106,6 +107,34 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class LatentSettings:
+    """Encodes the clips for a training ahead of it, into the data set's `cache/`; not without a recipe."""
+
+    recipe: str = ""
+    """A training recipe: what its stages read is encoded."""
+    stages: tuple[Literal["pretrain", "base", "stitch"], ...] = ("base",)
+    model: str = ""
+    """Name or folder of the model that training will start from; the recipe's own, if none is named."""
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """What is encoded, and with which model; picklable."""
+
+    model: str
+    """Name or folder."""
+    identity: str
+    """Changes when the model does."""
+    weights_bytes: int
+    frozen: Literal["float32", "bfloat16"]
+    """Number format in which the training loads its model."""
+    computed: Literal["float32", "bfloat16"]
+    """Number format in which the autoencoder computes."""
+    encodings: tuple[Any, ...]
+    """`data.latents.Encoding`s; that module is not imported here, because workers that do not encode need no model."""
+
+
+@dataclass(frozen=True)
 class ComputeSettings:
     """How the work is spread; nothing here changes the result."""
 
@@ -138,6 +167,7 @@ class PrepareRecipe:
     filters: FilterSettings = field(default_factory=FilterSettings)
     conditions: ConditionSettings = field(default_factory=ConditionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    latents: LatentSettings = field(default_factory=LatentSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
 
     def fingerprint(self, stage: Literal["clips", "scores", "samples"]) -> str:
