@@ -17,6 +17,7 @@ from posegen.config import EstimatorConfig
 from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
+from posegen.media.packed import PackedCodec
 
 FORMAT = 1
 """Raised when what is kept changes its meaning: it is then made anew."""
@@ -98,6 +99,8 @@ class OutputSettings:
     """Share of the clips that become the split val-same; whole videos, so that training never sees them."""
     duplicate_bits: int = 12
     """Clips whose perceptual hashes of 256 bits differ in no more bits are near-duplicates; -1 keeps them all."""
+    frames: PackedCodec = "h264"
+    """How a clip's frames are coded: near to lossless (H.264 4:4:4), or without loss in six times the space (ffv1)."""
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1 or not 0 <= self.validation < 1 or not -1 <= self.duplicate_bits <= 15:
@@ -178,7 +181,7 @@ class PrepareRecipe:
             del filters["thresholds"]  # they are applied to scores
             content |= {"filters": filters}
         if stage == "samples":
-            content |= {"conditions": dataclasses.asdict(self.conditions)}
+            content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
