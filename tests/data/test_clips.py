@@ -1,5 +1,8 @@
 """What the model sees of a clip."""
 
+import io
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from posegen.conditions.skeleton import draw_skeleton
 from posegen.data.clips import HIDDEN, OUTSIDE, VISIBLE, Clip, Drawing, keypoint_scores, mirror
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
+from posegen.media.packed import pack_frames
 from tiny_shards import sample_arrays, write_shards
 
 
@@ -83,3 +87,28 @@ def test_mirrored_faces_keep_their_features():
     assert swapped[17] == 20  # big toes
     assert (swapped[91:112] == points[112:133]).all()
     np.testing.assert_array_equal(mirror("visibility", swapped[None], 1)[0], points)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_frames_kept_as_a_video_are_those_of_the_arrays(mirrored, clip, tmp_path):
+    """Everything else comes from the arrays, which then have no frames."""
+    arrays = sample_arrays(0)
+    packed = pack_frames(arrays.pop("frames"), 16.0, "ffv1")
+    npz = io.BytesIO()
+    np.savez_compressed(npz, **arrays)
+    parts = {"json": clip.sample.read("json"), "mkv": packed, "npz": npz.getvalue(), "txt": b"A person."}
+    with tarfile.open(tmp_path / "val-same-000000.tar", "w") as tar:
+        for extension, content in parts.items():
+            member = tarfile.TarInfo(f"one.{extension}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    (sample,) = open_shards(tmp_path, "val-same")[0].samples
+    video, plain = Clip(sample, Drawing(), mirrored), Clip(clip.sample, Drawing(), mirrored)
+    for kind in ("frames", "skeletons", "hands", "person"):
+        np.testing.assert_array_equal(getattr(video, kind)(2, 7), getattr(plain, kind)(2, 7))
+    content = bytearray(sample.shard.read_bytes())
+    place = sample.parts["mkv"]
+    content[place.offset : place.offset + place.size] = bytes(place.size)
+    sample.shard.write_bytes(content)
+    with pytest.raises(PosegenError, match="one is damaged"):
+        video.frames(0, 9)

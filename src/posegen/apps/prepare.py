@@ -18,8 +18,13 @@ def prepare(config: PrepareConfig) -> None:
     from posegen.data.prepare.run import prepare_data
 
     recipe = read_prepare_recipe(config.recipe)
+    plan = None
+    if recipe.latents.recipe:
+        from posegen.train.latent_plan import plan_latents
+
+        plan = plan_latents(recipe.latents, recipe.clips)
     with Terminal() as terminal:
-        done = prepare_data(config.inputs, config.output, recipe, config.ray, config.refilter, terminal)
+        done = prepare_data(config.inputs, config.output, recipe, config.ray, config.refilter, terminal, plan=plan)
         for url, reason in sorted(done.bad.items())[:10]:
             terminal.say(f"! {url}: {reason}")
         if len(done.bad) > 10:

@@ -1,8 +1,9 @@
 """From a sample's arrays to what the model learns from: frames, skeleton and hand frames, reference, caption.
 
 Skeletons are drawn exactly as they are when videos are generated; hand frames are camera-space normals, black outside
-the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, `keypoints` (F, 133, 2) pixels, `visibility`
-(F, 133), `masks` (F, H, W) bits, `normals` (F, H, W, 3) uint8, `reference` (H, W, 3) uint8.
+the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, unless they are a video (`.mkv`), `keypoints`
+(F, 133, 2) pixels, `visibility` (F, 133), `masks` (F, H, W) bits, `normals` (F, H, W, 3) uint8, `reference` (H, W, 3)
+uint8.
 """
 
 import io
@@ -19,9 +20,12 @@ from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.data.shards import Sample
 from posegen.errors import PosegenError
+from posegen.media.packed import unpack_frames
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
+VIDEO = "mkv"
+"""The part of a sample that holds its frames, where they are not among the arrays."""
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
 PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
@@ -72,7 +76,10 @@ class Clip:
 
     def frames(self, start: int, stop: int) -> Frames:
         """The video."""
-        return self.array("frames")[start:stop]
+        if VIDEO not in self.sample.parts:
+            return self.array("frames")[start:stop]
+        frames = self._guarded(lambda: unpack_frames(self.sample.read(VIDEO), start, stop))
+        return mirror("frames", frames, self.sample.size[1]) if self.mirrored else frames
 
     def person(self, start: int, stop: int) -> np.ndarray:
         """Where the person is: bool (F, H, W)."""

@@ -2,7 +2,8 @@
 
 One safetensors file per shard and kind of encoding; its name is a hash of the shard's bytes, the encoders' weights and
 the settings, so nothing stale is ever read, and an interrupted preparation goes on where it stopped. Values are
-bfloat16. Which items make a batch is `train/schedule.py`'s concern.
+bfloat16. `posegen prepare` writes the same files ahead of training (`prepare/latents.py`). Which items make a batch is
+`train/schedule.py`'s concern.
 """
 
 import copy
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from posegen.data.clips import Clip, Drawing
+from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import PosegenError
 from posegen.media.files import AtomicFile, output_errors
@@ -109,56 +111,52 @@ class LatentCache:
         Clips that cannot be read are left out, named and counted. Raises `PosegenError` if more than 1 % are, and
         `OutputError` where the cache cannot be written.
         """
-        files = [self.folder / f"{self._key(shard, encoding)}.safetensors" for shard in shards]
+        files = [
+            self.folder / file_name(shard.sha256, [sample.key for sample in shard.samples], encoding, self.identity)
+            for shard in shards
+        ]
         bad: list[str] = []
         for number, (shard, file) in enumerate(zip(shards, files, strict=True)):
             if number % world != rank:
                 continue
-            bad += _left_out(file) if _whole(file) else self._encode(shard, encoding, file)
+            bad += _left_out(file) if is_whole(file) else self._encode(shard, encoding, file)
             progress(number + 1, len(shards))
         total = sum(len(shard.samples) for number, shard in enumerate(shards) if number % world == rank)
         tolerate(bad, total, "clips", "they are damaged")
         return files
 
-    def _key(self, shard: Shard, encoding: Encoding) -> str:
-        content = {
-            "format": FORMAT,
-            "shard": shard.sha256,
-            "clips": [sample.key for sample in shard.samples],
-            "encoders": self._encoders,
-            "drawing": dataclasses.asdict(self.drawing),
-            "encoding": dataclasses.asdict(encoding),
-            "dtype": str(self.dtype),
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40]
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What encoded clips depend on besides the clips and the encoding."""
+        return {"encoders": self._encoders, "drawing": dataclasses.asdict(self.drawing), "dtype": str(self.dtype)}
 
     def _encode(self, shard: Shard, encoding: Encoding, file: Path) -> list[str]:
         """Encode one shard into one file; returns the clips left out."""
-        rows: dict[str, list[torch.Tensor]] = {}
-        bad = []
+        clips, bad = [], []
         for sample in shard.samples:
             try:
-                both = [self._encode_clip(sample, encoding, side) for side in (False, True)[: 1 + encoding.mirrored]]
+                clips.append(self.encode(sample, encoding))
+            except UnreachableError:
+                raise
             except PosegenError:
                 bad.append(sample.key)
-                continue
-            for encoded in both:
-                for name, tensors in encoded.items():
-                    rows.setdefault(name, []).extend(tensors)
-        if not rows:
+        if not clips:
             raise PosegenError(f"{shard.path}: no clip of it can be read")
-        target = AtomicFile(file)
-        metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": bad})}
-        try:
-            with output_errors(file):
-                save_file({name: torch.stack(tensors) for name, tensors in rows.items()}, target.temporary, metadata)
-            target.commit()
-        except BaseException:
-            target.discard()
-            raise
+        write_encoded(file, clips, encoding, bad)
         return bad
 
-    def _encode_clip(self, sample: Sample, encoding: Encoding, mirrored: bool) -> dict[str, list[torch.Tensor]]:
+    def encode(self, sample: Sample, encoding: Encoding) -> dict[str, torch.Tensor]:
+        """One clip: tensors with a row for every window, or for the clip and its mirror image.
+
+        Raises `PosegenError` for one that is damaged.
+        """
+        rows: dict[str, list[torch.Tensor]] = {}
+        for side in (False, True)[: 1 + encoding.mirrored]:
+            for name, tensors in self._encode_side(sample, encoding, side).items():
+                rows.setdefault(name, []).extend(tensors)
+        return {name: torch.stack(tensors) for name, tensors in rows.items()}
+
+    def _encode_side(self, sample: Sample, encoding: Encoding, mirrored: bool) -> dict[str, list[torch.Tensor]]:
         clip = Clip(sample, self.drawing, mirrored)
         rows: dict[str, list[torch.Tensor]] = {}
         for start in encoding.starts(sample.num_frames):
@@ -208,7 +206,36 @@ class LatentCache:
         return encode_frames(self.vae, frames)[0].bfloat16()
 
 
-def _whole(file: Path) -> bool:
+def file_name(shard: str, clips: list[str], encoding: Encoding, identity: dict[str, Any]) -> str:
+    """The name of the file of a shard, by the hash of the shard's bytes, its clips, and `LatentCache.identity`."""
+    content = {
+        "format": FORMAT, "shard": shard, "clips": clips, "encoding": dataclasses.asdict(encoding), **identity
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40] + ".safetensors"
+
+
+def write_encoded(file: Path, clips: list[dict[str, torch.Tensor]], encoding: Encoding, left_out: list[str]) -> None:
+    """Write the encoded clips of a shard, in order. Raises `OutputError`."""
+    target = AtomicFile(file)
+    metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": left_out})}
+    try:
+        with output_errors(file):
+            together = {name: torch.cat([clip[name] for clip in clips]) for name in clips[0]}
+            save_file(together, target.temporary, metadata)
+        target.commit()
+    except BaseException:
+        target.discard()
+        raise
+
+
+def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -> tuple[int, int]:
+    """Given frames at both ends of a stitch segment of another length than the model's own: in proportion, at least
+    one."""
+    share = num_frames / segment_length
+    return max(int(head * share), 1), max(int(tail * share), 1)
+
+
+def is_whole(file: Path) -> bool:
     """Whether a file of the cache is there and can be read."""
     if not file.exists():
         return False

@@ -144,7 +144,7 @@ def _open_remote(remote: RemoteShard) -> Shard:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         written = json.loads(notes.read_text())
         return Shard(remote.path, remote.sha256, tuple(_noted(remote, *sample) for sample in written["samples"]))
-    samples = _present(remote, remote.path, _samples)
+    samples = _present(remote, remote.path, samples_of)
     content = [[sample.key, _places(sample), sample.description] for sample in samples]
     write_whole(notes, json.dumps({"samples": content}).encode())
     return Shard(remote.path, remote.sha256, tuple(replace(sample, remote=remote) for sample in samples))
@@ -200,10 +200,10 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
         raise PosegenError(f"unreadable: {error}") from error
     if entry is not None and entry.get("sha256") != digest:
         raise PosegenError("damaged: its hash is not the index's")
-    return Shard(path, digest, _samples(path))
+    return Shard(path, digest, samples_of(path))
 
 
-def _samples(path: Path) -> tuple[Sample, ...]:
+def samples_of(path: Path) -> tuple[Sample, ...]:
     """What is in a shard. Raises `PosegenError` with the reason why it cannot be used, and FileNotFoundError."""
     try:
         with tarfile.open(path, "r:") as tar:

@@ -243,6 +243,26 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
     return pipeline.to(device)
 
 
+def load_for_encoding(name: str, dtype: torch.dtype) -> PoseGenPipeline:
+    """A model's tokenizer, encoders and autoencoder, on the CPU, around a transformer without weights.
+
+    Raises `PosegenError` with what to do.
+    """
+    description = describe_model(name)
+    with torch.device("meta"):
+        transformer = PoseGenTransformer3DModel(**transformer_arguments(name))
+    settings: dict[str, Any] = {name: getattr(description, name) for name in ("default_area", "skeleton_colors")}
+    if name in PUBLISHED or name in STOCK:
+        repository = PUBLISHED[name].wan if name in PUBLISHED else STOCK[name]
+        return _around(_fetch(repository, ignore_patterns=["transformer/*"]), transformer, dtype, **settings)
+    folder = mini.FOLDER if name == "mini" else Path(name)
+    if (folder / ADAPTED).is_file():
+        return load_for_encoding(_base_of(folder), dtype)
+    if _read_json(folder / "model_index.json").get("_class_name") == WanImageToVideoPipeline.__name__:
+        return _around(folder, transformer, dtype, **settings)
+    return PoseGenPipeline.from_pretrained(folder, transformer=transformer, dtype=dtype)
+
+
 def _base_of(folder: Path) -> str:
     """The model that a folder of adapters belongs to."""
     base = _read_json(folder / ADAPTED).get("base")

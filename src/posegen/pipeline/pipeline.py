@@ -116,14 +116,16 @@ class PoseGenPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "PoseGenPipeline":
         """Load a folder written by `save_pretrained`, with its adapters. Models by name: `models.load_pipeline`.
 
-        Raises `PosegenError` for a folder that is not whole: every missing, extra or misshapen weight counts.
+        A `transformer` that is given is taken as it is, and the folder's adapters are left where they are. Raises
+        `PosegenError` for a folder that is not whole: every missing, extra or misshapen weight counts.
         """
         folder = Path(pretrained_model_name_or_path)
         dtype = kwargs.get("dtype")
-        if "transformer" not in kwargs:
+        given = "transformer" in kwargs
+        if not given:
             kwargs["transformer"] = load_transformer(folder / "transformer", dtype)
         pipeline: PoseGenPipeline = super().from_pretrained(str(folder), **load_encoders(folder, dtype), **kwargs)
-        for adapter in sorted((folder / ADAPTER_FOLDER).glob("*/")):
+        for adapter in () if given else sorted((folder / ADAPTER_FOLDER).glob("*/")):
             lora.load_adapter(pipeline.transformer, adapter.name, adapter)
         return pipeline
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from posegen.data.latents import FRAMEWISE, Encoding, LatentCache, LatentItems
+from posegen.data.latents import FRAMEWISE, Encoding, LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
@@ -71,16 +71,8 @@ class DiffusionStage:
         return self.pipeline.transformer
 
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
-        """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames)."""
-        config = self.pipeline.config
-        pose = Encoding(phase.of_frames or phase.num_frames, phase.windows, mirrored=phase.mirror)
-        if self.stage == "stitch":
-            share = phase.num_frames / config.segment_length
-            pose = replace(pose, head=_given(config.head * share), tail=_given(config.tail * share))
-        kinds = {"pose": pose}
-        if self.stage == "pretrain" and self.settings.pose_share < 1.0 and phase.num_frames > 1:
-            kinds["video"] = replace(pose, head=1, pose=False)
-        return kinds
+        """The kinds of items of a phase."""
+        return encodings_of(self.stage, self.settings, phase, self.pipeline.config)
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
         """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
@@ -249,6 +241,21 @@ class DiffusionStage:
         self.pipeline.save_pretrained(folder)
 
 
+def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
+    """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
+
+    model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
+    """
+    pose = Encoding(phase.of_frames or phase.num_frames, phase.windows, mirrored=phase.mirror)
+    if stage == "stitch":
+        head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
+        pose = replace(pose, head=head, tail=tail)
+    kinds = {"pose": pose}
+    if stage == "pretrain" and settings.pose_share < 1.0 and phase.num_frames > 1:
+        kinds["video"] = replace(pose, head=1, pose=False)
+    return kinds
+
+
 def prepare_transformer(
     transformer: PoseGenTransformer3DModel, stage: Stage, settings: StageSettings, base_weights: BaseWeights
 ) -> None:
@@ -283,11 +290,6 @@ def prepare_transformer(
                 lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
     for _, parameter in trained_parameters(transformer):
         parameter.data = parameter.data.float()  # small, and optimizers need the precision
-
-
-def _given(frames: float) -> int:
-    """Given frames at an end of a segment shorter than the model's own: in proportion, at least one."""
-    return max(int(frames), 1)
 
 
 def _moved(batch: FlowBatch, device: torch.device) -> FlowBatch:

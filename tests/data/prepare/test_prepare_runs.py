@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,29 @@ def test_training_takes_it(undisturbed, tmp_path):
     assert [record["step"] for record in records if "train/loss" in record] == [1]
 
 
+def test_clips_are_encoded_for_a_training_in_the_same_run(raw, undisturbed, tmp_path):
+    output, training = tmp_path / "set", tmp_path / "training.toml"
+    shutil.copytree(undisturbed, output)
+    stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
+    training.write_text(f'name = "tiny"\n[model]\nstart = "mini"\n[base]\n{stage}')
+    recipe = write_recipe(tmp_path, RECIPE + f'[latents]\nrecipe = "{training}"\n')
+    for _ in range(2):
+        arguments = command(raw, output)
+        arguments[arguments.index("--recipe") + 1] = str(recipe)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+    assert contents(output) == contents(undisturbed), "the data set is the same"
+    files = {path: path.stat().st_mtime_ns for path in (output / "cache").iterdir()}
+    assert len(files) == len(list(output.glob("*.tar")))
+    done = subprocess.run(
+        [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(training), "--output",
+         str(tmp_path / "run"), "--data", str(output), "--validation", str(output), "--cache", str(output / "cache")],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (output / "cache").iterdir()} == files, "nothing is encoded"
+
+
 def wait_for(happened, process, seconds=500):
     deadline = time.monotonic() + seconds
     while not happened():
@@ -152,8 +176,6 @@ def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path
 
 
 def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
-    import shutil
-
     output = tmp_path / "set"
     shutil.copytree(undisturbed, output)
     kept = [path for stage in ("clips", "scores", "samples") for path in output.glob(f"work/{stage}-*/*")]

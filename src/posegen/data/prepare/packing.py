@@ -17,10 +17,9 @@ from typing import Any
 
 from posegen.data.prepare.filters import thresholds_of
 from posegen.data.prepare.report import write_report
-from posegen.data.prepare.stages import Row, Stage, Work
+from posegen.data.prepare.stages import Row, Stage, Work, read_sample
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import settings_of
-from posegen.errors import OutputError
 from posegen.media.files import output_errors
 
 SPLITS = ("train", "val-same")
@@ -66,11 +65,7 @@ class PackStage(Stage):
 
 
 def _append(tar: tarfile.TarFile, samples: Store, key: str, digest: str) -> None:
-    content = samples.read(f"{key}.tar")
-    if content is None or hashlib.sha256(content).hexdigest() != digest:
-        samples.delete(f"{key}.json")  # made again by the next run
-        raise OutputError(f"{samples.path(key)}.tar is missing or damaged: the same command makes it again")
-    with tarfile.open(fileobj=io.BytesIO(content)) as sample:
+    with tarfile.open(fileobj=io.BytesIO(read_sample(samples, key, digest))) as sample:
         for member in sample:
             tar.addfile(member, sample.extractfile(member))
 

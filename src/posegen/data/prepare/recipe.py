@@ -1,7 +1,8 @@
 """What a data set is made of: the recipe of `posegen prepare`, a TOML file; every setting has a default.
 
-Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[compute]`. What filters
-measure is `filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken for other settings.
+Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[latents]`, `[compute]`.
+What filters measure is `filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken for
+other settings.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from posegen.config import EstimatorConfig
 from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
+from posegen.media.packed import PackedCodec
 
 FORMAT = 1
 """Raised when what is kept changes its meaning: it is then made anew."""
@@ -97,12 +99,42 @@ class OutputSettings:
     """Share of the clips that become the split val-same; whole videos, so that training never sees them."""
     duplicate_bits: int = 12
     """Clips whose perceptual hashes of 256 bits differ in no more bits are near-duplicates; -1 keeps them all."""
+    frames: PackedCodec = "h264"
+    """How a clip's frames are coded: near to lossless (H.264 4:4:4), or without loss in six times the space (ffv1)."""
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1 or not 0 <= self.validation < 1 or not -1 <= self.duplicate_bits <= 15:
             raise PosegenError(
                 "clips_per_shard must be positive, validation from 0 to below 1, duplicate_bits from -1 to 15"
             )
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """Encodes the clips for a training ahead of it, into the data set's `cache/`; not without a recipe."""
+
+    recipe: str = ""
+    """A training recipe: what its stages read is encoded."""
+    stages: tuple[Literal["pretrain", "base", "stitch"], ...] = ("base",)
+    model: str = ""
+    """Name or folder of the model that training will start from; the recipe's own, if none is named."""
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """What is encoded, and with which model; picklable."""
+
+    model: str
+    """Name or folder."""
+    identity: str
+    """Changes when the model does."""
+    weights_bytes: int
+    frozen: Literal["float32", "bfloat16"]
+    """Number format in which the training loads its model."""
+    computed: Literal["float32", "bfloat16"]
+    """Number format in which the autoencoder computes."""
+    encodings: tuple[Any, ...]
+    """`data.latents.Encoding`s; that module is not imported here, because workers that do not encode need no model."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +170,7 @@ class PrepareRecipe:
     filters: FilterSettings = field(default_factory=FilterSettings)
     conditions: ConditionSettings = field(default_factory=ConditionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    latents: LatentSettings = field(default_factory=LatentSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
 
     def fingerprint(self, stage: Literal["clips", "scores", "samples"]) -> str:
@@ -148,7 +181,7 @@ class PrepareRecipe:
             del filters["thresholds"]  # they are applied to scores
             content |= {"filters": filters}
         if stage == "samples":
-            content |= {"conditions": dataclasses.asdict(self.conditions)}
+            content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,8 @@
 """The story of `posegen prepare`: raw video -> shards and an index.
 
 Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of what is kept;
-draw the splits, pack shards, write the index. A run that was killed goes on: every stage first looks at what is kept.
+draw the splits, pack shards, write the index; encode clips for a training. A run that was killed goes on: every stage
+first looks at what is kept.
 """
 
 import contextlib
@@ -23,9 +24,10 @@ from posegen.data.prepare.packing import (
     shard_tasks,
     write_index,
 )
-from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
 from posegen.data.prepare.stages import (
     CLIPS_PER_TASK,
+    LatentStage,
     LookStage,
     Row,
     SampleStage,
@@ -37,6 +39,7 @@ from posegen.data.prepare.stages import (
 )
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
+from posegen.data.shards import tolerate
 from posegen.errors import OutputError, PosegenError
 from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
@@ -66,17 +69,19 @@ def prepare_data(
     refilter: bool = False,
     progress: Progress | None = None,
     make_scorer: Callable[[PrepareRecipe, str], Scorer] = default_scorer,
+    plan: LatentPlan | None = None,
 ) -> Outcome:
     """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
 
     inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
-    a Ray cluster. Raises `PosegenError` for inputs that are not there, and if nothing at all is kept; `OutputError`.
+    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs that are not there, and if
+    nothing at all is kept; `OutputError`.
     """
     progress = progress or Silent()
     store = Store(output)
     videos = _kept_videos(store) if refilter and not list(inputs) else find_videos(inputs)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
-        work = Work(recipe, store, make_scorer, engine.device)
+        work = Work(recipe, store, make_scorer, engine.device, plan)
         store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
         if not refilter:
             _find_and_score(engine, work, videos, progress)
@@ -174,8 +179,20 @@ def _write(
 
     write_index(work, rows(), columns)
     close_packing(work, entries)
+    if work.plan is not None:
+        _encode(engine, work, tasks, {entry["file"]: entry["sha256"] for entry in entries}, progress)
     hours = counts["kept"] * work.recipe.clips.seconds / 3600
     return Outcome(work.output.path(INDEX), len(videos), counts["clips"], passed, counts["kept"], hours, bad)
+
+
+def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str], progress: Progress) -> None:
+    """What the training of the plan reads of the shards."""
+    total = sum(len(task["keys"]) for task in tasks)
+    ready = [{**task, "sha256": hashes[task["shard"]]} for task in tasks]
+    failed: dict[str, str] = {}
+    for result in _counted(engine.run(work, LatentStage, ready, True), progress, "clips encoded", total):
+        failed |= result["failed"]
+    tolerate(list(failed), total, "clips", f"they cannot be encoded ({next(iter(failed.values()), '')})")
 
 
 def _kept_videos(store: Store) -> list[Video]:

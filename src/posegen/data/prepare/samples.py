@@ -1,8 +1,8 @@
 """One clip of a video -> one sample for training: frames, pose, hand normals, masks, reference picture, caption.
 
-It has the arrays that synthetic samples have (`data/clips.py`). Of a real video no truth is known: `visibility` is what
-the estimator saw, and the person's mask is a widened hull of the keypoints. Bytes are a function of video, clip and
-settings alone.
+It has the arrays that synthetic samples have (`data/clips.py`), but its frames are a video. Of a real video no truth
+is known: `visibility` is what the estimator saw, and the person's mask is a widened hull of the keypoints. Bytes are a
+function of video, clip and settings alone.
 """
 
 import hashlib
@@ -27,10 +27,11 @@ from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
 from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import shoulders_seen
 from posegen.config import DEFAULT_PROMPT, Framing
-from posegen.data.clips import LEFT_HAND_BIT, OUTSIDE, PERSON_BIT, RIGHT_HAND_BIT, VISIBLE
+from posegen.data.clips import LEFT_HAND_BIT, OUTSIDE, PERSON_BIT, RIGHT_HAND_BIT, VIDEO, VISIBLE
 from posegen.data.prepare.recipe import ConditionSettings, PrepareRecipe
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
+from posegen.media.packed import pack_frames
 from posegen.media.timing import as_rate
 from posegen.media.video import iterate_frames, probe_video, shown_frames
 
@@ -40,7 +41,7 @@ _REFERENCE_DRAWS = 1
 
 @dataclass(frozen=True)
 class Finished:
-    """A sample as it is kept: a tar of its three parts, and what the index says of it."""
+    """A sample as it is kept: a tar of its parts, and what the index says of it."""
 
     content: bytes
     caption: str
@@ -56,6 +57,7 @@ class SampleMaker:
 
     def __init__(self, recipe: PrepareRecipe, device: str = "auto") -> None:
         self._clips, self._conditions, self._device = recipe.clips, recipe.conditions, device
+        self._frames = recipe.output.frames
         self._estimator: PoseEstimator | None = None
         self._normals = make_normal_estimator(recipe.conditions.estimators(0.0, 1.0), device)
         self._captions = _captions(recipe.conditions, device)
@@ -77,7 +79,6 @@ class SampleMaker:
         caption = self._caption(frames[number], fitted[number], pose, fit)
         keypoints = np.stack([person.keypoints for person in fitted]).astype(np.float32)
         arrays = {
-            "frames": frames,
             "normals": np.where(maps.any(axis=-1, keepdims=True), maps, 128).astype(np.uint8),
             "masks": np.stack([_masks(person, image) for person, image in zip(fitted, maps, strict=True)]),
             "keypoints": keypoints,
@@ -92,7 +93,8 @@ class SampleMaker:
             "start": start, "end": end, "identity": key.partition("-")[0], "reference_frame": number,
             "caption": caption, "reference_caption": caption, "subject": "person",
         }  # fmt: skip
-        return Finished(_packed(key, arrays, description, caption), caption)
+        video = pack_frames(frames, self._clips.fps, self._frames)
+        return Finished(_packed(key, arrays, video, description, caption), caption)
 
     def _pose(self, path: Path, start: float, end: float) -> PoseSequence:
         info, rate = probe_video(path), as_rate(self._clips.fps)
@@ -185,12 +187,13 @@ def _nearer_left(person: PersonPose, places: Float[np.ndarray, "pixels 2"]) -> B
     return np.asarray(left <= right)
 
 
-def _packed(key: str, arrays: dict[str, np.ndarray], description: dict[str, Any], caption: str) -> bytes:
+def _packed(key: str, arrays: dict[str, np.ndarray], video: bytes, description: dict[str, Any], caption: str) -> bytes:
     """The sample's parts as a tar, the same bytes every time."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     parts = {
         "json": json.dumps(description, sort_keys=True).encode(),
+        VIDEO: video,
         "npz": buffer.getvalue(),
         "txt": caption.encode(),
     }

@@ -3,12 +3,13 @@
 Only names and small records travel between them. What is done with a clip happens in an isolated process; a clip that
 ends it is tried again, then recorded. Everything kept is under the data set's `work/`, written whole or not at all:
 `work/clips-X/VIDEO.json`, `work/scores-X/VIDEO-N.json` (until it is complete, one file for each of its clips beside
-it) and `work/samples-X/CLIP.tar` with `CLIP.json`; X is the fingerprint of what it depends on.
+it), `work/samples-X/CLIP.tar` with `CLIP.json`, and what `latents.py` says; X is the fingerprint of what it depends on.
 """
 
 import base64
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated
-from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
 from posegen.data.prepare.store import Store
 from posegen.errors import OutputError, PosegenError
 
@@ -38,6 +39,8 @@ class Work:
     output: Store
     make_scorer: Callable[[PrepareRecipe, str], Scorer]
     device: str = "cpu"
+    plan: LatentPlan | None = None
+    """What is encoded for a training, if anything."""
 
     @property
     def clips(self) -> Store:
@@ -53,6 +56,12 @@ class Work:
     def samples(self) -> Store:
         """Finished samples."""
         return self.output / f"work/samples-{self.recipe.fingerprint('samples')}"
+
+    @property
+    def latents(self) -> Store:
+        """Encoded clips."""
+        content = json.dumps([self.recipe.fingerprint("samples"), dataclasses.asdict(self.plan)], sort_keys=True)  # type: ignore[arg-type]
+        return self.output / f"work/latents-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def clip_key(video: str, start: float) -> str:
@@ -82,7 +91,8 @@ class Stage:
     def __init__(self, work: Work) -> None:
         self.work = work
         compute = work.recipe.compute
-        self._child = Isolated(functools.partial(make_functions, work), compute.timeout, compute.memory_gb * 1e9)
+        memory = compute.memory_gb * 1e9 + self.weights_bytes(work)
+        self._child = Isolated(functools.partial(make_functions, work), compute.timeout, memory)
 
     def __call__(self, row: Row) -> Row:
         """One task; what cannot be written stops the run, anything else is recorded."""
@@ -94,6 +104,10 @@ class Stage:
     def run(self, task: Row) -> Any:
         """The stage itself."""
         raise NotImplementedError
+
+    def weights_bytes(self, work: Work) -> float:
+        """Memory of a stage's large models, beyond what the recipe allows for everything else."""
+        return 0.0
 
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
         """The result of a call, or {"failed": reason}. Raises `OutputError`."""
@@ -200,6 +214,47 @@ class SampleStage(Stage):
         return {"clips": len(keys), **({"failed": reason} if reason else {})}
 
 
+class LatentStage(Stage):
+    """Clips of a shard -> the files that training would encode them into."""
+
+    def weights_bytes(self, work: Work) -> float:
+        """Encoders and autoencoder, in at most twice the bytes that they have on disk."""
+        assert work.plan is not None
+        return 2.0 * work.plan.weights_bytes
+
+    def run(self, task: Row) -> Row:
+        """How many clips there are, and why some are left out. task: see `packing.shard_tasks`, with "sha256"."""
+        from posegen.data.prepare.latents import put_together
+
+        work = self.work
+        assert work.plan is not None
+        store, made, reasons = work.latents, {}, {}
+        hashes = dict(zip(task["keys"], task["hashes"], strict=True))
+        for name, content in store.read_many(f"{key}.json" for key in hashes):
+            key = Path(name).stem
+            notes = None if content is None else json.loads(content)
+            if notes is None or notes["sample"] != hashes[key]:
+                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # it may have to load the model
+                if "failed" in notes:  # not kept: it may do next time
+                    reasons[key] = notes["failed"]
+                    notes = None
+                else:
+                    store.write(f"{key}.json", json.dumps(notes, sort_keys=True).encode())
+            made[key] = notes
+        if len(reasons) < len(made):
+            put_together(work.plan, store, work.output, task["sha256"], made)
+        return {"clips": len(made), "failed": reasons}
+
+
+def read_sample(samples: Store, key: str, sha256: str) -> bytes:
+    """A finished sample. Raises `OutputError` if it is not what it was, and sees to it that it is made again."""
+    content = samples.read(f"{key}.tar")
+    if content is None or hashlib.sha256(content).hexdigest() != sha256:
+        samples.delete(f"{key}.json")
+        raise OutputError(f"{samples.path(key)}.tar is missing or damaged: the same command makes it again")
+    return content
+
+
 class _Fetched:
     """`local_copy` that says why there is none instead of raising."""
 
@@ -234,6 +289,7 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
     cv2.setNumThreads(1)  # workers share the cores among themselves
     scorer = functools.cache(lambda: work.make_scorer(work.recipe, work.device))
     maker = functools.cache(lambda: _maker(work))
+    encoder = functools.cache(lambda: _encoder(work))
 
     def call(arguments: tuple[Any, ...]) -> Row:
         match arguments:
@@ -251,6 +307,8 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
                 made = maker().make(path, key, url, start, end)
                 work.samples.write(f"{key}.tar", made.content)
                 return {"sha256": made.sha256, "caption": made.caption}
+            case ("latents", key, sha256):
+                return dict(encoder().make(key, sha256))
         raise AssertionError(arguments[0])
 
     return call
@@ -260,6 +318,13 @@ def _maker(work: Work) -> Any:
     from posegen.data.prepare.samples import SampleMaker
 
     return SampleMaker(work.recipe, work.device)
+
+
+def _encoder(work: Work) -> Any:
+    from posegen.data.prepare.latents import LatentMaker
+
+    assert work.plan is not None
+    return LatentMaker(work.plan, work.samples, work.latents, work.device)
 
 
 def run_here(stage: type[Stage], work: Work, tasks: Iterator[Row]) -> Iterator[Row]:

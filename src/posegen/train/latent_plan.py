@@ -1,0 +1,52 @@
+"""What a training will read of encoded clips, so that `posegen prepare` can encode them ahead of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
+from posegen.errors import PosegenError
+from posegen.pipeline.models import describe_model, model_identity
+from posegen.train.diffusion import encodings_of
+from posegen.train.recipe import read_recipe
+
+
+def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | None:
+    """The encodings of some stages of a training recipe; None if no recipe is named.
+
+    Raises `PosegenError` for a recipe or model that cannot be used, and for clips that the training would refuse.
+    """
+    if not settings.recipe:
+        return None
+    recipe = read_recipe(Path(settings.recipe))
+    name = settings.model or recipe.model.start
+    if name.startswith("scratch:"):
+        raise PosegenError(
+            f"[latents] {settings.recipe} starts from random weights, whose autoencoder is still to be trained: name "
+            "the folder of a trained one ([latents] model)"
+        )
+    model = describe_model(name)
+    if any(recipe.data.size) and recipe.data.size != clips.size:
+        raise PosegenError(f"[latents] {settings.recipe} wants clips of {recipe.data.size} pixels, not {clips.size}")
+    encodings: dict[Any, None] = {}
+    precisions = set()
+    for stage in settings.stages:
+        chosen = recipe.stage(stage)
+        precisions.add(chosen.precision)
+        for phase in chosen.phases:
+            encodings |= dict.fromkeys(encodings_of(stage, chosen, phase, model).values())
+    if len(precisions) > 1:
+        raise PosegenError(
+            f"[latents] stages {', '.join(settings.stages)} differ in precision: prepare one after another"
+        )
+    longest = max(encoding.num_frames for encoding in encodings)
+    if longest > clips.num_frames:
+        raise PosegenError(f"[latents] {settings.recipe} wants clips of {longest} frames, not {clips.num_frames}")
+    return LatentPlan(
+        model=name,
+        identity=hashlib.sha256(model_identity(name).encode()).hexdigest(),
+        weights_bytes=model.weights_bytes,
+        frozen="float32" if recipe.model.base_weights == "fp32" else "bfloat16",
+        computed="bfloat16" if precisions == {"bf16"} else "float32",
+        encodings=tuple(encodings),
+    )
