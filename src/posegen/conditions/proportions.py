@@ -65,13 +65,15 @@ class Proportions:
     """Ratios of the reference's lengths in pixels to the driving person's at the size that they have at `scale` 1.
 
     ratios: of each group; known: those that the reference and the clip show; whole: of the body as a whole; scale: the
-    driving person's size in each frame, relative to its median: how near to the camera they are.
+    driving person's size in each frame, relative to its median: how near to the camera they are; height: their
+    standing height in pixels at `scale` 1.
     """
 
     ratios: Mapping[str, float]
     known: frozenset[str]
     whole: float
     scale: Float[np.ndarray, " frames"]
+    height: float
 
 
 def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
@@ -111,7 +113,7 @@ def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
         middle = int(limbs[name][:, whole].argmax()) if name in limbs else whole
         for group in groups:
             ratios[group] = float(np.exp(_peak(tables[group][:, middle]) if group in tables else _GRID[middle]))
-    return Proportions(ratios, frozenset(fits), float(np.exp(_GRID[whole])), scale)
+    return Proportions(ratios, frozenset(fits), float(np.exp(_GRID[whole])), scale, height)
 
 
 def _prior(spread: float) -> Float[np.ndarray, "ratios ratios"]:
