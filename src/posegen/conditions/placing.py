@@ -54,7 +54,7 @@ def shift_to(
     apart = (squares * _LIKENESS * reference_seen[JOINTS]).sum(axis=1) / (_LIKENESS * reference_seen[JOINTS]).sum()
     least = float(apart[usable].min())
     alike = np.exp(-0.5 * (apart - least) / max(least, _SAME**2))
-    weights = np.where(usable, alike / (1 + (away / _SAME_PLACE) ** 2) ** 2, 0)
+    weights = np.where(usable, alike / (1 + (away / _SAME_PLACE) ** 2) ** 4, 0)
     return np.array([_weighted_median(shifts[:, axis], weights) for axis in (0, 1)])
 
 
