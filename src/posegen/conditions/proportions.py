@@ -2,8 +2,8 @@
 
 Pictures show lengths foreshortened, and a picture is one pose only. So no length is taken at its word: each group of
 bones that are alike (both forearms, say) has the ratio that best explains what the reference shows, given how long
-those bones look in the clip, most of all where they point the same way; bodies are supposed to be alike unless the
-picture says otherwise. Where the person is, and how points are moved, is `retargeting.py`'s.
+those bones look in the clip, most of all where they point the same way and where the whole pose is the same; bodies
+are supposed to be alike unless the picture says otherwise. How points are moved is `retargeting.py`'s.
 """
 
 from collections.abc import Mapping
@@ -49,8 +49,14 @@ LIMBS = {"trunk": ("torso",), "breadth": ("shoulders", "hips"), "head": ("neck",
 _MOST_FRAMES = 300
 _GRID = np.arange(-2.4, 2.4001, 0.01)
 """Logarithms of ratios that are considered: from an eleventh to eleven times."""
-_SAME_DIRECTION = np.radians(35)
-_SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.12, 0.06, 2.0
+_POSED = ("torso", "shoulders", "neck", "upper arms", "forearms", "thighs", "shanks")
+"""Groups by which poses are compared."""
+_HEAD = ("neck", "head")
+"""Those by which heads are: how a head is turned tells more than what the arms do."""
+_SAME_DIRECTION, _SAME_POSE = np.radians(35), np.radians(3)
+_ANY_FRAME = 0.08
+"""Weight of a frame that is not at all like the reference; one that is counts 1 more."""
+_SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.08, 0.05, 2.0
 """Of the logarithms of ratios, around that of the body and of the limb: widths, degrees of freedom (Student's t)."""
 _NOISE, _NOISE_OF_HEIGHT = 0.045, 0.003
 """Error of a length: relative, and in standing heights."""
@@ -65,13 +71,15 @@ class Proportions:
     """Ratios of the reference's lengths in pixels to the driving person's at the size that they have at `scale` 1.
 
     ratios: of each group; known: those that the reference and the clip show; whole: of the body as a whole; scale: the
-    driving person's size in each frame, relative to its median: how near to the camera they are.
+    driving person's size in each frame, relative to its median: how near to the camera they are; height: their
+    standing height in pixels at `scale` 1.
     """
 
     ratios: Mapping[str, float]
     known: frozenset[str]
     whole: float
     scale: Float[np.ndarray, " frames"]
+    height: float
 
 
 def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
@@ -81,37 +89,86 @@ def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
     reference_points = reference.keypoints[None].astype(np.float64)
     reference_seen = (reference.scores >= SEEN)[None]
     chosen = np.unique(np.linspace(0, len(pose) - 1, min(len(pose), _MOST_FRAMES)).round().astype(int))
+    bones = {
+        bone: (
+            *bone_vectors(points[chosen], seen[chosen], bone),
+            *bone_vectors(reference_points, reference_seen, bone),
+        )
+        for group in GROUPS.values()
+        for bone in group
+    }
+    alike = {posed: _likeness([bones[bone] for name in posed for bone in GROUPS[name]]) for posed in (_POSED, _HEAD)}
     fits = {}
-    for name, bones in GROUPS.items():
+    for name, group in GROUPS.items():
         found = [
-            _fit(
-                name,
-                *bone_vectors(points[chosen], seen[chosen], bone),
-                *bone_vectors(reference_points, reference_seen, bone),
-                scale[chosen],
-                height,
-            )
-            for bone in bones
+            _fit(name, *bones[bone], alike[_HEAD if name in _HEAD else _POSED], scale[chosen], height) for bone in group
         ]
         usable = [one for one in found if one is not None]
         if usable:
             fits[name] = np.sum(usable, axis=0)
     if not fits:
         return None
-    own, limb = _prior(_SPREAD_IN_LIMB), _prior(_SPREAD)
-    tables = {name: own + fit[:, None] for name, fit in fits.items()}  # ratio of the group, ratio of the limb
-    limbs = {}
-    for name, groups in LIMBS.items():
-        best = [tables[group].max(axis=0) for group in groups if group in tables]
-        if best:
-            limbs[name] = limb + np.sum(best, axis=0)[:, None]  # ratio of the limb, ratio of the whole
-    whole = int(np.sum([table.max(axis=0) for table in limbs.values()], axis=0).argmax())
+    ratios, whole = _most_likely(fits)
+    return Proportions(ratios, frozenset(fits), whole, scale, height)
+
+
+def _likeness(
+    bones: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+) -> Float[np.ndarray, " frames"]:
+    """How much each frame's pose is the reference's, 0 to 1: of the most similar frames 1. By directions alone.
+
+    bones: the vectors of each in the clip, where they are seen, and the same in the reference.
+    """
+    total, squares = np.full(len(bones[0][0]), 1e-9), np.zeros(len(bones[0][0]))
+    for vectors, seen, wanted, known in bones:
+        if known[0]:
+            lengths = np.where(seen, np.linalg.norm(vectors, axis=1), 0)
+            squares += lengths * _turned(vectors, wanted) ** 2
+            total += lengths
+    squares = np.where(total > 1e-6, squares / total, np.pi**2)
+    least = float(squares.min())
+    return np.asarray(np.exp(-0.5 * (squares - least) / max(least, _SAME_POSE**2)))
+
+
+def _turned(vectors: Float[np.ndarray, "frames 2"], wanted: Float[np.ndarray, "1 2"]) -> Float[np.ndarray, " frames"]:
+    """Angles in the picture between the vectors and the wanted one, 0 to pi."""
+    angles = np.arctan2(vectors[:, 1], vectors[:, 0]) - np.arctan2(wanted[0, 1], wanted[0, 0])
+    return np.asarray(np.abs((angles + np.pi) % (2 * np.pi) - np.pi))
+
+
+def _most_likely(fits: Mapping[str, Float[np.ndarray, " ratios"]]) -> tuple[dict[str, float], float]:
+    """The medians of each group's ratio and of the body's, given the log likelihoods of the groups that are shown.
+
+    Groups vary around their limb and limbs around the body: a tree, in which likelihoods are passed up and down
+    ("belief propagation": exact on trees).
+    """
+    own, limb = (np.exp(_prior(spread)) for spread in (_SPREAD_IN_LIMB, _SPREAD))  # both symmetric
+    from_group = {name: _spread_out(own, fit) for name, fit in fits.items()}
+    none = np.zeros(len(_GRID))
+    at_limb = {name: sum((from_group.get(group, none) for group in LIMBS[name]), none) for name in LIMBS}
+    from_limb = {name: _spread_out(limb, found) if found.any() else none for name, found in at_limb.items()}
+    at_body = sum(from_limb.values(), none)
     ratios = {}
     for name, groups in LIMBS.items():
-        middle = int(limbs[name][:, whole].argmax()) if name in limbs else whole
+        here = at_limb[name] + _spread_out(limb, at_body - from_limb[name])
         for group in groups:
-            ratios[group] = float(np.exp(_peak(tables[group][:, middle]) if group in tables else _GRID[middle]))
-    return Proportions(ratios, frozenset(fits), float(np.exp(_GRID[whole])), scale)
+            told = _spread_out(own, here - from_group.get(group, none))
+            ratios[group] = _median(told + fits.get(group, none))
+    return ratios, _median(at_body)
+
+
+def _spread_out(
+    prior: Float[np.ndarray, "ratios ratios"], likelihood: Float[np.ndarray, " ratios"]
+) -> Float[np.ndarray, " ratios"]:
+    """Log likelihood of each ratio of the one, given that of the other and how they vary around each other."""
+    top = float(likelihood.max())
+    return np.asarray(np.log(prior @ np.exp(likelihood - top)) + top)
+
+
+def _median(likelihood: Float[np.ndarray, " ratios"]) -> float:
+    """The ratio that half of the probability lies below."""
+    share = np.cumsum(np.exp(likelihood - likelihood.max()))
+    return float(np.exp(np.interp(0.5 * share[-1], share, _GRID + 0.5 * (_GRID[1] - _GRID[0]))))
 
 
 def _prior(spread: float) -> Float[np.ndarray, "ratios ratios"]:
@@ -151,6 +208,7 @@ def _fit(
     seen: Bool[np.ndarray, " frames"],
     reference_vector: Float[np.ndarray, "1 2"],
     reference_seen: Bool[np.ndarray, " 1"],
+    alike: Float[np.ndarray, " frames"],
     scale: Float[np.ndarray, " frames"],
     height: float,
 ) -> Float[np.ndarray, " ratios"] | None:
@@ -161,10 +219,8 @@ def _fit(
     if not usable.any() or not reference_seen.all() or observed <= 0:
         return None
     vectors, lengths = vectors[usable], lengths[usable]
-    directions = np.arctan2(vectors[:, 1], vectors[:, 0])
-    turned = directions - np.arctan2(reference_vector[0, 1], reference_vector[0, 0])
-    turned = np.abs((turned + np.pi) % (2 * np.pi) - np.pi)
-    weights = np.exp(-0.5 * (turned / _SAME_DIRECTION) ** 2) + 0.01
+    turned = _turned(vectors, reference_vector)
+    weights = np.exp(-0.5 * (turned / _SAME_DIRECTION) ** 2) * alike[usable] + _ANY_FRAME
     typical = TYPICAL.get(name, 0.0) * height
     if typical > np.percentile(lengths, 95):
         lengths = np.append(lengths, typical)
@@ -177,14 +233,3 @@ def _fit(
     tail = beyond * np.exp(-beyond) / _ITS_LENGTH
     density = (weights * ((1 - _UNSEEN_FORESHORTENING) * kernel + _UNSEEN_FORESHORTENING * tail)).sum(axis=1)
     return np.asarray(np.log(density + 1e-4))
-
-
-def _peak(values: Float[np.ndarray, " ratios"]) -> float:
-    """Where the grid's best value lies, refined by a parabola."""
-    best = int(values.argmax())
-    if not 0 < best < len(values) - 1:
-        return float(_GRID[best])
-    before, here, after = values[best - 1 : best + 2]
-    bend = before - 2 * here + after
-    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return float(_GRID[best] + np.clip(shift, -0.5, 0.5) * (_GRID[1] - _GRID[0]))

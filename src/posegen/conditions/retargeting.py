@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import maximum_filter1d  # type: ignore[import-untyped]
 
 from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
-from posegen.conditions.proportions import GROUPS, Proportions, bone_vectors, compare
+from posegen.conditions.placing import shift_to
+from posegen.conditions.proportions import Proportions, compare
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -32,10 +32,6 @@ _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("ankle
 _TRUNK = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_hip",
           "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")  # fmt: skip
 """Points by which boxes are aligned: arms would make a box wide by a gesture."""
-_TELLING = ("torso", "shoulders", "neck", "upper arms", "forearms", "thighs", "shanks")
-"""Bones by which poses are compared."""
-_SAME_POSE, _SAME_PLACE = np.radians(2), 0.1
-"""Angle below which poses count as the same; distance between places that matters, in lengths of all those bones."""
 _OFTEN = 0.5
 """Share of the frames in which feet, or a point of the trunk, must be seen to be reckoned with."""
 _REAL_SCALE_CHANGE = 1.15
@@ -69,17 +65,17 @@ def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
     source, target = pair
     anchor_scale = _anchor_scale(proportions)
     ratios = {name: ratio / anchor_scale for name, ratio in proportions.ratios.items()}
+    whole = proportions.whole / anchor_scale
     moved = _bend(source, ratios)  # relative to the root
     on_feet = _stands(source, target)
+    moved = moved + (_on_ground(source, moved, ratios) if on_feet else whole * source.root)[:, None]
+    height = whole * proportions.height
     near = np.abs(np.log(proportions.scale / anchor_scale)) <= 0.5 * np.log(_REAL_SCALE_CHANGE)
-    weights = _alike(source, target, near)
-    if on_feet:
-        root = _place_on_ground(source, target, moved, ratios, weights)
-    else:
-        whole = proportions.whole / anchor_scale
-        paths = [_follow(source.root[:, axis], float(target.root[0, axis]), whole, weights) for axis in (0, 1)]
-        root = np.stack(paths, axis=1)
-    moved = moved + root[:, None]
+    away = np.linalg.norm(source.root - target.root[0], axis=1) / height
+    shift = shift_to(moved, source.seen, target.points[0], target.seen[0], away, near, height)
+    if shift is None:
+        return None
+    moved = moved + shift
     return _finish(pose, source, moved, ratios["forearms"], _describe(proportions, anchor_scale, on_feet))
 
 
@@ -217,42 +213,6 @@ def _anchor_scale(proportions: Proportions) -> float:
     return float(np.clip(proportions.whole, low, high)) if high / low > _REAL_SCALE_CHANGE else 1.0
 
 
-def _alike(source: _Skeleton, target: _Skeleton, near: Bool[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
-    """How much each frame says of where the driving person is when they do what the reference shows.
-
-    Frames count by how much their bones point the same way, compared with the most similar frame; among these, by how
-    near they are to the reference's place (so that nothing is moved without need); and only those `near` in size.
-    """
-    total, squares = np.full(len(source.root), 1e-9), np.zeros(len(source.root))
-    for name in _TELLING:
-        for bone in GROUPS[name]:
-            vectors, seen = bone_vectors(source.points, source.seen, bone)
-            wanted, known = bone_vectors(target.points, target.seen, bone)
-            if known[0]:
-                angles = np.arctan2(vectors[:, 1], vectors[:, 0]) - np.arctan2(wanted[0, 1], wanted[0, 0])
-                lengths = np.where(seen, np.linalg.norm(vectors, axis=1), 0)
-                squares += lengths * ((angles + np.pi) % (2 * np.pi) - np.pi) ** 2
-                total += lengths
-    usable = (total > 1e-6) & near
-    if not usable.any():
-        return np.ones(len(near))
-    squares /= total
-    best = float(squares[usable].min())
-    alike = np.exp(-0.5 * (squares - best) / max(best, _SAME_POSE**2))
-    away = np.linalg.norm(source.root - target.root[0], axis=1) / (_SAME_PLACE * np.median(total[usable]))
-    return np.where(usable, alike / (1 + away**2), 0)
-
-
-def _follow(
-    path: Float[np.ndarray, " frames"], place: float, scale: float, weights: Float[np.ndarray, " frames"]
-) -> Float[np.ndarray, " frames"]:
-    """The path scaled about its weighted median, which goes to `place`."""
-    order = np.argsort(path)
-    reached = np.cumsum(weights[order])
-    middle = path[order][np.searchsorted(reached, reached[-1] / 2)]
-    return np.asarray(place + scale * (path - middle))
-
-
 def _stands(source: _Skeleton, target: _Skeleton) -> bool:
     """Whether both show feet on the ground, and hips above them."""
     feet = [INDEX[name] for name in _FEET]
@@ -261,28 +221,19 @@ def _stands(source: _Skeleton, target: _Skeleton) -> bool:
     return bool(target.seen[0, feet].any() and target.hips_seen[0] and shown.sum() >= max(1, _OFTEN * somewhere.sum()))
 
 
-def _place_on_ground(
-    source: _Skeleton,
-    target: _Skeleton,
-    moved: Float[np.ndarray, "frames 133 2"],
-    ratios: dict[str, float],
-    weights: Float[np.ndarray, " frames"],
+def _on_ground(
+    source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratios: dict[str, float]
 ) -> Float[np.ndarray, "frames 2"]:
-    """Where the root goes, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
+    """The way of the root, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
     legs = (ratios["thighs"] + ratios["shanks"]) / 2
     carried, ground, shown = _ground(source)
-    _, reference_ground, _ = _ground(target)
-    level = maximum_filter1d(ground, min(len(ground), 25), mode="nearest")  # without jumps
-    usual = _follow(level, float(reference_ground[0]), legs, np.maximum(weights, 1e-9) * shown)
     feet = [INDEX[name] for name in _FEET]
-    by_feet = usual + legs * (ground - level) - (carried * moved[:, feet, 1]).sum(axis=1)
-
-    hips = np.where(source.hips_seen[:, None], source.hips, source.root)
-    middle = _follow(hips[:, 0], float(target.hips[0, 0]), legs, np.maximum(weights, 1e-9) * source.hips_seen)
-    x = middle - ratios["torso"] * (hips - source.root)[:, 0]
-    by_neck = _follow(source.root[:, 1], float(target.root[0, 1]), legs, weights)
-    frames = np.arange(len(x))
+    by_feet = legs * ground - (carried * moved[:, feet, 1]).sum(axis=1)
+    by_neck = legs * source.root[:, 1]
+    frames = np.arange(len(ground))
     off = np.interp(frames, frames[shown], (by_feet - by_neck)[shown])
+    hips = np.where(source.hips_seen[:, None], source.hips, source.root)
+    x = legs * hips[:, 0] - ratios["torso"] * (hips - source.root)[:, 0]
     return np.stack([x, by_neck + off], axis=1)
 
 
