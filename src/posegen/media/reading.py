@@ -124,17 +124,18 @@ def sample_stored_frames(
     source: Source,
     numbers: Sequence[int],
     sizes: Sequence[tuple[int, int]],
-    glance: tuple[int, int],
-    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None],
+    glance: tuple[int, int] | None = None,
+    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
 
-    `watch` is shown every frame from the first to the last number as a small picture of `glance` = (H, W), which costs
-    a fraction of decoding. Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot
-    be decoded.
+    `watch`, if given, is shown every frame from the first to the last number as a small picture of `glance` = (H, W),
+    which costs a fraction of decoding. Colours and turning as in `iterate_frames`. Raises `PosegenError` where the
+    pictures cannot be decoded.
     """
     turned = source.orientation.transposed
-    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in {*sizes, glance}}
+    wanted = {*sizes, glance} - {None}
+    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in wanted if size}
     position, latest = 0, None
     for index, frame in _decode(source, numbers[0]):
         if index < numbers[0]:
@@ -143,7 +144,8 @@ def sample_stored_frames(
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
             yield converters[sizes[position]](good)
             position += 1
-        watch(converters[glance](frame))
+        if watch is not None and glance is not None:
+            watch(converters[glance](frame))
         latest = frame
         if index >= numbers[-1]:
             return

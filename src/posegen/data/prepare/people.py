@@ -25,6 +25,8 @@ _OVERLAP = 0.5
 """Share of the smaller of two boxes above which they are one person, found twice."""
 _SECOND = 0.01
 """Share of the picture below which somebody who is seen only beside others is taken for a slip of the model."""
+_LONG_SIDE = 640
+"""Pixels of the longer side of what the models are shown: they look at 256 of them at most."""
 _WIDENED = 0.02
 """Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
 
@@ -105,6 +107,8 @@ class MediaPipePeople:
         return People(tuple(seen for seen, _ in found), np.stack([mask for _, mask in found]))
 
     def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], SmallMask]:
+        scale = min(1.0, _LONG_SIDE / max(frame.shape))
+        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         seen, taken = self._look(frame, small)
         if seen:  # the model rarely sees the second of two people who touch: once more without those it saw
             others, more = self._look(without(frame, taken), small)
@@ -165,14 +169,17 @@ def head_of(scores: Float[np.ndarray, " 133"]) -> float:
 def without(frame: Frame, taken: SmallMask) -> Frame:
     """The picture with what is under the mask (of any size) painted over with the colours around it."""
     height, width = frame.shape[:2]
-    small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA)
     free = (~widened(taken)).astype(np.float32)
-    sigma = 0.12 * max(taken.shape)
-    share = cv2.GaussianBlur(free, (0, 0), sigma)[..., None]
-    colours = cv2.GaussianBlur(small * free[..., None], (0, 0), sigma) / np.maximum(share, 1e-3)
+    tiny = (max(2, taken.shape[1] // 8), max(2, taken.shape[0] // 8))  # what is blurred so far needs no pixels
+    small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA) * free[..., None]
+    shares, pictures = (cv2.resize(each, tiny, interpolation=cv2.INTER_AREA) for each in (free, small))
+    sigma = 0.12 * max(tiny)
+    share = cv2.GaussianBlur(shares, (0, 0), sigma)[..., None]
+    colours = cv2.GaussianBlur(pictures, (0, 0), sigma) / np.maximum(share, 1e-3)
     mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), (width, height))
-    where = cv2.resize(1 - free, (width, height), interpolation=cv2.INTER_NEAREST)[..., None] > 0
-    return np.where(where, mixed, frame)
+    result = frame.copy()
+    cv2.copyTo(mixed, cv2.resize((1 - free).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), result)
+    return result
 
 
 def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:

@@ -17,7 +17,7 @@ from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is kept changes its meaning: it is then made anew."""
 
 

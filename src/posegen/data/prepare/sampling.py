@@ -1,10 +1,11 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it, from one decoding pass.
 
-Cuts are looked for in every frame that passes by, at a few pixels. What is judged about the clip is `filters.py`'s.
+Cuts are looked for in every frame that passes by, at a few pixels, unless somebody has done so before. What is judged
+about the clip is `filters.py`'s.
 """
 
 import functools
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class SampledClip:
     source_size: tuple[int, int]
     """(height, width) of the video as it is shown."""
     cuts: tuple[float, ...] = ()
-    """Seconds after the clip's beginning at which a new scene begins; every frame was looked at."""
+    """Seconds after the clip's beginning at which a new scene begins."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -54,40 +55,40 @@ class SampledClip:
         return np.stack([reduce(frame, (height, width)) for frame in self.frames])
 
 
-def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
+def sample_clip(
+    source: Source | Path, start_seconds: float | int, end_seconds: float | int, cuts: Sequence[float] | None = None
+) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
 
-    `source` is a file, or what `posegen.media.probing.inspect` said of it (packets of a file that is given by path
-    are walked through once, and remembered while the file stays the same). Raises `PosegenError` for what cannot be
-    decoded, and for a part outside the video.
+    `source` is a file, or what `posegen.media.probing.inspect` said of it. `cuts`: where the clip's cuts are, if that
+    is known (seconds after its beginning); else every frame is looked at for them. Raises `PosegenError` for what
+    cannot be decoded, and for a part outside the video.
     """
     if not isinstance(source, Source):
-        status = os.stat(source) if source.exists() else None
-        source = _inspected(source, status.st_mtime_ns if status else 0, status.st_size if status else 0)
+        source = inspect(source)
     numbers = clip_frames(source, start_seconds, end_seconds)
     size = (source.info.height, source.info.width)
     large, small, glance = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE, _GLANCE))
     chosen = sample_numbers(len(numbers), float(source.info.fps))
     samples = {(number + after, after) for number in chosen for after in (0, 1)}
-    wanted = sorted(samples | {(0, 2), (len(numbers) - 1, 2)})
+    wanted = sorted(samples if cuts is not None else samples | {(0, 2), (len(numbers) - 1, 2)})
     finder = CutFinder()
     pictures = sample_stored_frames(
         source,
         [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
         [(large, large, glance)[kind] for _, kind in wanted],
         glance,
-        finder.add,
+        finder.add if cuts is None else None,
     )
     found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
     for (_, kind), picture in zip(wanted, pictures, strict=True):
         found[kind].append(reduce(picture, small) if kind == 1 else picture)
     fps = float(source.info.fps)
-    begin = source.info.frame_times[numbers.start]
-    cuts = tuple(
-        float(source.info.frame_times[min(numbers.start + number, numbers[-1])] - begin) for number in finder.finish()
-    )
+    if cuts is None:
+        times = source.info.frame_times[numbers.start : numbers.stop]
+        cuts = [float(times[number] - times[0]) for number in finder.finish()]
     spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, cuts)
+    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, tuple(cuts))
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
@@ -126,11 +127,6 @@ def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     scale = min(1.0, long_side / max(size))
     height, width = (max(2, round(side * scale)) for side in size)
     return height, width
-
-
-@functools.lru_cache(maxsize=4)
-def _inspected(path: Path, modified: int, size: int) -> Source:
-    return inspect(path)
 
 
 def thumbnail(clip: SampledClip, long_side: int = 160) -> bytes:

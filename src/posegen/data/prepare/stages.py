@@ -69,7 +69,11 @@ def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
 
 def tasks_of(video: Video, look: Row) -> list[Row]:
     """What is to be scored of a video: a few clips at a time."""
-    windows = look.get("windows", [])
+    cuts = look.get("cuts", [])
+    windows = [
+        window | {"cuts": [cut - window["start"] for cut in cuts if window["start"] < cut < window["end"]]}
+        for window in look.get("windows", [])
+    ]
     return [
         {"url": video.url, "state": video.state, "number": number, "windows": windows[at : at + CLIPS_PER_TASK]}
         for number, at in enumerate(range(0, len(windows), CLIPS_PER_TASK))
@@ -162,7 +166,7 @@ class ScoreStage(Stage):
                 for key, window in waiting:
                     rows[key] = (
                         {"failed": reason} if path is None
-                        else self.isolated("score", path, window["start"], window["end"])
+                        else self.isolated("score", path, window["start"], window["end"], window["cuts"])
                     )  # fmt: skip
                     if path is not None:
                         rows[key] = _without_path(rows[key], path, video)
@@ -241,10 +245,10 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
                 from posegen.data.prepare.scenes import look_through
 
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
-            case ("score", path, start, end):
+            case ("score", path, start, end, cuts):
                 from posegen.data.prepare.sampling import sample_clip, thumbnail
 
-                clip = sample_clip(path, start, end)
+                clip = sample_clip(path, start, end, cuts)
                 picture = base64.b64encode(thumbnail(clip)).decode()
                 return {"scores": scorer()(clip), "thumbnail": picture}
             case ("sample", path, key, url, start, end):
