@@ -29,7 +29,7 @@ import psutil
 import posegen
 from posegen.data.prepare.isolated import Isolated
 from posegen.data.prepare.recipe import ClipSettings, PrepareRecipe
-from posegen.data.prepare.stages import Work, default_scorer, make_functions
+from posegen.data.prepare.stages import Work, default_scorer, make_functions, make_in_worker
 from posegen.data.prepare.store import Store
 from posegen.media.video import VideoWriter, iterate_frames
 from results_file import write_result
@@ -79,7 +79,7 @@ def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
 
 def score_alone(video: Path, folder: Path) -> None:
     """What one of several workers does; says when it begins and when it is over."""
-    call = make_functions(work_in(folder))
+    call = make_in_worker(work_in(folder))
     windows = call(("look", video))["windows"]
     call(("score", video, windows[0]["start"], windows[0]["end"], []))
     print("ready", flush=True)

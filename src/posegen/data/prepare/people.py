@@ -103,17 +103,26 @@ class MediaPipePeople:
 
     def find(self, clip: SampledClip) -> People:
         """Everybody in the sampled frames."""
-        found = [self._find(frame, clip.neighbours.shape[1:3]) for frame in clip.frames]
-        return People(tuple(seen for seen, _ in found), np.stack([mask for _, mask in found]))
+        small = clip.neighbours.shape[1:3]
+        scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
+        frames = [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for frame in clip.frames]
+        found = [self._look(frame, small) for frame in frames]
+        # the model rarely sees the second of two people who touch: once more without those it saw; in every other
+        # sample, and in the others where that found somebody
+        if sum(self._look_again(frames, found, number) for number in range(0, len(frames), 2)):
+            for number in range(1, len(frames), 2):
+                self._look_again(frames, found, number)
+        return People(tuple(distinct(seen) for seen, _ in found), np.stack([widened(taken) for _, taken in found]))
 
-    def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], SmallMask]:
-        scale = min(1.0, _LONG_SIDE / max(frame.shape))
-        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        seen, taken = self._look(frame, small)
-        if seen:  # the model rarely sees the second of two people who touch: once more without those it saw
-            others, more = self._look(without(frame, taken), small)
-            seen, taken = seen + [each for each in others if each.area >= _SECOND], taken | (more if others else taken)
-        return distinct(seen), widened(taken)
+    def _look_again(self, frames: list[Frame], found: list[tuple[list[Seen], SmallMask]], number: int) -> bool:
+        """Add who is in a frame besides those that were found; whether there is anybody."""
+        seen, taken = found[number]
+        if not seen:
+            return False
+        others, more = self._look(without(frames[number], taken), taken.shape)
+        others = [each for each in others if each.area >= _SECOND]
+        found[number] = (seen + others, taken | more)
+        return bool(others)
 
     def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
         result = self._pose.detect(self._picture(frame))

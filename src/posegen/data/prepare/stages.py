@@ -7,6 +7,7 @@ it) and `work/samples-X/CLIP.tar` with `CLIP.json`; X is the fingerprint of what
 """
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import json
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.recipe import PrepareRecipe
@@ -86,7 +88,7 @@ class Stage:
     def __init__(self, work: Work) -> None:
         self.work = work
         compute = work.recipe.compute
-        self._child = Isolated(functools.partial(make_functions, work), compute.timeout, compute.memory_gb * 1e9)
+        self._child = Isolated(functools.partial(make_in_worker, work), compute.timeout, compute.memory_gb * 1e9)
 
     def __call__(self, row: Row) -> Row:
         """One task; what cannot be written stops the run, anything else is recorded."""
@@ -229,6 +231,17 @@ def _without_path(found: Row, path: Path, video: Video) -> Row:
     if "failed" in found:
         found = {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
     return found
+
+
+def make_in_worker(work: Work) -> Callable[[tuple[Any, ...]], Row]:
+    """The functions, each call on a core of its own; a GPU's few workers may use them all."""
+    call = make_functions(work)
+
+    def call_on_one_core(arguments: tuple[Any, ...]) -> Row:
+        with one_core() if work.device == "cpu" else contextlib.nullcontext():
+            return call(arguments)
+
+    return call_on_one_core
 
 
 def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
