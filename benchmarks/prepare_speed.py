@@ -31,7 +31,7 @@ import psutil
 import posegen
 from posegen.data.prepare.isolated import Isolated
 from posegen.data.prepare.recipe import ClipSettings, PrepareRecipe
-from posegen.data.prepare.stages import Work, default_scorer, make_functions
+from posegen.data.prepare.stages import Work, default_scorer, make_functions, make_in_worker
 from posegen.data.prepare.store import Store
 from posegen.media.video import VideoWriter, iterate_frames
 from results_file import write_result
@@ -61,14 +61,14 @@ def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
     """Seconds of video per second of processor time, by stage."""
     call = make_functions(work_in(folder))
     windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"]))  # models are loaded
+    call(("score", video, windows[0]["start"], windows[0]["end"], []))  # models are loaded
     cost, length = {}, sum(window["end"] - window["start"] for window in windows)
     begin = time.process_time()
     call(("look", video))
     cost["look"] = (time.process_time() - begin) / seconds
     begin = time.process_time()
     for window in windows:
-        call(("score", video, window["start"], window["end"]))
+        call(("score", video, window["start"], window["end"], []))
     cost["score"] = (time.process_time() - begin) / length
     first = windows[0]
     call(("sample", video, "warm", "warm", first["start"], first["end"]))
@@ -81,13 +81,13 @@ def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
 
 def score_alone(video: Path, folder: Path) -> None:
     """What one of several workers does; says when it begins and when it is over."""
-    call = make_functions(work_in(folder))
+    call = make_in_worker(work_in(folder))
     windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"]))
+    call(("score", video, windows[0]["start"], windows[0]["end"], []))
     print("ready", flush=True)
     sys.stdin.readline()
     for window in windows:
-        call(("score", video, window["start"], window["end"]))
+        call(("score", video, window["start"], window["end"], []))
     call(("look", video))
     print("done", flush=True)
 
@@ -135,7 +135,7 @@ def memory(videos: list[Path], folder: Path) -> float:
     threading.Thread(target=watch, daemon=True).start()
     for video in videos:
         for window in isolated(("look", video), 10)["windows"]:
-            isolated(("score", video, window["start"], window["end"]))
+            isolated(("score", video, window["start"], window["end"], []))
     over.set()
     isolated.close()
     return round(peak[0])

@@ -49,6 +49,18 @@ def test_the_same_person_in_another_shot_is_a_cut(scenes):
     assert found([*scenes[1][:12], *near]) == [12]
 
 
+@pytest.mark.parametrize("closer", [True, False])
+def test_a_closer_or_wider_shot_among_fast_movement_is_a_cut(scenes, closer):
+    """Every second frame only and the camera swaying: what moves around the cut comes near the cut itself."""
+    wide = [cv2.resize(frame[10:210, 30:297], (320, 240)) for frame in scenes[1]]
+    sway = [8, 0, 7, 1, 8, 0, 6, 2, 8, 1, 7, 0, 8, 1, 8]
+    wide = [np.roll(frame, shift, axis=1) for frame, shift in zip(wide[::2], sway, strict=True)]
+    near = [cv2.resize(frame[20:165, 63:256], (320, 240)) for frame in wide]
+    shots = (wide, near) if closer else (near, wide)
+    assert found(wide) == found(near) == []
+    assert found([*shots[0][:7], *shots[1][7:]]) == [7]
+
+
 def test_flashes_fades_and_fast_pans_are_no_cuts(scenes, shared_media):
     frames = scenes[1]
     flash = [*frames[:10], np.full_like(frames[0], 255), *frames[11:]]

@@ -8,7 +8,9 @@ import pytest
 from video_files import numbered_frame, read_number
 
 from posegen.errors import PosegenError
-from posegen.media.video import count_frames, iterate_frames, probe_video, read_frames
+from posegen.media.probing import inspect
+from posegen.media.reading import sample_stored_frames
+from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video, read_frames
 
 CORNERS = np.zeros((96, 160, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left, white bottom right
 CORNERS[:48, :80], CORNERS[:48, 80:], CORNERS[48:, :80], CORNERS[48:, 80:] = (
@@ -269,3 +271,21 @@ def test_iterating_holds_one_frame(make_video):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * 512 * 640 * 3
+
+
+def test_frames_left_out_do_not_change_those_that_are_wanted(tmp_path):
+    """Few frames of a video with frames that no other needs are the same, whether the others are decoded or not."""
+    path = tmp_path / "moving.mp4"
+    random = np.random.default_rng(0)
+    wall = random.integers(0, 255, (96, 400, 3), np.uint8)
+    with VideoWriter(path, 24, size=(96, 128)) as writer:
+        for number in range(60):
+            writer.write(np.ascontiguousarray(wall[:, 3 * number : 3 * number + 128]))
+    source, numbers, size = inspect(path), [3, 4, 17, 18, 41, 59], (48, 64)
+    passed = []
+    every = list(sample_stored_frames(source, numbers, [size] * len(numbers), size, passed.append))
+    few = list(sample_stored_frames(source, numbers, [size] * len(numbers)))
+    assert len(passed) == 57  # all frames from the first wanted one to the last
+    assert len(every) == len(few) == len(numbers)
+    for one, other in zip(every, few, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -16,10 +16,11 @@ from posegen.media.hdr import to_standard_range
 # full chroma and accurate rounding: without them edges of saturated colours are two pixels wide and levels are off by
 # up to 3
 RESAMPLING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
-# for small pictures that are measured, not shown: twice as fast
-_ROUGH_RESAMPLING = Interpolation.AREA
 # with full chroma libswscale 9 fills 16-bit RGB with wrong colours from the second row on
 _DEEP_RESAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+
+# for pictures of which only a rough idea is wanted: averaged, in two thirds of the time
+_ROUGH_RESAMPLING = Interpolation.AREA
 
 _UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
 _HDR_TRANSFERS: dict[int, Literal["pq", "hlg"]] = {int(ColorTrc.SMPTE2084): "pq", int(ColorTrc.ARIB_STD_B67): "hlg"}
@@ -61,13 +62,13 @@ class Orientation:
 class RgbConverter:
     """Converts the frames of one video; `size` is the stored picture's (H, W) with square pixels, before it is turned.
 
-    HDR (PQ, HLG) is brought to the standard range by `hdr`. rough: faster, with levels off by up to 3.
+    HDR (PQ, HLG) is brought to the standard range by `hdr`. `rough`: quickly, with levels that may be off by 3.
     """
 
     def __init__(self, size: tuple[int, int], orientation: Orientation, rough: bool = False) -> None:
         self._height, self._width = size
-        self._resampling = _ROUGH_RESAMPLING if rough else RESAMPLING
         self._orientation = orientation
+        self._resampling = _ROUGH_RESAMPLING if rough else RESAMPLING
         self._reformatter = VideoReformatter()  # keeps its tables between frames
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:

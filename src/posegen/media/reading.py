@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from posegen.errors import PosegenError, logger
 from posegen.media.colour import Orientation, RgbConverter
@@ -56,7 +56,8 @@ def iterate_frames(
 
     Frames are RGB 0..255, C-contiguous, turned upright, with square pixels; each is the caller's own. Frame i shows
     what the video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate gives
-    each frame once. `longest`: frames whose longer side would have more pixels are made that small straight away.
+    each frame once. `longest`: frames whose longer side would have more pixels are made that small straight away,
+    roughly: for looking at, not for keeping.
 
     Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
     during iteration, naming the second, where the pictures cannot be decoded.
@@ -123,38 +124,36 @@ def sample_frames(
 def sample_stored_frames(
     source: Source,
     numbers: Sequence[int],
-    forms: Sequence[tuple[tuple[int, int], bool]],
-    glance: tuple[int, int],
-    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None,
+    sizes: Sequence[tuple[int, int]],
+    glance: tuple[int, int] | None = None,
+    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield stored frames by their numbers, which never fall, each in its form; decoded once, in one pass.
+    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
 
-    forms: (H, W), and whether it may be rough (`RgbConverter`). `watch` is shown every frame from the first to the last
-    number as a small picture of `glance` = (H, W), which costs a fraction of decoding. Colours and turning as in
-    `iterate_frames`. Raises `PosegenError` where the pictures cannot be decoded.
+    `watch`, if given, is shown every frame from the first to the last number as a small picture of `glance` = (H, W),
+    which costs a fraction of decoding; else frames that are not asked for are skipped where no other needs them (about
+    half of them in most videos). Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures
+    cannot be decoded.
     """
     turned = source.orientation.transposed
-
-    def converter(size: tuple[int, int], rough: bool) -> RgbConverter:
-        return RgbConverter(size[::-1] if turned else size, source.orientation, rough)
-
-    converters, glimpse = {form: converter(*form) for form in set(forms)}, converter(glance, True)
+    wanted = {*sizes, glance} - {None}
+    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in wanted if size}
     position, latest = 0, None
-    for index, frame in _decode(source, numbers[0]):
+    for index, frame in _decode(source, numbers[0], set(numbers) if watch is None else None):
         if index < numbers[0]:
             continue
         while position < len(numbers) and numbers[position] <= index:
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
-            yield converters[forms[position]](good)
+            yield converters[sizes[position]](good)
             position += 1
-        if watch is not None:
-            watch(glimpse(frame))
+        if watch is not None and glance is not None:
+            watch(converters[glance](frame))
         latest = frame
         if index >= numbers[-1]:
             return
     if latest is not None:
-        for form in forms[position:]:
-            yield converters[form](latest)
+        for size in sizes[position:]:
+            yield converters[size](latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
@@ -168,7 +167,8 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
 
 def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield source frame `shown[i]` as output frame i; the indices never fall."""
-    convert = RgbConverter(_at_most(source.stored_size, longest), source.orientation, rough=longest is not None)
+    size = _at_most(source.stored_size, longest)
+    convert = RgbConverter(size, source.orientation, rough=size != source.stored_size)
     position, latest = 0, None
     for index, frame in _decode(source, shown[0]):
         while shown[position] < index:
@@ -190,10 +190,11 @@ def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _decode(source: Source, first: int) -> Iterator[tuple[int, VideoFrame]]:
+def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) in order, from frame `first` or one before it to the end.
 
-    Raises `PosegenError` where more than a tolerable run of frames is missing.
+    wanted: numbers of the frames that matter; others are left out where no other frame needs them. Raises
+    `PosegenError` where more than a tolerable run of frames is missing.
     """
     info = source.info
     with open_video(info.path) as (container, stream):
@@ -207,35 +208,50 @@ def _decode(source: Source, first: int) -> Iterator[tuple[int, VideoFrame]]:
             else:  # the container's index leads too far: from the beginning
                 target = 0.0
             _seek(container, stream, source.origin + float(target))
-        for index, frame in _decode_good(source, container, stream, previous):
-            _check_loss(source, previous, index)
+        left_out: set[int] = set()
+        for index, frame in _decode_good(source, container, stream, previous, wanted, left_out):
+            _check_loss(source, previous, index, left_out)
             if index > previous:
                 yield index, frame
                 previous = index
-        _check_loss(source, previous, info.num_frames)
+        _check_loss(source, previous, info.num_frames, left_out)
 
 
-def _decode_good(source: Source, container: Any, stream: Any, previous: int) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (index, frame) for every frame that can be decoded."""
+def _decode_good(
+    source: Source, container: Any, stream: Any, previous: int, wanted: Collection[int] | None = None,
+    left_out: set[int] | None = None,
+) -> Iterator[tuple[int, VideoFrame]]:  # fmt: skip
+    """Yield (index, frame) for every frame that can be decoded; `left_out` tells which ones need not be."""
     times = source.info.frame_times
-    slack = 0.25 / float(source.info.fps)
+    slack = min(0.25 / float(source.info.fps), 0.001)
     try:
         for packet in container.demux(stream):
+            if wanted is not None and left_out is not None and source.origin is not None and packet.pts is not None:
+                number = _index(times, float(packet.pts * packet.time_base) - source.origin, slack)
+                stream.codec_context.skip_frame = "DEFAULT" if number in wanted else "NONREF"
+                if number not in wanted:
+                    left_out.add(number)
             with contextlib.suppress(av.error.FFmpegError):  # a loss is judged by the frames that do not come
                 for frame in packet.decode():
                     if source.origin is None or frame.pts is None:
                         previous += 1
                     else:
                         time = float(frame.pts * frame.time_base) - source.origin
-                        previous = int(np.searchsorted(times, time + min(slack, 0.001), side="right")) - 1
+                        previous = _index(times, time, slack)
                     yield previous, frame
     except av.error.FFmpegError:
         return  # the container ends here
 
 
-def _check_loss(source: Source, previous: int, index: int) -> None:
-    """Complain if too many frames between `previous` and `index` could not be decoded."""
+def _index(times: Float64[np.ndarray, " frames"], time: float, slack: float) -> int:
+    """Which frame is shown at a time, seconds after the first."""
+    return int(np.searchsorted(times, time + slack, side="right")) - 1
+
+
+def _check_loss(source: Source, previous: int, index: int, left_out: Collection[int] = ()) -> None:
+    """Complain if too many frames between `previous` and `index` could not be decoded, those left out not counted."""
     lost = index - previous - 1
+    lost -= sum(number in left_out for number in range(previous + 1, index)) if left_out else 0
     if lost > 0 and lost / float(source.info.fps) > source.tolerable_loss:
         moment = float(source.info.frame_times[previous + 1])
         raise broken(source.info.path, moment, f"{lost} of {source.info.num_frames} frames cannot be decoded there")

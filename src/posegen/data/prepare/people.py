@@ -25,11 +25,10 @@ _OVERLAP = 0.5
 """Share of the smaller of two boxes above which they are one person, found twice."""
 _SECOND = 0.01
 """Share of the picture below which somebody who is seen only beside others is taken for a slip of the model."""
+_LONG_SIDE = 640
+"""Pixels of the longer side of what the models are shown: they look at 256 of them at most."""
 _WIDENED = 0.02
 """Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
-
-_COARSER = 4
-"""Times smaller than a mask is the picture whose colours go where somebody was."""
 
 SmallMask = Bool[np.ndarray, "small_height small_width"]
 
@@ -104,15 +103,26 @@ class MediaPipePeople:
 
     def find(self, clip: SampledClip) -> People:
         """Everybody in the sampled frames."""
-        found = [self._find(frame, clip.neighbours.shape[1:3]) for frame in clip.frames]
-        return People(tuple(seen for seen, _ in found), np.stack([mask for _, mask in found]))
+        small = clip.neighbours.shape[1:3]
+        scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
+        frames = [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for frame in clip.frames]
+        found = [self._look(frame, small) for frame in frames]
+        # the model rarely sees the second of two people who touch: once more without those it saw; in every other
+        # sample, and in the others where that found somebody
+        if sum(self._look_again(frames, found, number) for number in range(0, len(frames), 2)):
+            for number in range(1, len(frames), 2):
+                self._look_again(frames, found, number)
+        return People(tuple(distinct(seen) for seen, _ in found), np.stack([widened(taken) for _, taken in found]))
 
-    def _find(self, frame: Frame, small: tuple[int, ...]) -> tuple[tuple[Seen, ...], SmallMask]:
-        seen, taken = self._look(frame, small)
-        if seen:  # the model rarely sees the second of two people who touch: once more without those it saw
-            others, more = self._look(without(frame, taken), small)
-            seen, taken = seen + [each for each in others if each.area >= _SECOND], taken | (more if others else taken)
-        return distinct(seen), widened(taken)
+    def _look_again(self, frames: list[Frame], found: list[tuple[list[Seen], SmallMask]], number: int) -> bool:
+        """Add who is in a frame besides those that were found; whether there is anybody."""
+        seen, taken = found[number]
+        if not seen:
+            return False
+        others, more = self._look(without(frames[number], taken), taken.shape)
+        others = [each for each in others if each.area >= _SECOND]
+        found[number] = (seen + others, taken | more)
+        return bool(others)
 
     def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
         result = self._pose.detect(self._picture(frame))
@@ -167,16 +177,18 @@ def head_of(scores: Float[np.ndarray, " 133"]) -> float:
 
 def without(frame: Frame, taken: SmallMask) -> Frame:
     """The picture with what is under the mask (of any size) painted over with the colours around it."""
-    size = frame.shape[1::-1]
-    where = cv2.resize(widened(taken).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    coarse = (max(1, taken.shape[1] // _COARSER), max(1, taken.shape[0] // _COARSER))
-    small = cv2.resize(frame, coarse, interpolation=cv2.INTER_AREA)
-    free = 1 - cv2.resize(where.astype(np.float32), coarse, interpolation=cv2.INTER_AREA)
-    sigma = 0.12 * max(coarse)
-    share = cv2.GaussianBlur(free, (0, 0), sigma)[..., None]
-    colours = cv2.GaussianBlur(small * free[..., None], (0, 0), sigma) / np.maximum(share, 1e-3)
-    mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), size)
-    return np.asarray(cv2.copyTo(mixed, where, frame.copy()))
+    height, width = frame.shape[:2]
+    free = (~widened(taken)).astype(np.float32)
+    tiny = (max(2, taken.shape[1] // 8), max(2, taken.shape[0] // 8))  # what is blurred so far needs no pixels
+    small = cv2.resize(frame, taken.shape[::-1], interpolation=cv2.INTER_AREA) * free[..., None]
+    shares, pictures = (cv2.resize(each, tiny, interpolation=cv2.INTER_AREA) for each in (free, small))
+    sigma = 0.12 * max(tiny)
+    share = cv2.GaussianBlur(shares, (0, 0), sigma)[..., None]
+    colours = cv2.GaussianBlur(pictures, (0, 0), sigma) / np.maximum(share, 1e-3)
+    mixed = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), (width, height))
+    result = frame.copy()
+    cv2.copyTo(mixed, cv2.resize((1 - free).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), result)
+    return result
 
 
 def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:

@@ -65,9 +65,8 @@ _LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 
 def _technical(grey: UInt8[np.ndarray, "height width"]) -> tuple[float, float, float]:
     """(contrast, exposure, cleanness)."""
-    counts = np.bincount(grey.ravel(), minlength=256)
-    low, high = np.searchsorted(np.cumsum(counts), np.array([0.02, 0.98]) * grey.size)
-    ends = float(counts[:4].sum() + counts[252:].sum()) / grey.size
-    rough = cv2.filter2D(grey, cv2.CV_32F, _LAPLACIANS)[::2, ::2]
-    noise = float(np.median(np.abs(rough))) / 0.6745
+    counts = np.bincount(grey[::2, ::2].ravel(), minlength=256)
+    low, high = np.searchsorted(np.cumsum(counts) / counts.sum(), (0.02, 0.98))
+    ends = float(counts[:4].sum() + counts[252:].sum()) / float(counts.sum())
+    noise = float(np.median(np.abs(cv2.filter2D(grey, cv2.CV_32F, _LAPLACIANS)[::2, ::2]))) / 0.6745
     return min(1.0, (float(high) - float(low)) / 110), max(0.0, 1 - 2 * ends), max(0.0, 1 - noise / 16)

@@ -1,11 +1,10 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it, from one decoding pass.
 
-Cuts that are not known yet are looked for in every frame that passes by, at a few pixels. What is judged about the clip
-is `filters.py`'s.
+Cuts are looked for in every frame that passes by, at a few pixels, unless somebody has done so before. What is judged
+about the clip is `filters.py`'s.
 """
 
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +44,6 @@ class SampledClip:
     """(height, width) of the video as it is shown."""
     cuts: tuple[float, ...] = ()
     """Seconds after the clip's beginning at which a new scene begins."""
-    small: UInt8[np.ndarray, "n small_height small_width 3"] | None = None
-    """The frames, made as small as their neighbours in the same way, if they were; levels may be off by 3 in both."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -54,58 +51,44 @@ class SampledClip:
     @functools.cached_property
     def small_frames(self) -> UInt8[np.ndarray, "n small_height small_width 3"]:
         """The frames, as small as their neighbours."""
-        if self.small is not None:
-            return self.small
         height, width = self.neighbours.shape[1:3]
         return np.stack([reduce(frame, (height, width)) for frame in self.frames])
 
 
 def sample_clip(
-    source: Source | Path,
-    start_seconds: float | int,
-    end_seconds: float | int,
-    cuts: Sequence[float | int] | None = None,
+    source: Source | Path, start_seconds: float | int, end_seconds: float | int, cuts: Sequence[float] | None = None
 ) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
 
-    cuts: the moments of the video at which scenes begin, if they are known; else they are looked for.
-
-    `source` is a file, or what `posegen.media.probing.inspect` said of it (packets of a file that is given by path
-    are walked through once, and remembered while the file stays the same). Raises `PosegenError` for what cannot be
-    decoded, and for a part outside the video.
+    `source` is a file, or what `posegen.media.probing.inspect` said of it. `cuts`: where the clip's cuts are, if that
+    is known (seconds after its beginning); else every frame is looked at for them. Raises `PosegenError` for what
+    cannot be decoded, and for a part outside the video.
     """
     if not isinstance(source, Source):
-        status = os.stat(source) if source.exists() else None
-        source = _inspected(source, status.st_mtime_ns if status else 0, status.st_size if status else 0)
+        source = inspect(source)
     numbers = clip_frames(source, start_seconds, end_seconds)
     size = (source.info.height, source.info.width)
     large, small, glance = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE, _GLANCE))
     chosen = sample_numbers(len(numbers), float(source.info.fps))
-    finder = CutFinder() if cuts is None else None
-    ends = {(0, "glance"), (len(numbers) - 1, "glance")} if finder else set()
-    wanted = sorted(
-        ends
-        | {(number, "large") for number in chosen}
-        | {(number + after, "small") for number in chosen for after in (0, 1)}
-    )
-    forms = {"large": (large, False), "small": (small, True), "glance": (glance, True)}
+    samples = {(number + after, after) for number in chosen for after in (0, 1)}
+    wanted = sorted(samples if cuts is not None else samples | {(0, 2), (len(numbers) - 1, 2)})
+    finder = CutFinder()
     pictures = sample_stored_frames(
         source,
         [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
-        [forms[form] for _, form in wanted],
+        [(large, large, glance)[kind] for _, kind in wanted],
         glance,
-        finder.add if finder else None,
+        finder.add if cuts is None else None,
     )
-    found = dict(zip(wanted, pictures, strict=True))
-    frames = np.stack([found.pop((number, "large")) for number in chosen])
-    small_frames, neighbours = (np.stack([found[number + after, "small"] for number in chosen]) for after in (0, 1))
-    fps, times = float(source.info.fps), source.info.frame_times
-    if finder:
-        cuts = [float(times[min(numbers.start + number, numbers[-1])]) for number in finder.finish()]
-    begin = float(times[numbers.start])
-    inside = tuple(float(cut) - begin for cut in cuts or () if begin < cut <= times[numbers[-1]])
+    found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
+    for (_, kind), picture in zip(wanted, pictures, strict=True):
+        found[kind].append(reduce(picture, small) if kind == 1 else picture)
+    fps = float(source.info.fps)
+    if cuts is None:
+        times = source.info.frame_times[numbers.start : numbers.stop]
+        cuts = [float(times[number] - times[0]) for number in finder.finish()]
     spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(frames, neighbours, fps, spacing, size, inside, small_frames)
+    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, tuple(cuts))
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
@@ -144,11 +127,6 @@ def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     scale = min(1.0, long_side / max(size))
     height, width = (max(2, round(side * scale)) for side in size)
     return height, width
-
-
-@functools.lru_cache(maxsize=4)
-def _inspected(path: Path, modified: int, size: int) -> Source:
-    return inspect(path)
 
 
 def thumbnail(clip: SampledClip, long_side: int = 160) -> bytes:

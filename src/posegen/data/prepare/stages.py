@@ -7,6 +7,7 @@ it), `work/samples-X/CLIP.tar` with `CLIP.json`, and what `latents.py` says; X i
 """
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
@@ -78,7 +80,11 @@ def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
 
 def tasks_of(video: Video, look: Row) -> list[Row]:
     """What is to be scored of a video: a few clips at a time."""
-    windows = look.get("windows", [])
+    cuts = look.get("cuts", [])
+    windows = [
+        window | {"cuts": [cut - window["start"] for cut in cuts if window["start"] < cut < window["end"]]}
+        for window in look.get("windows", [])
+    ]
     return [
         {"url": video.url, "state": video.state, "number": number, "windows": windows[at : at + CLIPS_PER_TASK]}
         for number, at in enumerate(range(0, len(windows), CLIPS_PER_TASK))
@@ -92,7 +98,7 @@ class Stage:
         self.work = work
         compute = work.recipe.compute
         memory = compute.memory_gb * 1e9 + self.weights_bytes(work)
-        self._child = Isolated(functools.partial(make_functions, work), compute.timeout, memory)
+        self._child = Isolated(functools.partial(make_in_worker, work), compute.timeout, memory)
 
     def __call__(self, row: Row) -> Row:
         """One task; what cannot be written stops the run, anything else is recorded."""
@@ -176,7 +182,7 @@ class ScoreStage(Stage):
                 for key, window in waiting:
                     rows[key] = (
                         {"failed": reason} if path is None
-                        else self.isolated("score", path, window["start"], window["end"])
+                        else self.isolated("score", path, window["start"], window["end"], window["cuts"])
                     )  # fmt: skip
                     if path is not None:
                         rows[key] = _without_path(rows[key], path, video)
@@ -282,6 +288,17 @@ def _without_path(found: Row, path: Path, video: Video) -> Row:
     return found
 
 
+def make_in_worker(work: Work) -> Callable[[tuple[Any, ...]], Row]:
+    """The functions, each call on a core of its own; a GPU's few workers may use them all."""
+    call = make_functions(work)
+
+    def call_on_one_core(arguments: tuple[Any, ...]) -> Row:
+        with one_core() if work.device == "cpu" else contextlib.nullcontext():
+            return call(arguments)
+
+    return call_on_one_core
+
+
 def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
     """What runs in isolated processes: a call's name and arguments -> its result; models are loaded when needed."""
     import cv2
@@ -297,10 +314,10 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
                 from posegen.data.prepare.scenes import look_through
 
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
-            case ("score", path, start, end):
+            case ("score", path, start, end, cuts):
                 from posegen.data.prepare.sampling import sample_clip, thumbnail
 
-                clip = sample_clip(path, start, end, cuts=())  # windows lie between them
+                clip = sample_clip(path, start, end, cuts)
                 picture = base64.b64encode(thumbnail(clip)).decode()
                 return {"scores": scorer()(clip), "thumbnail": picture}
             case ("sample", path, key, url, start, end):
