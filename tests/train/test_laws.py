@@ -62,7 +62,7 @@ def test_one_clip_can_be_learned(tmp_path):
 @torch.no_grad()
 def test_adapters_and_hands_begin_without_effect(tmp_path):
     stage = make_stage(tmp_path)
-    batch = stage.make_batch(0, PHASE, 0, slice(0, 2))
+    batch = stage.make_batch(0, PHASE, 0, slice(0, 2)).to(CPU)
     transformer = stage.pipeline.transformer
     with_adapter = flow_matching_loss(transformer, batch)
     without_hands = flow_matching_loss(transformer, replace(batch, hand_latents=None))
