@@ -54,12 +54,13 @@ class Encoding:
 
 
 class LatentItems:
-    """The encoded windows of all shards, by number; tensors are read from the files when they are asked for."""
+    """The encoded windows of all shards, by number; tensors are views of the files, which are mapped, not read."""
 
     def __init__(self, files: list[Path]) -> None:
         """Open the files of one encoding, in order."""
         self._files = files
         self._opened: dict[int, Any] = {}
+        self._tensors: dict[tuple[int, str], torch.Tensor] = {}
         self._places: list[tuple[int, int, int]] = []  # file, window, clip
         for number in range(len(files)):
             windows = _metadata(self._open(number))["windows"]
@@ -86,11 +87,17 @@ class LatentItems:
     def read(self, item: int, frames: slice = slice(None), without: Collection[str] = ()) -> dict[str, torch.Tensor]:
         """The same, of some latent frames only, and without the tensors that are not needed."""
         number, window, clip = self._places[item]
-        opened = self._open(number)
-        names = set(opened.keys()) - set(without)
-        per_window = names & FRAMEWISE
-        item_tensors = {name: opened.get_slice(name)[window, :, frames] for name in per_window}
-        return item_tensors | {name: opened.get_slice(name)[clip] for name in names - per_window}
+        names = set(self._open(number).keys()) - set(without)
+        return {
+            name: tensor[window, :, frames] if name in FRAMEWISE else tensor[clip]
+            for name, tensor in ((name, self._tensor(number, name)) for name in names)
+        }
+
+    def _tensor(self, number: int, name: str) -> torch.Tensor:
+        """A whole tensor of a file; slices of it cost nothing, as those that safetensors cuts do."""
+        if (number, name) not in self._tensors:
+            self._tensors[number, name] = self._open(number).get_tensor(name)
+        return self._tensors[number, name]
 
 
 class LatentCache:

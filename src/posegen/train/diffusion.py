@@ -65,7 +65,8 @@ class DiffusionStage:
             self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
         prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
-            pipeline.transformer.compile_repeated_blocks()
+            # phases have one shape each: kernels for any shape are slower, and inductor fails on some of them
+            pipeline.transformer.compile_repeated_blocks(dynamic=False)
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
