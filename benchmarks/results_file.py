@@ -20,6 +20,12 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def figures_of(name: str) -> dict[str, object]:
+    """What an earlier run found; nothing if there was none."""
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())["figures"]) if path.exists() else {}
+
+
 def write_result(name: str, figures: dict[str, object]) -> Path:
     """Write results/NAME.json and print it."""
     result = {
