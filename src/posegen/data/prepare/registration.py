@@ -25,6 +25,10 @@ _NOISE = 0.25
 """Grey levels by which pictures differ at least, after smoothing: what coding leaves."""
 _BLOCK = 16
 """Pixels of the sides of blocks within which errors go together."""
+_OF_BLOCK, _FEWEST_BLOCKS = 0.25, 6
+"""Share of a block that must be background for it to count, and how many blocks must count."""
+_SURELY = 3.0
+"""Standard errors by which blocks must gain on average for a movement to be believed."""
 _CAUTION = 1.5
 """How much more than its expectation the noise in slopes counts."""
 _PRIOR = 0.2
@@ -67,8 +71,8 @@ class Registration:
             return Registered(Similarity(), float("inf"))
         best = min(seen, key=lambda fit: fit.cost)
         still = _fit(self.levels[-1], other.levels[-1], Similarity())
-        if still is not None and still.cost <= best.cost:
-            best = still
+        if still is not None and not _explains_more(best, still):
+            return Registered(Similarity(), float(np.sqrt(np.linalg.eigvalsh(still.covariance).max())))
         variances, directions = np.linalg.eigh(best.covariance)
         errors = np.sqrt(np.maximum(variances, 0))
         movement = np.array([(best.place.turn - 1).real, (best.place.turn - 1).imag]) / np.sqrt(12)
@@ -102,6 +106,22 @@ class _Fit:
     step: Similarity
     cost: float
     covariance: Float[np.ndarray, "4 4"]
+    costs: Float32[np.ndarray, "height width"]
+    """Of each pixel; NaN where nothing was compared."""
+
+
+def _explains_more(moved: _Fit, still: _Fit) -> bool:
+    """Whether a movement fits better all over the background, and not only where a shadow or a hand passed by."""
+    gain = still.costs - moved.costs
+    gains = [
+        float(np.nanmean(block))
+        for rows in range(0, gain.shape[0], _BLOCK)
+        for block in np.array_split(gain[rows : rows + _BLOCK], max(1, gain.shape[1] // _BLOCK), axis=1)
+        if np.isfinite(block).mean() > _OF_BLOCK
+    ]
+    if len(gains) < _FEWEST_BLOCKS:
+        return False
+    return bool(np.mean(gains) > _SURELY * max(float(np.std(gains)), 1e-6) / np.sqrt(len(gains)))
 
 
 @dataclass(frozen=True)
@@ -133,9 +153,10 @@ def _fit(before: _Level, after: _Level, place: Similarity) -> _Fit | None:
     rows, columns = np.indices((height, width), dtype=np.float32)
     x, y = (columns - (width - 1) / 2) / diagonal, (rows - (height - 1) / 2) / diagonal
     z = place.turn * (x + 1j * y) + place.shift
-    maps = [np.float32(z.real * diagonal + (width - 1) / 2), np.float32(z.imag * diagonal + (height - 1) / 2)]
-    warped = cv2.remap(after.picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    seen = cv2.remap(after.where, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    across_to = (z.real * diagonal + (width - 1) / 2).astype(np.float32)
+    down_to = (z.imag * diagonal + (height - 1) / 2).astype(np.float32)
+    warped = cv2.remap(after.picture, across_to, down_to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.remap(after.where, across_to, down_to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     both = (before.where > 0) & (seen > 0.99)
     if both.mean() < _LEAST_SHARE:
         return None
@@ -172,9 +193,11 @@ def _fit(before: _Level, after: _Level, place: Similarity) -> _Fit | None:
     pulls = np.zeros((block.max() + 1, 6))
     np.add.at(pulls, block, weighted * left[:, None])
     covariance = inverse + inverse @ pulls.T @ pulls @ inverse
-    cost = float(np.log1p(np.square(left / (2.5 * _NOISE))).mean())
+    costs = np.full((height, width), np.nan, np.float32)
+    costs[both] = np.log1p(np.square(left / (2.5 * _NOISE)))
+    cost = float(costs[both].mean())
     turn = 1 + complex(step[0], step[1]) * np.sqrt(12)
-    return _Fit(place, Similarity(turn, complex(step[2], step[3])), cost, covariance[:4, :4])
+    return _Fit(place, Similarity(turn, complex(step[2], step[3])), cost, covariance[:4, :4], costs)
 
 
 def _derivatives(
