@@ -4,7 +4,9 @@
 
 Thresholds were set while looking at the first seeds only; the second ones are other people in other scenes. Clips are
 encoded as H.264 and go through the same sampling as any video. `--wrong` keeps frames of clips that are judged wrongly,
-to be looked at. Real videos (`--videos`) have no known answer for most filters: their scores are written as they are.
+to be looked at. Where the background is even ("even backgrounds", by the scene without the person) nobody could tell
+that a camera moves: such clips must not be dropped for it if it stands still, and are no case if it moves. Real videos
+(`--videos`) have no known answer for most filters: their scores are written as they are.
 """
 
 import argparse
@@ -16,11 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from filter_test_set import FPS, cases
-from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, judge, make_scorer
-from posegen.data.prepare.sampling import sample_clip
+from filter_test_set import FPS, cases, render, shows_movement
+from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, judge, make_filters, make_finder
+from posegen.data.prepare.people import People
+from posegen.data.prepare.sampling import SampledClip, sample_clip
 from posegen.media.video import VideoWriter
-from results_file import write_result
+from results_file import figures_of, write_result
 
 SEEDS = {"set on": 5000, "measured on": 7000}
 CRF = 20
@@ -33,34 +36,68 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SEEDS), choices=list(SEEDS))
     parser.add_argument("--videos", nargs="*", type=Path, default=[])
     parser.add_argument("--wrong", type=Path)
+    parser.add_argument("--filters", nargs="+", choices=list(DEFAULT_THRESHOLDS),
+                        help="only clips with an answer for these; the others' figures stay what they are")  # fmt: skip
     arguments = parser.parse_args()
-    scorer = make_scorer(FilterSettings(), "cpu")
-    assert isinstance(scorer, Scorer)
+    asked = arguments.filters or list(DEFAULT_THRESHOLDS)
+    settings = FilterSettings(skip=tuple(name for name in DEFAULT_THRESHOLDS if name not in asked))
+    finder = Nobody() if set(asked) == {"cuts"} else make_finder(settings, "cpu")
+    scorer = Scorer(finder, make_filters(settings, "cpu"))
     figures: dict[str, object] = {
         name: agreement(
-            scorer, range(SEEDS[name], SEEDS[name] + arguments.people), arguments.renderings, arguments.wrong
+            scorer, range(SEEDS[name], SEEDS[name] + arguments.people), arguments.renderings, arguments.wrong,
+            asked,
         )
         for name in arguments.sets
-    }
+    }  # fmt: skip
+    if arguments.filters:
+        figures = merged(figures_of("filter_agreement"), figures)
     figures["thresholds"] = {
         name: {key: value for key, value in vars(threshold).items() if value is not None}
         for name, threshold in DEFAULT_THRESHOLDS.items()
     }
-    figures["real videos"] = {video.name: real(scorer, video) for video in arguments.videos}
+    if arguments.videos:
+        figures["real videos"] = {video.name: real(scorer, video) for video in arguments.videos}
     scorer.close()
     write_result("filter_agreement", figures)
 
 
-def agreement(scorer: Scorer, seeds: range, folder: Path, wrong: Path | None) -> dict[str, object]:
+class Nobody:
+    """Instead of a finder of people: cuts hang on none."""
+
+    name = "nobody"
+
+    def find(self, clip: SampledClip) -> People:
+        return People(((),) * len(clip), np.zeros(clip.neighbours.shape[:3], bool))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def merged(before: dict, now: dict) -> dict[str, object]:
+    """Figures of an earlier run with those of some filters anew."""
+    for name, found in now.items():
+        old = before.setdefault(name, {"people": found["people"], "clips": found["clips"], "filters": {}})
+        assert old["people"] == found["people"], "measured on other people"
+        old["filters"] |= found["filters"]
+        old["even backgrounds"] = found["even backgrounds"]
+    return before
+
+
+def agreement(scorer: Scorer, seeds: range, folder: Path, wrong: Path | None, filters: list[str]) -> dict[str, object]:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     mistakes: dict[str, list[str]] = defaultdict(list)
     total = 0
     for seed in seeds:
         for case in cases(seed, folder):
             total += 1
+            if not set(filters) & set(case.bad):
+                continue
             scores = scores_of(scorer, case.frames)
-            _, dropped = judge(scores, DEFAULT_THRESHOLDS)
+            _, dropped = judge(scores, {name: DEFAULT_THRESHOLDS[name] for name in filters})
             for name, bad in case.bad.items():
+                if name not in filters:
+                    continue
                 found = name in dropped
                 counts[name]["dropped" if found else "kept", "right" if found == bad else "wrong"] += 1
                 if found != bad:
@@ -68,8 +105,9 @@ def agreement(scorer: Scorer, seeds: range, folder: Path, wrong: Path | None) ->
                     mistakes[name].append(f"{seed} {case.name}: {threshold.column} {scores[threshold.column]:.4f}")
                     if wrong is not None:
                         keep_picture(wrong / f"{name} {seed} {case.name.replace('/', '-')}.jpg", case.frames)
-    return {"people": len(seeds), "clips": total, "filters": {
-        name: {**quality(counts[name]), "wrong": mistakes[name]} for name in DEFAULT_THRESHOLDS
+    even = [seed for seed in seeds if not shows_movement(render(seed, folder))]
+    return {"people": len(seeds), "clips": total, "even backgrounds": even, "filters": {
+        name: {**quality(counts[name]), "wrong": mistakes[name]} for name in filters if counts[name]
     }}  # fmt: skip
 
 

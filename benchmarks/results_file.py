@@ -31,6 +31,12 @@ def installed_versions(*packages: str) -> dict[str, str | None]:
     return versions
 
 
+def figures_of(name: str) -> dict[str, object]:
+    """What an earlier run found; nothing if there was none."""
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())["figures"]) if path.exists() else {}
+
+
 def write_result(name: str, figures: dict[str, object], folder: Path = RESULTS, show: bool = True) -> Path:
     """Write FOLDER/NAME.json and print it."""
     result = {

@@ -5,15 +5,26 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 from pathlib import Path
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A record of what was `asked` for; `ranges`: whether it knows them; `cut`: bytes after which it hangs up."""
+    """A record of what was `asked` for; `ranges`: whether it knows them; `cut`: bytes after which it hangs up; `after`:
+    which file has to be asked for before another one is answered."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.asked, self.ranges, self.cut = folder, [], True, {}
+        self.folder, self.asked, self.ranges, self.cut, self.after = folder, [], True, {}, {}
+
+    def has_been_asked_for(self, name: str, seconds: float = 60) -> bool:
+        """Waits for it."""
+        deadline = time.monotonic() + seconds
+        while name not in [asked for asked, _ in self.asked]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     @property
     def url(self) -> str:
@@ -46,6 +57,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(wanted[0]) if self.server.ranges else 0
         if with_body:
             self.server.asked.append((name, start))
+            if name in self.server.after and not self.server.has_been_asked_for(self.server.after[name]):
+                self.send_error(504)
+                return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

@@ -28,7 +28,7 @@ TOLERATED = 0.01
 _ATTEMPTS = 5
 """How often a fetched shard is looked for: others may remove it to make room just before it is opened."""
 _AT_ONCE = 4
-"""Shards fetched at once."""
+"""Shards fetched at once: which arrives first is chance, but they are given in order of name."""
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,59 @@ def test_stripes_tell_of_a_movement_across_them_and_a_plain_wall_of_none():
         assert CameraFilter().score(standing, people())["camera_moved"] < 0.001
 
 
+def wall(random, deviation, size=25.0):
+    """A large picture of stains without an edge or a corner."""
+    stains = cv2.GaussianBlur(random.normal(0, 1, (2 * HEIGHT, 2 * WIDTH)).astype(np.float32), (0, 0), size)
+    return 128 + deviation / stains.std() * stains
+
+
+def filmed(picture, random, x=0.0, degrees=0.0, scale=1.0):
+    """The middle of a large picture as a camera with noise sees it."""
+    matrix = cv2.getRotationMatrix2D((WIDTH, HEIGHT), degrees, scale)
+    matrix[:, 2] += (x - WIDTH / 2, -HEIGHT / 2)
+    seen = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT)) + random.normal(0, 2, (HEIGHT, WIDTH))
+    return np.repeat(np.clip(seen, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(("x", "degrees", "zoom"), [(0, 0, 0), (4, 0, 0), (9, 0, 0), (0, 2, 0), (0, 0, 0.03)])
+def test_a_wall_without_corners_tells_by_its_stains_how_the_camera_moves(x, degrees, zoom):
+    random = np.random.default_rng(0)
+    stains, person = wall(random, 6), np.zeros((HEIGHT, WIDTH), bool)
+    person[40:, 100:200] = True
+    frames = [filmed(stains, random, x * at, degrees * at, 1 + zoom * at) for at in range(SAMPLES)]
+    frames = [np.where(person[..., None], shifted(scene(1), 9 * number), frame) for number, frame in enumerate(frames)]
+    after = [filmed(stains, random, x * at + 1.5, degrees * at, 1 + zoom * at) for at in range(SAMPLES)]
+    scores = CameraFilter().score(clip_of(frames, after), people(mask=person))
+    diagonal = float(np.hypot(HEIGHT, WIDTH))
+    assert scores["camera_known"] == 1
+    assert scores["camera_shift"] == pytest.approx(5 * x / diagonal, abs=0.002)
+    assert scores["camera_rotation"] == pytest.approx(5 * degrees, abs=0.3)
+    assert scores["camera_zoom"] == pytest.approx(5 * zoom, abs=0.01)
+    assert scores["camera_jitter"] == pytest.approx(1.5 / diagonal, abs=0.001)
+
+
+def test_what_nothing_can_be_seen_of_is_unknown_and_counts_as_still_unless_a_recipe_wants_it_known():
+    random = np.random.default_rng(0)
+    even = np.full((2 * HEIGHT, 2 * WIDTH), 128, np.float32)
+    scores = CameraFilter().score(clip_of([filmed(even, random, 9 * at) for at in range(SAMPLES)]), people())
+    assert scores["camera_moved"] == scores["camera_jitter"] == scores["camera_known"] == 0
+    names = ("static_camera", "background_jitter", "camera_known")
+    assert judge(scores, {name: DEFAULT_THRESHOLDS[name] for name in names}) == (True, [])
+    strict = thresholds_of(FilterSettings(thresholds={"camera_known": Threshold(minimum=0.5)}))
+    assert judge(scores, {name: strict[name] for name in names}) == (False, ["camera_known"])
+
+
+def test_light_that_grows_and_a_shadow_that_passes_over_a_wall_are_no_camera_movement():
+    random = np.random.default_rng(0)
+    stains = wall(random, 8)
+    frames = []
+    for at in range(SAMPLES):
+        frame = filmed(stains, random) * (1 + 0.03 * at) + 2.0 * at
+        frame[100:, 40 * at : 40 * at + 50] *= 0.85
+        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+    assert CameraFilter().score(clip_of(frames), people())["camera_moved"] < 0.006
+
+
 def test_blur_lowers_sharpness_and_noise_light_and_contrast_quality():
     sharpness = [
         BlurFilter().score(clip_of([cv2.GaussianBlur(scene(), (0, 0), sigma)] * SAMPLES), people())["sharpness"]

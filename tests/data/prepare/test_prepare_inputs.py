@@ -1,11 +1,19 @@
 """Inputs of every kind: folders, globs, lists, URLs, odd names; and outputs that cannot be written."""
 
+import errno
 import functools
 import http.server
+import io
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
+from prepared_clips import person_video
 
 from posegen.data.prepare.inputs import Video, find_videos, local_copy
 from posegen.data.prepare.recipe import read_prepare_recipe
@@ -87,6 +95,97 @@ def test_a_url_is_fetched_within_bounds_and_goes_again(server):
         pass
     with pytest.raises(PosegenError, match="cannot be fetched"), local_copy(Video(f"{server}/no.mp4", ""), 1e6):
         pass
+
+
+def test_lists_of_urls_and_lists_at_urls(folder, server):
+    names = ["b/same.mp4", "c/same.mp4"]
+    (folder / "here.txt").write_text("".join(f"{server}/{name}\n" for name in [*names, "gone.mp4"]))
+    (folder / "there.txt").write_text("# beside the list\nb/same.mp4\n" + f"{server}/c/same.mp4\ngone.mp4\n")
+    (folder / "there.json").write_text(json.dumps([*names, "gone.mp4"]))
+    expected = {f"{server}/{name}" for name in [*names, "gone.mp4"]}
+    for given in (str(folder / "here.txt"), f"{server}/there.txt", f"{server}/there.json"):
+        found = find_videos([given])
+        assert {video.url for video in found} == expected
+        for video in found:
+            if video.url.endswith("gone.mp4"):
+                with pytest.raises(PosegenError, match="cannot be fetched"), local_copy(video, 1e6):
+                    pass
+                continue
+            with local_copy(video, 1e6) as path:
+                assert f"{server}/{path.read_text()}" == video.url
+    (folder / "bad.json").write_text('{"a": 1}')
+    with pytest.raises(PosegenError, match=r"http.*bad\.json is not a list"):
+        find_videos([f"{server}/bad.json"])
+    with pytest.raises(PosegenError, match="cannot be reached"):
+        find_videos([f"{server}/gone.txt"])
+
+
+def test_a_list_at_a_url_names_no_file_of_this_machine_and_no_other_list(folder, server):
+    (folder / "list.txt").write_text(f"{folder}/b/same.mp4\nother.txt\n")
+    (folder / "other.txt").write_text("c/same.mp4\n")
+    assert not [video.url for video in find_videos([f"{server}/list.txt"]) if video.is_local or "c/same" in video.url]
+
+
+@pytest.fixture
+def forbidden(folder, monkeypatch):
+    """A folder and a file that may not be read; where the tests run as root, who may read everything, by a stand-in."""
+    paths = [folder / "c", folder / "two words.mp4", folder / "list.txt"]
+    paths[2].write_text("two words.mp4\n")
+    modes = {path: path.stat().st_mode for path in paths}
+    for path in paths:
+        path.chmod(0)
+    if os.geteuid() == 0:
+        refuse_like_the_system(monkeypatch, {str(path) for path in paths})
+    yield folder
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+def refuse_like_the_system(monkeypatch, refused):
+    def guarded(function):
+        def call(path, *arguments, **options):
+            if isinstance(path, str | os.PathLike) and os.fspath(path) in refused:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    for module, name in ((os, "scandir"), (io, "open"), (os, "open")):
+        monkeypatch.setattr(module, name, guarded(getattr(module, name)))
+
+
+def test_folders_and_lists_without_permission_are_named(forbidden):
+    for path in (forbidden / "c", forbidden, forbidden / "list.txt"):
+        with pytest.raises(PosegenError, match=r"cannot be read \(Permission denied\)") as caught:
+            find_videos([str(path)])
+        assert "\n" not in str(caught.value)
+        assert str(forbidden / ("list.txt" if path.suffix else "c")) in str(caught.value)
+
+
+@pytest.fixture
+def open_folder():
+    """A temporary folder that everybody can find."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def test_a_video_without_permission_says_so_and_others_are_read(open_folder):
+    """In a process that is nobody, if the tests run as root."""
+    person_video(open_folder / "a.mp4")
+    person_video(open_folder / "secret.mp4").chmod(0)
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from posegen.media.video import probe_video\n"
+        "from posegen.errors import PosegenError\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: print(probe_video(Path(path)).height)\n"
+        "    except PosegenError as error: print(error)\n"
+    )
+    paths = [str(open_folder / name) for name in ("a.mp4", "secret.mp4")]
+    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["192", f"{paths[1]}: cannot be read (Permission denied)"], done
 
 
 @pytest.mark.parametrize("kind", ["{}", "file://{}"])

@@ -15,6 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from prepared_clips import RECIPE, person_video, write_recipe
 
+from posegen.data.prepare.engine import Engine
+from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.stages import Stage, Work, default_scorer
+from posegen.data.prepare.store import Store
+
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -51,6 +56,33 @@ def undisturbed(raw, tmp_path_factory):
     done = run(raw, output)
     assert done.returncode == 0, done.stderr
     return output
+
+
+def stage_that_waits_for_others(folder, number, seconds=200.0):
+    """A stage each of whose tasks is done only while so many are under way, each in a process of its own."""
+
+    class Waiting(Stage):
+        def __init__(self, work):
+            """No process, no models."""
+
+        def __call__(self, row):
+            (folder / str(os.getpid())).touch()
+            deadline = time.monotonic() + seconds
+            while len(list(folder.iterdir())) < number and time.monotonic() < deadline:
+                time.sleep(0.1)
+            return {"task": row["task"], "result": json.dumps(len(list(folder.iterdir())) >= number)}
+
+    return Waiting
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_a_worker_gets_no_task_while_it_has_one_and_another_has_none(tmp_path):
+    """Few tasks are minutes of work each: two of them are done by two workers, at once."""
+    (tmp_path / "begun").mkdir()
+    stage = stage_that_waits_for_others(tmp_path / "begun", 2)
+    work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
+    with Engine(None, 2) as engine:
+        assert list(engine.run(work, stage, [{"number": number} for number in range(2)], True)) == [True] * 2
 
 
 def test_every_clip_is_in_the_index_with_its_reason(undisturbed):

@@ -117,12 +117,13 @@ def make_what_it_is_told():
 
 
 def test_what_crashes_hangs_or_eats_memory_ends_only_its_own_process():
-    isolated = Isolated(make_what_it_is_told, timeout=2.5, memory=1e9)
+    isolated = Isolated(make_what_it_is_told, timeout=100.0, memory=1e9)
     try:
         assert isolated("print") == "print"
-        for item, message in (("segfault", "SIGSEGV"), ("hang", "hung"), ("eat", "memory")):
+        # only what hangs has little time: on a busy machine the others may need more
+        for item, message, patience in (("segfault", "SIGSEGV", 1), ("hang", "hung", 0.02), ("eat", "memory", 1)):
             with pytest.raises(CrashError, match=message):
-                isolated(item)
+                isolated(item, patience)
             assert isolated("fine") == "fine"
         with pytest.raises(PosegenError, match="one line"):
             isolated("user")

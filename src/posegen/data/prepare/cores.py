@@ -11,6 +11,9 @@ import os
 import socket
 from collections.abc import Iterator
 
+_CLAIM = "posegen-core"
+"""What a claim is called, all over the machine."""
+
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
@@ -25,7 +28,7 @@ def one_core() -> Iterator[int | None]:
     for core in _allowed():
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
             try:
-                claim.bind(f"\0posegen-core-{core}")  # a name without a file: it goes with the process, however it ends
+                claim.bind(f"\0{_CLAIM}-{core}")  # a name without a file: it goes with the process, however it ends
             except OSError:
                 continue
             _keep_on({core})

@@ -105,7 +105,11 @@ class Engine:
         share = work.recipe.compute.actors_per_gpu
         actors = self.gpus * share if self.gpus else self.cpus
         resources = {"num_gpus": 1 / share, "num_cpus": 0} if self.gpus else {"num_cpus": 1}
-        return dataset.map(stage, fn_constructor_args=(work,), concurrency=(1, max(1, min(actors, most))), **resources)
+        # Ray would begin with one actor and give it the first four tasks, minutes of work, while others wait for some
+        from ray.data import ActorPoolStrategy
+
+        pool = ActorPoolStrategy(size=max(1, min(actors, most)), max_tasks_in_flight_per_actor=1)
+        return dataset.map(stage, fn_constructor_args=(work,), compute=pool, **resources)
 
 
 def _dataset(tasks: list[Row]) -> Any:

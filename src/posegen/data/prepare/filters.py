@@ -62,6 +62,7 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "face": Threshold("face", minimum=0.75),
     "head": Threshold("head", minimum=0.75),
     "static_camera": Threshold("camera_moved", maximum=0.02),
+    "camera_known": Threshold("camera_known", minimum=0.0),
     "background_jitter": Threshold("camera_jitter", maximum=0.002),
     "cuts": Threshold("cuts", maximum=0.0),
     "overlay": Threshold("overlay_text", maximum=0.001),
@@ -70,7 +71,8 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "image_quality": Threshold("technical_quality", minimum=0.5),
     "video_quality": Threshold("temporal_quality", minimum=0.5),
 }
-"""Name -> what is kept, with embedded backends. Area, face and head as the method has them (0.3, 0.75, 0.75)."""
+"""Name -> what is kept, with embedded backends. Area, face and head as the method has them (0.3, 0.75, 0.75).
+`camera_known` drops nothing: a camera of which nothing can be seen counts as still, unless a recipe raises this."""
 QALIGN_THRESHOLDS = {
     "image_quality": Threshold("qalign_image", minimum=0.7),
     "video_quality": Threshold("qalign_video", minimum=0.7),

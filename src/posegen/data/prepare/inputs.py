@@ -68,8 +68,9 @@ def find_videos(inputs: Iterable[str]) -> list[Video]:
     """All videos of the inputs, each once, in order of their names.
 
     An input is a file, a folder (searched through), a glob, a URL that fsspec knows, or a list: a .txt with one a
-    line (# for remarks), or a .json with an array, relative to its own place. Raises `PosegenError` for an input that
-    is not there, cannot be reached, or holds no video; entries of lists that are not there fail later, by themselves.
+    line (# for remarks), or a .json with an array, relative to its own place, which may be a URL. Raises
+    `PosegenError` for an input that is not there, cannot be reached, or holds no video; entries of lists that are not
+    there fail later, by themselves.
     """
     videos: set[Video] = set()
     for text in inputs:
@@ -114,28 +115,46 @@ def _video(path: Path) -> Video:
 
 
 def _listed(path: Path) -> Iterator[Video]:
+    for entry in _entries(str(path), path.read_bytes()):
+        yield from _remote_entry(entry) if "://" in entry else [_video(path.parent / entry)]
+
+
+def _listed_remotely(url: str, content: bytes) -> Iterator[Video]:
+    """Entries without a host are beside the list, as links of a page are; there is no local file in it."""
+    for entry in _entries(url, content):
+        yield from _remote_entry(entry if "://" in entry else f"{url.rpartition('/')[0]}/{entry.lstrip('/')}")
+
+
+def _entries(name: str, content: bytes) -> list[str]:
+    """What a list names."""
+    is_json = name.lower().endswith(".json")
     try:
-        text = path.read_text("utf-8")
-        entries = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        text = content.decode("utf-8")
+        entries = json.loads(text) if is_json else text.splitlines()
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise ValueError("an array of names was expected")
     except ValueError as error:
-        raise PosegenError(f"{path} is not a list of videos: {error}") from error
-    if path.suffix.lower() == ".txt":
-        entries = [entry.strip() for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
-    for entry in entries:
-        if "://" not in entry:
-            yield _video(path.parent / entry)
-            continue
-        try:
-            yield from _remote(entry)
-        except PosegenError:
-            yield Video(entry, "missing")
+        raise PosegenError(f"{name} is not a list of videos: {error}") from error
+    if is_json:
+        return entries
+    return [entry.strip() for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
 
 
-def _remote(url: str) -> Iterator[Video]:
+def _remote_entry(url: str) -> Iterator[Video]:
+    """What a list names by URL; it may turn out later that it is not there. Lists do not name lists."""
+    try:
+        yield from _remote(url, may_be_list=False)
+    except PosegenError:
+        yield Video(url, "missing")
+
+
+def _remote(url: str, may_be_list: bool = True) -> Iterator[Video]:
     system, path = filesystem(url)
     try:
+        if may_be_list and Path(path).suffix.lower() in _LISTS and not glob.has_magic(path):
+            content = bytes(system.cat_file(path))
+            yield from _listed_remotely(url, content)
+            return
         if glob.has_magic(path):
             found: dict[str, Any] = system.glob(path, detail=True)
         elif system.isdir(path) and not Path(path).suffix:
@@ -143,6 +162,8 @@ def _remote(url: str) -> Iterator[Video]:
                      if Path(name).suffix.lower() in SUFFIXES}  # fmt: skip
         else:
             found = {path: system.info(path)}
+    except PosegenError:
+        raise
     except Exception as error:  # every file system has its own errors
         raise PosegenError(f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})") from error
     for name, info in found.items():

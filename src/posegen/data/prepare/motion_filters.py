@@ -3,22 +3,24 @@
 Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from posegen.conditions.camera import CameraTracker, Grey, Mask
+from posegen.conditions.camera import CameraTracker, Similarity
 from posegen.data.prepare.people import People
+from posegen.data.prepare.registration import Registration
 from posegen.data.prepare.sampling import SampledClip
 
 _MOVES = 4.0
 """Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
 
-_LEAST_SHARE = 0.02
-"""Share of the picture that background must take to say anything."""
-_STRUCTURE, _ALIKE = 5.0, 3.0
-"""Grey levels: least deviation of a background that has structure; difference of pictures that are alike."""
-_EXPLAINED = 0.3
-"""Share of the squared difference that a shift must leave at most."""
+_ENOUGH = 0.5
+"""Share of samples in which corners must tell where the camera is; else all pixels are asked."""
+_SURE, _SURE_OF_STEPS = 0.005, 0.0007
+"""Largest standard errors, in diagonals, with which a movement is believed that no corners tell of: a quarter and a
+third of what a camera may move in all and from a frame to the next one."""
 
 
 class CameraFilter:
@@ -27,8 +29,12 @@ class CameraFilter:
     `camera_moved`: the farthest that the picture's points lie from where they were in the scene's first sample (root
     mean square over the picture, as a fraction of its diagonal); `camera_shift`, `camera_rotation` (degrees) and
     `camera_zoom` (change of scale) are its parts; `camera_jitter`: the movement from a frame to the next one, root
-    mean square over samples, as a fraction of the diagonal. Where too little background is seen to tell (share of
-    samples: 1 - `camera_known`) it counts as still.
+    mean square over samples, as a fraction of the diagonal.
+
+    Where corners are too few the whole background is laid over the first sample's (`registration.py`). What nothing
+    can be seen of counts as no movement: on an even wall, or along stripes, a moving camera does no harm either.
+    `camera_known` is the share of samples in which every movement would be seen; a threshold can ask for it
+    (`filters.py`).
     """
 
     name = "static_camera"
@@ -50,83 +56,40 @@ class CameraFilter:
         moved = [(then.place.after(now.place.inverse()), then.residual) for now, then in steps
                  if now.known and then.known and now.scene == then.scene]  # fmt: skip
         residuals = [residual for _, residual in moved if np.isfinite(residual)]
-        scores = {
-            "camera_moved": max((step.place.distance for step in known), default=0.0),
-            "camera_shift": max((abs(step.place.shift) for step in known), default=0.0),
-            "camera_rotation": max((abs(float(np.degrees(np.angle(step.place.turn)))) for step in known), default=0.0),
-            "camera_zoom": max((abs(abs(step.place.turn) - 1) for step in known), default=0.0),
+        scores = _movement([step.place for step in known]) | {
             "camera_jitter": float(np.sqrt(np.mean([step.distance**2 for step, _ in moved]))) if moved else 0.0,
             "camera_known": len(known) / len(places),
             "background_motion": float(np.mean(residuals)) if residuals else 0.0,
         }
-        if scores["camera_known"] < 0.5:
-            scores |= edges_moved(clip, found)
+        if scores["camera_known"] < _ENOUGH:
+            scores |= all_pixels_moved(clip, found)
         return scores
 
 
-def edges_moved(clip: SampledClip, found: People) -> dict[str, float]:
-    """`camera_moved` and `camera_jitter` without corners: by the least shift of the background that explains it.
-
-    Where the background lies now is compared with the first sample in the four quarters of the picture, which a zoom
-    or a turn moves apart.
-    """
+def all_pixels_moved(clip: SampledClip, found: People) -> dict[str, float]:
+    """All columns of `CameraFilter` but `background_motion` without corners, by `registration.py`."""
     now, after = (
-        [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames] for frames in (clip.small_frames, clip.neighbours)
-    )
-    height, width = now[0].shape
-    middle, centre = height // 2, width // 2
-    parts = [(rows, columns) for rows in (slice(0, middle), slice(middle, height))
-             for columns in (slice(0, centre), slice(centre, width))]  # fmt: skip
-    places = [0.0]
-    for frame, mask in zip(now[1:], found.masks[1:], strict=True):
-        moved = []
-        for part in parts:
-            window = np.zeros_like(mask)
-            window[part] = True
-            shift = least_shift(now[0], frame, window & ~found.masks[0], ~mask, 2)
-            moved.append(shift or 0.0)
-        places.append(max(moved))
-    steps = [
-        least_shift(frame, then, ~mask, ~mask, 1) or 0.0
-        for frame, then, mask in zip(now, after, found.masks, strict=True)
-    ]
-    diagonal = float(np.hypot(height, width))
+        [Registration(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), ~mask) for frame, mask in zip(frames, found.masks,
+         strict=True)] for frames in (clip.small_frames, clip.neighbours)
+    )  # fmt: skip
+    places, known = [Similarity()], []
+    for picture in now[1:]:
+        placed = now[0].register(picture, places[-1], _SURE)
+        places.append(placed.movement)
+        known.append(placed.error <= _SURE)
+    steps = [one.register(other, Similarity(), _SURE_OF_STEPS) for one, other in zip(now, after, strict=True)]
+    jitter = float(np.sqrt(np.mean([step.movement.distance**2 for step in steps])))
+    return _movement(places) | {"camera_jitter": jitter, "camera_known": float(np.mean(known)) if known else 0.0}
+
+
+def _movement(places: Sequence[Similarity]) -> dict[str, float]:
+    """How far the farthest of the places lie from where they began."""
     return {
-        "camera_moved": max(places) / diagonal,
-        "camera_jitter": float(np.sqrt(np.mean(np.square(steps)))) / diagonal,
+        "camera_moved": max((place.distance for place in places), default=0.0),
+        "camera_shift": max((abs(place.shift) for place in places), default=0.0),
+        "camera_rotation": max((abs(float(np.degrees(np.angle(place.turn)))) for place in places), default=0.0),
+        "camera_zoom": max((abs(abs(place.turn) - 1) for place in places), default=0.0),
     }
-
-
-def least_shift(before: Grey, after: Grey, where_before: Mask, where_after: Mask, factor: int) -> float | None:
-    """The least shift in pixels after which two pictures agree where both masks hold; None without any structure.
-
-    All shifts up to a quarter of the picture are tried at once (squared differences by Fourier transform), at a size
-    reduced by `factor`. Along stripes every shift agrees, and none is what it counts.
-    """
-    size = (before.shape[1] // factor, before.shape[0] // factor)
-    pictures = [cv2.resize(each, size, interpolation=cv2.INTER_AREA).astype(np.float32) for each in (before, after)]
-    masks = [cv2.resize(each.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-             for each in (where_before, where_after)]  # fmt: skip
-    if masks[0].sum() < _LEAST_SHARE * masks[0].size or masks[1].sum() < _LEAST_SHARE * masks[1].size:
-        return None
-    level = float((pictures[0] * masks[0]).sum() / masks[0].sum())
-    if float((np.square(pictures[0] - level) * masks[0]).sum() / masks[0].sum()) < _STRUCTURE**2:
-        return None
-    shape = [2 * size[1], 2 * size[0]]
-    spectra = [[np.fft.rfft2(mask * (picture - level) ** power, shape) for power in range(3)]
-               for picture, mask in zip(pictures, masks, strict=True)]  # fmt: skip
-    (ones, values, squares), (others, their, theirs) = spectra
-    shared = np.fft.irfft2(np.conj(ones) * others, shape)
-    apart = np.fft.irfft2(np.conj(squares) * others - 2 * np.conj(values) * their + np.conj(ones) * theirs, shape)
-    rows, columns = (np.fft.fftfreq(side, 1 / side) for side in shape)
-    far = np.hypot(*np.meshgrid(rows, columns, indexing="ij"))
-    tried = (shared > 0.5 * masks[0].sum()) & (far < min(size) / 2)
-    cost = np.where(tried, apart / np.maximum(shared, 1), np.inf)
-    stays, least = float(cost[0, 0]), max(0.0, float(cost.min()))
-    if stays < _ALIKE**2 or least > _EXPLAINED * stays:  # what changes is no movement of the whole
-        return 0.0
-    good = cost <= 1.3 * least + 0.02 * stays
-    return factor * float(far[good].min())
 
 
 class CutFilter:

@@ -21,6 +21,8 @@ from posegen.media.packed import PackedCodec
 
 FORMAT = 2
 """Raised when what is kept changes its meaning: it is then made anew."""
+_SCORING = 2
+"""Raised when filters measure otherwise: clips are then scored anew."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class PrepareRecipe:
         if stage == "scores":
             filters = dataclasses.asdict(self.filters)
             del filters["thresholds"]  # they are applied to scores
-            content |= {"filters": filters}
+            content |= {"filters": filters, "scoring": _SCORING}
         if stage == "samples":
             content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
