@@ -83,8 +83,8 @@ class DiffusionStage:
         """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
         wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
         if self.encoders is not None:
-            mine = self.train_shards[rank::world]
-            self.encoders.encode(self.cache, mine, list(wanted), device, functools.partial(tell, "encode training"))
+            mine = [*self.train_shards, *self._few()][rank::world]
+            self.encoders.encode(self.cache, mine, list(wanted), device, functools.partial(tell, "encode"))
         self.cache.to(device)
         for encoding in wanted:
             kind = f"{'skeletons' if encoding.pose else 'first frames'}, {encoding.num_frames} frames"
