@@ -21,7 +21,7 @@ from posegen.synthetic.shards import ShardSettings, place_of
 
 SEED, PERSON, FRAMING = 7, 22, "half-body"
 """Validation identities are never trained on; this one was chosen among 24 by looking at them."""
-FRAME_SIZE, SIZE, FPS = (384, 224), (192, 112), 16
+FRAME_SIZE, SIZE, FPS = (512, 288), (256, 144), 16
 FRAMES, REFERENCE = 12 * FPS, 200
 CLIP_FRAMES = 14 * FPS
 """All that is drawn from the seeds depends on the length of the clip: the frames above are of this one."""

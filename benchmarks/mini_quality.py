@@ -50,6 +50,8 @@ from posegen.train.objective import stutter
 from results_file import write_result
 
 SEED = 1234
+SIZE = (256, 144)
+"""Height and width of all clips."""
 CANDIDATES = 10
 SHOWN = 6
 
@@ -65,7 +67,7 @@ class Row:
 
 
 def load_clips(folder: Path, split: str, count: int, drawing: Drawing) -> list[Clip]:
-    make_shards(folder, split, count, seed=SEED)
+    make_shards(folder, split, count, SIZE, seed=SEED, clips_per_shard=4, workers=2)
     return [Clip(sample, drawing) for shard in open_shards(folder, split) for sample in shard.samples]
 
 
@@ -262,12 +264,12 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
     fps, frames = 16, 161
     description = describe_model(name)
     place = place_of(ShardSettings("val-same", 1, SEED), 0)
-    clip = SyntheticClip(place.identity_seed, place.seed, ClipSettings(192, 112, frames, float(fps)), "half-body")
+    clip = SyntheticClip(place.identity_seed, place.seed, ClipSettings(*SIZE, frames, float(fps)), "half-body")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawing = Drawing(description.draw_scale, description.skeleton_colors)
         film(
-            clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), (192, 112), (192, 112), drawing
+            clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), SIZE, SIZE, drawing
         )
         write_image(folder / "reference.png", clip.reference().rgb)
         generating, _ = run_command(
@@ -314,7 +316,7 @@ def write_sheets(folder: Path, name: str, sheets: list[np.ndarray]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--data", type=Path, default=Path("outputs/mini_quality"))
+    parser.add_argument("--data", type=Path, default=Path(f"outputs/mini_quality_{SIZE[0]}x{SIZE[1]}"))
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
