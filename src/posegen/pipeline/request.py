@@ -4,9 +4,11 @@ A dry run prints it and stops. Whether a person is in the pictures, and everythi
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video
 from posegen.model.sharing import SharingConfig, make_sharing_config
 from posegen.pipeline.background import Need, Room, StoreChoice, choose_store
-from posegen.pipeline.job import file_digest, growing_path, work_folder
+from posegen.pipeline.job import file_digest, growing_path, side_by_side_path, work_folder
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -219,9 +221,8 @@ def prepare(config: GenerateConfig) -> Request:
     model = describe_model(config.model)
     reference = read_image(config.reference)
     driving = probe_video(config.driving)
-    written = {path.resolve() for path in (config.output, growing_path(config.output))}
-    if written & {config.driving.resolve(), config.reference.resolve()}:
-        raise PosegenError(f"--output {config.output} is one of the inputs: choose another name")
+    beside = [side_by_side_path(config.output)] if config.side_by_side else []
+    spare_inputs(config, (config.output, growing_path(config.output), *beside))
     given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
     size = parse_size(config.size) if config.size else given.size if given else None
     if size is None:
@@ -247,6 +248,18 @@ def prepare(config: GenerateConfig) -> Request:
     if request.sharing is not None and config.prompt is not None:  # one that is written names the person
         find_subjects(prompt, config.subject)
     return request
+
+
+def spare_inputs(config: GenerateConfig, written: Iterable[Path]) -> None:
+    """Raise `PosegenError` if one of the files that will be written is one of the inputs."""
+    given = (config.driving, config.reference, config.pose_file, config.normals_file)
+    inputs = {path.resolve() for path in given if path is not None}
+    for path in written:
+        if path.resolve() in inputs:
+            what = f"--output {path} is"
+            if path != config.output:
+                what = f"beside --output {config.output}, {path} is written, which is"
+            raise PosegenError(f"{what} one of the inputs: choose another name")
 
 
 def estimate_memory(tokens: int, dim: int, ffn_dim: int, weights: int, pixels: int, bytes_per_value: int = 2) -> int:
