@@ -197,13 +197,12 @@ def test_the_choice_is_told(lean):
 def test_the_number_format_and_its_reason_are_told(lean):
     exact = prepare(replace(lean, sharing_precision="same"))
     need = exact._need(exact.sharing, "same").whole
-    roomy, tight, tiny = (replace(lean, memory_budget=str(round(part * need))) for part in (1.1, 0.7, 0.3))
+    roomy, tight = (replace(lean, memory_budget=str(round(part * need))) for part in (1.1, 0.7))
     assert "; as computed\n" in prepare(roomy).describe()
     told = prepare(tight).describe()
     assert "in memory" in told
     assert "in 10 bits, since as computed they are " in told
     assert "more than --memory-budget" in told
-    assert "; as computed\n" in prepare(tiny).describe()  # not in memory either way
     assert "in 10 bits (as asked for)" in prepare(replace(lean, sharing_precision="int10")).describe()
     assert "--sharing-precision int10 would" not in told
     cramped = prepare(lean)
@@ -218,14 +217,16 @@ def test_the_number_format_and_its_reason_are_told(lean):
 
 
 def test_fewer_bits_are_another_job_and_nearly_the_same_video(lean, tmp_path):
+    """Looked at in the lossless segments: an encoder for people answers the least change with another choice."""
     results = {}
     for precision in ("same", "int10", "fp8"):
         output = tmp_path / f"{precision}.mp4"
         generate_video(replace(lean, output=output, sharing_precision=precision))
-        results[precision] = decoded(output).astype(float)
+        segments = sorted(work_folder(output).glob("job-*/segments/*-base.mkv"))
+        results[precision] = np.concatenate([decoded(path) for path in segments]).astype(float)
     lost = {precision: np.abs(result - results["same"]).mean() for precision, result in results.items()}
     assert 0 < lost["fp8"] < 2.0
-    assert lost["int10"] < min(0.5, lost["fp8"])
+    assert 0 < lost["int10"] < 0.5 * lost["fp8"]
     assert prepare(replace(lean, sharing_precision="fp8")).settings() != prepare(lean).settings()
 
 
