@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,18 +20,30 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def write_result(name: str, figures: dict[str, object]) -> Path:
-    """Write results/NAME.json and print it."""
+def installed_versions(*packages: str) -> dict[str, str | None]:
+    """Versions of packages; None where one is not installed, as not every benchmark needs them all."""
+    versions: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def write_result(name: str, figures: dict[str, object], folder: Path = RESULTS, show: bool = True) -> Path:
+    """Write FOLDER/NAME.json and print it."""
     result = {
         "command": f"python {Path(sys.argv[0]).as_posix()} {' '.join(sys.argv[1:])}".strip(),
         "date": datetime.date.today().isoformat(),
         "machine": f"{processor_name()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in ("torch", "diffusers", "mediapipe", "av", "numpy")},
+        "versions": installed_versions("torch", "diffusers", "mediapipe", "av", "numpy"),
         "figures": figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
-    print(path.read_text())
+    if show:
+        print(path.read_text())
     return path

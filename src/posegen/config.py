@@ -312,6 +312,8 @@ class TrainConfig:
     """Devices that `--dry-run` reckons with; how many really train is up to the launcher (accelerate, torchrun)."""
     dry_run: bool = False
     """Print what would be trained and how much memory it needs, and stop."""
+    encode_only: bool = False
+    """Encode clips into the cache, and stop: training then starts at once."""
 
     def __post_init__(self) -> None:
         _finite("--processes", self.processes, 1, 100_000)

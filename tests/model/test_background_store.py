@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tiny_transformer import make_inputs, predict
 
 from posegen.errors import OutputError, PosegenError
-from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, Place, pack, unpack
+from posegen.model import background_store
+from posegen.model.background_store import BackgroundStore, DiskStore, HostTensor, MemoryStore, Place, pack, unpack
 from posegen.model.sharing import BackgroundSharing, SharingConfig
 
 BRANCHES = ("positive", "negative")
@@ -184,3 +185,33 @@ def test_float8_reaches_its_range():
     packed = pack("value", tensor, "fp8")
     assert packed["value"].dtype == torch.float8_e4m3fn
     assert math.isclose(float(packed["value"].float().abs().max()), 448.0, rel_tol=0.08)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e4m3fn, torch.bool])
+@pytest.mark.parametrize("shape", [(1, 7, 2, 5), (0, 2, 5), (3, 1)])
+def test_a_tensor_in_pieces_comes_back_whole(monkeypatch, dtype, shape):
+    monkeypatch.setattr(background_store, "_PIECE", 16)
+    tensor = torch.randn(shape).to(dtype).transpose(0, 1)
+    kept = HostTensor(tensor)
+    assert kept.nbytes == tensor.nbytes == sum(piece.nbytes for piece in kept.pieces)
+    assert all(piece.nbytes <= 16 for piece in kept.pieces)
+    back = kept.to("cpu")
+    assert back.dtype == dtype
+    assert torch.equal(back.float(), tensor.float())
+
+
+def test_what_was_read_ahead_is_not_served_after_a_change(tmp_path):
+    store = DiskStore(tmp_path)
+    places = [Place(0, "positive", layer) for layer in (0, 1)]
+
+    def fill(value):
+        for place in places:
+            store.put(place, {"key": torch.full((2,), float(value))})
+
+    fill(1)
+    store.get(places[0])  # begins to read the other
+    fill(2)
+    assert store.get(places[1])["key"].tolist() == [2, 2]  # which begins to read the first again
+    store.clear()
+    fill(3)
+    assert store.get(places[0])["key"].tolist() == [3, 3]

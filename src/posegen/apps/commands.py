@@ -99,8 +99,9 @@ def train_stage(config: TrainConfig) -> None:
         print(dry_run(config.stage, recipe, places, config.processes))
         return
     with Terminal() as terminal:
-        folder = train(config.stage, recipe, places, terminal)
-        terminal.say(f"wrote {folder}; figures and pictures: tensorboard --logdir {config.output}")
+        folder = train(config.stage, recipe, places, terminal, config.encode_only)
+        figures = "" if config.encode_only else f"; figures and pictures: tensorboard --logdir {config.output}"
+        terminal.say(f"wrote {folder}{figures}")
 
 
 def list_models() -> None:

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,13 @@ class Encoding:
 
 
 class LatentItems:
-    """The encoded windows of all shards, by number; tensors are read from the files when they are asked for."""
+    """The encoded windows of all shards, by number; tensors are views of the files, which are mapped, not read."""
 
     def __init__(self, files: list[Path]) -> None:
         """Open the files of one encoding, in order."""
         self._files = files
         self._opened: dict[int, Any] = {}
+        self._tensors: dict[tuple[int, str], torch.Tensor] = {}
         self._places: list[tuple[int, int, int]] = []  # file, window, clip
         for number in range(len(files)):
             windows = _metadata(self._open(number))["windows"]
@@ -75,14 +76,28 @@ class LatentItems:
             self._opened[number] = safe_open(self._files[number], framework="pt")
         return self._opened[number]
 
+    def shape(self, name: str) -> list[int]:
+        """Shape of one tensor of a window; all items have the same."""
+        return list(self._open(0).get_slice(name).get_shape()[1:])
+
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """Tensors of one window, bfloat16: latents, condition, hands (c, f, h, w), reference (c, 1, h, w), features."""
+        return self.read(item)
+
+    def read(self, item: int, frames: slice = slice(None), without: Collection[str] = ()) -> dict[str, torch.Tensor]:
+        """The same, of some latent frames only, and without the tensors that are not needed."""
         number, window, clip = self._places[item]
-        opened = self._open(number)
-        names = set(opened.keys())
-        per_window = names & FRAMEWISE
-        item_tensors = {name: opened.get_slice(name)[window] for name in per_window}
-        return item_tensors | {name: opened.get_slice(name)[clip] for name in names - per_window}
+        names = set(self._open(number).keys()) - set(without)
+        return {
+            name: tensor[window, :, frames] if name in FRAMEWISE else tensor[clip]
+            for name, tensor in ((name, self._tensor(number, name)) for name in names)
+        }
+
+    def _tensor(self, number: int, name: str) -> torch.Tensor:
+        """A whole tensor of a file; slices of it cost nothing, as those that safetensors cuts do."""
+        if (number, name) not in self._tensors:
+            self._tensors[number, name] = self._open(number).get_tensor(name)
+        return self._tensors[number, name]
 
 
 class LatentCache:
@@ -111,15 +126,12 @@ class LatentCache:
         Clips that cannot be read are left out, named and counted. Raises `PosegenError` if more than 1 % are, and
         `OutputError` where the cache cannot be written.
         """
-        files = [
-            self.folder / file_name(shard.sha256, [sample.key for sample in shard.samples], encoding, self.identity)
-            for shard in shards
-        ]
+        files = [self.file(shard, encoding) for shard in shards]
         bad: list[str] = []
         for number, (shard, file) in enumerate(zip(shards, files, strict=True)):
             if number % world != rank:
                 continue
-            bad += _left_out(file) if is_whole(file) else self._encode(shard, encoding, file)
+            bad += _left_out(file) if is_whole(file) else self.encode_shard(shard, encoding)
             progress(number + 1, len(shards))
         total = sum(len(shard.samples) for number, shard in enumerate(shards) if number % world == rank)
         tolerate(bad, total, "clips", "they are damaged")
@@ -130,8 +142,13 @@ class LatentCache:
         """What encoded clips depend on besides the clips and the encoding."""
         return {"encoders": self._encoders, "drawing": dataclasses.asdict(self.drawing), "dtype": str(self.dtype)}
 
-    def _encode(self, shard: Shard, encoding: Encoding, file: Path) -> list[str]:
-        """Encode one shard into one file; returns the clips left out."""
+    def file(self, shard: Shard, encoding: Encoding) -> Path:
+        """Where a shard's encoded clips are kept."""
+        keys = [sample.key for sample in shard.samples]
+        return self.folder / file_name(shard.sha256, keys, encoding, self.identity)
+
+    def encode_shard(self, shard: Shard, encoding: Encoding) -> list[str]:
+        """Encode one shard into its file; returns the clips left out."""
         clips, bad = [], []
         for sample in shard.samples:
             try:
@@ -142,7 +159,7 @@ class LatentCache:
                 bad.append(sample.key)
         if not clips:
             raise PosegenError(f"{shard.path}: no clip of it can be read")
-        write_encoded(file, clips, encoding, bad)
+        write_encoded(self.file(shard, encoding), clips, encoding, bad)
         return bad
 
     def encode(self, sample: Sample, encoding: Encoding) -> dict[str, torch.Tensor]:

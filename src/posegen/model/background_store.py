@@ -27,6 +27,8 @@ Tensors = Mapping[str, Tensor]
 _SCALE, _REST = "_scale", "_rest"
 _FP8_MAX = torch.finfo(torch.float8_e4m3fn).max
 _INT10_MAX = 511
+_PIECE = 1 << 24
+"""Bytes of pinned memory taken at once: torch rounds each up to a power of two, which can double what is large."""
 
 
 class Place(NamedTuple):
@@ -62,26 +64,34 @@ class MemoryStore:
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = None if device is None else torch.device(device)
-        self._tensors: dict[Place, dict[str, Tensor]] = {}
+        self._tensors: dict[Place, dict[str, Tensor | HostTensor]] = {}
         self._ahead: _ReadAhead | None = None
 
     def put(self, place: Place, tensors: Tensors) -> None:
         """Keep the tensors of one place."""
         place = Place(*place)
-        kept = {}
+        kept: dict[str, Tensor | HostTensor] = {}
         for name, tensor in tensors.items():
             moves = self.device is not None and tensor.device.type != self.device.type
-            if moves and tensor.device.type == "cuda" and self._ahead is None:
-                self._ahead = _ReadAhead(self._tensors.__getitem__, tensor.device)
-            kept[name] = _pinned(tensor.detach()) if moves else tensor.detach()
+            if moves and tensor.device.type == "cuda":
+                if self._ahead is None:
+                    self._ahead = _ReadAhead(self._tensors.__getitem__, tensor.device)
+                kept[name] = self._ahead.to_host(tensor.detach())
+            else:
+                kept[name] = tensor.detach().to(self.device) if moves else tensor.detach()
+        if self._ahead is not None:
+            self._ahead.forget()
         self._tensors[place] = kept
 
     def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """The tensors of one place."""
         place = Place(*place)
-        if self._ahead is None or names is not None:
-            return _chosen(self._tensors[place], names)
-        return self._ahead.take(place, _following(list(self._tensors), place))
+        if self._ahead is not None and names is None:
+            return self._ahead.take(place, _following(list(self._tensors), place))
+        if self._ahead is not None:
+            self._ahead.wait()
+        wanted = {name: tensor for name, tensor in self._tensors[place].items() if names is None or name in names}
+        return {name: t.to("cpu") if isinstance(t, HostTensor) else t for name, t in wanted.items()}
 
     def places(self) -> list[Place]:
         """What is kept."""
@@ -89,6 +99,8 @@ class MemoryStore:
 
     def clear(self) -> None:
         """Forget everything."""
+        if self._ahead is not None:
+            self._ahead.forget()
         self._tensors.clear()
 
     def nbytes(self) -> int:
@@ -137,6 +149,7 @@ class DiskStore:
         except BaseException:
             file.discard()
             raise
+        self._ahead.forget()
         self._places[place] = None
 
     def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -164,6 +177,7 @@ class DiskStore:
 
     def clear(self) -> None:
         """Delete the files, and the folder if nothing else is in it."""
+        self._ahead.forget()
         for place in self._places:
             self._path(place).unlink(missing_ok=True)
         self._places.clear()
@@ -175,10 +189,30 @@ class DiskStore:
         return sum(self._path(place).stat().st_size for place in self._places)
 
 
+class HostTensor:
+    """A tensor in host memory that a GPU reads and writes by itself, where there is one; in pieces, see `_PIECE`."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        """Copy the tensor, from a GPU without waiting for it: on its present stream, which must be waited for."""
+        self.shape, self.dtype, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
+        pinned = torch.cuda.is_available()
+        self.pieces = [
+            torch.empty(piece.shape, dtype=torch.uint8, pin_memory=pinned).copy_(piece, non_blocking=True)
+            for piece in tensor.contiguous().view(-1).view(torch.uint8).split(_PIECE)
+        ]
+
+    def to(self, device: torch.device | str) -> Tensor:
+        """Give it back, to a GPU without waiting for it."""
+        flat = torch.empty(self.nbytes, dtype=torch.uint8, device=device)
+        for piece, kept in zip(flat.split(_PIECE), self.pieces, strict=True):
+            piece.copy_(kept, non_blocking=True)
+        return flat.view(self.dtype).view(self.shape)
+
+
 class _ReadAhead:
     """Brings one place to the device while another is computed with; on a GPU by a stream of its own."""
 
-    def __init__(self, load: Callable[[Place], Tensors], device: torch.device) -> None:
+    def __init__(self, load: Callable[[Place], Mapping[str, Tensor | HostTensor]], device: torch.device) -> None:
         self._load, self._device = load, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="background-store")
         self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -198,27 +232,38 @@ class _ReadAhead:
                 tensor.record_stream(stream)
         return tensors
 
+    def forget(self) -> None:
+        """What was read ahead may be there no longer, or be another by now."""
+        self._pending = None
+
+    def to_host(self, tensor: Tensor) -> HostTensor:
+        """A copy on the host, ready when this object's stream is: reading it back comes later on the same stream."""
+        assert self._stream is not None
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            kept = HostTensor(tensor)
+        tensor.record_stream(self._stream)
+        return kept
+
+    def wait(self) -> None:
+        """Until all copies to the host are made."""
+        if self._stream is not None:
+            self._stream.synchronize()
+
     def _bring(self, place: Place) -> tuple[dict[str, Tensor], Any]:
         if self._stream is None:
             return {name: tensor.to(self._device) for name, tensor in self._load(place).items()}, None
         with torch.cuda.stream(self._stream):
-            tensors = {n: _pinned(t).to(self._device, non_blocking=True) for n, t in self._load(place).items()}
+            tensors = {
+                name: (tensor if isinstance(tensor, HostTensor) else HostTensor(tensor)).to(self._device)
+                for name, tensor in self._load(place).items()
+            }
             return tensors, self._stream.record_event()
 
 
 def _following(places: list[Place], place: Place) -> Place:
     """The place that is read next: they are read in the order in which they were put, again for every segment."""
     return places[(places.index(place) + 1) % len(places)]
-
-
-def _pinned(tensor: Tensor) -> Tensor:
-    """On the host, in memory that a GPU can read by itself, where there is one."""
-    tensor = tensor.cpu()
-    return tensor.pin_memory() if torch.cuda.is_available() and not tensor.is_pinned() else tensor
-
-
-def _chosen(tensors: Tensors, names: Collection[str] | None) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if names is None or name in names}
 
 
 def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tensor]:

@@ -304,7 +304,9 @@ class LayerSharing:
         assert sharing.subject_tokens is not None
         shard = self._forward.shard
         with torch.no_grad():
-            maps = subject_map(query, text_key[:, sharing.subject_tokens], total=sharing.config.preset == "release")
+            # not indexed by the list: that copies it to the device and waits, in every layer, for all work before
+            subject_key = torch.stack([text_key[:, token] for token in sharing.subject_tokens], dim=1)
+            maps = subject_map(query, subject_key, total=sharing.config.preset == "release")
             if shard is not None:  # Otsu needs whole frames; reference tokens come last and are cut off
                 maps = shard.gather(torch.nn.functional.pad(maps, (0, shard.size - maps.shape[1])))
                 maps = maps[:, : math.prod(self._forward.grid)]

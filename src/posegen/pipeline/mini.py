@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "segment_length": 33,
     "head": 9,
     "tail": 8,
-    "default_area": 192 * 112,
+    "default_area": 256 * 144,
     "draw_scale": 2,
     "max_text_tokens": 96,
     "default_steps": 8,
@@ -41,16 +41,16 @@ SETTINGS: dict[str, Any] = {
     "trained": False,
 }
 TRANSFORMER: dict[str, Any] = {
-    "num_attention_heads": 4,
+    "num_attention_heads": 6,
     "attention_head_dim": 64,
     "in_channels": 68,
     "out_channels": 32,
     "text_dim": 64,
     "freq_dim": 256,
-    "ffn_dim": 1024,
+    "ffn_dim": 1280,
     "num_layers": 6,
     "image_dim": 64,
-    "added_kv_proj_dim": 256,
+    "added_kv_proj_dim": 384,
 }
 VAE: dict[str, Any] = {"z_dim": 32, "encoder_channels": [48, 96, 128], "decoder_channels": [128, 96, 48]}
 IMAGE_SIDE = 112

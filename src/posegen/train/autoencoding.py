@@ -5,6 +5,7 @@ measured and stored in the autoencoder's configuration, as the diffusion stages 
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class AutoencoderStage:
         self.samples = [sample for shard in train for sample in shard.samples]
         self.validation = [sample for shard in validation for sample in shard.samples][: settings.validation_clips]
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
+        self._kept: dict[tuple[str, str], np.ndarray] = {}
+        self._room = 1e9 * settings.kept_gb
         pipeline.vae.requires_grad_(True)
         if settings.decoder_only:
             for name, parameter in pipeline.vae.named_parameters():
@@ -83,42 +86,56 @@ class AutoencoderStage:
         """Nothing to open."""
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> dict[str, torch.Tensor]:
-        """Random windows and crops: pixels (b, 3, f, h, w) in -1..1 and noise for the latents."""
+        """Random windows and crops: frames (b, f, h, w, 3) uint8 and noise for the latents."""
         items = items_of_step(len(self.samples), phase.batch_size, step_of_phase, self.settings.seed)[part]
-        pixels = [
+        frames = [
             self._window(self.samples[item], phase, np.random.default_rng([self.settings.seed, step, position]))
             for position, item in enumerate(items, start=part.start)
         ]
-        stacked = torch.cat(pixels)
+        stacked = torch.from_numpy(np.stack(frames))
         shape = (len(items), self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
         random = generator(self.settings.seed, step, part.start)
         noise = torch.randn(shape, generator=random)
-        return {"pixels": stacked, "noise": noise, "level": torch.rand(len(items), 1, 1, 1, 1, generator=random)}
+        return {"frames": stacked, "noise": noise, "level": torch.rand(len(items), 1, 1, 1, 1, generator=random)}
 
-    def _latent_size(self, pixels: torch.Tensor) -> tuple[int, int, int]:
+    def _latent_size(self, stacked: torch.Tensor) -> tuple[int, int, int]:
         config = self.pipeline.vae.config
-        _, _, frames, height, width = pixels.shape
+        _, frames, height, width, _ = stacked.shape
         spatial = config.scale_factor_spatial
         return (frames - 1) // config.scale_factor_temporal + 1, height // spatial, width // spatial
 
-    def _window(self, sample: Sample, phase: Phase, random: np.random.Generator) -> torch.Tensor:
-        clip = Clip(sample, self.drawing)
+    def _window(self, sample: Sample, phase: Phase, random: np.random.Generator) -> np.ndarray:
         shares = _DECODED_SHARES if self.settings.decoder_only else _SHARES
         kind = str(random.choice(_KINDS, p=shares))
         start = int(random.integers(sample.num_frames - phase.num_frames + 1))
-        frames: np.ndarray = getattr(clip, kind)(start, start + phase.num_frames)
+        frames = self._unpacked(sample, kind, start, start + phase.num_frames)
         height, width = frames.shape[1:3]
         tall, wide = (min(phase.crop or side, side) for side in (height, width))
         top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
         frames = frames[:, top : top + tall, left : left + wide]
         if random.random() < 0.5:
             frames = frames[:, :, ::-1]
-        return to_pixels(frames)
+        return frames
+
+    def _unpacked(self, sample: Sample, kind: str, start: int, stop: int) -> np.ndarray:
+        """Some frames of a clip; the whole clip is kept while there is room."""
+        place = (sample.key, kind)
+        if place in self._kept:
+            return self._kept[place][start:stop]
+        clip = Clip(sample, self.drawing)
+        read: Callable[[int, int], np.ndarray] = getattr(clip, kind)
+        if self._room <= 0:
+            return read(start, stop)
+        whole = read(0, sample.num_frames)
+        self._room -= whole.nbytes
+        self._kept[place] = whole
+        return whole[start:stop]
 
     def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
         """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
         settings = self.settings
-        pixels, noise = batch["pixels"].to(device), batch["noise"].to(device)
+        pixels = rearrange(batch["frames"].to(device).float() / 127.5 - 1.0, "b f h w c -> b c f h w")
+        noise = batch["noise"].to(device)
         scale = None
         if settings.decoder_only:
             deviation = torch.tensor(self.pipeline.vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from posegen.data.latents import FRAMEWISE, Encoding, LatentCache, LatentItems, ends_of_stitch
+from posegen.data.encoders import Encoders
+from posegen.data.latents import Encoding, LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
@@ -32,6 +33,8 @@ from posegen.train.stages import Tell, Validation
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
+_OTHER_CONDITION = {True: "condition_without_hands", False: "condition"}
+"""Which encoded skeletons a row does not need, by whether it sees hands."""
 
 
 class DiffusionStage:
@@ -46,11 +49,12 @@ class DiffusionStage:
         train: list[Shard],
         validation: list[Shard],
         cache: LatentCache,
+        encoders: Encoders | None = None,
     ) -> None:
         """Decide what learns: everything in `pretrain`, else an adapter on frozen weights of the recipe's model."""
         self.base = model.start
         self.stage, self.pipeline, self.settings, self.model = stage, pipeline, settings, model
-        self.train_shards, self.validation_shards, self.cache = train, validation, cache
+        self.train_shards, self.validation_shards, self.cache, self.encoders = train, validation, cache, encoders
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self.empty_text = torch.empty(0)
         self._items: dict[Encoding, LatentItems] = {}
@@ -61,7 +65,8 @@ class DiffusionStage:
             self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
         prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
-            pipeline.transformer.compile_repeated_blocks()
+            # phases have one shape each: kernels for any shape are slower, and inductor fails on some of them
+            pipeline.transformer.compile_repeated_blocks(dynamic=False)
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
@@ -76,14 +81,17 @@ class DiffusionStage:
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
         """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
-        self.cache.to(device)
         wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
+        if self.encoders is not None:
+            mine = self.train_shards[rank::world]
+            self.encoders.encode(self.cache, mine, list(wanted), device, functools.partial(tell, "encode training"))
+        self.cache.to(device)
         for encoding in wanted:
             kind = f"{'skeletons' if encoding.pose else 'first frames'}, {encoding.num_frames} frames"
             for shards, where in ((self.train_shards, "training"), (self._few(), "validation")):
                 name = f"encode {where} ({kind})"
                 self.cache.prepare(shards, encoding, functools.partial(tell, name), rank, world)
-        self.empty_text = self.pipeline.encode_text("")[0]
+        self.empty_text = self.pipeline.encode_text("")[0].bfloat16()
         self.cache.release()
 
     def _few(self) -> list[Shard]:
@@ -114,19 +122,19 @@ class DiffusionStage:
         rows, noises, levels = [], [], []
         for position, item in enumerate(chosen, start=part.start):
             random = generator(seed, step, position)
-            row = {name: tensor.float() for name, tensor in items[item].items()}
+            shape = items.shape("latents")
             length = 1 + (phase.num_frames - 1) // self.pipeline.temporal_stride
-            spare = row["latents"].shape[1] - length
+            spare = shape[1] - length
             first = int(torch.randint(spare + 1, (), generator=random)) if spare and pose else 0
-            for name in row.keys() & FRAMEWISE:
-                row[name] = row[name][:, first : first + length]
-            noises.append(torch.randn(row["latents"].shape, generator=random))
+            noises.append(torch.randn((shape[0], length, *shape[2:]), generator=random))
             chances = torch.rand(4, generator=random)
             levels.append(chances[0])
+            hands_drawn = not (pose and chances[2] < self.settings.hand_skeleton_dropout)
+            row = items.read(item, slice(first, first + length), without={_OTHER_CONDITION[hands_drawn]})
+            if not hands_drawn:
+                row["condition"] = row.pop("condition_without_hands")
             if chances[1] < self.settings.text_dropout:
                 row["text"] = self.empty_text
-            if pose and chances[2] < self.settings.hand_skeleton_dropout:
-                row["condition"] = row["condition_without_hands"]
             if pose and chances[3] < self.settings.hand_normal_dropout:
                 row["hands"] = self._no_hands(row["hands"], encoding)
             rows.append(row)
@@ -137,7 +145,7 @@ class DiffusionStage:
         black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
         key = tuple(hands.shape)
         if key not in self._black:
-            self._black[key] = self.cache.latents(black).float()
+            self._black[key] = self.cache.latents(black).to(hands)
         height, width = hands.shape[-2:]
         mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width)[0, -1:]
         return torch.where(mask > 0, hands, self._black[key])
@@ -154,7 +162,7 @@ class DiffusionStage:
         mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width, stride)
         return FlowBatch(
             latents=stacked("latents"),
-            condition_latents=torch.cat([mask.expand(len(rows), -1, -1, -1, -1), condition], dim=1),
+            condition_latents=torch.cat([mask.to(condition).expand(len(rows), -1, -1, -1, -1), condition], dim=1),
             hand_latents=stacked("hands") if "hands" in rows[0] else None,
             reference_latents=stacked("reference") if "reference" in rows[0] else None,
             text=stacked("text"),
@@ -168,7 +176,7 @@ class DiffusionStage:
     def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
         """Mean flow-matching loss."""
         weights = None if self.channel_weights is None else self.channel_weights.to(device)
-        return flow_matching_loss(module, _moved(batch, device), weights).mean()
+        return flow_matching_loss(module, batch.to(device), weights).mean()
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
@@ -182,7 +190,7 @@ class DiffusionStage:
         items = self._validation[encoding]
         count = min(len(items), self.settings.validation_clips)
         every = max(len(items) // count, 1)
-        rows = [{name: tensor.float() for name, tensor in items[item * every].items()} for item in range(count)]
+        rows = [items[item * every] for item in range(count)]
         for sigma in VALIDATION_SIGMAS:
             for kind in ("true", "shuffled"):
                 total = 0.0
@@ -198,7 +206,7 @@ class DiffusionStage:
                         for row, index in zip(chosen, part, strict=True)
                     ])  # fmt: skip
                     batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
-                    total += float(flow_matching_loss(module, _moved(batch, device)).sum())
+                    total += float(flow_matching_loss(module, batch.to(device)).sum())
                 result.scalars[f"loss_{kind}_{sigma}"] = total / count
         for kind in ("true", "shuffled"):
             values = [result.scalars[f"loss_{kind}_{sigma}"] for sigma in VALIDATION_SIGMAS]
@@ -290,8 +298,3 @@ def prepare_transformer(
                 lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
     for _, parameter in trained_parameters(transformer):
         parameter.data = parameter.data.float()  # small, and optimizers need the precision
-
-
-def _moved(batch: FlowBatch, device: torch.device) -> FlowBatch:
-    values: dict[str, Any] = {name: value if value is None else value.to(device) for name, value in vars(batch).items()}
-    return FlowBatch(**values)

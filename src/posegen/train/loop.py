@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import nn
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
 from posegen.pipeline.progress import Progress
+from posegen.train.ahead import Ahead
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
 from posegen.train.logs import Logs
 from posegen.train.recipe import StageSettings
@@ -42,8 +42,9 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Take in the weights after `step` steps."""
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
-        for name, parameter in trained_parameters(module):
-            self.weights[name].lerp_(parameter.detach().to(self.weights[name]), 1.0 - decay)
+        trained = [(self.weights[name], parameter.detach()) for name, parameter in trained_parameters(module)]
+        averages = [average for average, _ in trained]
+        torch._foreach_lerp_(averages, [own.to(average) for average, own in trained], 1.0 - decay)
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
         """Take the average of a checkpoint."""
@@ -109,12 +110,9 @@ class Loop:
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
         losses: list[float] = []
-        with ThreadPoolExecutor(1) as background:
-            ahead = self._ahead(background, counters.step)
+        with Ahead(self._batches, counters.step, settings.steps, self.accelerator.device) as ahead:
             while counters.step < settings.steps:
-                batches = ahead.result()
-                ahead = self._ahead(background, counters.step + 1)
-                loss, norm = self._step(batches)
+                loss, norm = self._step(ahead.take())
                 counters.step += 1
                 counters.seconds = before + time.monotonic() - began
                 if math.isfinite(loss):
@@ -130,20 +128,9 @@ class Loop:
                     self._validate()
                 if step % settings.checkpoint_every == 0 or step == settings.steps:
                     self.save()
-            ahead.cancel()
         self._export()
 
-    def _ahead(self, background: ThreadPoolExecutor, step: int) -> "Future[list[Any]]":
-        """The next step's batches, made while this step computes; on a CPU, where both would want its cores, before."""
-        if self.accelerator.device.type != "cpu":
-            return background.submit(self._batches, step)
-        done: Future[list[Any]] = Future()
-        done.set_result(self._batches(step))
-        return done
-
     def _batches(self, step: int) -> list[Any]:
-        if step >= self.settings.steps:
-            return []
         phase, step_of_phase = self.settings.place(step)
         process = self.accelerator
         parts = shares(phase.batch_size, self.settings.accumulate, process.process_index, process.num_processes)

@@ -51,10 +51,14 @@ class DataSettings:
     """(height, width) in pixels that clips must have; zeros: whatever they have."""
     fetched_gb: float = 200.0
     """Gigabytes of a URL's shards that are kept in the cache folder; the oldest make room for others."""
+    encoders: int = 1
+    """Processes that encode clips side by side, each with encoders of its own on the device."""
 
     def __post_init__(self) -> None:
         if self.fetched_gb <= 0:
             raise PosegenError(f"fetched_gb must be positive, not {self.fetched_gb}")
+        if self.encoders < 1:
+            raise PosegenError(f"encoders must be at least 1, not {self.encoders}")
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,8 @@ class StageSettings:
     """vae: weight of the divergence of latents from a unit normal."""
     motion_weight: float = 0.0
     """vae: weight of the changes from each frame to the next in the loss, against stutter between groups of frames."""
+    kept_gb: float = 0.0
+    """vae: unpacked clips that are kept in memory; the rest are unpacked for every batch, and a GPU waits."""
     decoder_only: bool = False
     """vae: the encoder stays as it is, so that encoded clips and the transformers trained on them stay valid."""
     latent_noise: float = 0.0
@@ -170,7 +176,7 @@ class StageSettings:
         ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise PosegenError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
-        for name in ("motion_weight", "latent_noise"):
+        for name in ("motion_weight", "latent_noise", "kept_gb"):
             if getattr(self, name) < 0:
                 raise PosegenError(f"{name} must not be negative, not {getattr(self, name)}")
         if self.latent_noise and not self.decoder_only:
@@ -210,6 +216,7 @@ _ONLY_FOR: dict[str, set[str]] = {
     "kl_weight": {"vae"},
     "fit_clips": {"vae"},
     "motion_weight": {"vae"},
+    "kept_gb": {"vae"},
     "decoder_only": {"vae"},
     "keep_linear": {"vae"},
     "latent_noise": {"vae"},

@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 from filelock import FileLock, Timeout
 
 from posegen.config import TrainConfig
+from posegen.data.encoders import Encoders
 from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
@@ -74,8 +75,12 @@ def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFol
     return RemoteFolder(place, cache / "shards", 1e9 * fetched_gb) if "://" in place else Path(place)
 
 
-def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | None = None) -> Path:
+def train(
+    stage: Stage, recipe: Recipe, places: Places, progress: Progress | None = None, encode_only: bool = False
+) -> Path:
     """Train one stage, or go on with it, and return the folder of the exported model.
+
+    `encode_only` stops when all clips are encoded, and returns the cache folder.
 
     Raises `PosegenError` for whatever the user can mend, before training where it can.
     """
@@ -102,6 +107,8 @@ def train(stage: Stage, recipe: Recipe, places: Places, progress: Progress | Non
             check_fits(memory, accelerator.device)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
+        if encode_only:
+            return places.cache
         origin = Origin(recipe.fingerprint(stage), model_identity(start), work.data_digest)
         checkpoints = Checkpoints(folder / "checkpoints", origin, settings.keep_checkpoints)
         if accelerator.is_main_process:
@@ -246,7 +253,10 @@ def make_stage(
     if stage == "vae":
         return AutoencoderStage(pipeline, settings, shards, validation)
     cache = LatentCache(places.cache, pipeline, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
-    return DiffusionStage(stage, pipeline, settings, recipe.model, shards, validation, cache)
+    encoders = None
+    if recipe.data.encoders > 1 and start != SCRATCH:
+        encoders = Encoders(recipe.data.encoders, start, frozen)
+    return DiffusionStage(stage, pipeline, settings, recipe.model, shards, validation, cache, encoders)
 
 
 def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> None:
