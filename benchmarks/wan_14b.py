@@ -18,6 +18,7 @@ import dataclasses  # noqa: E402
 import functools  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
+import itertools  # noqa: E402
 import logging  # noqa: E402
 import math  # noqa: E402
 import statistics  # noqa: E402
@@ -439,16 +440,16 @@ class Benchmark:
             result["more_ms_of_a_block_for_its_subject_map"] = round((positive - negative) / self.layers, 3)
 
         attempt(figures, maps, figures)
-        for common in (0.4, 0.6):
+        for common, precision in itertools.product((0.4, 0.6), ("same", "int10", "fp8")):
             outputs: dict[str, torch.Tensor] = {}
-            for kind, precision in (("device", "same"), ("host", "same"), ("device", "fp8"), ("host", "fp8")):
+            for kind in ("device", "host"):
                 name = f"common {common:.0%}, {kind}, {precision}"
                 figures[name] = {}
                 attempt(figures[name], self._one_store, figures[name], (anchor, other), common,
                         (kind, precision), plain, outputs)  # fmt: skip
                 release_memory()
-                if (kind, precision) == ("host", "same") and len(outputs) == 2:
-                    figures[name]["same_bits_as_device"] = torch.equal(outputs["host"], outputs["device"])
+            if len(outputs) == 2:
+                figures[name]["same_bits_as_device"] = torch.equal(outputs["host"], outputs["device"])
         # the anchor's forward beside the other at 5 of 25 steps, besides what the device store takes
         figures["recompute_extrapolated_more_time"] = SHARED_STEPS / STEPS
 
@@ -683,7 +684,8 @@ class Correctness:
         for preset in ("paper", "release"):
             for store in ("device", "host", "disk"):
                 yield f"sharing, {preset}, {store}", lambda r, p=preset, s=store: self.shared(r, p, s, "same")
-        yield "sharing, paper, host, fp8", lambda result: self.shared(result, "paper", "host", "fp8")
+        for precision in ("int10", "fp8"):
+            yield f"sharing, paper, host, {precision}", lambda r, p=precision: self.shared(r, "paper", "host", p)
         for kind in ("device", "host", "disk", "recompute"):
             yield f"denoising, sharing, {kind}", lambda result, kind=kind: self.denoised(result, kind)
         for offload in ("block_level", "leaf_level"):
@@ -896,7 +898,7 @@ def main() -> None:
     report.measure("machine", 3, benchmark.machine)
     report.measure("480p", 6, lambda figures: benchmark.working_size(figures, small, 3))
     report.measure("correctness", 12, benchmark.correctness)
-    report.measure("sharing", 15, benchmark.sharing)
+    report.measure("sharing", 20, benchmark.sharing)
     report.measure("attention_backends", 5, benchmark.attention_backends)
     report.measure("lora", 4, benchmark.lora)
     report.measure("training", 8, benchmark.training)

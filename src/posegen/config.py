@@ -18,7 +18,7 @@ from posegen.errors import PosegenError
 FitMode = Literal["crop", "pad"]
 SharingPreset = Literal["paper", "release", "off"]
 SharingStore = Literal["auto", "memory", "disk", "recompute"]
-SharingPrecision = Literal["same", "bf16", "fp8"]
+SharingPrecision = Literal["auto", "same", "bf16", "int10", "fp8"]
 LongMethod = Literal["interleaved", "autoregressive", "freenoise", "independent"]
 Framing = Literal["close-up", "half-body", "full-body", "distant"]
 FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
@@ -218,8 +218,9 @@ class GenerateConfig(EstimatorConfig):
     sharing_store: SharingStore = "auto"
     """Where the shared background is kept: in memory, in files beside the result, or nowhere (the anchor segment is
     then computed again beside every other one, in little memory); auto takes what fits and says so."""
-    sharing_precision: SharingPrecision = "same"
-    """Number format in which it is kept: as computed, bfloat16, or 8 bits."""
+    sharing_precision: SharingPrecision = "auto"
+    """Number format in which it is kept: as computed (same), bfloat16, 10 bits (at most 0.65 of bfloat16's memory, and
+    no less exact), or 8 bits; auto keeps it as computed, but in 10 bits where only that fits --memory-budget."""
     memory_budget: str | None = None
     """Memory that the shared background may take, like 8GB or 500MB; by default a part of what is free."""
     anchor: int | None = None

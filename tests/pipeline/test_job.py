@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from posegen.errors import DiskFullError, OutputError
+from posegen.media.video import VideoWriter
 from posegen.pipeline import manifest
-from posegen.pipeline.job import Job, checksum_path, readable_size, work_folder
+from posegen.pipeline.job import Job, checksum_path, growing_path, hold_output, readable_size, work_folder
 from posegen.pipeline.manifest import NewerFormatError, manifest_path
 from posegen.pipeline.segments import plan_segments
 
@@ -195,7 +196,7 @@ def test_a_damaged_manifest_is_written_again(output, content):
 def test_a_full_disk_is_told_with_the_space_that_finishing_takes(output):
     def fill(job):
         with job:
-            job.expect(4, 13 * 32 * 24 * 3)
+            job.expect(4, 13 * 32 * 24 * 3, 40)
             raise DiskFullError("x: the disk is full")
 
     job = Job(output, {})
@@ -221,10 +222,29 @@ def test_a_full_disk_is_told_with_the_space_that_finishing_takes(output):
         assert job.has(FIRST)
 
 
+def test_the_space_for_the_result_is_measured_on_what_is_there_of_it(output):
+    """Moving noise takes far more of H.264 than a share of its lossless size says."""
+    with Job(output, {}) as job:
+        job.save(FIRST, np.zeros((13, 32, 24, 3), np.uint8), FPS)
+        job.expect(4, 13 * 32 * 24 * 3, 40)
+        guessed = job.space_needed()
+        segment = job.path(FIRST).stat().st_size
+        with VideoWriter(growing_path(output), FPS, size=(32, 24)) as writer:
+            for frame in noise()[:10]:
+                writer.write(frame)
+        grown = growing_path(output).stat().st_size
+        assert job.space_needed() == pytest.approx(3 * segment + 2 * 4 * grown, abs=1)
+        assert job.space_needed() > 2 * guessed
+        growing_path(output).write_bytes(growing_path(output).read_bytes()[:20])  # nothing in it can be read
+        assert job.space_needed() == guessed
+    with Job(output, {}) as again:
+        assert again.progress.num_frames == 40
+
+
 def test_other_errors_pass_as_they_are(output):
     def fail():
         with Job(output, {}) as job:
-            job.expect(4, 1)
+            job.expect(4, 1, 1)
             raise KeyError("x")
 
     with pytest.raises(KeyError):
@@ -249,6 +269,39 @@ def test_a_lock_keeps_a_second_process_off_and_goes_with_the_first(output):
         child.kill()
     with Job(output, {"seed": 3}):
         pass
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from posegen.pipeline.job import hold_output
+with hold_output(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_at_a_time_writes_an_output(output, tmp_path):
+    other_way = tmp_path / "link"
+    other_way.symlink_to(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", WRITE, str(output)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "held\n"
+        for same in (output, other_way / output.name):
+            with pytest.raises(OutputError, match=r"is writing .*choose another --output"), hold_output(same):
+                pass
+        with hold_output(output.with_name("other.mp4")):
+            pass
+        child.kill()
+    with hold_output(output):  # goes with the process, even if it was killed
+        assert work_folder(output).is_dir()
+    assert not work_folder(output).exists()  # nothing was done
+
+
+def test_the_folder_of_an_output_stays_when_something_was_done(output):
+    with hold_output(output), Job(output, {}) as job:
+        job.save(FIRST, noise(), FPS)
+    with hold_output(output), Job(output, {}) as job:
+        assert job.has(FIRST)
 
 
 def test_sizes_are_readable():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posegen.errors import OutputError, PosegenError
-from posegen.pipeline.job import Job, work_folder
+from posegen.pipeline.job import Job, hold_output, work_folder
 from posegen.pipeline.kept_jobs import list_jobs, remove_job
 from posegen.pipeline.manifest import FORMAT, manifest_path
 from posegen.pipeline.segments import plan_segments
@@ -20,7 +20,7 @@ PLAN = plan_segments(40, 13, 4, 3)
 def make_job(output, seed=0, segments=2, total=5, finished=False):
     """A job's folder, as `generate_video` would leave it."""
     with Job(output, {"seed": seed}) as job:
-        job.expect(total, 1000)
+        job.expect(total, 1000, 1)
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:
@@ -82,6 +82,18 @@ def test_a_removed_job_is_gone_and_what_it_took_is_told(tmp_path):
     size = jobs[second.folder].size
     assert remove_job(jobs[second.folder]) >= size + 1000
     assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_conditions_stay_while_a_job_of_their_output_begins(tmp_path):
+    """Between taking the output and opening its job, a process makes conditions."""
+    output = tmp_path / "a.mp4"
+    make_job(output)
+    conditions = work_folder(output) / "conditions"
+    conditions.mkdir()
+    with hold_output(output):
+        remove_job(list_jobs(tmp_path)[0])
+        assert conditions.exists()
+    assert conditions.exists()
 
 
 def test_what_somebody_else_put_there_stays(tmp_path):

@@ -145,6 +145,19 @@ def test_a_growing_video_never_takes_the_place_of_an_input(config):
         driving.rename(config.driving)
 
 
+@pytest.mark.parametrize("kind", ["reference", "driving"])
+def test_a_side_by_side_video_never_takes_the_place_of_an_input(config, tmp_path, kind):
+    given = tmp_path / "dance_side_by_side.mp4"
+    given.write_bytes(getattr(config, kind).read_bytes())  # a picture is told by its content
+    before = given.read_bytes()
+    wanted = changed(config, output=tmp_path / "dance.mp4", **{kind: given})
+    with pytest.raises(PosegenError, match=r"dance_side_by_side\.mp4 is written.* one of the inputs") as caught:
+        generate_video(changed(wanted, side_by_side=True))
+    assert "\n" not in str(caught.value)
+    assert given.read_bytes() == before
+    prepare(wanted)  # without that video nothing is in the way
+
+
 @pytest.mark.parametrize("name", ["0000-base.mkv", "0001-stitch.mkv"])
 def test_a_damaged_segment_is_made_again_and_the_result_is_the_same(config, caplog, name):
     generate_video(config)
@@ -276,6 +289,44 @@ def test_two_processes_cannot_work_on_one_job(config):
     settings = prepare(config).settings()
     with Job(config.output, settings), pytest.raises(OutputError, match="another posegen process"):
         generate_video(config)
+
+
+WORK = """
+import sys
+from pathlib import Path
+from posegen.config import GenerateConfig
+from posegen.pipeline import long_video
+
+def wait(*arguments):
+    print("works", flush=True)
+    sys.stdin.read()
+
+long_video.look_at_reference = wait
+long_video.generate_video(GenerateConfig(
+    reference=Path(sys.argv[1]), driving=Path(sys.argv[2]), output=Path(sys.argv[3]), prompt="A man.", size="96x64"
+))
+"""
+
+
+def test_a_second_process_with_other_settings_is_refused_before_any_work(config, monkeypatch):
+    given = [sys.executable, "-c", WORK, str(config.reference), str(config.driving), str(config.output)]
+    with subprocess.Popen(given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert "works\n" in iter(first.stdout.readline, "")
+        monkeypatch.setattr(long_video, "with_prompt", lambda request, progress: pytest.fail("it works"))
+        with pytest.raises(OutputError) as caught:
+            generate_video(changed(config, seed=7))
+        assert str(caught.value).startswith(f"another posegen process is writing {config.output}: ")
+        assert "\n" not in str(caught.value)
+        monkeypatch.undo()
+        generate_video(changed(config, seed=7, dry_run=True))  # writes nothing
+        first.kill()
+    assert not config.output.exists()
+
+
+def test_what_is_refused_leaves_no_folder(config):
+    with pytest.raises(PosegenError, match="raise --memory-budget"):
+        generate_video(changed(config, memory_budget="10"))
+    assert not work_folder(config.output).exists()
 
 
 def test_sharing_changes_the_other_base_segment_and_never_the_anchor(config, tmp_path):

@@ -53,6 +53,26 @@ def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path
     assert taken < 120  # seconds on a busy machine; nothing is generated
 
 
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("--reference", "dance_preview.png"), ("--driving", "dance_preview.mp4"), ("--pose-file", "dance_preview.mp4")],
+)
+def test_a_preview_never_takes_the_place_of_an_input(config, shared_media, tmp_path, capsys, option, name):
+    """Not even under another path to the same file."""
+    given = {"--reference": config.reference, "--driving": shared_media / "driving_dance_full_body.mp4"}
+    taken = tmp_path / name
+    taken.write_bytes(given.get(option, given["--driving"]).read_bytes())
+    before = taken.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    given |= {option: taken, "--output": tmp_path / "link" / "dance.mp4"}
+    given |= {"--pose": "file"} if option == "--pose-file" else {}
+    arguments = ["preview", *(str(word) for pair in given.items() for word in pair)]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    assert f"{name} is written, which is one of the inputs: choose another name" in capsys.readouterr().err
+    assert taken.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {name, "link"}
+
+
 def test_what_is_drawn_are_the_samples_poses(config, driving):
     found = looked(config)
     assert found.numbers[0] == 0

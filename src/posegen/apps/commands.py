@@ -16,14 +16,13 @@ from posegen.config import (
 )
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
-from posegen.pipeline.job import check_writable, work_folder
+from posegen.pipeline.job import check_writable, side_by_side_path, work_folder
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import NAMES, describe_model
 from posegen.pipeline.preview import look_ahead, preview_paths
 from posegen.pipeline.preview_pictures import write_preview
 from posegen.pipeline.prompting import prompt_for, with_prompt
-from posegen.pipeline.request import prepare
-from posegen.pipeline.writing import side_by_side_path
+from posegen.pipeline.request import prepare, spare_inputs
 
 
 def generate(config: GenerateConfig) -> None:
@@ -71,6 +70,7 @@ def extract(config: ExtractConfig) -> None:
 def preview(config: PreviewConfig) -> None:
     """`posegen preview`."""
     picture, video = preview_paths(config.output)
+    spare_inputs(config, (picture, video))
     check_writable(config.output.parent)
     with Terminal() as terminal:
         found = look_ahead(with_prompt(prepare(config), terminal), terminal)

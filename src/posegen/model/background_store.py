@@ -21,11 +21,12 @@ from posegen.media.files import AtomicFile, output_errors
 
 Branch = Literal["positive", "negative"]
 """Of classifier-free guidance."""
-StorePrecision = Literal["same", "bf16", "fp8"]
-"""How keys and values are kept: as computed, in bfloat16, or in 8 bits with a scale for each token and head."""
+StorePrecision = Literal["same", "bf16", "int10", "fp8"]
+"""How keys and values are kept: as computed, in bfloat16, or in 10 or 8 bits with a scale for each token and head."""
 Tensors = Mapping[str, Tensor]
-_SCALE = "_scale"
+_SCALE, _REST = "_scale", "_rest"
 _FP8_MAX = torch.finfo(torch.float8_e4m3fn).max
+_INT10_MAX = 511
 _PIECE = 1 << 24
 """Bytes of pinned memory taken at once: torch rounds each up to a power of two, which can double what is large."""
 
@@ -266,18 +267,35 @@ def _following(places: list[Place], place: Place) -> Place:
 
 
 def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tensor]:
-    """`tensor` (..., width) as it is kept under `name`; fp8 adds `name`_scale (..., 1), its largest value / 448."""
+    """`tensor` (..., width) as it is kept under `name`.
+
+    With a scale, `name`_scale (..., 1) is the largest value over the format's largest number. `int10` keeps whole
+    numbers of -511..511: their upper 8 bits under `name`, the 2 others, of four numbers a byte, under `name`_rest.
+    """
     if precision == "same":
         return {name: tensor}
     if precision == "bf16":
         return {name: tensor.to(torch.bfloat16)}
+    most = _FP8_MAX if precision == "fp8" else _INT10_MAX
     largest = tensor.abs().amax(-1, keepdim=True).float().clamp_min(1e-12)
-    scale = (largest * (1.005 / _FP8_MAX)).to(torch.bfloat16)  # rounded first, and never so that 448 is exceeded
-    return {name: (tensor.float() / scale.float()).to(torch.float8_e4m3fn), name + _SCALE: scale}
+    scale = (largest * (1.005 / most)).to(torch.bfloat16)  # rounded first, and never so that the most is exceeded
+    scaled = tensor.float() / scale.float()
+    if precision == "fp8":
+        return {name: scaled.to(torch.float8_e4m3fn), name + _SCALE: scale}
+    numbers = scaled.round_().to(torch.int16)
+    rest = torch.nn.functional.pad(numbers & 3, (0, -numbers.shape[-1] % 4)).to(torch.uint8).unflatten(-1, (-1, 4))
+    bytes_of_rest = rest[..., 0] | rest[..., 1] << 2 | rest[..., 2] << 4 | rest[..., 3] << 6
+    return {name: (numbers >> 2).to(torch.int8), name + _REST: bytes_of_rest, name + _SCALE: scale}
 
 
 def unpack(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
     """What `pack` kept under `name`, as near as its precision allows."""
-    tensor = tensors[name]
-    scale = tensors.get(name + _SCALE)
-    return tensor.to(dtype) if scale is None else (tensor.float() * scale.float()).to(dtype)
+    tensor, scale, rest = (tensors.get(key) for key in (name, name + _SCALE, name + _REST))
+    assert tensor is not None, f"nothing is kept under {name}"
+    if scale is None:
+        return tensor.to(dtype)
+    if rest is not None:
+        shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=rest.device)
+        lower = (rest[..., None] >> shifts & 3).flatten(-2)[..., : tensor.shape[-1]]  # (..., width)
+        tensor = tensor.to(torch.int16) << 2 | lower
+    return (tensor.float() * scale.float()).to(dtype)

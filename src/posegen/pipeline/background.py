@@ -1,8 +1,9 @@
 """The background that a job's base segments share: how much must be kept, where, and how it is had.
 
-`choose_store` is arithmetic on sizes; `SharedBackground` records while the anchor segment is made and gives what was
-recorded to the other segments. With "recompute" next to nothing is kept: the anchor's latents at the start of the
-shared steps, from which its forward pass is run again beside every other segment's. The method itself is `model/`'s.
+`choose_precision` and `choose_store` are arithmetic on sizes; `SharedBackground` records while the anchor segment is
+made and gives what was recorded to the other segments. With "recompute" next to nothing is kept: the anchor's latents
+at the start of the shared steps, from which its forward pass is run again beside every other segment's. The method
+itself is `model/`'s.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jaxtyping import Bool
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from posegen.config import SharingStore
+from posegen.config import SharingPrecision, SharingStore
 from posegen.errors import PosegenError
 from posegen.media.files import AtomicFile, output_errors
 from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
@@ -27,8 +28,14 @@ from posegen.pipeline.denoise import Branch, Latents
 StoreKind = Literal["device", "host", "disk", "recompute"]
 _SHARE_OF_FREE = 0.6
 """Of the memory that is free, how much a store takes unless told otherwise: others use the machine too."""
-_BYTES: dict[StorePrecision, float] = {"bf16": 2.0, "fp8": 1.02}
-"""Of a number in the store; fp8 has a scale for each token and head."""
+_BYTES: dict[StorePrecision, float] = {"bf16": 2.0, "int10": 1.27, "fp8": 1.02}
+"""Of a number in the store; int10 and fp8 have a scale for each token and head."""
+_WORDS: dict[StorePrecision, str] = {
+    "same": "as computed",
+    "bf16": "in bfloat16",
+    "int10": "in 10 bits",
+    "fp8": "in 8 bits",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,34 @@ class StoreChoice:
     reason: str
 
 
+def choose_precision(
+    wanted: SharingPrecision, store: SharingStore, exact: Need, small: Need, budget: int | None
+) -> StorePrecision:
+    """The number format: as `wanted`, or by "auto" as computed, but int10 where only that (`small`) fits in memory.
+
+    That memory is the `budget` that was asked for, never what happens to be free: the format changes the video, if
+    hardly, and the same command must give the same video.
+    """
+    if wanted != "auto":
+        return wanted
+    if budget is None or store not in ("auto", "memory"):
+        return "same"
+    return "int10" if small.whole <= budget < exact.whole else "same"
+
+
+def describe_precision(
+    wanted: SharingPrecision, taken: StorePrecision, kind: StoreKind, exact: Need, small: Need, room: Room
+) -> str:
+    """The number format that is taken, and why; or what another one would do."""
+    if wanted != "auto":
+        return f"{_WORDS[taken]} (as asked for)"
+    if taken != "same":
+        return f"{_WORDS[taken]}, since as computed they are {_size(exact.whole)}, more than --memory-budget"
+    if kind in ("recompute", "disk") and small.whole <= max(room.device, room.host):
+        return f"{_WORDS[taken]} (with --sharing-precision int10 they would fit in memory: {_size(small.whole)})"
+    return _WORDS[taken]
+
+
 def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
     """The kind of store: as `wanted`, or by "auto" the fastest that fits: device, host, recompute, disk.
 
@@ -120,7 +155,7 @@ def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
     if wanted == "disk" and fits["disk"]:
         raise PosegenError(
             f"--sharing-store disk needs {_size(need.whole)} of disk, and {_size(room.disk)} are free: free some "
-            "space, choose --sharing-precision fp8, or --sharing-store recompute"
+            "space, choose --sharing-precision int10 or fp8, or --sharing-store recompute"
         )
     smallest = min(sizes[kind] for kind in kinds[wanted])
     raise PosegenError(

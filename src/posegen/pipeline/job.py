@@ -3,14 +3,17 @@
 `OUTPUT.posegen/` holds `conditions/` (made once for a driving video) and one `job-XXXXXXXXXXXX/` for each set of
 settings, with a manifest and the finished segments as lossless video. A segment counts as finished once its SHA-256 is
 kept beside it (`sha256sum -c` reads it) and for as long as the file agrees with it: so nothing is made twice, and
-nothing damaged is used. What a segment contains is not this file's concern.
+nothing damaged is used. One process at a time writes an output, whatever its settings. What a segment contains is not
+this file's concern.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -21,7 +24,7 @@ import filelock
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.errors import DiskFullError, OutputError, logger
+from posegen.errors import DiskFullError, OutputError, PosegenError, logger
 from posegen.media.files import remove_leftovers, write_whole
 from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.pipeline.manifest import JobProgress, Manifest, NewerFormatError, describe_changes, now, versions
@@ -36,7 +39,9 @@ must not be used any more."""
 _LOCK_WAIT = 0.5
 """Seconds: listing jobs tries their locks for a moment."""
 _OUTPUT_SHARE = 0.15
-"""Bytes of the result for a byte of lossless segments, rather too many; during a job it is there twice."""
+"""Bytes of the result for a byte of lossless segments, rather too many, while none of it is there to be measured."""
+_COPIES = 2
+"""Of the result while a job runs: itself, and the one that grows."""
 
 
 def work_folder(output: Path) -> Path:
@@ -49,6 +54,11 @@ def growing_path(output: Path) -> Path:
     return output.with_suffix(".growing.mp4")
 
 
+def side_by_side_path(output: Path) -> Path:
+    """OUTPUT_side_by_side.mp4."""
+    return output.with_stem(output.stem + "_side_by_side")
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
@@ -56,8 +66,40 @@ def file_digest(path: Path) -> str:
 
 
 def lock_path(folder: Path) -> Path:
-    """The file by which a process holds a job's folder."""
+    """The file by which a process holds a job's folder, or an output's."""
     return folder / "lock"
+
+
+@contextlib.contextmanager
+def hold_output(output: Path) -> Iterator[None]:
+    """Inside the block no other process writes `output`, with whatever settings. It ends with the process.
+
+    Raises `OutputError` where another one does, or nothing can be written. A folder in which nothing was done goes.
+    """
+    folder = work_folder(output)
+    check_writable(folder)
+    lock = filelock.FileLock(lock_path(folder))
+    try:
+        lock.acquire(timeout=_LOCK_WAIT)
+    except filelock.Timeout:
+        raise OutputError(
+            f"another posegen process is writing {output}: wait for it, or choose another --output"
+        ) from None
+    try:
+        yield
+    finally:
+        remove_if_unused(folder)
+        lock.release()
+
+
+def remove_if_unused(folder: Path) -> None:
+    """Remove the lock of an output's folder without jobs, and the folder if that empties it. For who holds the lock."""
+    if any(folder.glob("job-*")):
+        return
+    with contextlib.suppress(OSError):
+        lock_path(folder).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def checksum_path(path: Path) -> Path:
@@ -161,26 +203,43 @@ class Job:
 
     # -- how far it is -------------------------------------------------------------------------------------------------
 
-    def expect(self, segments: int, segment_pixels: int) -> None:
-        """Note how many segments there will be, and how many bytes the frames of one are without compression."""
-        if (segments, segment_pixels) != (self.progress.segments, self.progress.segment_pixels):
-            self.progress = JobProgress(segments, segment_pixels)
+    def expect(self, segments: int, segment_pixels: int, num_frames: int) -> None:
+        """Note how many segments there will be, bytes of the frames of one without compression, frames of the video."""
+        expected = JobProgress(segments, segment_pixels, num_frames)
+        if replace(self.progress, finished=None) != expected:
+            self.progress = expected
             self.progress.write(self.folder)
 
     def finish(self) -> None:
         """Note that the result is written."""
-        self.progress = JobProgress(self.progress.segments, self.progress.segment_pixels, now())
+        self.progress = replace(self.progress, finished=now())
         self.progress.write(self.folder)
 
     def space_needed(self) -> int:
         """Bytes that finishing takes, about: the segments that are left, as large as those made so far, and the result.
 
-        Before any is finished they are taken to be as large as their pixels.
+        The result is taken to go on as it has begun (the growing video is measured). Before any segment is finished
+        they are taken to be as large as their pixels; before any of the result is there, it is a part of them.
         """
         sizes = self._sizes()
         mean = sum(sizes) / len(sizes) if sizes else self.progress.segment_pixels
         left = max(0, self.progress.segments - len(sizes))
-        return round(mean * (left + 2 * _OUTPUT_SHARE * self.progress.segments))
+        per_frame = self._result_bytes_per_frame()
+        if per_frame is None:
+            result = mean * _OUTPUT_SHARE * self.progress.segments
+        else:
+            result = per_frame * self.progress.num_frames
+        return round(mean * left + _COPIES * result)
+
+    def _result_bytes_per_frame(self) -> float | None:
+        """Of the growing video; None where there is none, or the number of frames to come is not known."""
+        path = growing_path(self.output)
+        if not self.progress.num_frames or not path.is_file():
+            return None
+        try:
+            return path.stat().st_size / probe_video(path).num_frames
+        except (PosegenError, OSError, ZeroDivisionError):  # it may be damaged: the disk is full
+            return None
 
     def _sizes(self) -> list[int]:
         """Bytes of each finished segment."""

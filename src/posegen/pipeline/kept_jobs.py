@@ -13,7 +13,7 @@ from typing import Literal
 import filelock
 
 from posegen.errors import OutputError, PosegenError
-from posegen.pipeline.job import finished_sizes, lock_path
+from posegen.pipeline.job import finished_sizes, lock_path, remove_if_unused
 from posegen.pipeline.manifest import JobProgress, Manifest, NewerFormatError
 
 State = Literal["running", "finished", "unfinished", "newer"]
@@ -131,11 +131,19 @@ def remove_job(job: KeptJob) -> int:
         freed = _remove(job.folder)
     finally:
         lock.release()
-    if not any(work.glob("job-*")):
+    if any(work.glob("job-*")):
+        return freed
+    lock = filelock.FileLock(lock_path(work))
+    try:
+        lock.acquire(timeout=0)
+    except (filelock.Timeout, OSError):  # another job of this output has begun, and makes its conditions
+        return freed
+    try:
         if (work / "conditions").is_dir():
             freed += _remove(work / "conditions")
-        if not any(work.iterdir()):  # what else there is, is not ours
-            work.rmdir()
+        remove_if_unused(work)  # what else there is, is not ours
+    finally:
+        lock.release()
     return freed
 
 

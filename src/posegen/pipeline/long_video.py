@@ -12,7 +12,7 @@ from posegen.media.fitting import plan_fit
 from posegen.pipeline.blend import blend_segments
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.free_noise import FreeNoise
-from posegen.pipeline.job import Job, check_writable, work_folder
+from posegen.pipeline.job import Job, check_writable, hold_output, work_folder
 from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.prompting import with_prompt
@@ -32,12 +32,22 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     then nothing half-written is at `config.output`.
     """
     progress = progress or Silent()
-    device, dtype = choose_device(config.device), choose_dtype(config.dtype)
-    request = with_prompt(prepare(config), progress)
-    progress.say(request.describe())
+    choose_device(config.device)
+    request = prepare(config)
     if config.dry_run:
+        request = with_prompt(request, progress)
+        progress.say(request.describe())
         return request
     check_writable(config.output.parent)
+    with hold_output(config.output):
+        request = with_prompt(request, progress)
+        progress.say(request.describe())
+        return _make(request, progress)
+
+
+def _make(request: Request, progress: Progress) -> Request:
+    config = request.config
+    device, dtype = choose_device(config.device), choose_dtype(config.dtype)
     reference = look_at_reference(request)
     model = request.model
 
@@ -70,7 +80,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         else:
             maker = SegmentMaker(inputs, plan, sharing, job, progress)
             frames = blend_segments(plan, maker.frames_of)
-            job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3)
+            job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3, plan.num_frames)
         report = SeamReport(plan)
         fit = plan_fit(steering.pose.size, request.size, config.fit)
         write_videos(request, steering, watch_seams(frames, report, person_boxes(steering.pose, fit)))

@@ -132,6 +132,8 @@ class JobProgress:
     """How many there will be; 0 while that is not known."""
     segment_pixels: int = 0
     """Bytes of one segment's frames without compression."""
+    num_frames: int = 0
+    """Of the result; 0 while that is not known."""
     finished: str | None = None
     """When the result was written, in UTC."""
 
@@ -144,10 +146,10 @@ class JobProgress:
     def read(cls, folder: Path) -> "JobProgress":
         """The progress of a job's folder; that of a job just begun where none can be read."""
         content = _read_object(_progress_path(folder)) or {}
-        counts = [content.get(name) for name in ("segments", "segment_pixels")]
-        segments, pixels = (count if isinstance(count, int) else 0 for count in counts)
+        counts = [content.get(name) for name in ("segments", "segment_pixels", "num_frames")]
+        segments, pixels, frames = (count if isinstance(count, int) else 0 for count in counts)
         finished = content.get("finished")
-        return cls(segments, pixels, finished if isinstance(finished, str) else None)
+        return cls(segments, pixels, frames, finished if isinstance(finished, str) else None)
 
 
 def _progress_path(folder: Path) -> Path:

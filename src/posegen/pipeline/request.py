@@ -4,9 +4,11 @@ A dry run prints it and stops. Whether a person is in the pictures, and everythi
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -19,9 +21,17 @@ from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video
+from posegen.model.background_store import StorePrecision
 from posegen.model.sharing import SharingConfig, make_sharing_config
-from posegen.pipeline.background import Need, Room, StoreChoice, choose_store
-from posegen.pipeline.job import file_digest, growing_path, work_folder
+from posegen.pipeline.background import (
+    Need,
+    Room,
+    StoreChoice,
+    choose_precision,
+    choose_store,
+    describe_precision,
+)
+from posegen.pipeline.job import file_digest, growing_path, side_by_side_path, work_folder
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -32,6 +42,7 @@ class Request:
 
     conditions: those that were given; None if they are to be extracted.
     framing: of the person, as asked for or measured; until it is measured, the middle of what there is.
+    precision: number format of the shared background, as asked for or chosen.
     """
 
     config: GenerateConfig
@@ -44,6 +55,7 @@ class Request:
     prompt: str
     conditions: Conditions | None = None
     framing: Framing = "half-body"
+    precision: StorePrecision = "same"
 
     @property
     def start(self) -> float | None:
@@ -101,21 +113,39 @@ class Request:
     @cached_property
     def store(self) -> StoreChoice | None:
         """How the shared background is kept; None where none is shared. Raises `PosegenError` if it fits nowhere."""
-        need, config = self._need(), self.config
-        if need is None:
-            return None
-        budget = None if config.memory_budget is None else parse_bytes(config.memory_budget)
-        room = Room.of(choose_device(config.device), work_folder(config.output), self._models_memory(), budget)
-        return choose_store(config.sharing_store, need, room)
+        sharing = self.sharing
+        return (
+            choose_store(self.config.sharing_store, self._need(sharing, self.precision), self._room)
+            if sharing
+            else None
+        )
 
-    def _need(self) -> Need | None:
-        sharing, config = self.sharing, self.config
-        if sharing is None:
-            return None
+    @cached_property
+    def _room(self) -> Room:
+        config = self.config
+        return Room.of(choose_device(config.device), work_folder(config.output), self._models_memory(), self.budget)
+
+    @property
+    def budget(self) -> int | None:
+        """Bytes that the shared background may take in memory, if that was said."""
+        return None if self.config.memory_budget is None else parse_bytes(self.config.memory_budget)
+
+    def _need(self, sharing: SharingConfig, precision: StorePrecision) -> Need:
         branches = 2 if self.guidance != 1.0 else 1
-        bytes_per_value = choose_dtype(config.dtype).itemsize
+        bytes_per_value = choose_dtype(self.config.dtype).itemsize
         tokens = sum(self.model.tokens(self.size))
-        return Need.of(sharing, tokens, self.model.dim, branches, config.sharing_precision, bytes_per_value)
+        return Need.of(sharing, tokens, self.model.dim, branches, precision, bytes_per_value)
+
+    def with_precision(self) -> "Request":
+        """The request with the number format of its shared background chosen, once and for all.
+
+        It is part of what a job is recognised by, so that a framing that is measured later does not change it.
+        """
+        wanted, sharing = self.config.sharing_precision, self.sharing
+        if sharing is None:
+            return replace(self, precision="same" if wanted == "auto" else wanted)
+        exact, small = self._need(sharing, "same"), self._need(sharing, "int10")
+        return replace(self, precision=choose_precision(wanted, self.config.sharing_store, exact, small, self.budget))
 
     @property
     def steps(self) -> int:
@@ -151,6 +181,7 @@ class Request:
             "negative_prompt": self.negative_prompt,
             "steps": self.steps,
             "guidance": self.guidance,
+            "sharing_precision": self.precision,
             "size": list(self.size),
             "fps": str(self.fps),
             "model": model_identity(config.model),
@@ -162,9 +193,10 @@ class Request:
 
     def memory(self) -> int:
         """Estimated peak memory of the models, their work and the shared background, in bytes."""
-        need, kind = self._need(), self.store.kind if self.store else None
-        if need is None or kind is None:
+        sharing, store = self.sharing, self.store
+        if sharing is None or store is None:
             return self._models_memory()
+        need, kind = self._need(sharing, self.precision), store.kind
         kept = {"device": need.whole, "host": 2 * need.one_layer, "disk": 2 * need.one_layer}
         return self._models_memory() + kept.get(kind, need.one_pass)
 
@@ -203,11 +235,16 @@ class Request:
         return "\n".join(lines)
 
     def _describe_sharing(self) -> str:
-        if self.sharing is None:
+        sharing, config = self.sharing, self.config
+        if sharing is None:
             return "not shared" if len(self.plan.segments) > 1 else "not shared: there is one segment"
         try:
             assert self.store is not None
-            return f"shared as in the {self.sharing.preset}, {self.store.reason}"
+            exact, small = self._need(sharing, "same"), self._need(sharing, "int10")
+            how = describe_precision(
+                config.sharing_precision, self.precision, self.store.kind, exact, small, self._room
+            )
+            return f"shared as in the {sharing.preset}, {self.store.reason}; {how}"
         except PosegenError as error:
             if not self.config.dry_run:
                 raise
@@ -219,9 +256,8 @@ def prepare(config: GenerateConfig) -> Request:
     model = describe_model(config.model)
     reference = read_image(config.reference)
     driving = probe_video(config.driving)
-    written = {path.resolve() for path in (config.output, growing_path(config.output))}
-    if written & {config.driving.resolve(), config.reference.resolve()}:
-        raise PosegenError(f"--output {config.output} is one of the inputs: choose another name")
+    beside = [side_by_side_path(config.output)] if config.side_by_side else []
+    spare_inputs(config, (config.output, growing_path(config.output), *beside))
     given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
     size = parse_size(config.size) if config.size else given.size if given else None
     if size is None:
@@ -233,6 +269,7 @@ def prepare(config: GenerateConfig) -> Request:
     num_frames = count_frames(driving, fps if config.fps or given else None, *part)
     framing: Framing = "half-body" if config.framing == "auto" else config.framing
     request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing)
+    request = request.with_precision()
     if given and made_from:
         wanted = Inputs.of(
             config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale,
@@ -247,6 +284,18 @@ def prepare(config: GenerateConfig) -> Request:
     if request.sharing is not None and config.prompt is not None:  # one that is written names the person
         find_subjects(prompt, config.subject)
     return request
+
+
+def spare_inputs(config: GenerateConfig, written: Iterable[Path]) -> None:
+    """Raise `PosegenError` if one of the files that will be written is one of the inputs."""
+    given = (config.driving, config.reference, config.pose_file, config.normals_file)
+    inputs = {path.resolve() for path in given if path is not None}
+    for path in written:
+        if path.resolve() in inputs:
+            what = f"--output {path} is"
+            if path != config.output:
+                what = f"beside --output {config.output}, {path} is written, which is"
+            raise PosegenError(f"{what} one of the inputs: choose another name")
 
 
 def estimate_memory(tokens: int, dim: int, ffn_dim: int, weights: int, pixels: int, bytes_per_value: int = 2) -> int:

@@ -49,7 +49,7 @@ class SegmentMaker:
         subject = None
         if self.config.sharing_mask:
             subject = pipeline.subject_tokens(request.prompt, self.config.subject)
-        sharing = BackgroundSharing(settings, subject, store, self.config.sharing_precision)
+        sharing = BackgroundSharing(settings, subject, store, request.precision)
         background = SharedBackground(sharing, choice.kind, folder, self._replay_anchor)
         background.resume(self.inputs.branches)
         return background

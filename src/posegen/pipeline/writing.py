@@ -5,7 +5,6 @@ While it is being written a second file, OUTPUT.growing.mp4, plays as far as it 
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +12,8 @@ from posegen.conditions.folder import Conditions
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
 from posegen.pipeline.blend import Frame
-from posegen.pipeline.job import growing_path
+from posegen.pipeline.job import growing_path, side_by_side_path
 from posegen.pipeline.request import Request
-
-
-def side_by_side_path(output: Path) -> Path:
-    """OUTPUT_side_by_side.mp4."""
-    return output.with_stem(output.stem + "_side_by_side")
 
 
 def write_videos(request: Request, conditions: Conditions, frames: Iterator[Frame]) -> None:
