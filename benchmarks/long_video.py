@@ -35,7 +35,7 @@ from posegen.synthetic.clip import PERSON, Clip, ClipSettings
 from posegen.synthetic.shards import ShardSettings, place_of
 from results_file import write_result
 
-SEED, FPS, SIZE = 11, 16, (192, 112)
+SEED, FPS, SIZE = 11, 16, (256, 144)
 END = 4 * FPS
 """Frames at the end over which drift is measured."""
 

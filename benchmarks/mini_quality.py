@@ -268,9 +268,7 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawing = Drawing(description.draw_scale, description.skeleton_colors)
-        film(
-            clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), SIZE, SIZE, drawing
-        )
+        film(clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), SIZE, SIZE, drawing)
         write_image(folder / "reference.png", clip.reference().rgb)
         generating, _ = run_command(
             "generate", "--reference", folder / "reference.png", "--driving", folder / "driving.mp4", "--conditions",

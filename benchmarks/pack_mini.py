@@ -26,8 +26,8 @@ CARD = """# The mini
 A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand embedding and two adapters (`base`,
 `stitch`), at a size for any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
 
-**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 per second), each in
-a mirror too{parts}. No real person was filmed; no real video was used.
+**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 per second), each
+in a mirror too{parts}. No real person was filmed; no real video was used.
 
 **Training.** `posegen train` with `recipes/mini.toml` on {hardware}: {training}. {minutes:.0f} minutes in all.
 
@@ -41,8 +41,8 @@ a mirror too{parts}. No real person was filmed; no real video was used.
 - 256x144 pixels, 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
 - The autoencoder is small ({vae}), and four frames make a latent: fast movement is blurred.
-- Training stopped with the time on the GPU: the validation loss was still falling, and the loss on the training clips was
-  well below it, so that more clips, then more steps, would help.
+- Training stopped with the time on the GPU, not because it was done: the loss on its clips was half that of validation,
+  so that more clips, then more steps, would help.
 """
 
 

@@ -46,7 +46,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Read "HxW" as (height, width) in pixels; raises `PosegenError` for anything else or an absurd size."""
     match = re.fullmatch(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", text.strip())
     if match is None:
-        raise PosegenError(f"--size {text!r} is not a size: write HEIGHTxWIDTH in pixels, like 192x112")
+        raise PosegenError(f"--size {text!r} is not a size: write HEIGHTxWIDTH in pixels, like 256x144")
     height, width = int(match[1]), int(match[2])
     if not (64 <= height <= MAX_SIDE and 64 <= width <= MAX_SIDE):
         raise PosegenError(f"--size {height}x{width}: both sides must lie between 64 and {MAX_SIDE} pixels")
@@ -329,7 +329,7 @@ class SynthConfig:
     """Training; validation with the person's own reference picture; or with that of another person."""
     clips: int = 100
     """How many clips."""
-    size: str = "192x112"
+    size: str = "256x144"
     """HEIGHTxWIDTH of the clips in pixels."""
     fps: str = "16"
     """Frame rate of the clips."""
@@ -479,7 +479,7 @@ class AblateConfig:
     """How many synthetic clips."""
     seconds: float = 12.0
     """Length of the synthetic clips."""
-    size: str = "192x112"
+    size: str = "256x144"
     """HEIGHTxWIDTH of the synthetic clips."""
     steps: int | None = None
     """Denoising steps; by default the model's usual number."""

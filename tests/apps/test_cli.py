@@ -158,8 +158,8 @@ def test_the_demo_makes_both_videos_from_the_bundled_inputs(tmp_path, capfd):
     output = tmp_path / "demo.mp4"
     assert cli.guarded(lambda: cli.dispatch(cli.parse(["demo", "--output", str(output), "--steps", "1"]))) == 0
     result, beside = probe_video(output), probe_video(tmp_path / "demo_side_by_side.mp4")
-    assert (result.num_frames, result.fps, result.height, result.width) == (192, 16, 192, 112)
-    assert (beside.num_frames, beside.width) == (192, 4 * 112)
+    assert (result.num_frames, result.fps, result.height, result.width) == (192, 16, 256, 144)
+    assert (beside.num_frames, beside.width) == (192, 4 * 144)
     said = capfd.readouterr().err
     assert f"wrote {output}" in said.replace("\n", "")
     assert re.search(r"PSNR against the true video: \d+\.\d dB", said)

@@ -24,7 +24,7 @@ def shipped():
 def test_it_is_trained_and_small_enough():
     assert describe_model("mini").trained
     assert sum(path.stat().st_size for path in mini.FOLDER.rglob("*") if path.is_file()) <= 48_000_000
-    assert describe_model("mini").default_area >= 192 * 112
+    assert describe_model("mini").default_area >= 256 * 144
     assert describe_model("mini").segment_length >= 33
 
 
@@ -66,8 +66,8 @@ def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
         driving = read_frames(folder / "driving.mp4", 0, 33)
         reference = read_image(folder / "reference.png")
         prompt = (folder / "prompt.txt").read_text().strip()
-    truth = driving.reshape(33, 192, 2, 112, 2, 3).mean((2, 4))
-    fitted = reference.reshape(192, 2, 112, 2, 3).mean((1, 3)).round().astype(np.uint8)
+    truth = driving.reshape(33, 256, 2, 144, 2, 3).mean((2, 4))
+    fitted = reference.reshape(256, 2, 144, 2, 3).mean((1, 3)).round().astype(np.uint8)
 
     def error(start):
         made = shipped(fitted, skeletons[start : start + 33], hands[start : start + 33], prompt)

@@ -44,7 +44,7 @@ def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path
     picture, video = preview_paths(output)
     assert read_image(picture).std() > 20
     info = probe_video(video)
-    assert (info.height, info.width, info.num_frames) == (192, 3 * 112, 48)
+    assert (info.height, info.width, info.num_frames) == (256, 3 * 144, 48)
     assert 4 <= info.duration <= 8
     said = capsys.readouterr().err
     assert "anchor: base segment" in said
