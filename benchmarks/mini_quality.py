@@ -41,7 +41,7 @@ from posegen.evaluate.scores import (
 )
 from posegen.media.image import write_image
 from posegen.pipeline.latents import decode_latents, encode_frames, to_pixels
-from posegen.pipeline.models import describe_model, load_pipeline
+from posegen.pipeline.models import choose_dtype, describe_model, load_pipeline
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.synthetic.clip import Clip as SyntheticClip
 from posegen.synthetic.clip import ClipSettings
@@ -50,6 +50,7 @@ from posegen.train.objective import stutter
 from results_file import write_result
 
 SEED = 1234
+CPU = torch.device("cpu")
 SIZE = (256, 144)
 """Height and width of all clips."""
 CANDIDATES = 10
@@ -75,7 +76,7 @@ class Model:
     """A pipeline and how it is sampled."""
 
     def __init__(self, name: str, steps: int | None, guidance: float | None) -> None:
-        self.pipeline: PoseGenPipeline = load_pipeline(name, torch.device("cpu"), torch.bfloat16)
+        self.pipeline: PoseGenPipeline = load_pipeline(name, CPU, choose_dtype("auto", CPU))
         self.steps, self.guidance = steps, guidance
         self.length = self.pipeline.config.segment_length
         self.head, self.tail = self.pipeline.config.head, self.pipeline.config.tail

@@ -246,7 +246,7 @@ class GenerateConfig(EstimatorConfig):
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
     dtype: DataType = "auto"
-    """Number format of the models; auto is bfloat16."""
+    """Number format of the models; auto is bfloat16, or float32 on a processor without instructions for it."""
     dry_run: bool = False
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 

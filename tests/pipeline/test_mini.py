@@ -11,14 +11,15 @@ from posegen.media.image import read_image
 from posegen.media.video import read_frames
 from posegen.model import lora
 from posegen.pipeline import mini
-from posegen.pipeline.models import describe_model, load_pipeline, model_identity, transformer_arguments
+from posegen.pipeline.models import choose_dtype, describe_model, load_pipeline, model_identity, transformer_arguments
 
 DEMO = resources.files("posegen") / "demo"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return load_pipeline("mini", torch.device("cpu"), torch.bfloat16)
+    return load_pipeline("mini", CPU, choose_dtype("auto", CPU))
 
 
 def test_it_is_trained_and_small_enough():

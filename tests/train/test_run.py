@@ -1,5 +1,6 @@
 """Training as a user runs it: every stage, interruption, bad steps, foreign checkpoints, a full disk, two processes."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -316,3 +317,25 @@ def test_sharded_weights_train_as_whole_ones_do(pretrained, make_run, make_recip
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_clips_can_be_encoded_without_training(pretrained, make_run, tmp_path, monkeypatch):
+    recipe, places = make_run(tmp_path / "run", start=str(pretrained))
+    places = dataclasses.replace(places, cache=tmp_path / "cache")
+    assert train("base", recipe, places, encode_only=True) == places.cache
+    assert not (tmp_path / "run" / "base" / "checkpoints").exists()
+    encoded = sorted(places.cache.iterdir())
+    assert encoded
+
+    def not_again(*_):
+        raise AssertionError("encoded a second time")
+
+    monkeypatch.setattr(LatentCache, "encode_shard", not_again)
+    assert train("base", recipe, places).is_dir()
+    assert sorted(places.cache.iterdir()) == encoded
+
+
+def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):
+    plain = train("vae", *make_run(tmp_path / "plain"))
+    kept = train("vae", *make_run(tmp_path / "kept", vae="kept_gb = 1\n"))
+    assert_same_bits(plain, kept)

@@ -13,7 +13,7 @@ from posegen.pipeline.blend import blend_segments
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.free_noise import FreeNoise
 from posegen.pipeline.job import Job, check_writable, hold_output, work_folder
-from posegen.pipeline.models import choose_device, choose_dtype, load_pipeline
+from posegen.pipeline.models import choose_device, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
 from posegen.pipeline.prompting import with_prompt
 from posegen.pipeline.request import Request, prepare
@@ -47,7 +47,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
 
 def _make(request: Request, progress: Progress) -> Request:
     config = request.config
-    device, dtype = choose_device(config.device), choose_dtype(config.dtype)
+    device = choose_device(config.device)
     reference = look_at_reference(request)
     model = request.model
 
@@ -71,7 +71,7 @@ def _make(request: Request, progress: Progress) -> Request:
         request = with_framing(request, conditions, progress)
         sharing = plan_sharing(request, conditions, plan, folder, progress)
         steering = retargeted(request, conditions, reference, folder / "retargeted", progress)
-        pipeline = load_pipeline(config.model, device, dtype)
+        pipeline = load_pipeline(config.model, device, request.dtype)
         inputs = SegmentInputs(pipeline, request, steering)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from posegen import __version__
 from posegen.conditions.estimators.choosing import estimator_names
@@ -126,15 +127,19 @@ class Request:
         return Room.of(choose_device(config.device), work_folder(config.output), self._models_memory(), self.budget)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the models: as asked for, or what the device computes in fast."""
+        return choose_dtype(self.config.dtype, choose_device(self.config.device))
+
+    @property
     def budget(self) -> int | None:
         """Bytes that the shared background may take in memory, if that was said."""
         return None if self.config.memory_budget is None else parse_bytes(self.config.memory_budget)
 
     def _need(self, sharing: SharingConfig, precision: StorePrecision) -> Need:
         branches = 2 if self.guidance != 1.0 else 1
-        bytes_per_value = choose_dtype(self.config.dtype).itemsize
         tokens = sum(self.model.tokens(self.size))
-        return Need.of(sharing, tokens, self.model.dim, branches, precision, bytes_per_value)
+        return Need.of(sharing, tokens, self.model.dim, branches, precision, self.dtype.itemsize)
 
     def with_precision(self) -> "Request":
         """The request with the number format of its shared background chosen, once and for all.
@@ -182,6 +187,7 @@ class Request:
             "steps": self.steps,
             "guidance": self.guidance,
             "sharing_precision": self.precision,
+            "dtype": str(self.dtype).removeprefix("torch."),
             "size": list(self.size),
             "fps": str(self.fps),
             "model": model_identity(config.model),
@@ -202,8 +208,8 @@ class Request:
 
     def _models_memory(self) -> int:
         model, (height, width) = self.model, self.size
-        return estimate_memory(sum(model.tokens(self.size)), model.dim, model.ffn_dim, model.weights_bytes,
-                               height * width)  # fmt: skip
+        weights = model.weights_bytes * self.dtype.itemsize // 2  # counted in bfloat16
+        return estimate_memory(sum(model.tokens(self.size)), model.dim, model.ffn_dim, weights, height * width)
 
     def describe(self) -> str:
         """The plan in a few lines: inputs, fit, segments, tokens, memory."""

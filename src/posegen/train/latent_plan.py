@@ -6,7 +6,7 @@ from typing import Any
 
 from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
 from posegen.errors import PosegenError
-from posegen.pipeline.models import describe_model, model_identity
+from posegen.pipeline.models import choose_device, computes_bfloat16, describe_model, model_identity
 from posegen.train.diffusion import encodings_of
 from posegen.train.recipe import read_recipe
 
@@ -47,6 +47,6 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
         identity=hashlib.sha256(model_identity(name).encode()).hexdigest(),
         weights_bytes=model.weights_bytes,
         frozen="float32" if recipe.model.base_weights == "fp32" else "bfloat16",
-        computed="bfloat16" if precisions == {"bf16"} else "float32",
+        computed="bfloat16" if precisions == {"bf16"} and computes_bfloat16(choose_device("auto")) else "float32",
         encodings=tuple(encodings),
     )

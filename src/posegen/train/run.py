@@ -8,7 +8,7 @@ import datetime
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +26,8 @@ from posegen.media.files import output_errors
 from posegen.pipeline.mini import build_mini
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
+    choose_device,
+    computes_bfloat16,
     describe_model,
     load_pipeline,
     model_identity,
@@ -84,9 +86,14 @@ def train(
 
     Raises `PosegenError` for whatever the user can mend, before training where it can.
     """
+    slow = recipe.stage(stage).precision == "bf16" and not computes_bfloat16(choose_device("auto"))
+    if slow:
+        recipe = replace(recipe, **{stage: replace(recipe.stage(stage), precision="fp32")})
     settings = recipe.stage(stage)
     accelerator = make_accelerator(settings)
     progress = (progress or Silent()) if accelerator.is_main_process else Silent()
+    if slow:
+        progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
     folder = places.output / stage

@@ -1,0 +1,34 @@
+"""Processes that encode clips write what one alone would, and leave alone what is there."""
+
+import torch
+
+from posegen.data.encoders import Encoders
+from posegen.data.latents import Encoding, LatentCache
+from posegen.data.shards import open_shards
+from posegen.pipeline.mini import FOLDER
+from posegen.pipeline.models import load_for_encoding
+from tiny_shards import write_shards
+
+ENCODINGS = [Encoding(9, mirrored=True), Encoding(5, windows=2)]
+
+
+def test_two_processes_write_the_same_files_as_one(tmp_path):
+    shards = open_shards(write_shards(tmp_path / "shards", "train"), "train")
+    model = load_for_encoding(str(FOLDER), torch.bfloat16)
+    alone = LatentCache(tmp_path / "alone", model, torch.float32)
+    wanted = {file.name: file.read_bytes() for e in ENCODINGS for file in alone.prepare(shards, e)}
+
+    together = LatentCache(tmp_path / "together", model, torch.float32)
+    told = []
+    encoders = Encoders(2, str(FOLDER), torch.bfloat16)
+    encoders.encode(together, shards, ENCODINGS, torch.device("cpu"), lambda done, total: told.append((done, total)))
+    found = {file.name: file.read_bytes() for file in together.folder.iterdir()}
+    assert found == wanted
+    assert told[-1] == (len(wanted), len(wanted))
+
+    times = {file: file.stat().st_mtime_ns for file in together.folder.iterdir()}
+    missing = next(iter(times))
+    missing.unlink()
+    encoders.encode(together, shards, ENCODINGS, torch.device("cpu"))
+    assert missing.read_bytes() == wanted[missing.name]
+    assert all(file.stat().st_mtime_ns == time for file, time in times.items() if file != missing)
