@@ -295,6 +295,7 @@ def run_command(*arguments: object) -> tuple[float, str]:
     done = subprocess.run(
         [sys.executable, "-m", "posegen.apps.cli", *map(str, arguments)],
         check=True, stderr=subprocess.PIPE, text=True, preexec_fn=two_cores,
+        env={name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
     )  # fmt: skip
     return time.monotonic() - began, done.stderr
 
