@@ -10,6 +10,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -88,7 +89,8 @@ def train(
     """
     slow = recipe.stage(stage).precision == "bf16" and not computes_bfloat16(choose_device("auto"))
     if slow:
-        recipe = replace(recipe, **{stage: replace(recipe.stage(stage), precision="fp32")})
+        changed: dict[str, Any] = {stage: replace(recipe.stage(stage), precision="fp32")}
+        recipe = replace(recipe, **changed)
     settings = recipe.stage(stage)
     accelerator = make_accelerator(settings)
     progress = (progress or Silent()) if accelerator.is_main_process else Silent()
