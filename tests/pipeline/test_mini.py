@@ -75,3 +75,13 @@ def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
         return np.square(made - truth).mean()
 
     assert error(0) < 0.95 * error(100)
+
+
+def test_the_number_format_is_what_the_processor_computes_in(monkeypatch):
+    for instructions, found in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda instructions=instructions: instructions)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert choose_dtype("auto", CPU) == found
+        assert choose_dtype("bfloat16", CPU) == torch.bfloat16
+        assert choose_dtype("float32", CPU) == torch.float32
+    assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16

@@ -91,3 +91,11 @@ def test_what_changes_the_result_changes_the_fingerprint(tmp_path):
     assert read(tmp_path, GOOD + '[data]\ntrain = "elsewhere"\n').fingerprint("base") == plain
     assert read(tmp_path, GOOD + "learning_rate = 2e-4\n").fingerprint("base") != plain
     assert read(tmp_path, GOOD.replace("steps = 10", "steps = 11")).fingerprint("base") != plain
+
+
+def test_a_processor_without_bfloat16_computes_in_float32_but_for_small_frozen_weights():
+    mini, large = (read_recipe(REPOSITORY / "recipes" / f"{name}.toml") for name in ("mini", "wan2.1-i2v-14b-one-gpu"))
+    assert mini.computed_on(True) == mini
+    assert {mini.computed_on(False).stage(name).precision for name in ("vae", "pretrain", "base")} == {"fp32"}
+    assert mini.stage("vae").precision == "bf16"
+    assert large.computed_on(False) == large

@@ -18,7 +18,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
     """
     if not settings.recipe:
         return None
-    recipe = read_recipe(Path(settings.recipe))
+    recipe = read_recipe(Path(settings.recipe)).computed_on(computes_bfloat16(choose_device("auto")))
     name = settings.model or recipe.model.start
     if name.startswith("scratch:"):
         raise PosegenError(
@@ -47,6 +47,6 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
         identity=hashlib.sha256(model_identity(name).encode()).hexdigest(),
         weights_bytes=model.weights_bytes,
         frozen="float32" if recipe.model.base_weights == "fp32" else "bfloat16",
-        computed="bfloat16" if precisions == {"bf16"} and computes_bfloat16(choose_device("auto")) else "float32",
+        computed="bfloat16" if precisions == {"bf16"} else "float32",
         encodings=tuple(encodings),
     )

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -251,6 +251,17 @@ class Recipe:
             having = [name for name in STAGES if getattr(self, name) is not None]
             raise PosegenError(f"the recipe {self.name!r} has no stage {stage}: it has {', '.join(having) or 'none'}")
         return settings
+
+    def computed_on(self, bfloat16: bool) -> "Recipe":
+        """The recipe as a device computes it that has instructions for bfloat16, or has not.
+
+        Without them, what would be computed in bfloat16 is in float32, but for weights that are kept smaller than that.
+        """
+        if bfloat16 or self.model.base_weights != "fp32":
+            return self
+        stages = {name: getattr(self, name) for name in STAGES}
+        changed = {name: replace(kept, precision="fp32") for name, kept in stages.items() if kept is not None}
+        return replace(self, **changed)
 
     def fingerprint(self, stage: Stage) -> str:
         """A hash of all that a checkpoint of this stage depends on: not where data lies, nor how often to log."""

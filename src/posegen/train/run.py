@@ -8,9 +8,8 @@ import datetime
 import logging
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -87,14 +86,12 @@ def train(
 
     Raises `PosegenError` for whatever the user can mend, before training where it can.
     """
-    slow = recipe.stage(stage).precision == "bf16" and not computes_bfloat16(choose_device("auto"))
-    if slow:
-        changed: dict[str, Any] = {stage: replace(recipe.stage(stage), precision="fp32")}
-        recipe = replace(recipe, **changed)
+    wanted = recipe.stage(stage).precision
+    recipe = recipe.computed_on(computes_bfloat16(choose_device("auto")))
     settings = recipe.stage(stage)
     accelerator = make_accelerator(settings)
     progress = (progress or Silent()) if accelerator.is_main_process else Silent()
-    if slow:
+    if settings.precision != wanted:
         progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
