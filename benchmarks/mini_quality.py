@@ -320,6 +320,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--without-speed", action="store_true", help="do not time whole commands")
     parser.add_argument("--sheets", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     if arguments.clips < CANDIDATES:
@@ -342,7 +343,7 @@ def main() -> None:
         *autoencoder(model, same, figures),
         *same_person(model, same, figures, same_sheets),
         *other_person(model, cross, same, figures, cross_sheets),
-        *speed(arguments.model, options, figures),
+        *([] if arguments.without_speed else speed(arguments.model, options, figures)),
     ]
     write_sheets(arguments.sheets, "mini_val_same", same_sheets)
     write_sheets(arguments.sheets, "mini_val_cross", cross_sheets)
