@@ -53,6 +53,7 @@ SEED = 1234
 CPU = torch.device("cpu")
 SIZE = (256, 144)
 """Height and width of all clips."""
+ALL = 24
 CANDIDATES = 10
 SHOWN = 6
 
@@ -68,8 +69,9 @@ class Row:
 
 
 def load_clips(folder: Path, split: str, count: int, drawing: Drawing) -> list[Clip]:
-    make_shards(folder, split, count, SIZE, seed=SEED, clips_per_shard=4, workers=2)
-    return [Clip(sample, drawing) for shard in open_shards(folder, split) for sample in shard.samples]
+    """The first `count` of 24 clips, or of `count` if that is more."""
+    make_shards(folder, split, max(count, ALL), SIZE, seed=SEED, clips_per_shard=4, workers=2)
+    return [Clip(sample, drawing) for shard in open_shards(folder, split) for sample in shard.samples][:count]
 
 
 class Model:
@@ -317,7 +319,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--data", type=Path, default=Path(f"outputs/mini_quality_{SIZE[0]}x{SIZE[1]}"))
-    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--clips", type=int, default=ALL)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--without-speed", action="store_true", help="do not time whole commands")
