@@ -41,8 +41,8 @@ in a mirror too{parts}. No real person was filmed; no real video was used.
 - 256x144 pixels, 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
 - The autoencoder is small ({vae}), and four frames make a latent: fast movement is blurred.
-- Training stopped with the time on the GPU, not because it was done: the loss on its clips was half that of validation,
-  so that more clips, then more steps, would help.
+- Training stopped with the time on the GPU, not because it was done: it knows its clips better than new
+  ones, so that more clips, then more steps, would help.
 """
 
 
@@ -93,7 +93,7 @@ def card(
         lines = [f"| {row['what']} | {row['target']} | {row['value']} | {'yes' if row['reached'] else '**no**'} |"
                  for row in figures["table"]]  # fmt: skip
         quality = "\n".join(
-            ["`python benchmarks/mini_quality.py`, on identities and movements never trained on:", "",
+            [f"`python benchmarks/mini_quality.py`, {figures['clips']} clips of each kind, people and movements never trained on:", "",
              "| what | target | value | reached |", "|---|---|---|---|", *lines]
         )  # fmt: skip
     return CARD.format(
