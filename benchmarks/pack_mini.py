@@ -93,7 +93,7 @@ def card(
         lines = [f"| {row['what']} | {row['target']} | {row['value']} | {'yes' if row['reached'] else '**no**'} |"
                  for row in figures["table"]]  # fmt: skip
         quality = "\n".join(
-            [f"`python benchmarks/mini_quality.py`, {figures['clips']} clips of each kind, people and movements never trained on:", "",
+            [f"`python benchmarks/mini_quality.py`, {figures['clips']} clips of each kind, never trained on:", "",
              "| what | target | value | reached |", "|---|---|---|---|", *lines]
         )  # fmt: skip
     return CARD.format(
