@@ -209,7 +209,7 @@ def choose_device(device: str) -> torch.device:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for bfloat16.
 
-    A processor that has none emulates it, 400 times slower than float32 (measured on one with AVX2); one with
+    A processor that has none emulates it, 65 times slower than float32 (AVX2, benchmarks/number_formats.py); one with
     AVX512-bf16 or AMX is faster in it than in float32.
     """
     if device.type != "cpu":
