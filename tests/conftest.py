@@ -17,6 +17,19 @@ def shared_media() -> Path:
     return folder
 
 
+@pytest.fixture
+def s3():
+    """A bucket of an S3-compatible store, as a URL."""
+    import s3fs
+
+    from serving_files import serving_s3
+
+    with serving_s3() as address:
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem(endpoint_url=address).mkdir("bucket")
+        yield "s3://bucket"
+
+
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium: the system's. Without one, tests of pages are skipped, but never where CI is set."""

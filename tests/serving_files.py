@@ -1,9 +1,14 @@
-"""What tests of URLs share: a folder over HTTP, whose server can be made to misbehave, and the index that it needs."""
+"""What tests of URLs share: a folder over HTTP, whose server can be made to misbehave, the index that it needs, and an
+S3-compatible store."""
 
 import contextlib
 import hashlib
 import http.server
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -81,6 +86,34 @@ def serving(folder: Path):
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def serving_s3():
+    """The address of an empty S3-compatible store, which this process and its children use meanwhile."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    settings = {"AWS_ACCESS_KEY_ID": "who", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ENDPOINT_URL": address}  # fmt: skip
+    before = {name: os.environ.get(name) for name in settings}
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            os.environ.update(settings)
+            deadline = time.monotonic() + 120
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield address
+        finally:
+            server.kill()
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def write_index(folder: Path, split: str) -> None:

@@ -39,6 +39,13 @@ def fetched(server):
     return sorted(name for name, _ in server.asked if name.endswith(".tar"))
 
 
+def test_clips_are_those_of_the_folder_in_an_object_store(s3, folder, tmp_path):
+    fsspec.filesystem("s3").put(str(folder), f"{s3}/set", recursive=True)
+    assert everything(open_shards(RemoteFolder(f"{s3}/set", tmp_path / "cache"), "train", 9)) == everything(
+        open_shards(folder, "train", 9)
+    )
+
+
 @pytest.mark.parametrize("kind", ["http", "memory", "file"])
 def test_clips_are_those_of_the_folder(kind, folder, server, tmp_path):
     url = {"http": server.url, "memory": "memory://set", "file": f"file://{folder}/"}[kind]

@@ -22,7 +22,7 @@ SECONDS = 2.6
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory):
     output = tmp_path_factory.mktemp("clips")
-    return make_benchmark(BenchmarkConfig("val-same", output, clips=1, seconds=SECONDS, size="192x112"), Silent())
+    return make_benchmark(BenchmarkConfig("val-same", output, clips=1, seconds=SECONDS, size="256x144"), Silent())
 
 
 @pytest.mark.parametrize("name", list(ABLATIONS))

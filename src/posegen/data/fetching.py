@@ -34,14 +34,18 @@ class UnreachableError(PosegenError):
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it. Raises `PosegenError` for an unknown kind, or a missing package."""
+    """The file system of a URL, and the path in it. Raises `PosegenError` for an unknown kind, or a missing package.
+
+    What it remembers of listings is forgotten: other processes write, too.
+    """
     import fsspec
 
     try:
         system, path = fsspec.core.url_to_fs(url)
-        return system, path
     except (ValueError, ImportError) as error:
         raise PosegenError(f"{url}: {error}") from error
+    system.invalidate_cache()
+    return system, path
 
 
 def one_line(error: BaseException) -> str:

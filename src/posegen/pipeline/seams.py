@@ -104,8 +104,9 @@ class SeamReport:
         if not flicker:
             return None
         return (
-            f"seams: frames change {max(flicker):.2f} times as much as elsewhere (at worst); "
-            f"the background's colour moves by at most {self.colour_drift():.1f} of 255 between segments"
+            f"seams: frames change {np.mean(flicker):.2f} times as much as elsewhere ({max(flicker):.2f} at the "
+            "liveliest, where the person's movement counts, too); the background's colour moves by at most "
+            f"{self.colour_drift():.1f} of 255 between segments"
         )
 
 

@@ -76,7 +76,7 @@ def make_shards(
     out: Path,
     split: str,
     clips: int,
-    size: tuple[int, int] = (192, 112),
+    size: tuple[int, int] = (256, 144),
     fps: float = 16.0,
     frames: int = 33,
     seed: int = 0,

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import fsspec
 import pytest
 from prepared_clips import person_video
 
@@ -118,6 +119,40 @@ def test_lists_of_urls_and_lists_at_urls(folder, server):
         find_videos([f"{server}/bad.json"])
     with pytest.raises(PosegenError, match="cannot be reached"):
         find_videos([f"{server}/gone.txt"])
+
+
+def test_an_object_store_is_searched_and_read(s3):
+    system = fsspec.filesystem("s3")
+    for name in ("in/two words.mp4", "in/deep/人.MP4", "in/notes.txt", "else.mp4"):
+        system.pipe_file(f"{s3}/{name}", name.encode())
+    system.pipe_file(f"{s3}/list.txt", "in/two words.mp4\n人.mp4\n".encode())
+    expected = [f"{s3}/in/deep/人.MP4", f"{s3}/in/two words.mp4"]
+    assert [video.url for video in find_videos([f"{s3}/in"])] == expected
+    assert [video.url for video in find_videos([f"{s3}/**/*.mp4"])] == [f"{s3}/else.mp4", expected[1]]
+    for video in find_videos([f"{s3}/in"]):
+        with local_copy(video, 1e6) as path:
+            assert f"{s3}/{path.read_text()}" == video.url
+    found, missing = find_videos([f"{s3}/list.txt"])
+    assert (found.url, missing.state) == (expected[1], "missing")
+    for text in ("s3://no-bucket/a.mp4", f"{s3}/no.mp4"):
+        with pytest.raises(PosegenError, match=f"{text}: cannot be reached"):
+            find_videos([text])
+    (video,) = find_videos([f"{s3}/else.mp4"])
+    system.pipe_file(f"{s3}/else.mp4", b"anew")
+    assert find_videos([f"{s3}/else.mp4"])[0].state != video.state
+
+
+def test_what_another_process_writes_into_an_object_store_is_seen(s3):
+    store = Store(f"{s3}/set")
+    store.write("a.json", b"1")
+    assert (store.names("*.json"), store.size("b.json"), store.read("b.json")) == (["a.json"], None, None)
+    code = f"from posegen.data.prepare.store import Store; Store('{s3}/set').write('b.json', b'22')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (store.names("*.json"), store.size("b.json"), store.read("b.json")) == (["a.json", "b.json"], 2, b"22")
+    store.delete("a.json")
+    assert store.names("*.json") == ["b.json"]
+    with pytest.raises(OutputError, match=r"s3://no-bucket/set/a\.json: cannot be written"):
+        Store("s3://no-bucket/set").write("a.json", b"1")
 
 
 def test_a_list_at_a_url_names_no_file_of_this_machine_and_no_other_list(folder, server):

@@ -143,7 +143,7 @@ def poisoned_scorer(recipe, device):
 
 
 def half_dark(path):
-    with VideoWriter(path, 16, size=(192, 112)) as writer:
+    with VideoWriter(path, 16, size=(256, 144)) as writer:
         for number, frame in enumerate(iterate_frames(PERSON, 16, 0, 2.5)):
             picture = frame[::2, ::2].copy()
             writer.write(picture // 20 if number >= 20 else picture)
@@ -250,7 +250,7 @@ def test_rotated_variable_rate_and_deep_files_become_clips(tmp_path, video_files
     assert "shorter" in found.pop("eight.mp4")["failed"]
     assert {name for name, look in found.items() if not look.get("windows")} == set(), found
     assert found["hdr.mp4"]["hdr"]
-    assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == (192, 112)
+    assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == frames[0].shape[:2]
 
 
 def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path):

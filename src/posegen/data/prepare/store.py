@@ -17,6 +17,9 @@ from posegen.media.files import AtomicFile, output_errors, write_whole
 _AT_ONCE = 16
 """Files read at once from a store: what it takes to answer is mostly waiting."""
 
+_OBJECT_STORES = frozenset({"s3", "gs", "abfs", "az", "oci"})
+"""They have no folders, and a bucket that is not there is a mistake in a name: it is not made."""
+
 
 class Store:
     """A local folder, or one by URL; picklable. Errors of writing are `OutputError`s."""
@@ -106,7 +109,9 @@ class Store:
     def _remotely(self, name: str, write: Any) -> None:
         system, path = filesystem(self.path(name))
         try:
-            system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            protocols = {system.protocol} if isinstance(system.protocol, str) else {*system.protocol}
+            if not protocols & _OBJECT_STORES:
+                system.makedirs(path.rpartition("/")[0], exist_ok=True)
             write(system, path)
         except Exception as error:
             raise OutputError(f"{self.path(name)}: cannot be written ({type(error).__name__}: {error})") from error
