@@ -1,4 +1,4 @@
-"""Folders of tiny shards, and recipes of few steps for the real mini."""
+"""Folders of tiny shards, and recipes of few steps for a mini of two narrow layers."""
 
 from pathlib import Path
 
@@ -18,6 +18,8 @@ RECIPE = """
 name = "tiny"
 [model]
 start = "scratch:mini"
+layers = 2
+heads = 2
 [vae]
 {common}
 steps = 4

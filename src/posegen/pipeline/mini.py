@@ -93,11 +93,30 @@ def build_tokenizer(captions: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     )
 
 
-def build_mini(seed: int = 0, captions: Iterable[str] = (), adapters: bool = True) -> PoseGenPipeline:
+def transformer_sizes(layers: int = 0, heads: int = 0) -> dict[str, Any]:
+    """Constructor arguments of the mini's transformer, or of one with another depth and width in its proportions.
+
+    `heads` are of 64 channels each; 0 stands for the mini's own number.
+    """
+    heads = heads or TRANSFORMER["num_attention_heads"]
+    width = TRANSFORMER["attention_head_dim"]
+    wide = TRANSFORMER["ffn_dim"] * heads / (TRANSFORMER["num_attention_heads"] * width)
+    return {
+        **TRANSFORMER,
+        "num_layers": layers or TRANSFORMER["num_layers"],
+        "num_attention_heads": heads,
+        "ffn_dim": round(wide) * width,
+        "added_kv_proj_dim": heads * width,
+    }
+
+
+def build_mini(
+    seed: int = 0, captions: Iterable[str] = (), adapters: bool = True, layers: int = 0, heads: int = 0
+) -> PoseGenPipeline:
     """The mini with random weights, the same for the same seed; leaves torch's global generator as it was.
 
     `captions` are what its tokenizer learns words from. Text and image encoder are never trained: a random projection
-    of words and patches is enough for the transformer to learn from.
+    of words and patches is enough for the transformer to learn from. `layers` and `heads`: see `transformer_sizes`.
     """
     tokenizer = build_tokenizer(captions)
     with torch.random.fork_rng(devices=[]):
@@ -125,7 +144,7 @@ def build_mini(seed: int = 0, captions: Iterable[str] = (), adapters: bool = Tru
             )
         )
         vae = AutoencoderLightVideo(**VAE)
-        transformer = PoseGenTransformer3DModel(**TRANSFORMER)
+        transformer = PoseGenTransformer3DModel(**transformer_sizes(layers, heads))
         if adapters:
             for name in ADAPTERS:
                 lora.add_adapter(transformer, name)

@@ -35,6 +35,14 @@ class ModelSettings:
     """Write a whole model folder at the end, or the adapter only (for bases of many gigabytes)."""
     seed: int = 0
     """Of random weights."""
+    layers: int = 0
+    """Of the transformer, if it starts from random weights; 0: the mini's."""
+    heads: int = 0
+    """The same for its attention heads, of 64 channels each."""
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.heads) < 0:
+            raise PosegenError(f"[model] layers and heads are numbers from 0, not {self.layers} and {self.heads}")
 
 
 @dataclass(frozen=True)
@@ -308,6 +316,8 @@ def _check_together(recipe: Recipe) -> None:
     scratch = recipe.model.start.startswith("scratch:")
     if scratch and recipe.model.start != "scratch:mini":
         raise PosegenError(f"[model] start = {recipe.model.start!r}: only the mini can be built from scratch")
+    if not scratch and (recipe.model.layers or recipe.model.heads):
+        raise PosegenError(f'[model] layers and heads are of a model from scratch: start is "{recipe.model.start}"')
     for stage in ("vae", "pretrain"):
         if getattr(recipe, stage) is not None and recipe.model.base_weights != "fp32":
             raise PosegenError(f'[{stage}] trains all weights: [model] base_weights must then be "fp32"')

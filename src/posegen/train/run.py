@@ -23,7 +23,7 @@ from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors
-from posegen.pipeline.mini import build_mini
+from posegen.pipeline.mini import build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
     choose_device,
@@ -217,11 +217,13 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
     """Memory of a diffusion stage with clips of this size."""
-    name = "mini" if start == SCRATCH else start
+    scratch = start == SCRATCH
+    name = "mini" if scratch else start
     description = describe_model(name)
     stride = description.spatial_stride
     return estimate(
-        stage, recipe.stage(stage), recipe.model.base_weights, transformer_arguments(name),
+        stage, recipe.stage(stage), recipe.model.base_weights,
+        transformer_sizes(recipe.model.layers, recipe.model.heads) if scratch else transformer_arguments(name),
         (size[0] // stride, size[1] // stride), description.max_text_tokens, IMAGE_TOKENS, processes,
     )  # fmt: skip
 
@@ -252,7 +254,7 @@ def make_stage(
     settings = recipe.stage(stage)
     if start == SCRATCH:
         captions = [sample.read("txt").decode("utf-8", "replace") for shard in shards for sample in shard.samples]
-        pipeline = build_mini(recipe.model.seed, captions, adapters=False)
+        pipeline = build_mini(recipe.model.seed, captions, False, recipe.model.layers, recipe.model.heads)
     else:
         frozen = torch.float32 if recipe.model.base_weights == "fp32" else torch.bfloat16
         pipeline = load_pipeline(start, torch.device("cpu"), frozen)

@@ -104,7 +104,7 @@ def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
 def test_training_takes_it(undisturbed, tmp_path):
     recipe = tmp_path / "train.toml"
     stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
-    recipe.write_text(f'name = "tiny"\n[model]\nstart = "scratch:mini"\n[base]\n{stage}')
+    recipe.write_text(f'name = "tiny"\n[model]\nstart = "scratch:mini"\nlayers = 2\nheads = 2\n[base]\n{stage}')
     done = subprocess.run(
         [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(recipe), "--output",
          str(tmp_path / "run"), "--data", str(undisturbed), "--validation", str(undisturbed), "--cache",
