@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/posegen demo --output outputs/demo.mp4
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

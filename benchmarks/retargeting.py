@@ -24,7 +24,7 @@ import numpy as np
 
 from posegen.conditions import retargeting
 from posegen.conditions.keypoints import BODY, FEET, HANDS, SEEN, PersonPose, PoseSequence
-from posegen.conditions.proportions import GROUPS, Proportions, bone_vectors, compare
+from posegen.conditions.proportions import GROUPS, bone_vectors, compare
 from posegen.conditions.retargeting import align, retarget
 from posegen.config import DEFAULT_PROMPT, PreviewConfig
 from posegen.media.image import write_image
@@ -196,7 +196,7 @@ def with_known_lengths(pair: Pair) -> np.ndarray:
                 found.append(np.linalg.norm(true[use], axis=1).sum() / np.linalg.norm(ours[use], axis=1).sum())
         if found:
             ratios[name] = float(np.mean(found))
-    retargeting.compare = lambda *_: Proportions(ratios, estimated.known, estimated.whole, estimated.scale)
+    retargeting.compare = lambda *_: replace(estimated, ratios=ratios)
     try:
         return retarget(pair.driving, pair.reference).pose.keypoints
     finally:

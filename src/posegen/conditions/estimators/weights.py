@@ -1,7 +1,8 @@
 """Where the weights of larger estimators are, on which device they run, and what is said when they are not there.
 
 A model is a folder in transformers' layout or the name of a repository in the hub's cache; Sapiens-1 is one TorchScript
-file. Nothing is downloaded here: fetching gigabytes is the user's decision.
+file. Nothing is downloaded here: fetching gigabytes is the user's decision. Libraries that take seconds to import are
+imported when a model is loaded, because processes that load none import this file, too.
 """
 
 import hashlib
@@ -9,11 +10,6 @@ import json
 import warnings
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from posegen.errors import PosegenError
 
@@ -35,6 +31,9 @@ def model_folder(name: str, option: str) -> Path:
         if not (folder / "config.json").is_file():
             raise PosegenError(f"{option} {name}: the folder has no config.json: give a model in transformers' layout")
         return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     if folder.is_absolute() or folder.suffix or name.count("/") != 1:
         raise PosegenError(f"{option} {name}: there is no such folder; give a model folder, or a name like owner/model")
     try:
@@ -51,6 +50,9 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
 
     bfloat16 on a GPU, float32 on the CPU: heat maps from 8 bits of mantissa cost accuracy, and the CPU gains little.
     """
+    import torch
+    import transformers
+
     folder, place = model_folder(name, option), torch_device(device)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     expected = kind.config_class.model_type if hasattr(kind, "config_class") and kind.config_class else None
@@ -71,6 +73,8 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
 
 def load_torchscript(path: str, option: str, device: str) -> Any:
     """A TorchScript file, ready to run. Raises `PosegenError` if it is none, or not there."""
+    import torch
+
     file = Path(path).expanduser()
     if not file.is_file():
         raise PosegenError(
@@ -85,8 +89,10 @@ def load_torchscript(path: str, option: str, device: str) -> Any:
         raise PosegenError(f"{option} {path} is no TorchScript file ({str(error).splitlines()[0]})") from None
 
 
-def torch_device(device: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU if there is none."""
+def torch_device(device: str) -> Any:
+    """A `torch.device`; `auto` is the first CUDA device, or the CPU if there is none."""
+    import torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)

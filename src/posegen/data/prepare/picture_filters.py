@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from skimage.measure import blur_effect
 
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip
@@ -20,6 +19,8 @@ class BlurFilter:
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
         """0 (all smooth) to 1; whole pictures where nobody is."""
+        from skimage.measure import blur_effect
+
         values = []
         for frame, person in zip(clip.frames, found.largest, strict=True):
             part = cut_out(frame, person.box if person else (0.0, 0.0, 1.0, 1.0))
