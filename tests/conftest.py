@@ -4,7 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("posegen", deadline=None)  # machines may be slow, and have other work
+hypothesis.settings.load_profile("posegen")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

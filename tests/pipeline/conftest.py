@@ -1,13 +1,18 @@
-"""One mini model for the whole folder, in float32; a short driving video, and its conditions."""
+"""One mini model for the whole folder, in float32, and a narrow one as a folder; a short driving video, its conditions.
+
+Most tests here are about jobs, not about what a picture shows: they take the narrow one (`config.model`).
+"""
 
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from posegen.config import DEFAULT_PROMPT, ExtractConfig, GenerateConfig
 from posegen.media.video import VideoWriter, iterate_frames
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.pipeline.mini import build_mini
 
 SIZE = "96x64"
@@ -16,6 +21,21 @@ SIZE = "96x64"
 @pytest.fixture(scope="session")
 def mini():
     return build_mini()
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory):
+    """The folder of a model with the mini's layers, a sixth of its width, and random weights."""
+    model = build_mini(heads=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.register_modules(
+            vae=AutoencoderLightVideo(32, encoder_channels=[8, 16, 16], decoder_channels=[16, 16, 8])
+        )
+    model.register_to_config(trained=True)
+    folder = tmp_path_factory.mktemp("narrow")
+    model.save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +50,9 @@ def driving(tmp_path_factory, shared_media):
 
 
 @pytest.fixture
-def config(driving, shared_media, tmp_path):
+def config(driving, shared_media, tmp_path, narrow):
     return GenerateConfig(
+        model=narrow,
         reference=shared_media / "reference_man_half_body.png",
         driving=driving,
         output=tmp_path / "result.mp4",

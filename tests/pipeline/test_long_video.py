@@ -203,7 +203,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(config):
         sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(config.reference), "--driving",
         str(config.driving), "--output", str(config.output), "--size", str(config.size), "--steps", "2",
         "--dtype", "float32", "--anchor", str(config.anchor), "--prompt", str(config.prompt),
-        "--retarget", config.retarget,
+        "--retarget", config.retarget, "--model", config.model,
     ]  # fmt: skip
     generate_video(changed(config, output=config.output.with_name("whole.mp4")))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
@@ -375,6 +375,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
                 "--driving", str(config.driving), "--output", str(config.output),
                 "--size", str(config.size), "--dtype", "float32", "--steps", "1",
                 "--anchor", str(config.anchor), "--prompt", str(config.prompt), "--retarget", config.retarget,
+                "--model", config.model,
             ],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
