@@ -31,6 +31,8 @@ from posegen.pipeline.job import work_folder
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import describe_model
 from posegen.pipeline.request import prepare
+from posegen.pipeline.seams import SeamReport, watch_seams
+from posegen.pipeline.segments import SegmentPlan
 from posegen.synthetic.clip import PERSON, Clip, ClipSettings
 from posegen.synthetic.shards import ShardSettings, place_of
 from results_file import write_result
@@ -88,6 +90,14 @@ def colour_corrected(frames: np.ndarray, person: np.ndarray, parts: Sequence[ran
     return np.clip(np.rint(frames + offset[:, None, None]), 0, 255).astype(np.uint8)
 
 
+def seam_flicker(frames: np.ndarray, plan: SegmentPlan) -> list[float]:
+    """Of a video that was not made in segments: what movement alone gives where the seams would be."""
+    report = SeamReport(plan)
+    for _ in watch_seams(iter(frames), report):
+        """Only the report is wanted."""
+    return report.flicker()
+
+
 def nan_mean(values: list[float]) -> float:
     """NaN if there is nothing to take the mean of."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
@@ -118,7 +128,7 @@ WAYS: dict[str, dict[str, object]] = {
 
 def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], list[np.ndarray]]:
     measured: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
-    floor, sheets = [], []
+    floor, flicker, sheets = [], [], []
     for number in range(arguments.clips):
         config = make_inputs(arguments.data / f"clip{number:02d}", number, arguments.clips, arguments.seconds)
         request = prepare(config)
@@ -126,6 +136,7 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
         hidden = read_image(config.reference.with_name("reference_person.png"))[..., 0] > 127
         parts = [range(base.start, min(base.stop, len(truth))) for base in request.plan.base_segments]
         floor.append(float(np.nanmean(background_difference(truth, person, parts))))  # shadows, and the file's loss
+        flicker.append(float(np.nanmean(seam_flicker(truth, request.plan))))
         rows = [truth]
         for way, changes in WAYS.items():
             frames, report = make_video(config, way, **changes)
@@ -162,6 +173,7 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
     }  # fmt: skip
     return {way: {name: summary(values) for name, values in rows.items()} for way, rows in measured.items()} | {
         "background_difference_of_the_truth": summary(floor),
+        "seam_flicker_of_the_truth": summary(flicker),
         **{f"{part}_shared_over_not": summary(values) for part, values in ratios.items()},
         **{f"psnr_person_{way}_with_masks_minus_without": summary(values) for way, values in masks.items()},
     }, sheets
