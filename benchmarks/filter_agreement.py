@@ -22,6 +22,7 @@ from filter_test_set import FPS, cases, render, shows_movement
 from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, judge, make_filters, make_finder
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip, sample_clip
+from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter
 from results_file import figures_of, write_result
 
@@ -139,7 +140,7 @@ def real(scorer: Scorer, video: Path) -> dict[str, object]:
     while seconds < 1e6:
         try:
             clip = sample_clip(video, seconds, seconds + 5)
-        except Exception:
+        except PosegenError:  # it has ended
             break
         scores.append(scorer(clip))
         seconds += 5

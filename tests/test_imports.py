@@ -50,6 +50,13 @@ def test_architecture_page_names_every_file(path):
         assert f"`{path.relative_to(SOURCE)}`" in page
 
 
+def test_processes_that_prepare_data_with_embedded_estimators_load_no_torch():
+    """There are several beside each core, and each would pay seconds and 200 MB for it."""
+    code = "import sys, posegen.data.prepare.filters, posegen.data.prepare.samples; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "ray"} & set(loaded)
+
+
 def test_command_line_imports_nothing_heavy():
     code = "import sys, posegen.apps.cli as c; c.parse(['models']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -266,9 +267,14 @@ def test_settings_that_do_not_fit(tmp_path):
         PoseGenTransformer3DModel.from_release_state_dict(weights, {**config, "has_image_pos_emb": True})
 
 
+@dataclasses.dataclass
 class Surprise:
+    """Leaves a file where it is unpickled."""
+
+    trace: Path
+
     def __reduce__(self):
-        return (Path.touch, (Path("/tmp/posegen-surprise"),))
+        return (Path.touch, (self.trace,))
 
 
 def test_broken_folders(tmp_path):
@@ -287,7 +293,7 @@ def test_broken_folders(tmp_path):
 
 def test_pickled_code_does_not_run(tmp_path):
     _, config = release_weights()
-    folder = write_release(tmp_path / "release", {"pipe.dit.head": Surprise()}, config, shards=1)
+    folder = write_release(tmp_path / "release", {"pipe.dit.head": Surprise(tmp_path / "ran")}, config, shards=1)
     with pytest.raises(PosegenError, match="cannot be read"):
         load_transformer(folder)
-    assert not Path("/tmp/posegen-surprise").exists()
+    assert not (tmp_path / "ran").exists()

@@ -38,6 +38,12 @@ def test_it_has_the_structure_of_the_published_release(shipped):
     assert stated == mini.TRANSFORMER
 
 
+def test_other_sizes_keep_its_proportions():
+    assert mini.transformer_sizes() == mini.TRANSFORMER
+    small = mini.build_mini(layers=2, heads=3, adapters=False).transformer.config
+    assert (small.num_layers, small.num_attention_heads, small.ffn_dim) == (2, 3, mini.TRANSFORMER["ffn_dim"] // 2)
+
+
 def test_its_card_has_measured_figures():
     card = (mini.FOLDER / "README.md").read_text()
     assert "benchmarks/mini_quality.py" in card

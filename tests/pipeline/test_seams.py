@@ -45,6 +45,11 @@ def test_a_jump_at_a_seam_is_found_there_and_only_there():
     frames = moving(66)
     jumped = frames[:33] + [np.clip(frame.astype(int) + 40, 0, 255).astype(np.uint8) for frame in frames[33:]]
     assert measure(jumped, plan).flicker()[0] > 3
+    two = SeamReport(
+        plan_segments(99, 33, 9, 8, "independent"), change=[1.0] * 32 + [2.0] + [1.0] * 32 + [4.0] + [1.0] * 32
+    )
+    assert two.flicker() == [2.0, 4.0]
+    assert two.describe().startswith("seams: frames change 3.00 times as much as elsewhere (4.00 at the liveliest")
     inside = frames[:10] + [np.clip(frame.astype(int) + 40, 0, 255).astype(np.uint8) for frame in frames[10:]]
     assert measure(inside, plan).flicker()[0] == pytest.approx(1.0, abs=0.1)
 
