@@ -10,7 +10,7 @@ import pytest
 
 from posegen.conditions import extract
 from posegen.conditions.estimators import task_files
-from posegen.conditions.estimators.mediapipe import MediaPipePose
+from posegen.conditions.estimators.mediapipe import MediaPipePose, hand_square
 from posegen.conditions.extract import extract_conditions, find_reference_pose, write_overlay
 from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
@@ -179,6 +179,37 @@ def test_the_person_of_a_reference_is_found(shared_media, name):
     assert len(seen) >= 7
     assert (seen >= 0).all()
     assert (seen[:, 0] < image.shape[1]).all()
+
+
+def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(shared_media, monkeypatch):
+    image = read_image(shared_media / "reference_man_half_body.png")
+    shown: list[float] = []  # sizes that show the hand
+    looks: list[float] = []
+
+    def look(self, frame, person, side, center, side_length):
+        if side == 1:
+            return None
+        looks.append(round(side_length / hand_square(person, side)[1], 3))
+        return (np.zeros((21, 3), np.float32), 0.9) if looks[-1] in shown else None
+
+    def looked(estimator, *sizes):
+        shown[:], looks[:] = sizes, []
+        estimator.add_hands(image, person)
+        return list(looks)
+
+    monkeypatch.setattr(MediaPipePose, "_look_for_hand", look)
+    still, clip = MediaPipePose(single_image=True), MediaPipePose()
+    (person,) = still.estimate(image)
+    assert hand_square(person, 0) is not None
+    assert [looked(still), looked(still), looked(still, 1.4)] == [[1.0, 1.4]] * 3  # pictures have nothing before them
+    assert looked(clip, 1.4) == [1.0, 1.4]
+    assert looked(clip, 1.0, 1.4) == [1.4]
+    assert looked(clip) == [1.4, 1.0]
+    assert [looked(clip), looked(clip), looked(clip)] == [[1.4], [1.0], [1.4]]
+    assert looked(clip, 1.0) == [1.0]
+    assert looked(clip, 1.4) == [1.0, 1.4]
+    still.close()
+    clip.close()
 
 
 def test_in_a_grey_picture_nobody_is_found():

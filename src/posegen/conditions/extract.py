@@ -6,8 +6,9 @@ they are sharp at any size; only hand normals that come from the picture read it
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from posegen.conditions.estimators.choosing import (
     make_reference_estimator,
 )
 from posegen.conditions.estimators.file import video_of_pictures
-from posegen.conditions.estimators.protocols import PoseEstimator
+from posegen.conditions.estimators.protocols import Frame, PoseEstimator
 from posegen.conditions.folder import (
     HAND_NORMALS,
     MANIFEST,
@@ -136,14 +137,19 @@ def estimate_pose(
     missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     seen: list[bool] = []
 
-    def follow() -> Iterator[PersonPose]:
+    def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
         frames = read_ahead(iterate_frames(driving, fps, start, end))
         while batch := list(islice(frames, estimator.batch_size)):
-            for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
+            yield batch, estimator.estimate_batch(batch)
+
+    def follow() -> Iterator[PersonPose]:
+        # hands are looked for while the next bodies are
+        for batch, found in read_ahead(bodies(), depth=1):
+            for frame, everybody in zip(batch, found, strict=True):
                 cut_finder.add(frame)
                 if cut_finder.may_have_begun:
                     tracker.begin_scene()
-                person = tracker.choose([found for found in everybody if shoulders_seen(found)])
+                person = tracker.choose([body for body in everybody if shoulders_seen(body)])
                 seen.append(person is not None)
                 yield missing if person is None else estimator.add_hands(frame, person) if hands else person
                 progress(len(seen))
@@ -241,12 +247,15 @@ def _draw(
     with (
         VideoWriter(folder / SKELETON, fps, size=fit.target, codec="ffv1") as skeleton_writer,
         VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="ffv1") as hand_writer,
+        ThreadPoolExecutor(1) as beside,
     ):
-        for index, skeleton in enumerate(skeletons):
-            hand_map = black if hand_maps is None else next(hand_maps)
+        drawn = read_ahead(skeletons)
+        both = zip(drawn, repeat(black)) if hand_maps is None else zip(drawn, read_ahead(hand_maps), strict=True)
+        for index, (skeleton, hand_map) in enumerate(both):
+            written = beside.submit(hand_writer.write, hand_map)
             skeleton_writer.write(skeleton)
-            hand_writer.write(hand_map)
             with_hands += bool(hand_map.any())
+            written.result()
             progress(index + 1)
     return with_hands
 

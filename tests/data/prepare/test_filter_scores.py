@@ -1,5 +1,6 @@
 """Filters by what must hold: what is changed in a clip moves its score, and only in the right direction."""
 
+import dataclasses
 import math
 
 import cv2
@@ -20,11 +21,12 @@ from posegen.data.prepare.filters import (
 )
 from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
 from posegen.data.prepare.overlays import OverlayFilter
-from posegen.data.prepare.people import People, Seen, distinct
+from posegen.data.prepare.people import MediaPipePeople, People, Seen, distinct
 from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
 from posegen.data.prepare.picture_filters import BlurFilter, TechnicalQualityFilter
 from posegen.data.prepare.sampling import SampledClip, sample_clip
 from posegen.errors import PosegenError
+from posegen.media.image import read_image
 
 HEIGHT, WIDTH, SAMPLES = 180, 320, 6
 
@@ -76,6 +78,9 @@ def test_area_number_and_face_are_those_of_the_people():
     assert PersonAreaFilter().score(still(), nobody)["person_area"] == 0
     assert OnePersonFilter().score(still(), nobody)["one_person"] == 0
     assert FaceFilter().score(still(), nobody)["face"] == 0
+    behind = dataclasses.replace(alone, more_faces=(1, *[0] * (SAMPLES - 1)))  # a face that is nobody's of those found
+    assert OnePersonFilter().score(still(), behind)["one_person"] == pytest.approx(1 - 1 / SAMPLES)
+    assert OnePersonFilter().score(still(), dataclasses.replace(nobody, more_faces=(1,) * SAMPLES))["people"] == 1
     half = People((*alone.seen[:3], *nobody.seen[:3]), alone.masks)
     assert PersonAreaFilter().score(still(), half)["person_area"] == pytest.approx(0.25)
     assert distinct([small, large, Seen((0.12, 0.1, 0.55, 0.9), 0.9, 0.9)]) == (large, small)  # found twice
@@ -260,6 +265,37 @@ def test_thresholds_can_be_changed_and_nonsense_is_refused():
     assert not Threshold("a", minimum=0.0).keeps(math.nan)
 
 
+def test_somebody_whom_the_pose_model_misses_beside_another_is_found_by_the_face(shared_media):
+    man = read_image(shared_media / "reference_man_half_body.png")
+    elf = read_image(shared_media / "reference_elf_half_body.jpeg")
+    small = cv2.resize(elf, (711, 400), interpolation=cv2.INTER_AREA)
+    together = man.copy()
+    together[:400, 9:] = small
+    finder = MediaPipePeople()
+    try:
+        alone, both = (
+            finder.find(
+                SampledClip(np.stack([picture] * 2), np.zeros((2, 320, 180, 3), np.uint8), 24.0, 0.5, (1280, 720))
+            )
+            for picture in (man, together)
+        )
+    finally:
+        finder.close()
+    assert alone.counts == (1, 1)
+    assert alone.more_faces == (0, 0)  # his own face belongs to him
+    assert [len(people) for people in both.seen] == [1, 1]
+    assert both.counts == (2, 2)
+
+
+def test_an_arm_that_is_left_when_a_person_is_painted_over_is_nobody(shared_media):
+    clip = sample_clip(shared_media / "driving_presenter_half_body.mp4", 0.0, 10.0)
+    finder = MediaPipePeople()
+    try:
+        assert set(finder.find(clip).counts) == {1}
+    finally:
+        finder.close()
+
+
 def test_real_videos_are_judged_as_a_person_would(shared_media):
     scorer = make_scorer(FilterSettings(), "cpu")
     thresholds = thresholds_of(FilterSettings())
@@ -268,6 +304,16 @@ def test_real_videos_are_judged_as_a_person_would(shared_media):
     scorer.close()
     assert set(dance) == {column for each in make_filters(FilterSettings(), "cpu") for column in each.columns}
     for scores in (dance, presenter):  # both have writing in the picture, and nothing else is wrong with them
-        for name in ("person_area", "face", "head", "static_camera", "background_jitter", "cuts", "bars", "blur"):
+        for name in (
+            "person_area",
+            "one_person",
+            "face",
+            "head",
+            "static_camera",
+            "background_jitter",
+            "cuts",
+            "bars",
+            "blur",
+        ):
             assert thresholds[name].keeps(scores[thresholds[name].column]), name
         assert not thresholds["overlay"].keeps(scores["overlay_text"])

@@ -26,7 +26,7 @@ MAX_PEOPLE = 4
 """People looked for in a frame; more than one is only needed to follow the right one and to warn."""
 CROP = 256
 """Pixels of the square in which a hand is looked for."""
-RETRIES = (1.0, 1.4)
+SIZES: tuple[float, ...] = (1.0, 1.4)
 """Sizes of the square, tried in turn: a larger one shows a palm whole that the first cuts."""
 HAND_SCORE = 0.5
 """Least confidence of a hand."""
@@ -67,7 +67,7 @@ class MediaPipePose:
                     num_poses=MAX_PEOPLE,
                 )
             )
-            self._hands: list[Any] = [
+            self._hands: list[Any] = [  # apart from the pose model: hands are looked for on threads of their own
                 vision.HandLandmarker.create_from_options(
                     vision.HandLandmarkerOptions(
                         base_options=BaseOptions(model_asset_path=str(hand_file)),
@@ -82,6 +82,7 @@ class MediaPipePose:
             for landmarker in self._hands:  # the first call writes to stderr
                 landmarker.detect(blank)
             self._detect(blank)
+        self._sizes = [SIZES for _ in HANDS]
         self._threads = ThreadPoolExecutor(len(HANDS))
 
     def _detect(self, picture: Any) -> Any:
@@ -112,13 +113,18 @@ class MediaPipePose:
         return PersonPose(keypoints, scores, hands)
 
     def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> tuple[Float[np.ndarray, "21 3"], float] | None:
+        """In a clip the size that showed the hand in the frame before is tried first, and of a hand that was not there
+        one size is tried in each frame, in turn: most looks would be in vain."""
         place = hand_square(person, side)
         if place is None:
             return None
-        for enlarged in RETRIES:
-            found = self._look_for_hand(frame, person, side, place[0], enlarged * place[1])
+        sizes = SIZES if self._single_image else self._sizes[side]
+        for size in sizes:
+            found = self._look_for_hand(frame, person, side, place[0], size * place[1])
             if found is not None:
+                self._sizes[side] = (size, *(other for other in SIZES if other != size))
                 return found
+        self._sizes[side] = tuple(other for other in SIZES if other != sizes[-1])
         return None
 
     def _look_for_hand(

@@ -1,10 +1,10 @@
-"""Set-up step: MediaPipe's pose and hand models as task files, out of a package, checked by hash.
+"""Set-up step: MediaPipe's pose, hand and face models as files, out of a package, checked by hash.
 
     python -m posegen.conditions.estimators.task_files [FOLDER]
 
 mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). This downloads that wheel once with
-pip, takes four `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips them.
-Nothing is downloaded at run time: `task_file` only looks.
+pip, takes five `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips what goes
+together. Nothing is downloaded at run time: `task_file` only looks.
 """
 
 import hashlib
@@ -32,12 +32,16 @@ BUNDLES = {
         "hand_landmarks_detector.tflite": "hand_landmark/hand_landmark_full.tflite",
     },
 }
+SINGLE = {"face.tflite": "face_detection/face_detection_full_range_sparse.tflite"}
+"""Models that the Tasks API takes as they are."""
 SHA256: dict[str, str] = {
     "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
     "pose_landmark/pose_landmark_full.tflite": "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
     "palm_detection/palm_detection_full.tflite": "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+    "face_detection/face_detection_full_range_sparse.tflite":
+        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
-}
+}  # fmt: skip
 """Of the models as they lie in the wheel, before metadata is added."""
 COMMAND = "python -m posegen.conditions.estimators.task_files"
 
@@ -49,7 +53,7 @@ def default_folder() -> Path:
 
 
 def task_file(name: str) -> Path:
-    """Path of `pose.task` or `hand.task`; raises `PosegenError` with the set-up command if it is not there."""
+    """Path of one of the files; raises `PosegenError` with the set-up command if it is not there."""
     path = default_folder() / name
     if not path.is_file():
         raise PosegenError(f"the pose models are not set up ({path} is missing): run `{COMMAND}` once, with network")
@@ -57,8 +61,8 @@ def task_file(name: str) -> Path:
 
 
 def build(folder: Path) -> None:
-    """Build both task files in `folder` unless they are there. Raises `PosegenError` if a model's hash is wrong."""
-    if all((folder / bundle).is_file() for bundle in BUNDLES):
+    """Build all files in `folder` unless they are there. Raises `PosegenError` if a model's hash is wrong."""
+    if all((folder / name).is_file() for name in (*BUNDLES, *SINGLE)):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as download:
@@ -70,10 +74,15 @@ def build(folder: Path) -> None:
             raise PosegenError(f"cannot download {WHEEL} with pip (exit code {error.returncode}), see above") from error
         with zipfile.ZipFile(next(Path(download).glob("*.whl"))) as wheel:
             for bundle, parts in BUNDLES.items():
-                models = {
-                    name: checked(source, wheel.read(f"mediapipe/modules/{source}")) for name, source in parts.items()
-                }
-                write_bundle(folder / bundle, models)
+                write_bundle(folder / bundle, {name: _model(wheel, source) for name, source in parts.items()})
+            for name, source in SINGLE.items():
+                partial = (folder / name).with_suffix(".partial")
+                partial.write_bytes(_model(wheel, source))
+                os.replace(partial, folder / name)
+
+
+def _model(wheel: zipfile.ZipFile, source: str) -> bytes:
+    return checked(source, wheel.read(f"mediapipe/modules/{source}"))
 
 
 def checked(source: str, model: bytes) -> bytes:

@@ -74,7 +74,7 @@ class WithFaces:
             tuple(replace(person, face=face, head=head) for person, (face, head) in zip(people, sure, strict=True))
             for people, sure in zip(found.seen, faces, strict=True)
         )
-        return People(seen, found.masks)
+        return replace(found, seen=seen)
 
     def close(self) -> None:
         """Free the models."""

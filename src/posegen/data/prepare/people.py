@@ -1,4 +1,5 @@
-"""Who is in the sampled frames of a clip: found once, for all filters. Embedded: MediaPipe's pose model with its masks.
+"""Who is in the sampled frames of a clip: found once, for all filters. Embedded: MediaPipe's pose model with its masks,
+and its face detector for those whom the pose model misses beside others.
 
 Real detectors, and networks for faces, are in `detectors.py`. What is concluded from it is the filters' business.
 """
@@ -16,19 +17,27 @@ from posegen.conditions.camera import Mask
 from posegen.conditions.estimators.mediapipe import MAX_PEOPLE, body_pose, silenced_stderr
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.task_files import task_file
-from posegen.conditions.keypoints import INDEX, PersonPose
+from posegen.conditions.keypoints import BODY, INDEX, PersonPose
 from posegen.data.prepare.sampling import SampledClip
 
 FACE_POINTS = [INDEX[name] for name in ("nose", "left_eye", "right_eye")]
 HEAD_POINTS = [*FACE_POINTS, INDEX["left_ear"], INDEX["right_ear"]]
 _OVERLAP = 0.5
 """Share of the smaller of two boxes above which they are one person, found twice."""
-_SECOND = 0.01
-"""Share of the picture below which somebody who is seen only beside others is taken for a slip of the model."""
+_SECOND_FACE, _SECOND = 0.6, 0.055
+"""Of somebody who is seen only once the others are painted over: least sureness of the face, and least share of the
+picture times mean score of the body's points. What is below is mostly what is left of a painted arm."""
+_FACE = 0.55
+"""Least score of a face: below, about one in a hundred is a hand or a pattern."""
+_NOTICED_FACE = 0.25
+"""Share of the widest face's width from which somebody else's face counts: smaller ones are distant passers-by."""
 _LONG_SIDE = 640
 """Pixels of the longer side of what the models are shown: they look at 256 of them at most."""
 _WIDENED = 0.02
 """Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
+
+NOTICED = 0.06
+"""Share of the largest person's area from which somebody else counts: smaller ones are distant passers-by."""
 
 SmallMask = Bool[np.ndarray, "small_height small_width"]
 
@@ -43,6 +52,8 @@ class Seen:
     """How surely the face is seen, 0..1."""
     head: float
     """How surely the head is seen, from whatever side, 0..1."""
+    head_at: tuple[float, float] | None = None
+    """Where its middle is, as shares of the picture's width and height; None if that is not known."""
 
     @property
     def area(self) -> float:
@@ -58,6 +69,17 @@ class People:
     seen: tuple[tuple[Seen, ...], ...]
     masks: Bool[np.ndarray, "n small_height small_width"] = field(repr=False)
     """True where a person may be, widened; as large as the clip's `neighbours`."""
+    more_faces: tuple[int, ...] = ()
+    """Faces in each frame that belong to nobody in `seen`; empty if nobody has looked for them."""
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many people of note each frame shows."""
+        more = self.more_faces or (0,) * len(self.seen)
+        return tuple(
+            sum(person.area >= NOTICED * people[0].area for person in people) + faces
+            for people, faces in zip(self.seen, more, strict=True)
+        )
 
     @property
     def largest(self) -> tuple[Seen | None, ...]:
@@ -84,7 +106,7 @@ class MediaPipePeople:
     name = "mediapipe"
 
     def __init__(self) -> None:
-        file = task_file("pose.task")
+        pose_file, face_file = task_file("pose.task"), task_file("face.tflite")
         with silenced_stderr():
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
@@ -92,14 +114,21 @@ class MediaPipePeople:
             self._picture = lambda frame: mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(frame))
             self._pose: Any = vision.PoseLandmarker.create_from_options(
                 vision.PoseLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_path=str(file)),
+                    base_options=BaseOptions(model_asset_path=str(pose_file)),
                     running_mode=vision.RunningMode.IMAGE,
                     num_poses=MAX_PEOPLE,
                     output_segmentation_masks=True,
                 )
             )
-            self._pose.detect(self._picture(np.zeros((256, 256, 3), np.uint8)))  # the first call writes to stderr
-        self._end = weakref.finalize(self, _close_quietly, self._pose)
+            self._faces: Any = vision.FaceDetector.create_from_options(
+                vision.FaceDetectorOptions(
+                    base_options=BaseOptions(model_asset_path=str(face_file)), min_detection_confidence=_FACE
+                )
+            )
+            blank = self._picture(np.zeros((256, 256, 3), np.uint8))
+            for model in (self._pose, self._faces):  # the first call writes to stderr
+                model.detect(blank)
+        self._end = weakref.finalize(self, _close_quietly, self._pose, self._faces)
 
     def find(self, clip: SampledClip) -> People:
         """Everybody in the sampled frames."""
@@ -112,19 +141,34 @@ class MediaPipePeople:
         if sum(self._look_again(frames, found, number) for number in range(0, len(frames), 2)):
             for number in range(1, len(frames), 2):
                 self._look_again(frames, found, number)
-        return People(tuple(distinct(seen) for seen, _ in found), np.stack([widened(taken) for _, taken in found]))
+        seen = tuple(distinct(seen) for seen, _ in found)
+        faces = tuple(self._more_faces(frame, people) for frame, people in zip(frames, seen, strict=True))
+        return People(seen, np.stack([widened(taken) for _, taken in found]), faces)
+
+    def _more_faces(self, frame: Frame, people: Sequence[Seen]) -> int:
+        """How many faces of note are nobody's of those who were found: the pose model misses people beside others."""
+        size = np.array(frame.shape[1::-1], float)
+        boxes = [face.bounding_box for face in self._faces.detect(self._picture(frame)).detections]
+        widest = max((box.width for box in boxes), default=0)
+        boxes = [box for box in boxes if box.width >= _NOTICED_FACE * widest]
+        middles = [np.array([box.origin_x + box.width / 2, box.origin_y + box.height / 2]) for box in boxes]
+        heads = [np.array(person.head_at) * size for person in people if person.head_at is not None]
+        return sum(
+            all(np.linalg.norm(middle - head) > box.width for head in heads)
+            for box, middle in zip(boxes, middles, strict=True)
+        )
 
     def _look_again(self, frames: list[Frame], found: list[tuple[list[Seen], SmallMask]], number: int) -> bool:
         """Add who is in a frame besides those that were found; whether there is anybody."""
         seen, taken = found[number]
         if not seen:
             return False
-        others, more = self._look(without(frames[number], taken), taken.shape)
-        others = [each for each in others if each.area >= _SECOND]
+        others, more = self._look(without(frames[number], taken), taken.shape, doubtful=True)
         found[number] = (seen + others, taken | more)
         return bool(others)
 
-    def _look(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
+    def _look(self, frame: Frame, small: tuple[int, ...], doubtful: bool = False) -> tuple[list[Seen], SmallMask]:
+        """Who is in the picture, and where; `doubtful`: only who is seen surely."""
         result = self._pose.detect(self._picture(frame))
         height, width = frame.shape[:2]
         taken = np.zeros(small, bool)
@@ -133,10 +177,14 @@ class MediaPipePeople:
             mask = (
                 cv2.resize(picture.numpy_view().reshape(height, width), small[::-1], interpolation=cv2.INTER_AREA) > 0.5
             )
-            person = see(body_pose(landmarks, width, height), (height, width), mask)
-            if person is not None:
+            pose = body_pose(landmarks, width, height)
+            person = see(pose, (height, width), mask)
+            if person is None:
+                continue
+            taken |= mask
+            sure = person.face >= _SECOND_FACE and person.area * float(pose.scores[BODY].mean()) >= _SECOND
+            if sure or not doubtful:
                 seen.append(person)
-                taken |= mask
         return seen, taken
 
     def close(self) -> None:
@@ -144,9 +192,10 @@ class MediaPipePeople:
         self._end()
 
 
-def _close_quietly(model: Any) -> None:
+def _close_quietly(*models: Any) -> None:
     with silenced_stderr():
-        model.close()
+        for model in models:
+            model.close()
 
 
 def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> Seen | None:
@@ -167,7 +216,8 @@ def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> 
     low, high = np.min(edges, axis=0)[:2], np.max(edges, axis=0)[2:]
     left, top, right, bottom = np.clip([*low, *high], 0, 1).tolist()
     face = float(person.scores[FACE_POINTS].mean())
-    return Seen((left, top, right, bottom), face, max(face, head_of(person.scores)))
+    x, y = (person.keypoints[HEAD_POINTS].mean(axis=0) / size[::-1]).tolist()
+    return Seen((left, top, right, bottom), face, max(face, head_of(person.scores)), (x, y))
 
 
 def head_of(scores: Float[np.ndarray, " 133"]) -> float:

@@ -5,9 +5,6 @@ import numpy as np
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip
 
-NOTICED = 0.06
-"""Share of the largest person's area from which somebody else counts: smaller ones are distant passers-by."""
-
 
 class PersonAreaFilter:
     """`person_area`: share of the picture that the box of the largest person takes, mean over samples (0: nobody)."""
@@ -32,9 +29,7 @@ class OnePersonFilter:
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
         """`people` is the mean number of people of note."""
-        counts = [
-            sum(person.area >= NOTICED * people[0].area for person in people) if people else 0 for people in found.seen
-        ]
+        counts = found.counts
         return {"one_person": float(np.mean([count == 1 for count in counts])), "people": float(np.mean(counts))}
 
 
