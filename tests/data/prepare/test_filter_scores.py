@@ -20,7 +20,7 @@ from posegen.data.prepare.filters import (
     thresholds_of,
 )
 from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
-from posegen.data.prepare.overlays import OverlayFilter
+from posegen.data.prepare.overlays import OverlayFilter, stroke_picture, text_lines
 from posegen.data.prepare.people import MediaPipePeople, People, Seen, distinct
 from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
 from posegen.data.prepare.picture_filters import BlurFilter, TechnicalQualityFilter
@@ -229,6 +229,35 @@ def test_text_that_stays_is_found_and_text_that_moves_is_not():
     barred[:18] = barred[-18:] = 0
     assert OverlayFilter().score(clip_of([barred] * SAMPLES), people())["bars"] == pytest.approx(0.2, abs=0.01)
     assert OverlayFilter().score(clip_of([plain] * SAMPLES), people())["bars"] == 0
+
+
+def test_what_stands_still_for_a_moment_is_no_text_laid_over_and_a_row_of_equal_shapes_is_none():
+    plain = np.full((HEIGHT, WIDTH, 3), 70, np.uint8)
+    lettered = written(plain, "Subscribe now", 18)
+
+    def overlay(frames):
+        return OverlayFilter().score(clip_of(frames), people())["overlay_text"]
+
+    def shown(first, last):
+        return [lettered if first <= number <= last else plain for number in range(SAMPLES)]
+
+    assert [overlay(shown(2, 2)), overlay(shown(2, 3)), overlay(shown(0, 1))] == [0, 0, 0]
+    assert min(overlay(shown(2, 4)), overlay(shown(0, 2)), overlay([lettered] * 2), overlay([lettered])) > 0.005
+    for places, lines in (((60, 94, 128, 162, 196), 0), ((60, 84, 118, 142, 176), 1), ((60, 82, 104, 126, 148), 1)):
+        row = plain.copy()
+        for x in places:  # far apart and even; uneven, as letters are; even, but as near as signs in equal squares
+            cv2.circle(row, (x, 90), 8, (200, 200, 200), 3)
+        assert len(text_lines(stroke_picture(row, cv2.MORPH_TOPHAT))) == lines, places
+
+
+@pytest.mark.parametrize(("top", "lines"), [(60, 1), (0, 0), (HEIGHT - 20, 0)])
+def test_a_line_whose_letters_touch_is_text_but_not_where_the_edge_cuts_it(top, lines):
+    strokes = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for x in range(60, 200, 8):
+        strokes[top : top + 20, x : x + 3] = 160
+    strokes[top + 9 : top + 11, 60:200] = 60
+    strokes[top + 9 : top + 11, 60:200:8] = 160
+    assert len(text_lines(strokes)) == lines
 
 
 SCORE = st.floats(0, 1)

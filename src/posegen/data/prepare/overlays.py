@@ -33,9 +33,10 @@ _REVERSALS = 1.5
 _LETTERS, _FEW = 4, 4
 """Letters side by side that make a line; so few must stay nearly perfectly."""
 _STAYS, _STAYS_WELL = 0.68, 0.9
-"""Share of a line's strokes that must be the same in both samples: clothes with letters on them move."""
+"""Share of a line's strokes that must be the same in two samples, and in one before or after them: clothes with letters
+or folds on them stand still for a moment."""
 _REPEATS = 8
-"""Shapes in a row that may be a pattern; fewer may be a word in wide letters."""
+"""Shapes in a row that may be a pattern; fewer may be a word in wide letters, unless they are all but the same."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -80,19 +81,27 @@ class OverlayFilter:
 def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -> float:
     """Share of the picture under lines of text, at the moment with most."""
     strokes = [stroke_picture(picture, operation) for picture in pictures]
+    pairs = list(pairwise(strokes)) or [(strokes[0], strokes[0])]
     most = 0.0
-    for one, other in pairwise(strokes) if len(strokes) > 1 else [(strokes[0], strokes[0])]:
+    for number, (one, other) in enumerate(pairs):
         covered = np.zeros(one.shape, np.uint8)
-        staying, either = (each > _CONTRAST for each in (np.minimum(one, other), np.maximum(one, other)))
+        beside = [pairs[near] for near in (number - 1, number + 1) if 0 <= near < len(pairs)]
         for line in text_lines(np.minimum(one, other)):
             left, top = min(each.left for each in line), min(each.top for each in line)
             right, bottom = max(each.right for each in line), max(each.bottom for each in line)
             window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
             wanted = _STAYS_WELL if len(line) == _FEW else _STAYS
-            if staying[window].sum() >= wanted * either[window].sum():
+            here = _staying(one[window], other[window]) >= wanted
+            if here and (not beside or any(_staying(*(each[window] for each in pair)) >= _STAYS for pair in beside)):
                 covered[window] = 1
         most = max(most, float(covered.mean()))
     return most
+
+
+def _staying(one: UInt8[np.ndarray, "height width"], other: UInt8[np.ndarray, "height width"]) -> float:
+    """Which share of the strokes of either picture is the same in both."""
+    staying, either = (int((each > _CONTRAST).sum()) for each in (np.minimum(one, other), np.maximum(one, other)))
+    return staying / max(1, either)
 
 
 def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int) -> UInt8[np.ndarray, "height width"]:
@@ -148,8 +157,13 @@ def _shapes(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
 
 
 def _is_written(strokes: UInt8[np.ndarray, "height width"], shape: Letter) -> bool:
-    """Whether a wide shape is a whole line whose letters touch (by their outlines): light and dark change all along."""
-    if shape.width < 3 * shape.height:
+    """Whether a wide shape is a whole line whose letters touch (by their outlines): light and dark change all along.
+
+    Nobody writes over the picture's edge; what is cut by it is clothes, or hair.
+    """
+    height, width = strokes.shape
+    cut = shape.left == 0 or shape.top == 0 or shape.right == width or shape.bottom == height
+    if cut or shape.width < 3 * shape.height:
         return False
     rows = [shape.top + round(share * shape.height) for share in (0.35, 0.5, 0.65)]
     parts = np.array_split(strokes[rows, shape.left : shape.right].astype(int), 3, axis=1)
@@ -194,9 +208,9 @@ def _is_text(line: list[Letter]) -> bool:
 
 def _is_pattern(line: list[Letter], size: float) -> bool:
     """Whether it is one shape again and again, apart: wallpaper, tiles, windows."""
-    if len(line) < _REPEATS:
-        return False
-    lefts, widths = (np.array([getattr(letter, name) for letter in line]) for name in ("left", "width"))
+    lefts, widths, heights = (
+        np.array([getattr(letter, name) for letter in line]) for name in ("left", "width", "height")
+    )
     pitches = np.diff(lefts)
     gap = float(np.median(pitches - widths[:-1]))
 
@@ -204,6 +218,9 @@ def _is_pattern(line: list[Letter], size: float) -> bool:
         """Median deviation from the median, as a share: cut pieces at the ends, and perspective, matter little."""
         return float(np.median(np.abs(values - np.median(values))) / np.median(values))
 
+    if len(line) < _REPEATS:
+        # farther apart than the signs of a script that fill equal squares
+        return gap > 0.6 * float(np.median(widths)) and max(map(spread, (pitches, widths, heights))) < 0.1
     return gap > 0.35 * size and spread(pitches) < 0.2 and spread(widths) < 0.2
 
 

@@ -21,7 +21,7 @@ from posegen.media.packed import PackedCodec
 
 FORMAT = 2
 """Raised when what is kept changes its meaning: it is then made anew."""
-_SCORING = 2
+_SCORING = 3
 """Raised when filters measure otherwise: clips are then scored anew."""
 
 
