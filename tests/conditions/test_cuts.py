@@ -50,10 +50,11 @@ def test_the_same_person_in_another_shot_is_a_cut(scenes):
 
 
 @pytest.mark.parametrize("closer", [True, False])
-def test_a_closer_or_wider_shot_among_fast_movement_is_a_cut(scenes, closer):
+@pytest.mark.parametrize("far", [8, 16, 24])
+def test_a_closer_or_wider_shot_among_fast_movement_is_a_cut(scenes, closer, far):
     """Every second frame only and the camera swaying: what moves around the cut comes near the cut itself."""
     wide = [cv2.resize(frame[10:210, 30:297], (320, 240)) for frame in scenes[1]]
-    sway = [8, 0, 7, 1, 8, 0, 6, 2, 8, 1, 7, 0, 8, 1, 8]
+    sway = [far, 0, far - 1, 1, far, 0, far - 2, 2, far, 1, far - 1, 0, far, 1, far]
     wide = [np.roll(frame, shift, axis=1) for frame, shift in zip(wide[::2], sway, strict=True)]
     near = [cv2.resize(frame[20:165, 63:256], (320, 240)) for frame in wide]
     shots = (wide, near) if closer else (near, wide)

@@ -32,6 +32,8 @@ _SCALES = [1.12 * 1.06**step for step in range(14)]
 """1.12 to 2.4: how much closer another shot of the same scene may be."""
 _FOUND, _BETTER = 0.75, 0.15
 """Correlation of a picture with a part of the other; and how far it must be above that at the same scale."""
+_SURELY_FOUND, _SURELY_BETTER = 0.85, 0.3
+"""The same where the picture changes no more than in the frames around it, which move very fast."""
 _AROUND = 4
 """Frames before and after whose changes it is compared with."""
 
@@ -127,18 +129,24 @@ def _is_cut(pictures: Sequence[Picture], place: int) -> bool:
     later = pictures[min(place + 1, len(pictures) - 1)]
     stays = min(jump, _change(pictures[place - 1], later))
     around = max(changes, default=0.0)
-    if stays < _LEAST or stays < _AMONG_MOVEMENT * around:
+    if stays < max(_LEAST, around):
         return False
-    return stays >= _ABOVE * around or _is_other_scale(pictures[place - 1], pictures[place])
+    if stays >= _ABOVE * around:
+        return True
+    found, better = (_FOUND, _BETTER) if stays >= _AMONG_MOVEMENT * around else (_SURELY_FOUND, _SURELY_BETTER)
+    return _is_other_scale(pictures[place - 1], pictures[place], found, better)
 
 
-def _is_other_scale(before: Picture, now: Picture) -> bool:
-    """Whether one picture shows a part of the other enlarged, and is not the other one shifted a little."""
+def _is_other_scale(before: Picture, now: Picture, least: float, better: float) -> bool:
+    """Whether one picture shows a part of the other enlarged, and is not the other one shifted a little.
+
+    least: correlation of the part; better: how far it is above that at the same scale.
+    """
     edge = (slice(3, -3), slice(4, -4))
     same = max(_correlation(before, now[edge]), _correlation(now, before[edge]))
     pairs = [(before, now), (now, before)]
     found = max(_correlation(wide, _reduced(close, scale)) for wide, close in pairs for scale in _SCALES)
-    return found >= max(_FOUND, same + _BETTER)
+    return found >= max(least, same + better)
 
 
 def _reduced(picture: Picture, scale: float) -> Float32[np.ndarray, "height width 3"]:
