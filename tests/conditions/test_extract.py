@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from fractions import Fraction
 
 import cv2
@@ -118,6 +119,38 @@ def test_an_interrupted_extraction_is_not_taken_for_a_finished_one(clip, fit, tm
     assert not (tmp_path / "manifest.json").exists()
     monkeypatch.undo()
     assert extract_conditions(clip, tmp_path, fit, Fraction(10)).num_frames == 8
+
+
+def test_bodies_are_found_ahead_of_hands_and_nobody_is_at_work_when_the_models_are_closed(
+    clip, fit, tmp_path, monkeypatch
+):
+    events = []
+    estimate, close = MediaPipePose.estimate, MediaPipePose.close
+
+    def slowly(self, frame):
+        events.append("begin")
+        time.sleep(0.05)
+        people = estimate(self, frame)
+        events.append("end")
+        return people
+
+    def interrupted(self, frame, person):
+        until = time.monotonic() + 30
+        while events.count("begin") < 3:  # the next ones are being looked for while this one has no hands yet
+            assert time.monotonic() < until, events
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    def closing(self):
+        events.append("close")
+        close(self)
+
+    for name, method in (("estimate", slowly), ("add_hands", interrupted), ("close", closing)):
+        monkeypatch.setattr(MediaPipePose, name, method)
+    with pytest.raises(KeyboardInterrupt):
+        extract_conditions(clip, tmp_path, fit, Fraction(10))
+    assert events[-1] == "close"
+    assert events.count("begin") == events.count("end")
 
 
 def test_extraction_is_deterministic(clip, fit, extracted, tmp_path):

@@ -7,6 +7,7 @@ they are sharp at any size; only hand normals that come from the picture read it
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from fractions import Fraction
 from itertools import islice, repeat
 from pathlib import Path
@@ -143,9 +144,9 @@ def estimate_pose(
             yield batch, estimator.estimate_batch(batch)
 
     def follow() -> Iterator[PersonPose]:
-        # hands are looked for while the next bodies are
-        for batch, found in read_ahead(bodies(), depth=1):
-            for frame, everybody in zip(batch, found, strict=True):
+        # hands are looked for while the next bodies are; closed before anybody closes the estimator
+        with closing(read_ahead(bodies(), depth=1)) as ahead:
+            for frame, everybody in (pair for batch, found in ahead for pair in zip(batch, found, strict=True)):
                 cut_finder.add(frame)
                 if cut_finder.may_have_begun:
                     tracker.begin_scene()
@@ -248,9 +249,10 @@ def _draw(
         VideoWriter(folder / SKELETON, fps, size=fit.target, codec="ffv1") as skeleton_writer,
         VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="ffv1") as hand_writer,
         ThreadPoolExecutor(1) as beside,
+        closing(read_ahead(skeletons)) as drawn,
+        closing(read_ahead(hand_maps or ())) as normals,
     ):
-        drawn = read_ahead(skeletons)
-        both = zip(drawn, repeat(black)) if hand_maps is None else zip(drawn, read_ahead(hand_maps), strict=True)
+        both = zip(drawn, repeat(black)) if hand_maps is None else zip(drawn, normals, strict=True)
         for index, (skeleton, hand_map) in enumerate(both):
             written = beside.submit(hand_writer.write, hand_map)
             skeleton_writer.write(skeleton)

@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def read_ahead(frames: Iterable[Item], depth: int = 4) -> Iterator[Item]:
+def read_ahead(frames: Iterable[Item], depth: int = 4) -> Generator[Item, None, None]:
     """The same items, made on another thread, `depth` of them ahead at most; its errors are raised here."""
     ready: queue.Queue[Item | BaseException | None] = queue.Queue(depth)
     stopped = threading.Event()

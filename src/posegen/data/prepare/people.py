@@ -28,7 +28,7 @@ _SECOND_FACE, _SECOND = 0.6, 0.055
 """Of somebody who is seen only once the others are painted over: least sureness of the face, and least share of the
 picture times mean score of the body's points. What is below is mostly what is left of a painted arm."""
 _FACE = 0.55
-"""Least score of a face: below, about one in a hundred is a hand or a pattern."""
+"""Least score of a face: what scores less may be a hand or a pattern."""
 _NOTICED_FACE = 0.25
 """Share of the widest face's width from which somebody else's face counts: smaller ones are distant passers-by."""
 _LONG_SIDE = 640
@@ -163,12 +163,12 @@ class MediaPipePeople:
         seen, taken = found[number]
         if not seen:
             return False
-        others, more = self._look(without(frames[number], taken), taken.shape, doubtful=True)
+        others, more = self._look(without(frames[number], taken), taken.shape, surely=True)
         found[number] = (seen + others, taken | more)
         return bool(others)
 
-    def _look(self, frame: Frame, small: tuple[int, ...], doubtful: bool = False) -> tuple[list[Seen], SmallMask]:
-        """Who is in the picture, and where; `doubtful`: only who is seen surely."""
+    def _look(self, frame: Frame, small: tuple[int, ...], surely: bool = False) -> tuple[list[Seen], SmallMask]:
+        """Who is in the picture, and where; `surely`: only who is no slip of the model."""
         result = self._pose.detect(self._picture(frame))
         height, width = frame.shape[:2]
         taken = np.zeros(small, bool)
@@ -183,7 +183,7 @@ class MediaPipePeople:
                 continue
             taken |= mask
             sure = person.face >= _SECOND_FACE and person.area * float(pose.scores[BODY].mean()) >= _SECOND
-            if sure or not doubtful:
+            if sure or not surely:
                 seen.append(person)
         return seen, taken
 
