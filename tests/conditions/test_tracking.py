@@ -127,6 +127,19 @@ def test_somebody_who_leaves_and_comes_back_elsewhere_is_found_again():
     assert tracker.choose([person(60), person(300)]) is None
 
 
+@pytest.mark.parametrize("beside", [0, 200])
+def test_seeing_double_for_a_moment_makes_nobody_else(beside):
+    tracker = Tracker(640, patience=25)
+    for frame in range(30):
+        doubles = [person(203 + beside + frame)] if frame in (10, 11) else []
+        assert tracker.choose([person(200 + frame), *doubles]) is not None
+    for _ in range(30):
+        assert tracker.choose([]) is None
+    back = person(600)
+    assert tracker.choose([back]) is back
+    assert tracker.most_people == 1
+
+
 def test_after_a_cut_somebody_is_followed_wherever_they_are():
     tracker = Tracker(640)
     for _ in range(5):

@@ -23,7 +23,9 @@ _APART = 3
 
 @dataclass(frozen=True)
 class TrackingReport:
-    """What was seen. `missing` frames could not be filled; `most_people` were seen at once."""
+    """What was seen. `missing` frames could not be filled; `most_people` were seen at once, not counting the doubles that
+    models see now and then.
+    """
 
     num_frames: int
     seen: int
@@ -84,7 +86,7 @@ class Tracker:
 
     Others are followed as well, so that two people who cross, where one may hide the other, are not confused: each is
     looked for where their movement leads. Somebody who was away for `patience` frames may come back anywhere, as long
-    as there was never anybody else.
+    as there was never anybody else: in `_APART` frames or more, since models see double now and then.
     """
 
     def __init__(self, width: int, patience: int = 25) -> None:
@@ -103,7 +105,7 @@ class Tracker:
     def choose(self, people: list[PersonPose]) -> PersonPose | None:
         """The followed person among `people`, or None if they are not there."""
         people = [person for person in people if person.area > 0]
-        self.most_people = max(self.most_people, len(people))
+        self.most_people = max(self.most_people, min(len(people), 1))
         for track in self._tracks():
             track.away += 1
         if not people:
@@ -161,6 +163,8 @@ class Tracker:
         self._others += [_Track(person, np.zeros(2)) for person in left]
         for track in self._others:
             track.apart += track.away == 0 and _distance(track.last, last) > 0.25 * reach
+        beside = sum(track.away == 0 and track.apart >= _APART for track in self._others)
+        self.most_people = max(self.most_people, beside + (self._followed.away == 0))
 
 
 def _distance(person: PersonPose, other: PersonPose) -> float:

@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.task_files import task_file
@@ -38,6 +39,42 @@ BLAZE = {
 }  # fmt: skip
 """BlazePose's number of each COCO-WholeBody point that it has."""
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
+
+
+Hand = tuple[Float[np.ndarray, "21 3"], float]
+"""Points of a hand (x, y in pixels of the frame, z in the same unit), and its confidence."""
+
+
+@dataclass(frozen=True)
+class HandCrop:
+    """A square of a frame, brought to the size in which a hand is looked for."""
+
+    picture: UInt8[np.ndarray, "side side 3"]
+    corner: Float[np.ndarray, "2"]
+    side_length: float
+
+    @classmethod
+    def of(cls, frame: Frame, center: Float[np.ndarray, "2"], side_length: float) -> Self:
+        """The square around `center`, `side_length` pixels of the frame wide."""
+        scale = CROP / side_length
+        corner = center - side_length / 2
+        # pixel centres: crop pixel c shows frame position corner + (c + 0.5) / scale - 0.5
+        matrix = np.array([[1 / scale, 0, corner[0] + 0.5 / scale], [0, 1 / scale, corner[1] + 0.5 / scale]])
+        flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        picture = cv2.warpAffine(frame, matrix, (CROP, CROP), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cls(picture, corner, side_length)
+
+    def nearest_hand(self, result: Any, person: PersonPose, side: int) -> Hand | None:
+        """Of the hands found in it the one nearest to the person's wrist, if it is near."""
+        wrist = person.keypoints[INDEX[_ARMS[side][2]]]
+        best, nearest = None, 0.3 * self.side_length  # a hand farther from it is somebody else's, or the other one
+        for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
+            points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * self.side_length
+            points[:, :2] += self.corner
+            distance = float(np.linalg.norm(points[0, :2] - wrist))
+            if handedness[0].score >= HAND_SCORE and distance < nearest:
+                best, nearest = (points, float(handedness[0].score)), distance
+        return best
 
 
 class MediaPipePose:
@@ -67,21 +104,28 @@ class MediaPipePose:
                     num_poses=MAX_PEOPLE,
                 )
             )
-            self._hands: list[Any] = [  # apart from the pose model: hands are looked for on threads of their own
-                vision.HandLandmarker.create_from_options(
-                    vision.HandLandmarkerOptions(
-                        base_options=BaseOptions(model_asset_path=str(hand_file)),
-                        running_mode=vision.RunningMode.IMAGE,
-                        num_hands=2,
-                        min_hand_detection_confidence=HAND_SCORE,
-                    )
+
+            def hand_model(mode: Any, hands: int) -> Any:
+                options = vision.HandLandmarkerOptions(
+                    base_options=BaseOptions(model_asset_path=str(hand_file)),
+                    running_mode=mode,
+                    num_hands=hands,
+                    min_hand_detection_confidence=HAND_SCORE,
                 )
-                for _ in HANDS
-            ]
+                return vision.HandLandmarker.create_from_options(options)
+
+            # one of each for either side: they are looked for on threads of their own
+            self._finders = [hand_model(vision.RunningMode.IMAGE, 2) for _ in HANDS]
+            # a hand that is followed needs no palm detection, the costlier half; one that must see two would run it
+            self._followers = [] if single_image else [hand_model(vision.RunningMode.VIDEO, 1) for _ in HANDS]
             blank = self._picture(np.zeros((CROP, CROP, 3), np.uint8))
-            for landmarker in self._hands:  # the first call writes to stderr
+            for landmarker in self._finders:  # the first call writes to stderr
                 landmarker.detect(blank)
+            for landmarker in self._followers:
+                landmarker.detect_for_video(blank, 0)
             self._detect(blank)
+        self._followed: list[float | None] = [None for _ in HANDS]
+        self._follow_times = [0 for _ in HANDS]
         self._sizes = [SIZES for _ in HANDS]
         self._threads = ThreadPoolExecutor(len(HANDS))
 
@@ -104,7 +148,10 @@ class MediaPipePose:
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
         """The person with the hands that are found near its wrists."""
         keypoints, scores, hands = person.keypoints.copy(), person.scores.copy(), empty_hands()
-        found = self._threads.map(lambda side: self._find_hand(frame, person, side), range(len(HANDS)))
+        sides = range(len(HANDS))
+        found = list(self._threads.map(lambda side: self._find_hand(frame, person, side), sides))
+        if self._followers and _is_one_hand(found):  # one of the two went over to the other: look again at both
+            found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
         for side, hand in enumerate(found):
             if hand is not None:
                 points, score = hand
@@ -112,49 +159,59 @@ class MediaPipePose:
                 hands[side] = points - np.array([0, 0, points[0, 2]], np.float32)
         return PersonPose(keypoints, scores, hands)
 
-    def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> tuple[Float[np.ndarray, "21 3"], float] | None:
-        """In a clip the size that showed the hand in the frame before is tried first, and of a hand that was not there
-        one size is tried in each frame, in turn: most looks would be in vain."""
-        place = hand_square(person, side)
-        if place is None:
+    def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
+        """The hand that was there in the frame before is followed; any other is searched for."""
+        followed = self._followed[side]
+        if followed is not None and (square := hand_square(person, side)) is not None:
+            crop = HandCrop.of(frame, square[0], followed * square[1])
+            result = self._follow(side, crop.picture)
+            hand = crop.nearest_hand(result, person, side)
+            if hand is not None:
+                return hand
+            if result.hand_landmarks:  # it went over to somebody else's
+                self._follow(side, np.zeros_like(crop.picture))
+        return self._search(frame, person, side)
+
+    def _search(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
+        """In a clip the size that showed the hand last is tried first, and of a hand that was not there one size is
+        tried in each frame, in turn: most looks would be in vain."""
+        was_followed, self._followed[side] = self._followed[side] is not None, None
+        square = hand_square(person, side)
+        if square is None:
             return None
-        sizes = SIZES if self._single_image else self._sizes[side]
-        for size in sizes:
-            found = self._look_for_hand(frame, person, side, place[0], size * place[1])
-            if found is not None:
-                self._sizes[side] = (size, *(other for other in SIZES if other != size))
-                return found
-        self._sizes[side] = tuple(other for other in SIZES if other != sizes[-1])
+        sizes = self._sizes[side]
+        for size in sizes if self._single_image or was_followed else sizes[:1]:
+            crop = HandCrop.of(frame, square[0], size * square[1])
+            hand = crop.nearest_hand(self._finders[side].detect(self._picture(crop.picture)), person, side)
+            if hand is not None:
+                if not self._single_image:
+                    self._followed[side] = size
+                    self._sizes[side] = (size, *(other for other in SIZES if other != size))
+                return hand
+        if not self._single_image:
+            self._sizes[side] = (*sizes[1:], sizes[0])
         return None
 
-    def _look_for_hand(
-        self, frame: Frame, person: PersonPose, side: int, center: np.ndarray, side_length: float
-    ) -> tuple[Float[np.ndarray, "21 3"], float] | None:
-        """The hand nearest to the wrist in a square of the frame, with its confidence."""
-        scale = CROP / side_length
-        corner = center - side_length / 2
-        # pixel centres: crop pixel c shows frame position corner + (c + 0.5) / scale - 0.5
-        matrix = np.array([[1 / scale, 0, corner[0] + 0.5 / scale], [0, 1 / scale, corner[1] + 0.5 / scale]])
-        flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        crop = cv2.warpAffine(frame, matrix, (CROP, CROP), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        result = self._hands[side].detect(self._picture(crop))
-        wrist = person.keypoints[INDEX[_ARMS[side][2]]]
-        best, nearest = None, 0.3 * side_length  # a hand farther from the wrist is somebody else's, or the other one
-        for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
-            points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * side_length
-            points[:, :2] += corner
-            distance = float(np.linalg.norm(points[0, :2] - wrist))
-            if handedness[0].score >= HAND_SCORE and distance < nearest:
-                best, nearest = (points, float(handedness[0].score)), distance
-        return best
+    def _follow(self, side: int, picture: Frame) -> Any:
+        self._follow_times[side] += 33
+        return self._followers[side].detect_for_video(self._picture(picture), self._follow_times[side])
 
     def close(self) -> None:
         """Free the models."""
         self._threads.shutdown()
         with silenced_stderr():
             self._pose.close()
-            for landmarker in self._hands:
+            for landmarker in (*self._finders, *self._followers):
                 landmarker.close()
+
+
+def _is_one_hand(found: Sequence[Hand | None]) -> bool:
+    """Whether what was found at both wrists is the same hand."""
+    if any(hand is None for hand in found):
+        return False
+    left, right = (hand[0][:, :2] for hand in found if hand is not None)
+    size = min(float(np.linalg.norm(np.ptp(points, axis=0))) for points in (left, right))
+    return float(np.linalg.norm(left - right, axis=1).mean()) < 0.2 * size
 
 
 def body_pose(landmarks: Any, width: int, height: int) -> PersonPose:
