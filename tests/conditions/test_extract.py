@@ -11,7 +11,7 @@ import pytest
 
 from posegen.conditions import extract
 from posegen.conditions.estimators import task_files
-from posegen.conditions.estimators.mediapipe import MediaPipePose, hand_square
+from posegen.conditions.estimators.mediapipe import HandCrop, MediaPipePose, hand_square
 from posegen.conditions.extract import extract_conditions, find_reference_pose, write_overlay
 from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
@@ -219,10 +219,10 @@ def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(shared_me
     shown: list[float] = []  # sizes that show the hand
     looks: list[float] = []
 
-    def look(self, frame, person, side, center, side_length):
+    def look(crop, result, person, side):
         if side == 1:
             return None
-        looks.append(round(side_length / hand_square(person, side)[1], 3))
+        looks.append(round(crop.side_length / hand_square(person, side)[1], 3))
         return (np.zeros((21, 3), np.float32), 0.9) if looks[-1] in shown else None
 
     def looked(estimator, *sizes):
@@ -230,19 +230,50 @@ def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(shared_me
         estimator.add_hands(image, person)
         return list(looks)
 
-    monkeypatch.setattr(MediaPipePose, "_look_for_hand", look)
+    monkeypatch.setattr(HandCrop, "nearest_hand", look)
     still, clip = MediaPipePose(single_image=True), MediaPipePose()
     (person,) = still.estimate(image)
     assert hand_square(person, 0) is not None
     assert [looked(still), looked(still), looked(still, 1.4)] == [[1.0, 1.4]] * 3  # pictures have nothing before them
     assert looked(clip, 1.4) == [1.0, 1.4]
-    assert looked(clip, 1.0, 1.4) == [1.4]
-    assert looked(clip) == [1.4, 1.0]
+    assert looked(clip, 1.0, 1.4) == [1.4]  # followed
+    assert looked(clip) == [1.4, 1.4, 1.0]  # lost, and searched for
     assert [looked(clip), looked(clip), looked(clip)] == [[1.4], [1.0], [1.4]]
     assert looked(clip, 1.0) == [1.0]
-    assert looked(clip, 1.4) == [1.0, 1.4]
+    assert looked(clip, 1.4) == [1.0, 1.0, 1.4]
     still.close()
     clip.close()
+
+
+def test_hands_that_are_followed_are_those_that_are_searched_for(clip):
+    following, searching = MediaPipePose(), MediaPipePose(single_image=True)
+    apart = []
+    for frame in iterate_frames(clip):
+        (person,) = following.estimate(frame)
+        found, searched = (estimator.add_hands(frame, person) for estimator in (following, searching))
+        for hand in (LEFT_HAND, RIGHT_HAND):
+            if min(found.scores[hand.start], searched.scores[hand.start]) >= SEEN:
+                distance = np.linalg.norm(found.keypoints[hand] - searched.keypoints[hand], axis=1).mean()
+                apart.append(distance / np.ptp(searched.keypoints[hand], axis=0).max())
+    assert all(size is not None for size in following._followed)  # so the last frames were not searched
+    assert len(apart) >= 40
+    assert np.median(apart) < 0.1
+    following.close()
+    searching.close()
+
+
+def test_one_hand_followed_from_both_wrists_is_searched_for_again(clip, monkeypatch):
+    """Hands that touch and part: both followers may stay on one of them."""
+    estimator = MediaPipePose()
+    frame = next(iter(iterate_frames(clip)))
+    (person,) = estimator.estimate(frame)
+    right = estimator.add_hands(frame, person)  # now both are followed
+    points = np.concatenate([right.keypoints[RIGHT_HAND], right.hands[1][:, 2:]], axis=1)
+    monkeypatch.setattr(MediaPipePose, "_find_hand", lambda *_: (points, 0.9))
+    again = estimator.add_hands(frame, person)
+    assert np.array_equal(again.keypoints, right.keypoints)
+    assert again.scores[LEFT_HAND.start] >= SEEN
+    estimator.close()
 
 
 def test_in_a_grey_picture_nobody_is_found():

@@ -75,11 +75,12 @@ def test_h264_colours_survive(tmp_path):
         assert abs((found.astype(int) - frame).mean(axis=(0, 1))).max() < 1.5  # no shift of level or hue
 
 
+@pytest.mark.parametrize("codec", ["ffv1", "h264rgb"])
 @pytest.mark.parametrize("size", [(64, 128), (65, 67), (48, 32)])
-def test_ffv1_is_bit_exact_and_intra_only(tmp_path, size):
+def test_lossless_video_is_bit_exact_and_intra_only(tmp_path, size, codec):
     frames = [np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8) for i in range(20)]
     frames[1][:], frames[2][:] = 0, 255
-    write(tmp_path / "a.mkv", frames, fps=Fraction(30000, 1001), codec="ffv1")
+    write(tmp_path / "a.mkv", frames, fps=Fraction(30000, 1001), codec=codec)
     assert (np.stack(list(iterate_frames(tmp_path / "a.mkv"))) == np.stack(frames)).all()
     assert (read_frames(tmp_path / "a.mkv", 7, 20) == np.stack(frames[7:])).all()
     with av.open(str(tmp_path / "a.mkv")) as container:
@@ -121,7 +122,7 @@ def test_result_has_the_users_permissions(tmp_path):
     assert (tmp_path / "a.mp4").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+@pytest.mark.parametrize("codec", ["h264", "ffv1", "h264rgb"])
 def test_nothing_is_left_after_an_error(tmp_path, codec):
     path = tmp_path / ("a.mp4" if codec == "h264" else "a.mkv")
     path.write_bytes(b"the earlier result")
@@ -197,7 +198,7 @@ except OutputError as error:
 """
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "ffv1")])
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "ffv1"), ("a.mkv", "h264rgb")])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.998])
 def test_no_room_for_the_file(tmp_path, name, codec, share):
     """The system refuses to let the file grow beyond a share of its size: in the pictures, or only in the index."""
@@ -224,7 +225,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "ffv1")])
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "ffv1"), ("a.mkv", "h264rgb")])
 def test_full_disk(small_disk, name, codec):
     with pytest.raises(OutputError, match="the disk is full"):
         write(

@@ -246,8 +246,8 @@ def _draw(
     """Write skeleton and hand-normal videos, losslessly, black without `hand_maps`; how many frames have hands."""
     with_hands, black = 0, np.zeros((*fit.target, 3), np.uint8)
     with (
-        VideoWriter(folder / SKELETON, fps, size=fit.target, codec="ffv1") as skeleton_writer,
-        VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="ffv1") as hand_writer,
+        VideoWriter(folder / SKELETON, fps, size=fit.target, codec="h264rgb") as skeleton_writer,
+        VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="h264rgb") as hand_writer,
         ThreadPoolExecutor(1) as beside,
         closing(read_ahead(skeletons)) as drawn,
         closing(read_ahead(hand_maps or ())) as normals,

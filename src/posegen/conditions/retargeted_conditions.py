@@ -61,8 +61,8 @@ def save_retargeted(
     total, size, rate = len(moved.pose), fitted.size, moved.pose.fps
     fit = plan_fit(size, size, "crop")
     with (
-        VideoWriter(folder / SKELETON, rate, size=size, codec="ffv1") as skeletons,
-        VideoWriter(folder / HAND_NORMALS, rate, size=size, codec="ffv1") as hand_maps,
+        VideoWriter(folder / SKELETON, rate, size=size, codec="h264rgb") as skeletons,
+        VideoWriter(folder / HAND_NORMALS, rate, size=size, codec="h264rgb") as hand_maps,
     ):
         given = iterate_frames(conditions.folder / HAND_NORMALS)
         for index, hand_map in enumerate(carry_hands(given, fitted, moved, hands_are_drawn(conditions))):

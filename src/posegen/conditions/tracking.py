@@ -23,9 +23,7 @@ _APART = 3
 
 @dataclass(frozen=True)
 class TrackingReport:
-    """What was seen. `missing` frames could not be filled; `most_people` were seen at once, not counting the doubles that
-    models see now and then.
-    """
+    """What was seen. `missing` frames could not be filled; `most_people` were seen at once, without doubles."""
 
     num_frames: int
     seen: int

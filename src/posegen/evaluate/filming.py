@@ -45,8 +45,8 @@ def film(
     keypoints, scores, person = [], [], []
     with (
         VideoWriter(driving, fps, size=frame_size, crf=crf) as video,
-        VideoWriter(folder / SKELETON, fps, size=size, codec="ffv1") as skeletons,
-        VideoWriter(folder / HAND_NORMALS, fps, size=size, codec="ffv1") as hands,
+        VideoWriter(folder / SKELETON, fps, size=size, codec="h264rgb") as skeletons,
+        VideoWriter(folder / HAND_NORMALS, fps, size=size, codec="h264rgb") as hands,
     ):
         for frame in frames:
             video.write(frame.rgb)

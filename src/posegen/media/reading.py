@@ -72,7 +72,7 @@ def iterate_frames(
 def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
     """Frames `start` to `stop` - 1 of a constant-rate video, by index, without reading what lies before.
 
-    Meant for posegen's own FFV1 intermediates, in which every frame stands alone; in other files decoding begins at
+    Meant for posegen's own lossless intermediates, in which every frame stands alone; in other files decoding begins at
     the key frame before. Raises `PosegenError` if the file cannot be read or has fewer frames.
     """
     if not 0 <= start < stop:

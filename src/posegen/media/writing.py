@@ -1,4 +1,4 @@
-"""Writing video files: H.264 for people to watch, FFV1 for stages to hand frames to each other without loss.
+"""Writing video files: H.264 for people to watch, FFV1 and H.264 of RGB for stages to hand on frames without loss.
 
 A file appears at its place only when it is complete. Where frames come from is the caller's business.
 """
@@ -25,7 +25,8 @@ from posegen.media.growing import GrowingVideo
 from posegen.media.probing import probe_video
 from posegen.media.timing import as_rate
 
-_SUFFIXES = {"h264": (".mp4", ".m4v"), "ffv1": (".mkv",)}
+Codec = Literal["h264", "h264rgb", "ffv1"]
+_SUFFIXES: dict[Codec, tuple[str, ...]] = {"h264": (".mp4", ".m4v"), "h264rgb": (".mkv",), "ffv1": (".mkv",)}
 _GROUP_SECONDS = 1  # between H.264 key frames: a player can jump this finely, a growing file grows in such pieces
 
 
@@ -34,6 +35,7 @@ class VideoWriter:
 
     `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
     x264's quality, 0 (lossless) to 51. `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums.
+    `h264rgb` (.mkv): the same without checksums, in a third of the time where most of a picture is of one colour.
     `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.
     `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it goes when the
     video is finished, and stays, with every frame written, when it is not.
@@ -47,7 +49,7 @@ class VideoWriter:
         path: str | os.PathLike[str],
         fps: Fraction | float | int,
         size: tuple[int, int],
-        codec: Literal["h264", "ffv1"] = "h264",
+        codec: Codec = "h264",
         audio_from: str | os.PathLike[str] | None = None,
         *,
         audio_start: float | int = 0.0,
@@ -132,6 +134,12 @@ class VideoWriter:
             stream.gop_size = max(1, round(_GROUP_SECONDS * self._fps))
             stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
             stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        elif self._codec == "h264rgb":
+            stream = self._container.add_stream(
+                "libx264rgb", rate=self._fps, options={"qp": "0", "preset": "ultrafast"}
+            )
+            stream.pix_fmt = "rgb24"
+            stream.gop_size, stream.thread_count = 1, 1
         else:
             stream = self._container.add_stream(
                 "ffv1", rate=self._fps, options={"level": "3", "slices": "4", "slicecrc": "1"}
@@ -144,6 +152,8 @@ class VideoWriter:
 
     def _convert(self, frame: UInt8[np.ndarray, "h w 3"]) -> VideoFrame:
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        if self._codec == "h264rgb":
+            return picture
         if self._codec == "ffv1":
             return self._reformatter.reformat(picture, format="bgr0")
         picture = self._reformatter.reformat(

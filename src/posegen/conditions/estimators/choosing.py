@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.weights import identity
@@ -19,7 +20,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """What identifies the chosen estimators, and the smoothing, in a manifest; told without loading them."""
     smoothing = (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and config.normals == "mediapipe":
-        return MediaPipePose.name, CapsuleHandNormals.name, CapsuleHandNormals.version, *smoothing
+        hands = CapsuleHandNormals.name, CapsuleHandNormals.version
+        return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
     names: list[str] = [config.pose, config.normals]
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
         value = getattr(config, option)

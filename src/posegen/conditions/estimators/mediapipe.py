@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from posegen.conditions.estimators.task_files import task_file
 from posegen.conditions.framing import from_behind
 from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 
+VERSION = "2"
+"""Raised when the same frames would give other keypoints."""
 MAX_PEOPLE = 4
 """People looked for in a frame; more than one is only needed to follow the right one and to warn."""
 CROP = 256
@@ -54,7 +56,7 @@ class HandCrop:
     side_length: float
 
     @classmethod
-    def of(cls, frame: Frame, center: Float[np.ndarray, "2"], side_length: float) -> Self:
+    def of(cls, frame: Frame, center: Float[np.ndarray, "2"], side_length: float) -> "HandCrop":
         """The square around `center`, `side_length` pixels of the frame wide."""
         scale = CROP / side_length
         corner = center - side_length / 2
@@ -89,7 +91,7 @@ class MediaPipePose:
 
     def __init__(self, single_image: bool = False) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
-        self.version = version("mediapipe")
+        self.version = f"{version('mediapipe')} {VERSION}"
         self._single_image = single_image
         self._time = 0
         with silenced_stderr():
@@ -175,21 +177,20 @@ class MediaPipePose:
     def _search(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
         """In a clip the size that showed the hand last is tried first, and of a hand that was not there one size is
         tried in each frame, in turn: most looks would be in vain."""
-        was_followed, self._followed[side] = self._followed[side] is not None, None
+        self._followed[side] = None
         square = hand_square(person, side)
         if square is None:
             return None
-        sizes = self._sizes[side]
-        for size in sizes if self._single_image or was_followed else sizes[:1]:
+        sizes = SIZES if self._single_image else self._sizes[side]
+        for size in sizes:
             crop = HandCrop.of(frame, square[0], size * square[1])
             hand = crop.nearest_hand(self._finders[side].detect(self._picture(crop.picture)), person, side)
             if hand is not None:
-                if not self._single_image:
+                if self._followers:
                     self._followed[side] = size
-                    self._sizes[side] = (size, *(other for other in SIZES if other != size))
+                self._sizes[side] = (size, *(other for other in SIZES if other != size))
                 return hand
-        if not self._single_image:
-            self._sizes[side] = (*sizes[1:], sizes[0])
+        self._sizes[side] = tuple(other for other in SIZES if other != sizes[-1])
         return None
 
     def _follow(self, side: int, picture: Frame) -> Any:
