@@ -107,6 +107,25 @@ def test_pickles_folders_without_json_and_other_files_are_refused(tmp_path):
             read_keypoints(tmp_path / name, SIZE)
 
 
+def test_images_of_coco_are_in_the_order_of_their_numbers(tmp_path):
+    points, scores = keypoint_writers.people(3, SIZE)
+    path = keypoint_writers.write_coco_annotations(tmp_path / "k", points, scores, SIZE)
+    content = json.loads(path.read_text())
+    content["images"].reverse()
+    path.write_text(json.dumps(content))
+    found = read_keypoints(path, SIZE)
+    assert np.allclose([people[0].keypoints for people in found], points)
+
+
+@pytest.mark.parametrize("nobody", [[], [[]]])
+def test_a_frame_of_dwpose_without_people_is_one(tmp_path, nobody):
+    body = [[0.25, 0.5]] * 18
+    bodies = [{"candidate": body, "subset": [list(range(18))]}, {"candidate": nobody, "subset": nobody}]
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps([{"bodies": each, "hands": [], "faces": []} for each in bodies]))
+    assert [len(people) for people in read_keypoints(path, SIZE)] == [1, 0]
+
+
 def test_a_file_fits_the_whole_video_or_the_used_frames(tmp_path):
     points, scores = keypoint_writers.people(10, SIZE)
     path = keypoint_writers.write_dwpose_npz(tmp_path / "k", points, scores, SIZE)

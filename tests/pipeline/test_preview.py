@@ -111,6 +111,20 @@ def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditi
     assert not has(pictures.warnings, "no person is found in the driving video")
 
 
+def test_of_two_people_the_one_who_was_largest_at_first_is_shown(config, conditions, tmp_path):
+    """The other one comes nearer to the camera than they are."""
+    with np.load(conditions / "keypoints.npz") as data:
+        mine, scores = data["keypoints"], data["scores"]
+    centre = mine[:, :17].mean(axis=(0, 1))
+    growth = np.linspace(0.5, 1.5, len(mine))[:, None, None]
+    theirs = (mine - centre) * growth + centre + [400, 0]
+    np.savez(tmp_path / "two.npz", keypoints=np.stack([theirs, mine], 1), scores=np.stack([scores, scores], 1))
+    found = looked(config, fps="40", pose="file", pose_file=tmp_path / "two.npz", hands=False)
+    alone = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz", hands=False)
+    assert has(found.warnings, "2 people")
+    assert np.allclose(found.pose.keypoints, alone.pose.keypoints, atol=1e-3)
+
+
 def test_cuts_are_told_with_their_time(config, driving, shared_media, tmp_path):
     dancer = list(iterate_frames(driving))[:30]
     presenter = [frame[::3, ::3] for frame in iterate_frames(shared_media / "driving_presenter_half_body.mp4")][:30]

@@ -1,7 +1,7 @@
 """The conditions of a few frames of a driving video, as a look ahead: each frame is looked at on its own.
 
-The same estimators find them as in `extract`, or they come from a folder of conditions. Nobody is followed: the largest
-person of each frame is taken.
+The same estimators find them as in `extract`, or they come from a folder of conditions. Of several people it is the one
+who is largest at first, then always the nearest to where they were in the frame looked at before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ from posegen.conditions.extract import fit_pose
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
-from posegen.conditions.tracking import shoulders_seen
+from posegen.conditions.tracking import same_person, shoulders_seen
 from posegen.config import EstimatorConfig
 from posegen.media.fitting import Fit
 from posegen.media.video import probe_video, sample_frames, shown_frames
@@ -64,6 +64,7 @@ def sample_conditions(
     shown, size = shown_frames(info, fps, chosen.start, chosen.end).tolist(), (info.height, info.width)
     frames = list(sample_frames(driving, numbers, fps, chosen.start, chosen.end))
     people: list[PersonPose | None] = []
+    followed: PersonPose | None = None
     most, skeletons = 0, None
     if draws_given_skeletons(chosen):
         assert chosen.pose_file is not None
@@ -77,9 +78,9 @@ def sample_conditions(
                 for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
                     found = [person for person in everybody if shoulders_seen(person)]
                     most = max(most, len(found))
-                    largest = max(found, key=lambda person: person.area, default=None)
-                    seen = hands and largest is not None
-                    people.append(estimator.add_hands(frame, largest) if seen and largest else largest)
+                    followed = same_person(followed, found) or followed
+                    person = followed if found else None
+                    people.append(estimator.add_hands(frame, person) if hands and person else person)
                     progress(len(people))
         finally:
             estimator.close()

@@ -165,6 +165,13 @@ class Tracker:
         self.most_people = max(self.most_people, beside + (self._followed.away == 0))
 
 
+def same_person(before: PersonPose | None, people: Sequence[PersonPose]) -> PersonPose | None:
+    """Who of them is the one of a frame long `before`, as well as places tell: the nearest; at first the largest."""
+    if before is None:
+        return max(people, key=lambda person: person.area, default=None)
+    return min(people, key=lambda person: _distance(before, person), default=None)
+
+
 def _distance(person: PersonPose, other: PersonPose) -> float:
     """Mean distance in pixels of the body points seen in both; of the boxes' middles if there are none."""
     both = (person.scores[:17] >= SEEN) & (other.scores[:17] >= SEEN)

@@ -148,7 +148,7 @@ def _coco(annotations: list[dict[str, Any]], path: Path, images: list[Any]) -> l
     if not images and all(isinstance(image, int) for image in found):
         first, last = min(found), max(found)
         return [found.get(image, []) for image in range(min(first, 1), last + 1)]
-    return [found[image] for image in (images or sorted(found, key=lambda image: _natural(Path(str(image)))))]
+    return [found[image] for image in sorted(images or found, key=lambda image: _natural(Path(str(image))))]
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
@@ -169,6 +169,8 @@ def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice
 def _dwpose(frame: dict[str, Any], path: Path) -> People:
     """Shares of the picture; which of the 18 body points were seen, or their scores; all left hands, then all right."""
     bodies = frame["bodies"]
+    if not np.size(bodies["candidate"]):
+        return []
     points = np.array(bodies["candidate"], np.float32)[..., :2].reshape(-1, 18, 2)
     subset = np.array(bodies["subset"], np.float32).reshape(-1, np.array(bodies["subset"]).shape[-1])[:, :18]
     scores = np.array(bodies["score"], np.float32).reshape(-1, 18) if "score" in bodies else (subset >= 0) * 1.0
