@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posegen.config import parse_bytes
-from posegen.errors import PosegenError
+from posegen.errors import DiskFullError, PosegenError
 from posegen.media.video import iterate_frames
 from posegen.model.background_store import MemoryStore
 from posegen.model.sharing import make_sharing_config
@@ -165,6 +165,19 @@ def test_a_job_goes_on_with_every_store(lean, tmp_path, monkeypatch, store):
     assert broken.output.read_bytes() == whole.output.read_bytes()
     again = "background of 0000-base" in tasks
     assert again == (store == "memory")
+
+
+@pytest.mark.parametrize(
+    ("settings", "file"),
+    [
+        ({"sharing_store": "recompute"}, "latents.safetensors"),
+        ({"sharing_store": "disk"}, "step000-positive-layer"),
+        ({"anchor": None, "long_method": "freenoise"}, "step-0001.safetensors"),
+    ],
+)
+def test_a_full_disk_is_told_by_whatever_keeps_tensors(lean, full_disk, settings, file):
+    with full_disk(50_000), pytest.raises(DiskFullError, match=rf"{file}.*: the disk is full"):
+        generate_video(replace(lean, **settings, steps=1))
 
 
 def test_recomputing_keeps_one_pass_only(lean, monkeypatch):

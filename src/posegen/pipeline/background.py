@@ -16,11 +16,11 @@ import psutil
 import torch
 from jaxtyping import Bool
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from posegen.config import SharingPrecision, SharingStore
 from posegen.errors import PosegenError
-from posegen.media.files import AtomicFile, output_errors
+from posegen.media.tensors import save_safetensors
 from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
 from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
 from posegen.pipeline.denoise import Branch, Latents
@@ -220,16 +220,8 @@ class SharedBackground:
     def recorded(self) -> None:
         """The anchor has passed all shared steps."""
         self.ready = True
-        if self.kind != "recompute":
-            return
-        file = AtomicFile(self._latents_file)
-        try:
-            with output_errors(file.target):
-                save_file({f"step{step}": latents for step, latents in self._latents.items()}, file.temporary)
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
+        if self.kind == "recompute":
+            save_safetensors({f"step{step}": latents for step, latents in self._latents.items()}, self._latents_file)
 
     def share(self, step: int, branch: Branch) -> SharingPass | None:
         """For the denoising of another base segment."""
