@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,15 @@ def test_the_fastest_store_that_fits_is_taken(wanted, room, kind):
 def test_what_does_not_fit_says_what_to_do(wanted, room, message):
     with pytest.raises(PosegenError, match=message):
         choose_store(wanted, NEED, room)
+
+
+def test_what_is_in_files_already_needs_no_room():
+    tight = Room(99, 99, 250)
+    for wanted in ("disk", "auto"):
+        with pytest.raises(PosegenError):
+            choose_store(wanted, NEED, tight, in_files=70)
+        assert choose_store(wanted, NEED, tight, in_files=80).kind == "disk"
+        assert choose_store(wanted, NEED, Room(99, 99, 0), in_files=100).kind == "disk"
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(1, 10**12))
@@ -133,6 +143,30 @@ def test_all_stores_make_the_same_video(lean, tmp_path):
     off = tmp_path / "off.mp4"
     generate_video(replace(lean, output=off, sharing="off"))
     assert not np.array_equal(results["memory"], decoded(off))
+
+
+def test_a_job_goes_on_where_its_own_files_fill_the_disk(lean, monkeypatch):
+    """Recorded, killed; and what is free would not hold the background a second time."""
+    broken = replace(lean, sharing_store="disk")
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment_maker.Job, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(broken)
+    monkeypatch.undo()
+    files = list(work_folder(broken.output).glob("job-*/background/step*"))
+    request = prepare(broken)
+    need = request._need(request.sharing, request.precision)
+    assert len(files) * need.one_layer == need.whole
+    files[0].unlink()
+    free = psutil.disk_usage("/")._replace(free=2 * need.one_layer)
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: free)
+    assert "the rest is there" in prepare(broken).describe()
+    with pytest.raises(PosegenError, match="of disk"):
+        prepare(replace(broken, seed=7)).describe()  # another job
+    generate_video(broken)
 
 
 @pytest.mark.parametrize("store", ["memory", "disk", "recompute"])

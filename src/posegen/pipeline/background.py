@@ -123,16 +123,18 @@ def describe_precision(
     return _WORDS[taken]
 
 
-def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
+def choose_store(wanted: SharingStore, need: Need, room: Room, in_files: int = 0) -> StoreChoice:
     """The kind of store: as `wanted`, or by "auto" the fastest that fits: device, host, recompute, disk.
 
-    Files come last, since they can be large; whoever wants them asks for them. Raises `PosegenError` where the wanted
-    one, or none at all, fits.
+    Files come last, since they can be large; whoever wants them asks for them. `in_files`: places (of a step, branch
+    and layer) that an earlier run has left in files, so that they need no more room. Raises `PosegenError` where the
+    wanted one, or none at all, fits.
     """
     sizes = {"device": need.whole, "host": need.whole, "recompute": need.one_pass, "disk": 2 * need.one_layer}
     rooms = {"device": room.device, "host": room.host, "recompute": room.device, "disk": room.host}
     fits = {kind: sizes[kind] <= rooms[kind] for kind in sizes}
-    disk_holds = need.whole * 1.05 <= room.disk
+    to_write = max(0, need.whole - in_files * need.one_layer)
+    disk_holds = to_write * 1.05 <= room.disk
     kinds: dict[SharingStore, tuple[StoreKind, ...]] = {
         "auto": ("device", "host", "recompute", "disk"),
         "memory": ("device", "host"),
@@ -146,7 +148,8 @@ def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
             "device": f"in memory: {_size(need.whole)} of {_size(room.device)}",
             "host": f"in host memory, {_size(need.whole)} of {_size(room.host)}, read ahead",
             "recompute": f"recomputed with {_size(need.one_pass)} of memory, for about a fifth more time",
-            "disk": f"in files: {_size(need.whole)} of {_size(room.disk)} free",
+            "disk": f"in files: {_size(to_write)} of {_size(room.disk)} free"
+            + (", the rest is there" if in_files else ""),
         }
         why = "" if wanted == "auto" or kind == "device" else " (as asked for)"
         if wanted == "auto" and kind != "device":
@@ -154,7 +157,7 @@ def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
         return StoreChoice(kind, reasons[kind] + why)
     if wanted == "disk" and fits["disk"]:
         raise PosegenError(
-            f"--sharing-store disk needs {_size(need.whole)} of disk, and {_size(room.disk)} are free: free some "
+            f"--sharing-store disk needs {_size(to_write)} of disk, and {_size(room.disk)} are free: free some "
             "space, choose --sharing-precision int10 or fp8, or --sharing-store recompute"
         )
     smallest = min(sizes[kind] for kind in kinds[wanted])

@@ -70,6 +70,22 @@ def lock_path(folder: Path) -> Path:
     return folder / "lock"
 
 
+def job_folder(output: Path, settings: dict[str, Any]) -> Path:
+    """The folder of the job that makes `output` with these settings."""
+    text = json.dumps([_IDENTITY, settings], sort_keys=True, ensure_ascii=False)
+    return work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def background_folder(folder: Path) -> Path:
+    """Where in its folder a job keeps the background that its segments share, while they are made."""
+    return folder / "background"
+
+
+def background_sizes(folder: Path) -> list[int]:
+    """Bytes of each file of a job's shared background: one for each step, branch and layer."""
+    return [path.stat().st_size for path in background_folder(folder).glob("step*.safetensors")]
+
+
 @contextlib.contextmanager
 def hold_output(output: Path) -> Iterator[None]:
     """Inside the block no other process writes `output`, with whatever settings. It ends with the process.
@@ -137,8 +153,7 @@ class Job:
     def __init__(self, output: Path, settings: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
         """`settings` is everything that the result depends on, as JSON values; `configuration` what was asked for."""
         self.output, self.settings, self.configuration = output, settings, configuration or {}
-        text = json.dumps([_IDENTITY, settings], sort_keys=True, ensure_ascii=False)
-        self.folder = work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.folder = job_folder(output, settings)
         self.segments = self.folder / "segments"
         self.progress = JobProgress()
         self._lock = filelock.FileLock(lock_path(self.folder))

@@ -32,7 +32,15 @@ from posegen.pipeline.background import (
     choose_store,
     describe_precision,
 )
-from posegen.pipeline.job import file_digest, growing_path, side_by_side_path, work_folder
+from posegen.pipeline.job import (
+    background_folder,
+    background_sizes,
+    file_digest,
+    growing_path,
+    job_folder,
+    side_by_side_path,
+    work_folder,
+)
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -115,11 +123,17 @@ class Request:
     def store(self) -> StoreChoice | None:
         """How the shared background is kept; None where none is shared. Raises `PosegenError` if it fits nowhere."""
         sharing = self.sharing
-        return (
-            choose_store(self.config.sharing_store, self._need(sharing, self.precision), self._room)
-            if sharing
-            else None
-        )
+        if sharing is None:
+            return None
+        need = self._need(sharing, self.precision)
+        return choose_store(self.config.sharing_store, need, self._room, self._background_in_files())
+
+    def _background_in_files(self) -> int:
+        """Places of the shared background that an earlier run of this job has left in files."""
+        output = self.config.output
+        if not any(work_folder(output).glob(f"job-*/{background_folder(Path())}")):  # spares reading the driving video
+            return 0
+        return len(background_sizes(job_folder(output, self.settings())))
 
     @cached_property
     def _room(self) -> Room:

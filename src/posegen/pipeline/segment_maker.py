@@ -14,7 +14,7 @@ from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
 from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
-from posegen.pipeline.job import Job
+from posegen.pipeline.job import Job, background_folder
 from posegen.pipeline.latents import iterate_decoded
 from posegen.pipeline.mask_pictures import draw_sharing, masks_folder
 from posegen.pipeline.progress import Progress
@@ -44,7 +44,7 @@ class SegmentMaker:
         settings, choice = request.sharing, request.store
         if self.sharing is None or settings is None or choice is None:
             return None
-        folder = self.job.folder / "background"
+        folder = background_folder(self.job.folder)
         store = make_store(choice.kind, folder, pipeline.transformer.device)
         subject = None
         if self.config.sharing_mask:
