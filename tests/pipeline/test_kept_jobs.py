@@ -11,7 +11,7 @@ import pytest
 from posegen.errors import OutputError, PosegenError
 from posegen.pipeline.job import Job, hold_output, work_folder
 from posegen.pipeline.kept_jobs import list_jobs, remove_job
-from posegen.pipeline.manifest import FORMAT, manifest_path
+from posegen.pipeline.manifest import FORMAT, JobProgress, manifest_path
 from posegen.pipeline.segments import plan_segments
 
 PLAN = plan_segments(40, 13, 4, 3)
@@ -20,7 +20,7 @@ PLAN = plan_segments(40, 13, 4, 3)
 def make_job(output, seed=0, segments=2, total=5, finished=False):
     """A job's folder, as `generate_video` would leave it."""
     with Job(output, {"seed": seed}) as job:
-        job.expect(total, 1000, 1)
+        job.expect(JobProgress(total, 10, 1, 100))
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:

@@ -41,6 +41,7 @@ from posegen.pipeline.job import (
     side_by_side_path,
     work_folder,
 )
+from posegen.pipeline.manifest import JobProgress
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -210,6 +211,21 @@ class Request:
             "conditions": self.conditions.digest() if self.conditions else None,
             "posegen": __version__,
         }
+
+    def keeps(self, plan: SegmentPlan) -> JobProgress:
+        """How much a job of this plan will keep on disk."""
+        places, size = 0, 0
+        if self.sharing is not None and self.store is not None and self.store.kind == "disk":
+            need = self._need(self.sharing, self.precision)
+            places, size = need.whole // need.one_layer, need.one_layer
+        return JobProgress(
+            segments=0 if self.config.long_method == "freenoise" else len(plan.segments),
+            segment_length=plan.segment_length,
+            num_frames=plan.num_frames,
+            frame_pixels=math.prod(self.size) * 3,
+            background_files=places,
+            background_file=size,
+        )
 
     def memory(self) -> int:
         """Estimated peak memory of the models, their work and the shared background, in bytes."""
