@@ -266,6 +266,8 @@ class Request:
         ]
         if self.conditions:
             lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
+        if config.save_masks and (self.sharing is None or not config.sharing_mask):
+            lines.append("NOTE       --save-masks: there are no subject masks, since no background is shared by them")
         if not self.model.trained:
             lines.append(f"NOTE       the model {config.model!r} was never trained to follow poses: expect noise")
         return "\n".join(lines)
