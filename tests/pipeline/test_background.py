@@ -145,28 +145,50 @@ def test_all_stores_make_the_same_video(lean, tmp_path):
     assert not np.array_equal(results["memory"], decoded(off))
 
 
-def test_a_job_goes_on_where_its_own_files_fill_the_disk(lean, monkeypatch):
-    """Recorded, killed; and what is free would not hold the background a second time."""
-    broken = replace(lean, sharing_store="disk")
+@pytest.fixture
+def recorded(lean, monkeypatch):
+    """A job that was killed when its anchor's keys and values were in files, in the middle of writing one more."""
+    config = replace(lean, sharing_store="disk")
 
     def killed(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(segment_maker.Job, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        generate_video(broken)
+        generate_video(config)
     monkeypatch.undo()
-    files = list(work_folder(broken.output).glob("job-*/background/step*"))
-    request = prepare(broken)
+    (folder,) = work_folder(config.output).glob("job-*/background")
+    (folder / ".step000-positive-layer009.0123abcd.part.safetensors").touch()
+    return config
+
+
+def test_a_job_goes_on_where_its_own_files_fill_the_disk(recorded, monkeypatch):
+    """What is free would not hold the background a second time."""
+    files = list(work_folder(recorded.output).glob("job-*/background/step*"))
+    request = prepare(recorded)
     need = request._need(request.sharing, request.precision)
     assert len(files) * need.one_layer == need.whole
     files[0].unlink()
     free = psutil.disk_usage("/")._replace(free=2 * need.one_layer)
     monkeypatch.setattr(psutil, "disk_usage", lambda path: free)
-    assert "the rest is there" in prepare(broken).describe()
+    assert "the rest is there" in prepare(recorded).describe()
     with pytest.raises(PosegenError, match="of disk"):
-        prepare(replace(broken, seed=7)).describe()  # another job
-    generate_video(broken)
+        prepare(replace(recorded, seed=7)).describe()  # another job
+    generate_video(recorded)
+
+
+@pytest.mark.parametrize("store", ["disk", "recompute"])
+def test_what_killed_processes_left_goes(recorded, monkeypatch, store):
+    save, found = segment_maker.Job.save, []
+
+    def look_and_save(job, *arguments):
+        found.extend(job.folder.glob("background/.*"))
+        save(job, *arguments)
+
+    monkeypatch.setattr(segment_maker.Job, "save", look_and_save)
+    generate_video(replace(recorded, sharing_store=store))
+    assert found == []
+    assert not list(work_folder(recorded.output).glob("job-*/background"))
 
 
 @pytest.mark.parametrize("store", ["memory", "disk", "recompute"])

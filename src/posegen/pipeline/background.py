@@ -6,6 +6,7 @@ at the start of the shared steps, from which its forward pass is run again besid
 itself is `model/`'s.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 
 from posegen.config import SharingPrecision, SharingStore
 from posegen.errors import PosegenError
+from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
 from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
 from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
@@ -196,6 +198,7 @@ class SharedBackground:
         self.sharing, self.kind, self.folder, self._replay = sharing, kind, folder, replay
         self._latents: dict[int, torch.Tensor] = {}
         self.ready = False
+        remove_all_leftovers(folder)
 
     def resume(self, branches: tuple[Branch, ...]) -> bool:
         """Whether an earlier run left all that is needed."""
@@ -248,10 +251,11 @@ class SharedBackground:
         return anchor[0].cpu().numpy(), subject[0].cpu().numpy()
 
     def clear(self) -> None:
-        """Forget everything, also on disk."""
+        """Forget everything, also on disk what an earlier run left there that used another kind of store."""
         self.sharing.store.clear()
         self._latents.clear()
-        self._latents_file.unlink(missing_ok=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         self.ready = False
 
     @property

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
 from posegen.pipeline.blend import Frame
 from posegen.pipeline.conditioning import SegmentInputs
@@ -52,6 +53,7 @@ class FreeNoise:
         """`plan` is one of windows."""
         self.inputs, self.plan, self.progress = inputs, plan, progress
         self.folder = job.folder / "free_noise"
+        remove_all_leftovers(self.folder)
 
     def frames(self) -> Iterator[Frame]:
         """The frames of the video (H, W, 3), in order."""
