@@ -1,11 +1,11 @@
-"""Peak memory of what is done with the keypoints of a whole clip, by its length: smoothing, and retargeting.
+"""Peak memory of what is done with the keypoints of a whole clip, by its length: smoothing, retargeting, boxes.
 
     python benchmarks/pose_memory.py [--frames 20000 100000]
 
 A person who walks about, waves and is missed now and then, from random numbers. Every figure is of a process of its
 own: the most memory it ever had (ru_maxrss) beyond what it had with the clip alone, in kB for each frame of the clip.
-The result itself, 2.1 kB a frame, is part of it. Two lengths, because what does not grow with the clip shows in the
-shorter one.
+The result itself, 2.1 kB a frame but for boxes, is part of it. Two lengths, because what does not grow with the clip
+shows in the shorter one.
 """
 
 import argparse
@@ -20,11 +20,14 @@ import numpy as np
 from posegen.conditions.keypoints import PersonPose, PoseSequence
 from posegen.conditions.retargeting import align, retarget
 from posegen.conditions.smoothing import smooth_poses
+from posegen.media.fitting import plan_fit
+from posegen.pipeline.seams import person_boxes
 from results_file import write_result
 
 STAGES = {
     "smoothing": lambda pose, reference: smooth_poses(pose),
     "retargeting": retarget,
+    "boxes": lambda pose, reference: person_boxes(pose, plan_fit(pose.size, (480, 640), "crop")),
     "aligning": lambda pose, reference: align(pose, (0.0, 0.0, 640.0, 360.0), reference),
 }
 STANDING = (
