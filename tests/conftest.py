@@ -1,5 +1,6 @@
 """Fixtures that several test folders use."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +20,23 @@ def shared_media() -> Path:
     folder = REPOSITORY.parent / "shared" / "media"
     assert folder.is_dir(), f"{folder} is missing: the tests use real media"
     return folder
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(size)`: a real limit on the size of files stands for a full disk."""
+    resource = pytest.importorskip("resource")  # of POSIX
+
+    @contextlib.contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture

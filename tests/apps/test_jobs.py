@@ -13,6 +13,7 @@ import pytest
 
 from posegen.apps import cli
 from posegen.pipeline.job import Job
+from posegen.pipeline.manifest import JobProgress
 from posegen.pipeline.segments import plan_segments
 
 PLAN = plan_segments(40, 13, 4, 3)
@@ -24,7 +25,7 @@ def posegen(*arguments):
 
 def make_job(output, finished, segments=2, seed=0):
     with Job(output, {"seed": seed}) as job:
-        job.expect(5, 1000, 1)
+        job.expect(JobProgress(5, 10, 1, 100))
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:

@@ -1,11 +1,14 @@
 """Laws of retargeting: what must stay, what must change, and what need not be there."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from people import clip_of, one, scaled, walk, without
 
+from posegen.conditions import keypoints
 from posegen.conditions.keypoints import BODY, FACE, HANDS, INDEX, SEEN
 from posegen.conditions.proportions import GROUPS, bone_vectors, compare
 from posegen.conditions.retargeting import align, retarget
@@ -215,3 +218,31 @@ def test_whatever_is_seen_stays_finite(seed, frames):
     if moved is not None:
         assert np.isfinite(moved.pose.keypoints).all()
         assert np.isfinite(moved.hands).all()
+
+
+@pytest.mark.parametrize("seen", [slice(0), slice(5, 7), slice(11, 23)], ids=["all", "no shoulders", "no legs"])
+def test_pieces_are_the_whole(monkeypatch, seen):
+    driving = walk(60, step=2.0)
+    driving.scores[:, seen] = 0
+    driving.scores[20:30] = 0
+    reference = one(walk(60, CHARACTER), 7)
+    ways = (lambda: retarget(driving, reference), lambda: align(driving, reference.box, reference))
+    whole = [way() for way in ways]
+    monkeypatch.setattr(keypoints, "PIECE", 7)
+    for way, expected in zip(ways, whole, strict=True):
+        found = way()
+        assert found.report == expected.report
+        assert np.array_equal(found.hands, expected.hands)
+        for name in ("keypoints", "scores", "hands"):
+            assert np.array_equal(getattr(found.pose, name), getattr(expected.pose, name), equal_nan=True)
+
+
+@pytest.mark.parametrize("mode", ["full", "align"])
+def test_memory_is_little_more_than_the_result(monkeypatch, mode):
+    monkeypatch.setattr(keypoints, "PIECE", 250)
+    driving, reference = walk(10_000), one(walk(60, CHARACTER), 7)
+    tracemalloc.start()
+    moved = retarget(driving, reference) if mode == "full" else align(driving, reference.box, reference)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * sum(values.nbytes for values in (moved.pose.keypoints, moved.pose.scores, moved.pose.hands))

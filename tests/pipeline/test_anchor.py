@@ -7,7 +7,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posegen.conditions.background_motion import BackgroundMotion, measure_background_motion
@@ -146,6 +146,39 @@ def test_any_video_has_an_anchor_that_is_as_still_as_any(frames, lengths, seed, 
     least = min(segment_movement(motion, plan, base) for base in plan.base_segments)
     assert segment_movement(motion, plan, anchor) <= least + ALIKE
     assert anchor not in [item.segment for item in unsafe_segments(motion, plan, anchor)]
+
+
+@given(st.integers(1, 200), st.integers(0, 2**32 - 1), st.floats(0, 0.05), st.integers(0, 6))
+@settings(max_examples=40)
+def test_the_anchor_is_the_still_one_whose_background_most_others_can_take(frames, seed, amount, cuts):
+    """By the definition: every candidate against every other."""
+    plan = plan_segments(frames, 9, 3, 2)
+    random = np.random.default_rng(seed)
+    scene = np.searchsorted(np.sort(random.integers(0, frames + 1, cuts)), np.arange(frames), side="right")
+    motion = motion_of(
+        0.1 * random.integers(0, 3, frames)[np.arange(frames) // 20] + random.normal(0, amount / 10, frames),
+        scene=scene,
+    )
+    movements = {base: segment_movement(motion, plan, base) for base in plan.base_segments}
+    least = min(movements.values())
+    still = [base for base, moves in movements.items() if moves <= least + ALIKE or moves == least]
+    best = min(still, key=lambda base: (len(unsafe_segments(motion, plan, base)), base.index))
+    assert choose_anchor(motion, plan) == best
+
+
+@pytest.mark.parametrize("scenes", [1, 50])
+def test_the_work_grows_with_the_video_and_not_with_its_square(monkeypatch, scenes):
+    compared, distance = [], BackgroundMotion.distance
+
+    def watched(motion, frames, others):
+        compared.append(np.size(others))
+        return distance(motion, frames, others)
+
+    monkeypatch.setattr(BackgroundMotion, "distance", watched)
+    frames = 20_000
+    still = motion_of(np.zeros(frames), scene=np.arange(frames) * scenes // frames)
+    choose_anchor(still, plan_segments(frames, 33, 9, 8))
+    assert sum(compared) < 3 * frames
 
 
 def test_motion_of_another_video_is_refused():

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from posegen.config import parse_bytes
-from posegen.errors import PosegenError
+from posegen.errors import DiskFullError, PosegenError
 from posegen.media.video import iterate_frames
 from posegen.model.background_store import MemoryStore
 from posegen.model.sharing import make_sharing_config
@@ -52,6 +53,15 @@ def test_the_fastest_store_that_fits_is_taken(wanted, room, kind):
 def test_what_does_not_fit_says_what_to_do(wanted, room, message):
     with pytest.raises(PosegenError, match=message):
         choose_store(wanted, NEED, room)
+
+
+def test_what_is_in_files_already_needs_no_room():
+    tight = Room(99, 99, 250)
+    for wanted in ("disk", "auto"):
+        with pytest.raises(PosegenError):
+            choose_store(wanted, NEED, tight, in_files=70)
+        assert choose_store(wanted, NEED, tight, in_files=80).kind == "disk"
+        assert choose_store(wanted, NEED, Room(99, 99, 0), in_files=100).kind == "disk"
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(1, 10**12))
@@ -135,6 +145,52 @@ def test_all_stores_make_the_same_video(lean, tmp_path):
     assert not np.array_equal(results["memory"], decoded(off))
 
 
+@pytest.fixture
+def recorded(lean, monkeypatch):
+    """A job that was killed when its anchor's keys and values were in files, in the middle of writing one more."""
+    config = replace(lean, sharing_store="disk")
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment_maker.Job, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate_video(config)
+    monkeypatch.undo()
+    (folder,) = work_folder(config.output).glob("job-*/background")
+    (folder / ".step000-positive-layer009.0123abcd.part.safetensors").touch()
+    return config
+
+
+def test_a_job_goes_on_where_its_own_files_fill_the_disk(recorded, monkeypatch):
+    """What is free would not hold the background a second time."""
+    files = list(work_folder(recorded.output).glob("job-*/background/step*"))
+    request = prepare(recorded)
+    need = request._need(request.sharing, request.precision)
+    assert len(files) * need.one_layer == need.whole
+    files[0].unlink()
+    free = psutil.disk_usage("/")._replace(free=2 * need.one_layer)
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: free)
+    assert "the rest is there" in prepare(recorded).describe()
+    with pytest.raises(PosegenError, match="of disk"):
+        prepare(replace(recorded, seed=7)).describe()  # another job
+    generate_video(recorded)
+
+
+@pytest.mark.parametrize("store", ["disk", "recompute"])
+def test_what_killed_processes_left_goes(recorded, monkeypatch, store):
+    save, found = segment_maker.Job.save, []
+
+    def look_and_save(job, *arguments):
+        found.extend(job.folder.glob("background/.*"))
+        save(job, *arguments)
+
+    monkeypatch.setattr(segment_maker.Job, "save", look_and_save)
+    generate_video(replace(recorded, sharing_store=store))
+    assert found == []
+    assert not list(work_folder(recorded.output).glob("job-*/background"))
+
+
 @pytest.mark.parametrize("store", ["memory", "disk", "recompute"])
 def test_a_job_goes_on_with_every_store(lean, tmp_path, monkeypatch, store):
     """Stopped after the anchor and one more segment: files and the anchor's latents are taken over."""
@@ -165,6 +221,19 @@ def test_a_job_goes_on_with_every_store(lean, tmp_path, monkeypatch, store):
     assert broken.output.read_bytes() == whole.output.read_bytes()
     again = "background of 0000-base" in tasks
     assert again == (store == "memory")
+
+
+@pytest.mark.parametrize(
+    ("settings", "file"),
+    [
+        ({"sharing_store": "recompute"}, "latents.safetensors"),
+        ({"sharing_store": "disk"}, "step000-positive-layer"),
+        ({"anchor": None, "long_method": "freenoise"}, "step-0001.safetensors"),
+    ],
+)
+def test_a_full_disk_is_told_by_whatever_keeps_tensors(lean, full_disk, settings, file):
+    with full_disk(50_000), pytest.raises(DiskFullError, match=rf"{file}.*: the disk is full"):
+        generate_video(replace(lean, **settings, steps=1))
 
 
 def test_recomputing_keeps_one_pass_only(lean, monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,13 +14,22 @@ import pytest
 from posegen.errors import DiskFullError, OutputError
 from posegen.media.video import VideoWriter
 from posegen.pipeline import manifest
-from posegen.pipeline.job import Job, checksum_path, growing_path, hold_output, readable_size, work_folder
-from posegen.pipeline.manifest import NewerFormatError, manifest_path
+from posegen.pipeline.job import (
+    Job,
+    background_folder,
+    checksum_path,
+    growing_path,
+    hold_output,
+    readable_size,
+    work_folder,
+)
+from posegen.pipeline.manifest import JobProgress, NewerFormatError, manifest_path
 from posegen.pipeline.segments import plan_segments
 
 FPS = Fraction(16)
 PLAN = plan_segments(40, 13, 4, 3)
 FIRST, SECOND = PLAN.segments[:2]
+EXPECTED = JobProgress(segments=4, segment_length=13, num_frames=40, frame_pixels=32 * 24 * 3)
 
 
 @pytest.fixture
@@ -196,7 +206,7 @@ def test_a_damaged_manifest_is_written_again(output, content):
 def test_a_full_disk_is_told_with_the_space_that_finishing_takes(output):
     def fill(job):
         with job:
-            job.expect(4, 13 * 32 * 24 * 3, 40)
+            job.expect(EXPECTED)
             raise DiskFullError("x: the disk is full")
 
     job = Job(output, {})
@@ -226,7 +236,7 @@ def test_the_space_for_the_result_is_measured_on_what_is_there_of_it(output):
     """Moving noise takes far more of H.264 than a share of its lossless size says."""
     with Job(output, {}) as job:
         job.save(FIRST, np.zeros((13, 32, 24, 3), np.uint8), FPS)
-        job.expect(4, 13 * 32 * 24 * 3, 40)
+        job.expect(EXPECTED)
         guessed = job.space_needed()
         segment = job.path(FIRST).stat().st_size
         with VideoWriter(growing_path(output), FPS, size=(32, 24)) as writer:
@@ -241,10 +251,35 @@ def test_the_space_for_the_result_is_measured_on_what_is_there_of_it(output):
         assert again.progress.num_frames == 40
 
 
+def test_the_space_for_a_background_in_files_counts_as_far_as_it_is_missing(output):
+    with Job(output, {}) as job:
+        job.expect(EXPECTED)
+        without = job.space_needed()
+        job.expect(replace(EXPECTED, background_files=6, background_file=1000))
+        assert job.space_needed() == without + 6000
+        folder = background_folder(job.folder)
+        folder.mkdir()
+        for layer in range(4):
+            (folder / f"step000-positive-layer{layer:03d}.safetensors").write_bytes(bytes(800))
+        assert job.space_needed() == without + 1600
+    with pytest.raises(DiskFullError, match="4 of 4 segments are left, the shared background, and the result"), job:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_keeps_no_segments_is_told_the_space_for_its_result(output):
+    def fill():
+        with Job(output, {}) as job:
+            job.expect(replace(EXPECTED, segments=0))
+            raise DiskFullError("x: the disk is full")
+
+    with pytest.raises(DiskFullError, match=r"about [\d.]+ kB of free space is needed \(for the result\)"):
+        fill()
+
+
 def test_other_errors_pass_as_they_are(output):
     def fail():
         with Job(output, {}) as job:
-            job.expect(4, 1, 1)
+            job.expect(EXPECTED)
             raise KeyError("x")
 
     with pytest.raises(KeyError):

@@ -11,7 +11,7 @@ import pytest
 from posegen.errors import OutputError, PosegenError
 from posegen.pipeline.job import Job, hold_output, work_folder
 from posegen.pipeline.kept_jobs import list_jobs, remove_job
-from posegen.pipeline.manifest import FORMAT, manifest_path
+from posegen.pipeline.manifest import FORMAT, JobProgress, manifest_path
 from posegen.pipeline.segments import plan_segments
 
 PLAN = plan_segments(40, 13, 4, 3)
@@ -20,7 +20,7 @@ PLAN = plan_segments(40, 13, 4, 3)
 def make_job(output, seed=0, segments=2, total=5, finished=False):
     """A job's folder, as `generate_video` would leave it."""
     with Job(output, {"seed": seed}) as job:
-        job.expect(total, 1000, 1)
+        job.expect(JobProgress(total, 10, 1, 100))
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:
@@ -84,14 +84,33 @@ def test_a_removed_job_is_gone_and_what_it_took_is_told(tmp_path):
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
-def test_conditions_stay_while_a_job_of_their_output_begins(tmp_path):
-    """Between taking the output and opening its job, a process makes conditions."""
+def test_nothing_goes_while_a_job_of_its_output_begins(tmp_path):
+    """Between taking the output and opening its job, which may be any of them, a process looks at the reference."""
     output = tmp_path / "a.mp4"
-    make_job(output)
+    jobs = [make_job(output, seed, finished=True) for seed in (0, 1)]
+    make_job(tmp_path / "b.mp4")
+    listed = list_jobs(tmp_path)
+    with hold_output(output):
+        assert [job.state for job in list_jobs(tmp_path) if job.output == "a.mp4"] == ["running"] * 2
+        for job in listed:
+            if job.output == "a.mp4":
+                with pytest.raises(OutputError, match="works on it: it stays"):
+                    remove_job(job)
+            else:
+                remove_job(job)
+        assert all(job.folder.is_dir() for job in jobs)
+
+
+def test_conditions_stay_while_another_job_of_their_output_is_worked_on(tmp_path):
+    output = tmp_path / "a.mp4"
+    done = make_job(output, finished=True)
     conditions = work_folder(output) / "conditions"
     conditions.mkdir()
-    with hold_output(output):
-        remove_job(list_jobs(tmp_path)[0])
+    with hold_output(output), Job(output, {"seed": 1}) as other:
+        states = {job.folder: job.state for job in list_jobs(tmp_path)}
+        assert states == {done.folder: "finished", other.folder: "running"}
+        remove_job(next(job for job in list_jobs(tmp_path) if job.folder == done.folder))
+        assert not done.folder.exists()
         assert conditions.exists()
     assert conditions.exists()
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
 from posegen.errors import OutputError, PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
@@ -21,6 +23,7 @@ from posegen.pipeline import latents, long_video, segment_maker
 from posegen.pipeline.job import Job, file_digest, growing_path, work_folder
 from posegen.pipeline.kept_jobs import list_jobs
 from posegen.pipeline.long_video import generate_video
+from posegen.pipeline.models import load_pipeline
 from posegen.pipeline.request import prepare
 
 
@@ -58,6 +61,25 @@ def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
     assert sorted(path.name for path in config.output.parent.iterdir()) == [
         "result.mp4", "result.posegen", "result_side_by_side.mp4",
     ]  # fmt: skip
+
+
+def test_a_video_of_one_segment_is_what_the_plain_pipeline_makes(config):
+    config = changed(config, fps="66/5", guidance=2.0)
+    request = generate_video(config)
+    assert request.num_frames == request.model.segment_length
+    conditions, _ = open_conditions(work_folder(config.output) / "conditions")
+    pipeline = load_pipeline(config.model, torch.device("cpu"), torch.float32)
+    frames = pipeline(
+        request.fitted_reference,
+        conditions.skeleton_frames(0, request.num_frames),
+        conditions.hand_frames(0, request.num_frames),
+        request.prompt,
+        num_inference_steps=config.steps,
+        guidance_scale=config.guidance,
+        seed=config.seed,
+    )
+    (segment,) = segment_files(config)
+    assert np.array_equal(decoded(segment), frames)
 
 
 def test_fps_changes_the_number_of_frames_and_not_the_duration(config):
@@ -385,7 +407,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(config, monkeypatch)
         return done.stderr.rstrip().splitlines()[-1]
 
     config = changed(config, steps=1)
-    assert run().startswith("posegen: ")
+    first = run()  # no segment yet
+    assert re.search(r"the disk is full.* about [\d.]+ [kM]B of free space is needed \(3 of 3 segments are left", first)
     interrupt_after(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         generate_video(config)

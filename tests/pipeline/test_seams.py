@@ -1,10 +1,12 @@
 """Flicker and colours of videos whose seams are known."""
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from posegen.conditions import keypoints
 from posegen.conditions.keypoints import PoseSequence, empty_hands
 from posegen.media.fitting import plan_fit
 from posegen.pipeline.seams import SeamReport, person_boxes, seam_transitions, watch_seams
@@ -90,10 +92,26 @@ def test_a_person_who_goes_elsewhere_is_no_drift():
 
 
 def test_boxes_hold_what_is_seen():
-    keypoints, scores = np.zeros((3, 133, 2), np.float32), np.zeros((3, 133), np.float32)
-    keypoints[0, :2], scores[0, :2] = [[20, 40], [60, 120]], 0.9
-    keypoints[2, 5], scores[2, 5] = [500, 500], 0.1  # not sure enough
-    pose = PoseSequence(keypoints, scores, np.stack([empty_hands()] * 3), (200, 200), Fraction(16))
+    points, scores = np.zeros((3, 133, 2), np.float32), np.zeros((3, 133), np.float32)
+    points[0, :2], scores[0, :2] = [[20, 40], [60, 120]], 0.9
+    points[2, 5], scores[2, 5] = [500, 500], 0.1  # not sure enough
+    pose = PoseSequence(points, scores, np.stack([empty_hands()] * 3), (200, 200), Fraction(16))
     boxes = person_boxes(pose, plan_fit((200, 200), (100, 100), "crop"))
     assert boxes[0] == pytest.approx([4, 14, 36, 66], abs=0.3)
     assert np.isnan(boxes[1:]).all()
+
+
+def test_boxes_of_a_long_clip_take_little_memory(monkeypatch):
+    random, frames = np.random.default_rng(0), 10_000
+    points = random.uniform(0, 200, (frames, 133, 2)).astype(np.float32)
+    scores = np.repeat(random.random((frames, 1)) < 0.9, 133, axis=1).astype(np.float32)
+    pose = PoseSequence(points, scores, np.stack([empty_hands()] * frames), (200, 200), Fraction(16))
+    fit = plan_fit((200, 200), (100, 100), "crop")
+    whole = person_boxes(pose, fit)
+    monkeypatch.setattr(keypoints, "PIECE", 300)
+    tracemalloc.start()
+    boxes = person_boxes(pose, fit)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(boxes, whole, equal_nan=True)
+    assert peak < points.nbytes

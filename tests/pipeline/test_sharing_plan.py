@@ -117,6 +117,33 @@ def test_masks_can_be_looked_at_with_every_store(lean, tmp_path):
         assert np.array_equal(picture, pictures["recompute"][name])
 
 
+def test_masks_of_segments_that_are_finished_can_be_looked_at_later(lean, tmp_path):
+    at_once = replace(lean, output=tmp_path / "at_once.mp4", save_masks=True)
+    generate_video(at_once)
+    generate_video(lean)
+    assert not masks_folder(lean.output).exists()
+    files = sorted(work_folder(lean.output).glob("job-*/segments/*-base*"))
+    kept = {path: path.stat().st_mtime_ns for path in files}
+    (lost,) = (path for path in files if path.name == "0004-base.masks.npz")
+    lost.write_bytes(b"")
+    heard = Listener()
+    generate_video(replace(lean, save_masks=True), heard)
+    assert "0004-base.mkv to have it made again" in heard.line("--save-masks: no masks are kept of segment 0004-base")
+    lost.with_name("0004-base.mkv").unlink()
+    generate_video(replace(lean, save_masks=True), heard)
+    names = sorted(path.name for path in masks_folder(lean.output).iterdir())
+    assert names == ["0002-base.png", "0004-base.png"]
+    for name in names:
+        assert (masks_folder(lean.output) / name).read_bytes() == (masks_folder(at_once.output) / name).read_bytes()
+    assert {path for path in files if path.stat().st_mtime_ns != kept[path]} == set(lost.parent.glob("0004-base*"))
+
+
+def test_masks_that_there_will_not_be_are_told(lean):
+    for without in ({"sharing": "off"}, {"sharing_mask": False}, {"long_method": "independent", "anchor": None}):
+        assert "NOTE       --save-masks: there are no" in prepare(replace(lean, save_masks=True, **without)).describe()
+    assert "NOTE" not in prepare(replace(lean, save_masks=True)).describe()
+
+
 def test_framing_is_measured_for_the_preset_that_wants_it(lean):
     heard = Listener()
     release = prepare(replace(lean, sharing="release", steps=25))

@@ -4,7 +4,7 @@ Coordinates are pixels of the picture they belong to (x right, y down), scores 0
 found, followed or drawn is done elsewhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +27,8 @@ BODY_NAMES = (
 INDEX = {name: index for index, name in enumerate(BODY_NAMES)}
 SEEN = 0.3
 """Score from which a keypoint counts as seen."""
+PIECE = 4096
+"""Frames of a clip that are worked on at once, so that hours need no more memory than minutes."""
 
 
 def empty_hands() -> Float[np.ndarray, "2 21 3"]:
@@ -92,6 +94,11 @@ class PoseSequence:
 
     def __getitem__(self, frame: int) -> PersonPose:
         return PersonPose(self.keypoints[frame], self.scores[frame], self.hands[frame])
+
+    def pieces(self) -> Iterator[slice]:
+        """The frames in pieces of `PIECE`, in order: what is computed piece by piece needs no more memory for hours."""
+        for first in range(0, len(self), PIECE):
+            yield slice(first, min(first + PIECE, len(self)))
 
     @classmethod
     def of(cls, people: Iterable[PersonPose], size: tuple[int, int], fps: Fraction) -> "PoseSequence":

@@ -27,7 +27,7 @@ _PLACE, _LIKENESS = (np.array([_TOLD_BY[kind][which] for _, kind in _NAMES]) for
 
 
 def shift_to(
-    moved: Float[np.ndarray, "frames 133 2"],
+    moved: Float[np.ndarray, "frames points 2"],
     seen: Bool[np.ndarray, "frames 133"],
     reference: Float[np.ndarray, "133 2"],
     reference_seen: Bool[np.ndarray, " 133"],
@@ -37,9 +37,10 @@ def shift_to(
 ) -> Float[np.ndarray, " 2"] | None:
     """The shift in pixels that brings `moved` to where the reference stands; None if they have no joint in common.
 
-    away: how far from the reference's place the driving person is in each frame, in heights: of frames that are equally
-    like the reference those near to it count most, so that nothing is moved without need. usable: frames that count at
-    all, if there are any such. height: of the reference person, in pixels.
+    moved: the points of body and feet, or all. away: how far from the reference's place the driving person is in each
+    frame, in heights: of frames that are equally like the reference those near to it count most, so that nothing is
+    moved without need. usable: frames that count at all, if there are any such. height: of the reference person, in
+    pixels.
     """
     shared = seen[:, JOINTS] & reference_seen[JOINTS]
     place, likeness = shared * _PLACE, shared * _LIKENESS

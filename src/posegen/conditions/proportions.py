@@ -84,14 +84,14 @@ class Proportions:
 
 def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
     """Compare a clip with a reference, both in pixels of the result; None if they have no bone in common."""
-    points, seen = pose.keypoints.astype(np.float64), pose.scores >= SEEN
-    height, scale = _size_over_time(points, seen, float(pose.fps))
+    height, scale = _size_over_time(pose)
     reference_points = reference.keypoints[None].astype(np.float64)
     reference_seen = (reference.scores >= SEEN)[None]
     chosen = np.unique(np.linspace(0, len(pose) - 1, min(len(pose), _MOST_FRAMES)).round().astype(int))
+    points, seen = pose.keypoints[chosen].astype(np.float64), pose.scores[chosen] >= SEEN
     bones = {
         bone: (
-            *bone_vectors(points[chosen], seen[chosen], bone),
+            *bone_vectors(points, seen, bone),
             *bone_vectors(reference_points, reference_seen, bone),
         )
         for group in GROUPS.values()
@@ -186,17 +186,17 @@ def bone_vectors(
     return vectors, np.asarray(seen[:, [*start, *stop]].all(axis=1))
 
 
-def _size_over_time(
-    points: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], fps: float
-) -> tuple[float, Float[np.ndarray, " frames"]]:
+def _size_over_time(pose: PoseSequence) -> tuple[float, Float[np.ndarray, " frames"]]:
     """Median standing height in pixels, and the size in each frame relative to the median, changing slowly."""
-    height = standing_height(points, seen)
+    height = np.concatenate(
+        [standing_height(pose.keypoints[part].astype(np.float64), pose.scores[part] >= SEEN) for part in pose.pieces()]
+    )
     known = np.isfinite(height)
     if not known.any():
         return 1.0, np.ones(len(height))
     frames = np.arange(len(height))
     height = np.interp(frames, frames[known], height[known])
-    window = min(len(height), 2 * round(fps) + 1)
+    window = min(len(height), 2 * round(float(pose.fps)) + 1)
     steady = np.asarray(median_filter(height, size=window, mode="nearest"))
     median = float(np.median(steady))
     return median, steady / median

@@ -6,12 +6,13 @@ moves and scales the whole skeleton at once, box to box. All points are pixels o
 points is `retargeted_conditions.py`'s.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.keypoints import BODY_NAMES, FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 from posegen.conditions.placing import shift_to
 from posegen.conditions.proportions import Proportions, compare
 
@@ -66,17 +67,25 @@ def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
     anchor_scale = _anchor_scale(proportions)
     ratios = {name: ratio / anchor_scale for name, ratio in proportions.ratios.items()}
     whole = proportions.whole / anchor_scale
-    moved = _bend(source, ratios)  # relative to the root
+    bent = np.empty((len(pose), len(BODY_NAMES), 2))  # relative to the root; face and hands follow at the end
+    for part in pose.pieces():
+        bent[part] = _bend(source.part(part), ratios)[:, : len(BODY_NAMES)]
     on_feet = _stands(source, target)
-    moved = moved + (_on_ground(source, moved, ratios) if on_feet else whole * source.root)[:, None]
+    way = _on_ground(source, bent, ratios) if on_feet else whole * source.root
+    bent += way[:, None]
     height = whole * proportions.height
     near = np.abs(np.log(proportions.scale / anchor_scale)) <= 0.5 * np.log(_REAL_SCALE_CHANGE)
     away = np.linalg.norm(source.root - target.root[0], axis=1) / height
-    shift = shift_to(moved, source.seen, target.points[0], target.seen[0], away, near, height)
+    shift = shift_to(bent, source.seen, target.points[0], target.seen[0], away, near, height)
     if shift is None:
         return None
-    moved = moved + shift
-    return _finish(pose, source, moved, ratios["forearms"], _describe(proportions, anchor_scale, on_feet))
+
+    def carried(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        piece = source.part(part)
+        moved = _bend(piece, ratios) + way[part, None] + shift
+        return moved, _hands_moved(piece, moved, ratios["forearms"])
+
+    return _in_pieces(pose, carried, _describe(proportions, anchor_scale, on_feet))
 
 
 def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> Retargeted | None:
@@ -99,17 +108,18 @@ def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> 
     size, wanted = high - low, np.array(box[2:]) - np.array(box[:2])
     scale = float(np.linalg.norm(wanted) / max(float(np.linalg.norm(size)), 1.0))
     shift = (np.array(box[:2]) + np.array(box[2:])) / 2 - scale * (low + high) / 2
-    hands = np.tile(np.array([scale, *shift]), (len(pose), 2, 1))
+    hands = np.array([scale, *shift])
     report = f"the driving skeleton is aligned with the reference by its box: scaled by {scale:.2f}"
-    return Retargeted(_result(pose, pose.keypoints * scale + shift, hands), hands, report)
+    return _in_pieces(pose, lambda part: (pose.keypoints[part] * scale + shift, hands), report)
 
 
 @dataclass(frozen=True)
 class _Skeleton:
     """Joints of a clip by name (frames, 2), where they are seen, and the root that all hang on.
 
-    root: the middle of the shoulders, or the nose of somebody without shoulders (`by_nose`); known in every frame.
-    hips: the middle of the hips; seen where one of them is.
+    points: as the clip has them; in float64 there is only what is computed with. root: the middle of the shoulders, or
+    the nose of somebody without shoulders (`by_nose`); known in every frame. hips: the middle of the hips; seen where
+    one of them is.
     """
 
     points: Float[np.ndarray, "frames 133 2"]
@@ -122,10 +132,10 @@ class _Skeleton:
     @classmethod
     def of(cls, keypoints: np.ndarray, scores: np.ndarray, by_nose: bool) -> "_Skeleton | None":
         """Of a clip; None if its root is never seen."""
-        points, seen = keypoints.astype(np.float64), scores >= SEEN
+        points, seen = keypoints, scores >= SEEN
         shoulders, shoulders_seen = _middle(points, seen, "shoulder")
         hips, hips_seen = _middle(points, seen, "hip")
-        nose, nose_seen = points[:, INDEX["nose"]], seen[:, INDEX["nose"]]
+        nose, nose_seen = points[:, INDEX["nose"]].astype(np.float64), seen[:, INDEX["nose"]]
         if not (nose_seen if by_nose else shoulders_seen).any():
             return None
         if by_nose:
@@ -141,7 +151,12 @@ class _Skeleton:
         """Places of a joint, and where it is seen."""
         if name == "hips":
             return self.hips, self.hips_seen
-        return self.points[:, INDEX[name]], self.seen[:, INDEX[name]]
+        return self.points[:, INDEX[name]].astype(np.float64), self.seen[:, INDEX[name]]
+
+    def part(self, frames: slice) -> "_Skeleton":
+        """Some of the frames, with points in float64."""
+        points, seen = self.points[frames].astype(np.float64), self.seen[frames]
+        return _Skeleton(points, seen, self.root[frames], self.hips[frames], self.hips_seen[frames], self.by_nose)
 
 
 def _skeletons(pose: PoseSequence, reference: PersonPose) -> tuple[_Skeleton, _Skeleton] | None:
@@ -157,7 +172,8 @@ def _skeletons(pose: PoseSequence, reference: PersonPose) -> tuple[_Skeleton, _S
 def _middle(points: np.ndarray, seen: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The middle of a left and a right joint; where one is not seen, it is taken where it usually is to the other."""
     (left, left_seen), (right, right_seen) = (
-        (points[:, INDEX[f"{side}_{name}"]], seen[:, INDEX[f"{side}_{name}"]]) for side in ("left", "right")
+        (points[:, INDEX[f"{side}_{name}"]].astype(np.float64), seen[:, INDEX[f"{side}_{name}"]])
+        for side in ("left", "right")
     )
     both = left_seen & right_seen
     across = _over_gaps(right - left, both) if both.any() else np.zeros_like(left)
@@ -222,7 +238,7 @@ def _stands(source: _Skeleton, target: _Skeleton) -> bool:
 
 
 def _on_ground(
-    source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratios: dict[str, float]
+    source: _Skeleton, moved: Float[np.ndarray, "frames body 2"], ratios: dict[str, float]
 ) -> Float[np.ndarray, "frames 2"]:
     """The way of the root, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
     legs = (ratios["thighs"] + ratios["shanks"]) / 2
@@ -240,7 +256,7 @@ def _on_ground(
 def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much each point of the feet carries (frames, 8), the ground's row under them, and whether any is seen."""
     feet = [INDEX[name] for name in _FEET]
-    seen, rows = skeleton.seen[:, feet], skeleton.points[:, feet, 1]
+    seen, rows = skeleton.seen[:, feet], skeleton.points[:, feet, 1].astype(np.float64)
     shown = seen.any(axis=1)
     lowest = np.where(seen, rows, -np.inf).max(axis=1, initial=-np.inf)
     height = np.maximum(lowest - skeleton.root[:, 1], 1.0) / 0.82
@@ -250,23 +266,37 @@ def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return weights, (weights * rows).sum(axis=1), np.asarray(shown)
 
 
-def _finish(
-    pose: PoseSequence, source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratio: float, report: str
-) -> Retargeted:
-    hands = np.empty((len(pose), 2, 3))
+def _hands_moved(
+    source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratio: float
+) -> Float[np.ndarray, "frames 2 3"]:
+    """`Retargeted.hands` of hands that are scaled by the ratio."""
+    hands = np.empty((len(moved), 2, 3))
     for side, hand in enumerate(HANDS):
         hands[:, side, 0] = ratio
         hands[:, side, 1:] = moved[:, hand.start] - ratio * source.points[:, hand.start]
-    return Retargeted(_result(pose, moved, hands), hands, report)
+    return hands
 
 
-def _result(pose: PoseSequence, points: np.ndarray, hands: Float[np.ndarray, "frames 2 3"]) -> PoseSequence:
+def _in_pieces(
+    pose: PoseSequence, carried: Callable[[slice], tuple[np.ndarray, np.ndarray]], report: str
+) -> Retargeted:
+    """The result, of which only a piece at a time is there in float64.
+
+    carried: the points of some frames (n, 133, 2), and `Retargeted.hands` of them.
+    """
     height, width = pose.size
-    outside = (points < -0.5).any(axis=-1) | (points[..., 0] > width - 0.5) | (points[..., 1] > height - 0.5)
-    scores = np.where(outside, 0, pose.scores).astype(np.float32)
-    joints = pose.hands * hands[:, :, None, :1]
-    joints[..., :2] += hands[:, :, None, 1:]
-    return PoseSequence(points.astype(np.float32), scores, joints.astype(np.float32), pose.size, pose.fps)
+    keypoints, scores, joints = (
+        np.empty(values.shape, np.float32) for values in (pose.keypoints, pose.scores, pose.hands)
+    )
+    hands = np.empty((len(pose), 2, 3))
+    for part in pose.pieces():
+        points, hands[part] = carried(part)
+        outside = (points < -0.5).any(axis=-1) | (points[..., 0] > width - 0.5) | (points[..., 1] > height - 0.5)
+        keypoints[part], scores[part] = points, np.where(outside, 0, pose.scores[part])
+        moved = pose.hands[part] * hands[part, :, None, :1]
+        moved[..., :2] += hands[part, :, None, 1:]
+        joints[part] = moved
+    return Retargeted(PoseSequence(keypoints, scores, joints, pose.size, pose.fps), hands, report)
 
 
 def _describe(proportions: Proportions, anchor_scale: float, on_feet: bool) -> str:

@@ -15,13 +15,12 @@ from scipy.linalg import solveh_banded  # type: ignore[import-untyped]
 from scipy.ndimage import maximum_filter1d, median_filter  # type: ignore[import-untyped]
 
 from posegen.conditions.framing import standing_height
-from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, SEEN, PoseSequence
+from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, PIECE, SEEN, PoseSequence
 
 VERSION = "2"
 """Raised when the same keypoints would become others."""
-PIECE, OVERLAP = 4096, 256
-"""Frames that are worked on at once, so that hours need no more memory than minutes; and frames that a piece knows of
-those before and after it: far longer than anything here reaches."""
+OVERLAP = 256
+"""Frames that a piece knows of those before and after it: far longer than anything here reaches."""
 MAX_GAP = 0.25
 """Seconds over which a point or a hand that is not found is filled in."""
 MIN_CUTOFF, CUTOFF_PER_SPEED = 1.2, 5.0

@@ -87,3 +87,9 @@ def remove_leftovers(target: Path) -> None:
     """Remove the `.part` files that killed processes left for `target`. Only for who alone writes there."""
     for path in target.parent.glob(f".{glob.escape(target.stem)}.????????.part{target.suffix}"):
         path.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(folder: Path) -> None:
+    """Remove the `.part` files that killed processes left in `folder`. Only for who alone writes there."""
+    for path in folder.glob(".*.????????.part*"):
+        path.unlink(missing_ok=True)

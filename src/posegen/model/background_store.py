@@ -13,11 +13,10 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkab
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from posegen.errors import PosegenError
-from posegen.media.files import AtomicFile, output_errors
+from posegen.media.tensors import save_safetensors
 
 Branch = Literal["positive", "negative"]
 """Of classifier-free guidance."""
@@ -136,19 +135,7 @@ class DiskStore:
     def put(self, place: Place, tensors: Tensors) -> None:
         """Write the tensors of one place."""
         place = Place(*place)
-        file = AtomicFile(self._path(place))
-        try:
-            with output_errors(file.target):
-                try:
-                    content = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-                    save_file(content, file.temporary)
-                except SafetensorError as error:  # hides the operating system's error in its text
-                    full = "os error 28" in str(error)
-                    raise OSError(28 if full else 5, "No space left on device" if full else str(error)) from error
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
+        save_safetensors(tensors, self._path(place))
         self._ahead.forget()
         self._places[place] = None
 

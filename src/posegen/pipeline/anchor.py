@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.pipeline.segments import Segment, SegmentPlan, reflect_indices
@@ -76,7 +76,48 @@ def choose_anchor(motion: BackgroundMotion, plan: SegmentPlan) -> Segment:
         for base, moves in zip(candidates, movements, strict=True)
         if moves <= least + ALIKE or moves == least  # infinities are equal too
     ]
-    return min(still, key=lambda base: (len(unsafe_segments(motion, plan, base)), base.index))
+    return bases[_most_taken(motion, _base_frames(motion, plan), [bases.index(base) for base in still])]
+
+
+def _most_taken(motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"], candidates: list[int]) -> int:
+    """The candidate whose background fewest base segments cannot take; the first of equals.
+
+    Those that another scene leaves fewest are looked at first, until none that is left can be better: so the time
+    grows with the length of the video, not with its square, unless the camera hardly ever comes back.
+    """
+    elsewhere = _in_other_scenes(motion, frames)
+    best = (len(frames), len(frames))
+    for fewest, number in sorted((elsewhere[number], number) for number in candidates):
+        if best <= (fewest, number):
+            break
+        best = min(best, (int((_differences(motion, frames, number) > SAFE).sum()), number))
+    return best[1]
+
+
+def _in_other_scenes(motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"]) -> list[int]:
+    """How many base segments cannot take each one's background because of its scene alone, at least."""
+    scenes = motion.scene[frames]
+    whole = (scenes == scenes[:, :1]).all(axis=1)
+    least = frames.shape[1] - _rank(frames)  # frames elsewhere that make a segment unsafe
+    found = {scene: int(((scenes != scene).sum(axis=1) >= least).sum()) for scene in set(scenes[whole, 0].tolist())}
+    return [found[int(scene)] if one else 0 for scene, one in zip(scenes[:, 0], whole, strict=True)]
+
+
+def _differences(
+    motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"], anchor: int
+) -> Float[np.ndarray, " bases"]:
+    """How far the camera of each base segment is from the anchor's, in diagonals, but for a tenth of the frames."""
+    distances = motion.distance(np.broadcast_to(frames[anchor], frames.shape), frames)
+    return np.asarray(np.partition(distances, _rank(frames), axis=1)[:, _rank(frames)])
+
+
+def _rank(frames: Int[np.ndarray, "bases frames"]) -> int:
+    """Place in the order of a segment's distances, from 0, of the one that counts."""
+    return math.ceil(_MOST_FRAMES * frames.shape[1]) - 1
+
+
+def _base_frames(motion: BackgroundMotion, plan: SegmentPlan) -> Int[np.ndarray, "bases frames"]:
+    return np.stack([_frames(motion, plan, base) for base in plan.base_segments])
 
 
 def unsafe_segments(motion: BackgroundMotion, plan: SegmentPlan, anchor: Segment) -> list[UnsafeSegment]:
@@ -85,16 +126,13 @@ def unsafe_segments(motion: BackgroundMotion, plan: SegmentPlan, anchor: Segment
     Frame by frame, from the first of both on, the segment's camera is compared with the anchor's: nine tenths of the
     frames must lie within `SAFE`. Raises `ValueError` as `segment_movement`.
     """
-    ours = _frames(motion, plan, anchor)
-    unsafe = []
-    for segment in plan.base_segments:
-        if segment == anchor:
-            continue
-        distances = np.sort(motion.distance(ours, _frames(motion, plan, segment)))
-        difference = float(distances[math.ceil(_MOST_FRAMES * len(distances)) - 1])
-        if difference > SAFE:
-            unsafe.append(UnsafeSegment(segment, difference))
-    return unsafe
+    bases = plan.base_segments
+    differences = _differences(motion, _base_frames(motion, plan), bases.index(anchor))
+    return [
+        UnsafeSegment(base, float(difference))
+        for base, difference in zip(bases, differences, strict=True)
+        if base != anchor and difference > SAFE
+    ]
 
 
 def describe_unsafe(unsafe: Sequence[UnsafeSegment]) -> str | None:

@@ -6,6 +6,7 @@ at the start of the shared steps, from which its forward pass is run again besid
 itself is `model/`'s.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ import psutil
 import torch
 from jaxtyping import Bool
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from posegen.config import SharingPrecision, SharingStore
 from posegen.errors import PosegenError
-from posegen.media.files import AtomicFile, output_errors
+from posegen.media.files import remove_all_leftovers
+from posegen.media.tensors import save_safetensors
 from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
 from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
 from posegen.pipeline.denoise import Branch, Latents
@@ -123,16 +125,18 @@ def describe_precision(
     return _WORDS[taken]
 
 
-def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
+def choose_store(wanted: SharingStore, need: Need, room: Room, in_files: int = 0) -> StoreChoice:
     """The kind of store: as `wanted`, or by "auto" the fastest that fits: device, host, recompute, disk.
 
-    Files come last, since they can be large; whoever wants them asks for them. Raises `PosegenError` where the wanted
-    one, or none at all, fits.
+    Files come last, since they can be large; whoever wants them asks for them. `in_files`: places (of a step, branch
+    and layer) that an earlier run has left in files, so that they need no more room. Raises `PosegenError` where the
+    wanted one, or none at all, fits.
     """
     sizes = {"device": need.whole, "host": need.whole, "recompute": need.one_pass, "disk": 2 * need.one_layer}
     rooms = {"device": room.device, "host": room.host, "recompute": room.device, "disk": room.host}
     fits = {kind: sizes[kind] <= rooms[kind] for kind in sizes}
-    disk_holds = need.whole * 1.05 <= room.disk
+    to_write = max(0, need.whole - in_files * need.one_layer)
+    disk_holds = to_write * 1.05 <= room.disk
     kinds: dict[SharingStore, tuple[StoreKind, ...]] = {
         "auto": ("device", "host", "recompute", "disk"),
         "memory": ("device", "host"),
@@ -146,7 +150,8 @@ def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
             "device": f"in memory: {_size(need.whole)} of {_size(room.device)}",
             "host": f"in host memory, {_size(need.whole)} of {_size(room.host)}, read ahead",
             "recompute": f"recomputed with {_size(need.one_pass)} of memory, for about a fifth more time",
-            "disk": f"in files: {_size(need.whole)} of {_size(room.disk)} free",
+            "disk": f"in files: {_size(to_write)} of {_size(room.disk)} free"
+            + (", the rest is there" if in_files else ""),
         }
         why = "" if wanted == "auto" or kind == "device" else " (as asked for)"
         if wanted == "auto" and kind != "device":
@@ -154,7 +159,7 @@ def choose_store(wanted: SharingStore, need: Need, room: Room) -> StoreChoice:
         return StoreChoice(kind, reasons[kind] + why)
     if wanted == "disk" and fits["disk"]:
         raise PosegenError(
-            f"--sharing-store disk needs {_size(need.whole)} of disk, and {_size(room.disk)} are free: free some "
+            f"--sharing-store disk needs {_size(to_write)} of disk, and {_size(room.disk)} are free: free some "
             "space, choose --sharing-precision int10 or fp8, or --sharing-store recompute"
         )
     smallest = min(sizes[kind] for kind in kinds[wanted])
@@ -193,6 +198,7 @@ class SharedBackground:
         self.sharing, self.kind, self.folder, self._replay = sharing, kind, folder, replay
         self._latents: dict[int, torch.Tensor] = {}
         self.ready = False
+        remove_all_leftovers(folder)
 
     def resume(self, branches: tuple[Branch, ...]) -> bool:
         """Whether an earlier run left all that is needed."""
@@ -220,16 +226,8 @@ class SharedBackground:
     def recorded(self) -> None:
         """The anchor has passed all shared steps."""
         self.ready = True
-        if self.kind != "recompute":
-            return
-        file = AtomicFile(self._latents_file)
-        try:
-            with output_errors(file.target):
-                save_file({f"step{step}": latents for step, latents in self._latents.items()}, file.temporary)
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
+        if self.kind == "recompute":
+            save_safetensors({f"step{step}": latents for step, latents in self._latents.items()}, self._latents_file)
 
     def share(self, step: int, branch: Branch) -> SharingPass | None:
         """For the denoising of another base segment."""
@@ -253,10 +251,11 @@ class SharedBackground:
         return anchor[0].cpu().numpy(), subject[0].cpu().numpy()
 
     def clear(self) -> None:
-        """Forget everything, also on disk."""
+        """Forget everything, also on disk what an earlier run left there that used another kind of store."""
         self.sharing.store.clear()
         self._latents.clear()
-        self._latents_file.unlink(missing_ok=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         self.ready = False
 
     @property

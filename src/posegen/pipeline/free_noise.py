@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from posegen.media.files import AtomicFile, output_errors
+from posegen.media.files import remove_all_leftovers
+from posegen.media.tensors import save_safetensors
 from posegen.pipeline.blend import Frame
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.denoise import Latents, flow_sigmas, guided_velocity
@@ -52,6 +53,7 @@ class FreeNoise:
         """`plan` is one of windows."""
         self.inputs, self.plan, self.progress = inputs, plan, progress
         self.folder = job.folder / "free_noise"
+        remove_all_leftovers(self.folder)
 
     def frames(self) -> Iterator[Frame]:
         """The frames of the video (H, W, 3), in order."""
@@ -116,13 +118,6 @@ class FreeNoise:
         return 0, None
 
     def _keep(self, step: int, latents: Latents) -> None:
-        file = AtomicFile(self.folder / f"step-{step:04d}.safetensors")
-        try:
-            with output_errors(file.target):
-                save_file({"latents": latents.contiguous()}, file.temporary)
-            file.commit()
-        except BaseException:
-            file.discard()
-            raise
+        save_safetensors({"latents": latents}, self.folder / f"step-{step:04d}.safetensors")
         for older in sorted(self.folder.glob("step-*.safetensors"))[:-1]:
             older.unlink(missing_ok=True)

@@ -70,6 +70,22 @@ def lock_path(folder: Path) -> Path:
     return folder / "lock"
 
 
+def job_folder(output: Path, settings: dict[str, Any]) -> Path:
+    """The folder of the job that makes `output` with these settings."""
+    text = json.dumps([_IDENTITY, settings], sort_keys=True, ensure_ascii=False)
+    return work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def background_folder(folder: Path) -> Path:
+    """Where in its folder a job keeps the background that its segments share, while they are made."""
+    return folder / "background"
+
+
+def background_sizes(folder: Path) -> list[int]:
+    """Bytes of each file of a job's shared background: one for each step, branch and layer."""
+    return [path.stat().st_size for path in background_folder(folder).glob("step*.safetensors")]
+
+
 @contextlib.contextmanager
 def hold_output(output: Path) -> Iterator[None]:
     """Inside the block no other process writes `output`, with whatever settings. It ends with the process.
@@ -137,8 +153,7 @@ class Job:
     def __init__(self, output: Path, settings: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
         """`settings` is everything that the result depends on, as JSON values; `configuration` what was asked for."""
         self.output, self.settings, self.configuration = output, settings, configuration or {}
-        text = json.dumps([_IDENTITY, settings], sort_keys=True, ensure_ascii=False)
-        self.folder = work_folder(output) / f"job-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.folder = job_folder(output, settings)
         self.segments = self.folder / "segments"
         self.progress = JobProgress()
         self._lock = filelock.FileLock(lock_path(self.folder))
@@ -164,12 +179,18 @@ class Job:
     ) -> None:
         self._lock.release()
         full = isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
-        if error is not None and full and self.progress.segments:
-            left = self.progress.segments - len(self._sizes())
+        if error is not None and full and self.progress.num_frames:
             raise DiskFullError(
                 f"{error}; to finish, about {readable_size(self.space_needed())} of free space is needed "
-                f"({left} of {self.progress.segments} segments are left, and the result)"
+                f"({self._what_is_left()})"
             ) from error
+
+    def _what_is_left(self) -> str:
+        total = self.progress.segments
+        if not total:
+            return "for the result"
+        background = "the shared background, " if self._background_left() else ""
+        return f"{total - len(self._sizes())} of {total} segments are left, {background}and the result"
 
     def _recognise(self) -> None:
         """Read the manifest, or write it if the job is new and say how it differs from the output's latest other."""
@@ -203,9 +224,8 @@ class Job:
 
     # -- how far it is -------------------------------------------------------------------------------------------------
 
-    def expect(self, segments: int, segment_pixels: int, num_frames: int) -> None:
-        """Note how many segments there will be, bytes of the frames of one without compression, frames of the video."""
-        expected = JobProgress(segments, segment_pixels, num_frames)
+    def expect(self, expected: JobProgress) -> None:
+        """Note how much there will be of everything."""
         if replace(self.progress, finished=None) != expected:
             self.progress = expected
             self.progress.write(self.folder)
@@ -216,20 +236,27 @@ class Job:
         self.progress.write(self.folder)
 
     def space_needed(self) -> int:
-        """Bytes that finishing takes, about: the segments that are left, as large as those made so far, and the result.
+        """Bytes that finishing takes, about: segments and background that are left, as large as so far; and the result.
 
         The result is taken to go on as it has begun (the growing video is measured). Before any segment is finished
         they are taken to be as large as their pixels; before any of the result is there, it is a part of them.
         """
-        sizes = self._sizes()
-        mean = sum(sizes) / len(sizes) if sizes else self.progress.segment_pixels
-        left = max(0, self.progress.segments - len(sizes))
+        progress, sizes = self.progress, self._sizes()
+        pixels = progress.segment_length * progress.frame_pixels
+        mean = sum(sizes) / len(sizes) if sizes else pixels
+        left = max(0, progress.segments - len(sizes))
         per_frame = self._result_bytes_per_frame()
         if per_frame is None:
-            result = mean * _OUTPUT_SHARE * self.progress.segments
-        else:
-            result = per_frame * self.progress.num_frames
-        return round(mean * left + _COPIES * result)
+            per_frame = mean * _OUTPUT_SHARE / progress.segment_length
+        return round(mean * left + self._background_left() + _COPIES * per_frame * progress.num_frames)
+
+    def _background_left(self) -> int:
+        """Bytes of the shared background's files that are not yet there; none once no other segment needs it."""
+        progress, sizes = self.progress, background_sizes(self.folder)
+        if len(self._sizes()) >= progress.segments:
+            return 0
+        each = max(sizes, default=progress.background_file)
+        return max(0, progress.background_files - len(sizes)) * each
 
     def _result_bytes_per_frame(self) -> float | None:
         """Of the growing video; None where there is none, or the number of frames to come is not known."""

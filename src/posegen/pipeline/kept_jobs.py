@@ -1,10 +1,12 @@
 """Which jobs are kept in a folder of results, how far they are, what they take up; and how to be rid of them.
 
 It looks at folders only: nothing is loaded, and segments are counted, not checked. A job that is locked is being worked
-on and is never touched.
+on and is never touched; nor is any of an output that is locked while none of its jobs is: one of them is about to be.
 """
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +75,7 @@ def _look_at(folder: Path) -> KeptJob:
         finished=len(finished_sizes(folder)),
         segments=progress.segments or None,
         size=size,
-        state="running" if _is_locked(folder) else state,
+        state="running" if _is_locked(folder) or _may_begin(folder.parent) else state,
     )
 
 
@@ -114,37 +116,45 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
+def _may_begin(work: Path) -> bool:
+    """Whether a process holds the output without a job yet: it may be about to go on with any of them."""
+    return _is_locked(work) and not any(_is_locked(folder) for folder in work.glob("job-*"))
+
+
 def remove_job(job: KeptJob) -> int:
     """Remove a job, and with the last one of a result its conditions. Returns the freed bytes.
 
     Raises `OutputError` if it is being worked on, or cannot be removed.
     """
     work = job.folder.parent
-    lock = filelock.FileLock(lock_path(job.folder))
+    with _lock(work) as alone:
+        begins = not alone and _may_begin(work)
+        with _lock(job.folder) as free:
+            if begins or not free:
+                raise OutputError(f"{job.folder}: a posegen process works on it: it stays")
+            freed = _remove(job.folder)
+        if alone and not any(work.glob("job-*")):
+            if (work / "conditions").is_dir():
+                freed += _remove(work / "conditions")
+            remove_if_unused(work)  # what else there is, is not ours
+    return freed
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a job's folder, or an output's, inside the block; False where another process has it."""
+    lock = filelock.FileLock(lock_path(folder))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise OutputError(f"{job.folder}: a posegen process works on it: it stays") from None
+        yield False
+        return
     except OSError as error:
-        raise OutputError(f"{job.folder}: cannot be removed ({error.strerror})") from error
+        raise OutputError(f"{folder}: cannot be removed ({error.strerror})") from error
     try:
-        freed = _remove(job.folder)
+        yield True
     finally:
         lock.release()
-    if any(work.glob("job-*")):
-        return freed
-    lock = filelock.FileLock(lock_path(work))
-    try:
-        lock.acquire(timeout=0)
-    except (filelock.Timeout, OSError):  # another job of this output has begun, and makes its conditions
-        return freed
-    try:
-        if (work / "conditions").is_dir():
-            freed += _remove(work / "conditions")
-        remove_if_unused(work)  # what else there is, is not ours
-    finally:
-        lock.release()
-    return freed
 
 
 def _remove(folder: Path) -> int:

@@ -4,8 +4,6 @@ read -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend
 its own; this one only says in which order they happen, and fails before expensive work where it can.
 """
 
-import math
-
 from posegen.conditions.extract import extract_conditions
 from posegen.config import GenerateConfig
 from posegen.media.fitting import plan_fit
@@ -53,6 +51,7 @@ def _make(request: Request, progress: Progress) -> Request:
 
     folder = work_folder(config.output) / "conditions"
     with Job(config.output, request.settings(), vars(config)) as job:
+        job.expect(request.keeps(request.plan))
         conditions = request.conditions or extract_conditions(
             config.driving,
             folder,
@@ -69,6 +68,7 @@ def _make(request: Request, progress: Progress) -> Request:
             progress.say(line)
         plan = request.plan_of(conditions.num_frames)
         request = with_framing(request, conditions, progress)
+        job.expect(request.keeps(plan))
         sharing = plan_sharing(request, conditions, plan, folder, progress)
         steering = retargeted(request, conditions, reference, folder / "retargeted", progress)
         pipeline = load_pipeline(config.model, device, request.dtype)
@@ -80,7 +80,6 @@ def _make(request: Request, progress: Progress) -> Request:
         else:
             maker = SegmentMaker(inputs, plan, sharing, job, progress)
             frames = blend_segments(plan, maker.frames_of)
-            job.expect(len(plan.segments), plan.segment_length * math.prod(conditions.size) * 3, plan.num_frames)
         report = SeamReport(plan)
         fit = plan_fit(steering.pose.size, request.size, config.fit)
         write_videos(request, steering, watch_seams(frames, report, person_boxes(steering.pose, fit)))

@@ -6,7 +6,7 @@ does not know its format leaves the folder alone. Segments and locks are `job`'s
 
 import json
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -129,11 +129,17 @@ class JobProgress:
     """How far a job is; `segments` that are finished are counted from their files."""
 
     segments: int = 0
-    """How many there will be; 0 while that is not known."""
-    segment_pixels: int = 0
-    """Bytes of one segment's frames without compression."""
+    """How many there will be; 0 while that is not known, and where none are kept."""
+    segment_length: int = 0
+    """Frames of a segment."""
     num_frames: int = 0
     """Of the result; 0 while that is not known."""
+    frame_pixels: int = 0
+    """Bytes of a frame without compression."""
+    background_files: int = 0
+    """How many will keep the shared background; 0 if it is not kept in files."""
+    background_file: int = 0
+    """Bytes of one of them, at most."""
     finished: str | None = None
     """When the result was written, in UTC."""
 
@@ -146,10 +152,10 @@ class JobProgress:
     def read(cls, folder: Path) -> "JobProgress":
         """The progress of a job's folder; that of a job just begun where none can be read."""
         content = _read_object(_progress_path(folder)) or {}
-        counts = [content.get(name) for name in ("segments", "segment_pixels", "num_frames")]
-        segments, pixels, frames = (count if isinstance(count, int) else 0 for count in counts)
+        names = [field.name for field in fields(cls) if field.name != "finished"]
+        counts = {name: count for name in names if isinstance(count := content.get(name), int)}
         finished = content.get("finished")
-        return cls(segments, pixels, frames, finished if isinstance(finished, str) else None)
+        return cls(**counts, finished=finished if isinstance(finished, str) else None)
 
 
 def _progress_path(folder: Path) -> Path:

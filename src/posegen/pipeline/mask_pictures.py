@@ -1,12 +1,16 @@
-"""Pictures of the subject masks of background sharing, to be looked at: what counts as the person, and what is taken.
+"""The subject masks of background sharing, kept beside the segments, and pictures of them, to be looked at.
 
-Drawing only; the masks are made in `model/sharing.py`.
+They show what counts as the person, and what is taken. The masks are made in `model/sharing.py`.
 """
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+
+from posegen.media.files import remove_leftovers, write_whole
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Mask = Bool[np.ndarray, "latent_frames rows columns"]
@@ -21,6 +25,28 @@ _GAP = 4  # pixels between pictures
 def masks_folder(output: Path) -> Path:
     """OUTPUT_masks/, beside the result."""
     return output.with_name(f"{output.stem}_masks")
+
+
+def masks_path(segment: Path) -> Path:
+    """Where the masks of a segment are kept: beside its frames."""
+    return segment.with_suffix(".masks.npz")
+
+
+def keep_masks(path: Path, anchor: Mask, subject: Mask) -> None:
+    """Write the anchor's mask and that of the segment that shares its background. Raises `OutputError`."""
+    content = io.BytesIO()
+    np.savez_compressed(content, anchor=anchor, subject=subject)
+    remove_leftovers(path)
+    write_whole(path, content.getvalue())
+
+
+def kept_masks(path: Path) -> tuple[Mask, Mask] | None:
+    """What `keep_masks` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        with path.open("rb") as file, np.load(file) as data:
+            return data["anchor"], data["subject"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def draw_sharing(anchor: Frames, anchor_mask: Mask, frames: Frames, mask: Mask) -> UInt8[np.ndarray, "h w 3"]:

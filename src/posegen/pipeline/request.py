@@ -32,7 +32,16 @@ from posegen.pipeline.background import (
     choose_store,
     describe_precision,
 )
-from posegen.pipeline.job import file_digest, growing_path, side_by_side_path, work_folder
+from posegen.pipeline.job import (
+    background_folder,
+    background_sizes,
+    file_digest,
+    growing_path,
+    job_folder,
+    side_by_side_path,
+    work_folder,
+)
+from posegen.pipeline.manifest import JobProgress
 from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
@@ -115,11 +124,17 @@ class Request:
     def store(self) -> StoreChoice | None:
         """How the shared background is kept; None where none is shared. Raises `PosegenError` if it fits nowhere."""
         sharing = self.sharing
-        return (
-            choose_store(self.config.sharing_store, self._need(sharing, self.precision), self._room)
-            if sharing
-            else None
-        )
+        if sharing is None:
+            return None
+        need = self._need(sharing, self.precision)
+        return choose_store(self.config.sharing_store, need, self._room, self._background_in_files())
+
+    def _background_in_files(self) -> int:
+        """Places of the shared background that an earlier run of this job has left in files."""
+        output = self.config.output
+        if not any(work_folder(output).glob(f"job-*/{background_folder(Path())}")):  # spares reading the driving video
+            return 0
+        return len(background_sizes(job_folder(output, self.settings())))
 
     @cached_property
     def _room(self) -> Room:
@@ -197,6 +212,21 @@ class Request:
             "posegen": __version__,
         }
 
+    def keeps(self, plan: SegmentPlan) -> JobProgress:
+        """How much a job of this plan will keep on disk."""
+        places, size = 0, 0
+        if self.sharing is not None and self.store is not None and self.store.kind == "disk":
+            need = self._need(self.sharing, self.precision)
+            places, size = need.whole // need.one_layer, need.one_layer
+        return JobProgress(
+            segments=0 if self.config.long_method == "freenoise" else len(plan.segments),
+            segment_length=plan.segment_length,
+            num_frames=plan.num_frames,
+            frame_pixels=math.prod(self.size) * 3,
+            background_files=places,
+            background_file=size,
+        )
+
     def memory(self) -> int:
         """Estimated peak memory of the models, their work and the shared background, in bytes."""
         sharing, store = self.sharing, self.store
@@ -236,6 +266,8 @@ class Request:
         ]
         if self.conditions:
             lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
+        if config.save_masks and (self.sharing is None or not config.sharing_mask):
+            lines.append("NOTE       --save-masks: there are no subject masks, since no background is shared by them")
         if not self.model.trained:
             lines.append(f"NOTE       the model {config.model!r} was never trained to follow poses: expect noise")
         return "\n".join(lines)

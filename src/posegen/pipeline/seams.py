@@ -169,13 +169,14 @@ def person_boxes(pose: PoseSequence, fit: Fit) -> Float[np.ndarray, "frames 4"]:
 
     `fit` is how the driving video, to which `pose` belongs, becomes a picture of the result's size.
     """
-    points = np.where((pose.scores >= SEEN)[..., None], fit.apply_points(pose.keypoints), np.nan)
-    boxes = np.full((len(points), 4), np.nan)
-    seen = ~np.isnan(points).all((1, 2))
-    if seen.any():
-        low, high = np.nanmin(points[seen], axis=1), np.nanmax(points[seen], axis=1)
-        margin = _WIDENED * (high - low).max(-1, keepdims=True)
-        boxes[seen] = np.concatenate([low - margin, high + margin], axis=-1)
+    boxes = np.full((len(pose), 4), np.nan)
+    for part in pose.pieces():
+        points = np.where((pose.scores[part] >= SEEN)[..., None], fit.apply_points(pose.keypoints[part]), np.nan)
+        seen = ~np.isnan(points).all((1, 2))
+        if seen.any():
+            low, high = np.nanmin(points[seen], axis=1), np.nanmax(points[seen], axis=1)
+            margin = _WIDENED * (high - low).max(-1, keepdims=True)
+            boxes[part][seen] = np.concatenate([low - margin, high + margin], axis=-1)
     return boxes
 
 

@@ -14,9 +14,9 @@ from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
 from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
-from posegen.pipeline.job import Job
+from posegen.pipeline.job import Job, background_folder
 from posegen.pipeline.latents import iterate_decoded
-from posegen.pipeline.mask_pictures import draw_sharing, masks_folder
+from posegen.pipeline.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_folder, masks_path
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.segments import Segment, SegmentPlan
 from posegen.pipeline.sharing_plan import SharingPlan
@@ -44,7 +44,7 @@ class SegmentMaker:
         settings, choice = request.sharing, request.store
         if self.sharing is None or settings is None or choice is None:
             return None
-        folder = self.job.folder / "background"
+        folder = background_folder(self.job.folder)
         store = make_store(choice.kind, folder, pipeline.transformer.device)
         subject = None
         if self.config.sharing_mask:
@@ -56,27 +56,49 @@ class SegmentMaker:
 
     def frames_of(self, segment: Segment) -> Frames:
         """The segment's frames (F, H, W, 3), from the job's folder if it is finished."""
+        told = segment.name in self._told
+        self._told.add(segment.name)
         if not self.job.has(segment):
             make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
-            self.job.save(segment, make(segment), self.request.fps)
-            self._told.add(segment.name)
-            self._save_masks(segment)
-        elif segment.name not in self._told:
-            self._told.add(segment.name)
+            frames = make(segment)
+            self._keep_masks(segment)  # first, so that no finished segment is without
+            self.job.save(segment, frames, self.request.fps)
+        elif not told:
             self.progress.say(f"segment {segment.name} is already finished")
+        if not told:
+            self._draw_masks(segment)
         return self.job.load(segment)
 
-    def _save_masks(self, segment: Segment) -> None:
-        """If wanted, a picture of what a base segment has just taken from the anchor."""
-        background, sharing = self.background, self.sharing
-        if not self.config.save_masks or background is None or sharing is None or segment.kind != "base":
+    def _takes_background(self, segment: Segment) -> bool:
+        sharing = self.sharing
+        if self.background is None or sharing is None or segment.kind != "base":
+            return False
+        return segment != sharing.anchor and segment not in sharing.alone
+
+    def _keep_masks(self, segment: Segment) -> None:
+        """What a base segment that was just denoised has taken from the anchor, whether it is to be drawn or not."""
+        if self.background is None or not self._takes_background(segment):
             return
-        masks = background.masks() if segment != sharing.anchor and segment not in sharing.alone else None
+        masks = self.background.masks()
         if masks is not None:
-            folder = masks_folder(self.config.output)
-            folder.mkdir(parents=True, exist_ok=True)
-            picture = draw_sharing(self.job.load(sharing.anchor), masks[0], self.job.load(segment), masks[1])
-            write_image(folder / f"{segment.name}.png", picture)
+            keep_masks(masks_path(self.job.path(segment)), *masks)
+
+    def _draw_masks(self, segment: Segment) -> None:
+        """If wanted, a picture of what a finished base segment has taken from the anchor."""
+        wanted = self.config.save_masks and self.config.sharing_mask
+        if not wanted or self.sharing is None or not self._takes_background(segment):
+            return
+        masks = kept_masks(masks_path(self.job.path(segment)))
+        if masks is None:
+            self.progress.say(
+                f"--save-masks: no masks are kept of segment {segment.name}; delete {self.job.path(segment)} "
+                "to have it made again with them"
+            )
+            return
+        folder = masks_folder(self.config.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        anchor = self.frames_of(self.sharing.anchor)
+        write_image(folder / f"{segment.name}.png", draw_sharing(anchor, masks[0], self.job.load(segment), masks[1]))
 
     def finish(self) -> None:
         """The video is written: what only served to make segments goes."""
