@@ -31,10 +31,12 @@ VERSION = "1"
 
 def fit_sequence(pose: PoseSequence, fit: Fit) -> PoseSequence:
     """A clip's person in the pixels of the fitted picture."""
-    hands = pose.hands * (fit.scaled[0] / fit.source[0])
-    hands[..., :2] = fit.apply_points(pose.hands[..., :2])
-    keypoints = fit.apply_points(pose.keypoints).astype(np.float32)
-    return PoseSequence(keypoints, pose.scores, hands.astype(np.float32), fit.target, pose.fps)
+    keypoints, hands = np.empty_like(pose.keypoints), np.empty_like(pose.hands)
+    for part in pose.pieces():
+        keypoints[part] = fit.apply_points(pose.keypoints[part])
+        hands[part] = pose.hands[part] * (fit.scaled[0] / fit.source[0])
+        hands[part, ..., :2] = fit.apply_points(pose.hands[part, ..., :2])
+    return PoseSequence(keypoints, pose.scores, hands, fit.target, pose.fps)
 
 
 def save_retargeted(
