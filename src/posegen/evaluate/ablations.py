@@ -235,6 +235,7 @@ def _label(name: str, size: tuple[int, int]) -> np.ndarray:
     """A variant's name, in white on dark grey, a word in a line."""
     board = Image.new("RGB", size[::-1], (40, 40, 40))
     text = "\n".join(name.split())
+    text = text.replace("×", "x")  # Pillow's own font has no such sign
     ImageDraw.Draw(board).text((6, 6), text, fill="white", font=ImageFont.load_default(max(10, size[0] // 14)))
     return np.asarray(board)
 
