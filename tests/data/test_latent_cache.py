@@ -1,12 +1,14 @@
 """The cache of latents: what it holds is what the pipeline would make, and nothing stale is ever read."""
 
+import resource
+
 import pytest
 import torch
 
 from posegen.data.clips import Clip
 from posegen.data.latents import Encoding, LatentCache, LatentItems
 from posegen.data.shards import open_shards
-from posegen.errors import PosegenError
+from posegen.errors import DiskFullError, PosegenError
 from posegen.pipeline.mini import build_mini
 from tiny_shards import write_shards
 
@@ -97,3 +99,15 @@ def test_damaged_clips_are_named(cache, shards):
     sample.shard.write_bytes(content)
     with pytest.raises(PosegenError, match="1 of 6 clips cannot be used: train-00000001"):
         cache.prepare(shards, Encoding(num_frames=5))
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(cache, shards):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            cache.prepare(shards, Encoding(num_frames=5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(cache.folder.iterdir())
+    assert len(LatentItems(cache.prepare(shards, Encoding(num_frames=5)))) == 6

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from posegen.data.clips import Clip, Drawing
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import PosegenError
-from posegen.media.files import AtomicFile, output_errors
+from posegen.media.tensors import save_safetensors
 from posegen.pipeline.latents import encode_frames
 from posegen.pipeline.pipeline import PoseGenPipeline
 
@@ -233,16 +232,9 @@ def file_name(shard: str, clips: list[str], encoding: Encoding, identity: dict[s
 
 def write_encoded(file: Path, clips: list[dict[str, torch.Tensor]], encoding: Encoding, left_out: list[str]) -> None:
     """Write the encoded clips of a shard, in order. Raises `OutputError`."""
-    target = AtomicFile(file)
     metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": left_out})}
-    try:
-        with output_errors(file):
-            together = {name: torch.cat([clip[name] for clip in clips]) for name in clips[0]}
-            save_file(together, target.temporary, metadata)
-        target.commit()
-    except BaseException:
-        target.discard()
-        raise
+    together = {name: torch.cat([clip[name] for clip in clips]) for name in clips[0]}
+    save_safetensors(together, file, metadata)
 
 
 def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -> tuple[int, int]:

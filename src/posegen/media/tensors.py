@@ -1,0 +1,37 @@
+"""Tensors written as safetensors files, whole or not at all. Apart from `files`, because it loads torch."""
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from posegen.media.files import AtomicFile, output_errors
+
+
+def save_safetensors(
+    tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors of any device to `path` at once or not at all. Raises `OutputError` where that fails."""
+    file = AtomicFile(path)
+    try:
+        with output_errors(path):
+            content = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+            try:
+                save_file(content, file.temporary, None if metadata is None else dict(metadata))
+            except SafetensorError as error:
+                raise _system_error(error) from error
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """The operating system's error, which safetensors only mentions in its text: "... (os error 28)"."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else OSError(errno.EIO, str(error))
