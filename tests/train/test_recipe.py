@@ -52,6 +52,7 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD + "crop = 64\n", "only the vae is trained on crops"),
         (GOOD + "of_frames = 5\n", r"of_frames must be 1 \+ 4k and at least num_frames, not 5"),
         (GOOD.replace("[base]", "[stitch]") + "of_frames = 33\n", r"\[stitch\] of_frames has no meaning"),
+        (GOOD + f'[vae]\nstrategy = "fsdp"\n{STAGE}', "is for transformers"),
         (GOOD + 'optimizer = "muon"\nstrategy = "fsdp"\n', "needs whole matrices"),
         (GOOD.replace("num_frames = 9", "num_frames = 8"), r"num_frames must be 1 \+ 4k, not 8"),
         (GOOD.replace("batch_size = 4\n", ""), "lacks 'batch_size'"),

@@ -22,6 +22,7 @@ from posegen.model import lora
 from posegen.pipeline.models import load_pipeline
 from posegen.pipeline.progress import Silent
 from posegen.train import loop as loop_module
+from posegen.train.recipe import read_recipe
 from posegen.train.run import Places, train
 from serving_files import serving, write_index
 
@@ -263,19 +264,23 @@ def test_clips_shorter_than_a_segment_are_an_error(pretrained, make_run, tmp_pat
         train("base", recipe, places)
 
 
-def torchrun(recipe, output, shards, start, processes, *more):
+def run_twice(program):
+    """Run a program in two processes that know of each other."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone",
-        "-m", "posegen.apps.cli", "train", "base",
-        "--recipe", str(recipe), "--output", str(output), "--data", str(shards), "--validation", str(shards),
-        "--cache", str(output.parent / "cache"), "--init", str(start), *more,
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *program]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=240)
 
 
+def torchrun(recipe, output, shards, start):
+    return run_twice([
+        "-m", "posegen.apps.cli", "train", "base",
+        "--recipe", str(recipe), "--output", str(output), "--data", str(shards), "--validation", str(shards),
+        "--cache", str(output.parent / "cache"), "--init", str(start),
+    ])  # fmt: skip
+
+
 def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shards, tmp_path):
-    done = torchrun(make_recipe("two.toml"), tmp_path / "two", shards, pretrained, 2)
+    done = torchrun(make_recipe("two.toml"), tmp_path / "two", shards, pretrained)
     assert done.returncode == 0, done.stderr[-3000:]
     train("base", *make_run(tmp_path / "one", str(pretrained)))
     ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "two"))
@@ -291,7 +296,7 @@ def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_reci
         write_index(copy, split)
     with serving(copy) as server:
         for name, place in (("folder", shards), ("url", server.url)):
-            done = torchrun(make_recipe("two.toml"), tmp_path / name / "run", place, pretrained, 2)
+            done = torchrun(make_recipe("two.toml"), tmp_path / name / "run", place, pretrained)
             assert done.returncode == 0, done.stderr[-3000:]
         assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
             "train-000000.tar", "train-000001.tar", "val-same-000000.tar"
@@ -308,15 +313,64 @@ def test_accumulation_changes_nothing_but_rounding(pretrained, make_run, tmp_pat
         torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
 
 
-def test_sharded_weights_train_as_whole_ones_do(pretrained, make_run, make_recipe, shards, tmp_path):
-    recipe = make_recipe("sharded.toml", base='strategy = "fsdp"\ncheckpoint_every = 2\n')
-    done = torchrun(recipe, tmp_path / "sharded", shards, pretrained, 2)
+SHARDED = """
+import sys
+from pathlib import Path
+from torch.distributed.tensor import DTensor
+from posegen.train.loop import Loop
+from posegen.train.recipe import read_recipe
+from posegen.train.run import Places, train
+
+original, stops = Loop._step, [3]
+
+def step(self, batches):
+    for name, parameter in self.bare.named_parameters():
+        assert isinstance(parameter, DTensor), name
+    if self.counters.step in stops:
+        stops.remove(self.counters.step)
+        raise KeyboardInterrupt
+    return original(self, batches)
+
+Loop._step = step
+stage, recipe, output, shards, cache, start = sys.argv[1:]
+run = stage, read_recipe(Path(recipe)), Places(Path(output), Path(shards), Path(shards), Path(cache), start)
+try:
+    train(*run)
+except KeyboardInterrupt:
+    train(*run)
+assert not stops
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "more", "tolerance"),
+    [
+        ("pretrain", "", "", 1e-4),
+        ("base", 'base_weights = "bf16"\nexport = "adapter"\n',
+         'precision = "bf16"\ngradient_checkpointing = true\naccumulate = 2\n', 0.1),
+    ],
+)  # fmt: skip
+def test_sharded_weights_train_as_whole_ones_do(
+    stage, model, more, tolerance, pretrained, make_recipe, shards, tmp_path
+):
+    """Every weight is shared out; interrupted, going on, with a moving average (`pretrain`), and exported whole."""
+    start = {"pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained}[stage]
+    recipes = {}
+    for name in ("ddp", "fsdp"):
+        recipes[name] = make_recipe(f"{name}.toml", **{stage: f'strategy = "{name}"\ncheckpoint_every = 2\n{more}'})
+        text = recipes[name].read_text().replace('"scratch:mini"\nlayers = 2\nheads = 2', f'"{start}"\n{model}')
+        recipes[name].write_text(text)
+    program = tmp_path / "sharded.py"
+    program.write_text(SHARDED)
+    done = run_twice([str(program), stage, str(recipes["fsdp"]), str(tmp_path / "fsdp"), str(shards),
+                      str(shards / "cache"), str(start)])  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    train("base", *make_run(tmp_path / "one", str(pretrained)))
-    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "sharded"))
+    places = Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start))
+    train(stage, read_recipe(recipes["ddp"]), places)
+    ours, theirs = (weights_of(tmp_path / name / stage / "model") for name in ("ddp", "fsdp"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
-        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+        assert (theirs[name] - tensor).norm() <= tolerance * tensor.norm(), name
 
 
 def test_clips_can_be_encoded_without_training(pretrained, make_run, tmp_path, monkeypatch):

@@ -334,6 +334,8 @@ def _check_together(recipe: Recipe) -> None:
         settings = getattr(recipe, stage)
         if settings is None:
             continue
+        if settings.strategy == "fsdp" and stage == "vae":
+            raise PosegenError('[vae] strategy = "fsdp" is for transformers: an autoencoder is small, use "ddp"')
         if settings.optimizer == "muon" and settings.strategy == "fsdp":
             raise PosegenError(f'[{stage}] optimizer = "muon" needs whole matrices: use strategy = "ddp"')
         for phase in settings.phases:

@@ -6,7 +6,6 @@ and, at the end, `model/`; a stage starts from the model of the stage before it,
 
 import datetime
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,21 +130,9 @@ def train(
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
     """Processes, devices and number format; how many processes there are is the launcher's business."""
-    plugin = None
-    if settings.strategy == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import FullyShardedDataParallelPlugin
-
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            reshard_after_forward=True,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=["PoseGenTransformerBlock"],
-            state_dict_type="FULL_STATE_DICT",
-        )
     AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
-        fsdp_plugin=plugin,
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
             DistributedDataParallelKwargs(find_unused_parameters=settings.pose_share < 1.0),
