@@ -25,6 +25,7 @@ from posegen.train import loop as loop_module
 from posegen.train.recipe import read_recipe
 from posegen.train.run import Places, train
 from serving_files import serving, write_index
+from tiny_shards import break_clip, write_shards
 
 CPU = torch.device("cpu")
 
@@ -387,6 +388,19 @@ def test_clips_can_be_encoded_without_training(pretrained, make_run, tmp_path, m
     monkeypatch.setattr(LatentCache, "encode_shard", not_again)
     assert train("base", recipe, places).is_dir()
     assert sorted(places.cache.iterdir()) == encoded
+
+
+def test_a_damaged_clip_among_a_hundred_is_left_out_of_the_vae(make_run, tmp_path, caplog):
+    recipe, places = make_run(tmp_path / "run")
+    many = write_shards(tmp_path / "many", "train", shards=100, clips=1)
+    for sample in open_shards(many, "train")[7].samples:
+        break_clip(sample)
+    places = dataclasses.replace(places, train=many)
+    assert train("vae", recipe, places).is_dir()
+    assert "1 of 100 training clips left out: train-00000007; they are damaged" in caplog.text
+    break_clip(open_shards(many, "train")[8].samples[0])
+    with pytest.raises(PosegenError, match="2 of 100 training clips cannot be used"):
+        train("vae", recipe, dataclasses.replace(places, output=tmp_path / "again"))
 
 
 def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):

@@ -6,6 +6,7 @@ measured and stored in the autoencoder's configuration, as the diffusion stages 
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from einops import rearrange
 from torch import nn
 
 from posegen.data.clips import Clip, Drawing
-from posegen.data.shards import Sample, Shard
-from posegen.errors import PosegenError
+from posegen.data.fetching import UnreachableError
+from posegen.data.shards import Sample, Shard, tolerate
+from posegen.errors import OutputError, PosegenError
 from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
@@ -67,7 +69,9 @@ class AutoencoderStage:
         return self.pipeline.vae
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Fit the linear code, if the recipe wants it."""
+        """Leave damaged clips out; then fit the linear code, if the recipe wants it."""
+        self.samples = _whole(self.samples, tell, "training")
+        self.validation = _whole(self.validation, tell, "validation")
         if not self.settings.fit_clips:
             return
         every = max(len(self.samples) // self.settings.fit_clips, 1)
@@ -206,3 +210,27 @@ class AutoencoderStage:
 
     def _longest(self, sample: Sample) -> int:
         return min((sample.num_frames - 1) // 4 * 4 + 1, max(phase.num_frames for phase in self.settings.phases))
+
+
+def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
+    """The clips that can be read. Raises `PosegenError` if more than 1 % cannot."""
+
+    def is_whole(sample: Sample) -> bool:
+        try:
+            Clip(sample, Drawing()).check()
+        except (UnreachableError, OutputError):
+            raise
+        except PosegenError:
+            return False
+        return True
+
+    threads = ThreadPoolExecutor()
+    kept, bad = [], []
+    try:
+        for number, (sample, good) in enumerate(zip(samples, threads.map(is_whole, samples), strict=True), start=1):
+            (kept if good else bad).append(sample)
+            tell(f"check {which} clips", number, len(samples))
+    finally:
+        threads.shutdown(cancel_futures=True)
+    tolerate([sample.key for sample in bad], len(samples), f"{which} clips", "they are damaged")
+    return kept
