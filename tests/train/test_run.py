@@ -22,7 +22,7 @@ from posegen.model import lora
 from posegen.pipeline.models import load_pipeline
 from posegen.pipeline.progress import Silent
 from posegen.train import loop as loop_module
-from posegen.train.recipe import read_recipe
+from posegen.train.recipe import Phase, read_recipe
 from posegen.train.run import Places, train
 from serving_files import serving, write_index
 from tiny_shards import break_clip, write_shards
@@ -257,12 +257,12 @@ def test_a_stage_without_the_one_before_says_so(make_run, tmp_path):
         train("base", *make_run(tmp_path / "run"))
 
 
-def test_clips_shorter_than_a_segment_are_an_error(pretrained, make_run, tmp_path):
+@pytest.mark.parametrize("phase", [{"num_frames": 13}, {"num_frames": 5, "of_frames": 13}])
+def test_clips_shorter_than_what_a_phase_takes_of_them_are_an_error(phase, pretrained, make_run, tmp_path):
     recipe, places = make_run(tmp_path / "run", str(pretrained))
-    longer = recipe.base.phases[0].__class__(steps=1, num_frames=13, batch_size=4)
-    object.__setattr__(recipe.base, "phases", (longer,))
+    longer = dataclasses.replace(recipe.base, phases=(Phase(steps=1, batch_size=4, **phase),))
     with pytest.raises(PosegenError, match="shorter than the 13 frames"):
-        train("base", recipe, places)
+        train("base", dataclasses.replace(recipe, base=longer), places)
 
 
 def run_twice(program):
@@ -319,7 +319,7 @@ import sys
 from pathlib import Path
 from torch.distributed.tensor import DTensor
 from posegen.train.loop import Loop
-from posegen.train.recipe import read_recipe
+from posegen.train.recipe import Phase, read_recipe
 from posegen.train.run import Places, train
 
 original, stops = Loop._step, [3]

@@ -98,6 +98,11 @@ class Phase:
         if self.crop % 8 or self.crop < 0:
             raise PosegenError(f"crop must be a multiple of 8 pixels, not {self.crop}")
 
+    @property
+    def frames_of_clip(self) -> int:
+        """Frames that a clip must have."""
+        return self.of_frames or self.num_frames
+
 
 @dataclass(frozen=True)
 class StageSettings:

@@ -102,7 +102,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     with _only_here(folder, accelerator.is_main_process):
         torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
-        longest = max(phase.num_frames for phase in settings.phases)
+        longest = max(phase.frames_of_clip for phase in settings.phases)
         shards = open_shards(places.train, "train", longest)
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
