@@ -343,31 +343,40 @@ assert not stops
 """
 
 
+SHARED_OUT = {
+    "pretrain": """
+precision = "fp32"
+learning_rate = 1e-3
+pose_share = 0.5
+ema = 0.9
+""",
+    "base": """
+gradient_checkpointing = true
+accumulate = 2
+""",
+}
+
+
 @pytest.mark.parametrize(
-    ("stage", "model", "more", "tolerance"),
-    [
-        ("pretrain", "", "", 1e-4),
-        ("base", 'base_weights = "bf16"\nexport = "adapter"\n',
-         'precision = "bf16"\ngradient_checkpointing = true\naccumulate = 2\n', 0.1),
-    ],
-)  # fmt: skip
-def test_sharded_weights_train_as_whole_ones_do(
-    stage, model, more, tolerance, pretrained, make_recipe, shards, tmp_path
-):
-    """Every weight is shared out; interrupted, going on, with a moving average (`pretrain`), and exported whole."""
+    ("stage", "model", "tolerance"),
+    [("pretrain", "", 1e-4), ("base", 'base_weights = "bf16"\nexport = "adapter"\n', 0.1)],
+)
+def test_sharded_weights_train_as_whole_ones_do(stage, model, tolerance, pretrained, shards, tmp_path):
+    """Interrupted, going on, with a moving average or as large bases are trained, and exported whole."""
     start = {"pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained}[stage]
     recipes = {}
     for name in ("ddp", "fsdp"):
-        recipes[name] = make_recipe(f"{name}.toml", **{stage: f'strategy = "{name}"\ncheckpoint_every = 2\n{more}'})
-        text = recipes[name].read_text().replace('"scratch:mini"\nlayers = 2\nheads = 2', f'"{start}"\n{model}')
-        recipes[name].write_text(text)
-    program = tmp_path / "sharded.py"
-    program.write_text(SHARDED)
-    done = run_twice([str(program), stage, str(recipes["fsdp"]), str(tmp_path / "fsdp"), str(shards),
+        recipes[name] = tmp_path / f"{name}.toml"
+        recipes[name].write_text(
+            f'name = "shared"\n[model]\nstart = "{start}"\n{model}[{stage}]\nstrategy = "{name}"\nsteps = 4\n'
+            f"num_frames = 5\nbatch_size = 4\ncheckpoint_every = 2\nvalidation_clips = 2\nsample_steps = 1\n"
+            + SHARED_OUT[stage]
+        )
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    done = run_twice([str(tmp_path / "sharded.py"), stage, str(recipes["fsdp"]), str(tmp_path / "fsdp"), str(shards),
                       str(shards / "cache"), str(start)])  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    places = Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start))
-    train(stage, read_recipe(recipes["ddp"]), places)
+    train(stage, read_recipe(recipes["ddp"]), Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start)))
     ours, theirs = (weights_of(tmp_path / name / stage / "model") for name in ("ddp", "fsdp"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
