@@ -176,6 +176,11 @@ def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
     assert train("base", *run, progress) == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == stamp
     assert "finished" in said[-1]
+    with pytest.raises(PosegenError, match="run/base was trained with another recipe: choose another --output"):
+        train("base", *make_run(tmp_path / "run", str(pretrained), base="learning_rate = 0.5\n"))
+    notes = tmp_path / "run" / "base" / "finished.json"
+    notes.write_text('{"steps": 4}')  # of a version that did not note the recipe
+    assert train("base", *run) == folder
 
 
 def poison(monkeypatch, bad_steps):

@@ -4,7 +4,6 @@ Runs on accelerate: one CPU, one GPU, several of them or several machines are th
 as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from posegen.errors import PosegenError, logger
-from posegen.media.files import write_whole
 from posegen.pipeline.progress import Progress
 from posegen.train.ahead import Ahead
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
@@ -198,6 +196,12 @@ class Loop:
         self.checkpoints.save(self.module, self.optimizers, average, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 
+    def summary(self) -> dict[str, int | float]:
+        """What the run took."""
+        counters = self.counters
+        hours = round(counters.seconds / 3600, 3)
+        return {"steps": counters.step, "bad_steps": counters.bad_steps, "hours": hours}
+
     def close(self) -> None:
         """Finish the logs, however the run ended."""
         if self.logs is not None:
@@ -233,9 +237,6 @@ class Loop:
         with self._final_weights(), gathered(self.bare):
             if self.accelerator.is_main_process:
                 self.stage.export(self.folder / MODEL)
-                summary = {"steps": self.counters.step, "bad_steps": self.counters.bad_steps,
-                           "hours": round(self.counters.seconds / 3600, 3)}  # fmt: skip
-                write_whole(self.folder / "finished.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.accelerator.wait_for_everyone()
 
 

@@ -5,6 +5,7 @@ and, at the end, `model/`; a stage starts from the model of the stage before it,
 """
 
 import datetime
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
-from posegen.media.files import output_errors
+from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
@@ -42,6 +43,8 @@ from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
 from posegen.train.stages import TrainStage
 
 SCRATCH = "scratch:mini"
+FINISHED = "finished.json"
+"""In a stage's folder once its model is whole: what it took, and the recipe's fingerprint."""
 _PATIENCE = datetime.timedelta(hours=4)
 """Processes wait this long for each other: encoding a large data set takes its time."""
 
@@ -85,7 +88,7 @@ def train(
 
     Raises `PosegenError` for whatever the user can mend, before training where it can.
     """
-    wanted = recipe.stage(stage).precision
+    wanted, fingerprint = recipe.stage(stage).precision, recipe.fingerprint(stage)  # whatever this machine computes in
     recipe = recipe.computed_on(computes_bfloat16(choose_device("auto")))
     settings = recipe.stage(stage)
     accelerator = make_accelerator(settings)
@@ -95,7 +98,8 @@ def train(
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
     folder = places.output / stage
-    if (folder / "finished.json").is_file():
+    if (folder / FINISHED).is_file():
+        _check_finished(folder, fingerprint)
         progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
         return folder / MODEL
     with output_errors(folder):
@@ -124,8 +128,20 @@ def train(
             loop.run()
         finally:
             loop.close()
+        if accelerator.is_main_process:
+            summary = json.dumps({**loop.summary(), "recipe": fingerprint}, indent=1)
+            write_whole(folder / FINISHED, f"{summary}\n".encode())
+        accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / MODEL
+
+
+def _check_finished(folder: Path, fingerprint: str) -> None:
+    """Raise `PosegenError` if the stage was trained with another recipe. Old runs have not noted it."""
+    if json.loads((folder / FINISHED).read_text()).get("recipe", fingerprint) != fingerprint:
+        raise PosegenError(
+            f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
+        )
 
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
@@ -174,7 +190,7 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
         folder = places.output / earlier / MODEL
-        if (places.output / earlier / "finished.json").is_file():
+        if (places.output / earlier / FINISHED).is_file():
             return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
