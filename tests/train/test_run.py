@@ -417,6 +417,13 @@ def test_a_damaged_clip_among_a_hundred_is_left_out_of_the_vae(make_run, tmp_pat
         train("vae", recipe, dataclasses.replace(places, output=tmp_path / "again"))
 
 
+def test_a_vae_that_does_not_fit_in_memory_is_told_before_training(make_run, tmp_path):
+    recipe, places = make_run(tmp_path / "run")
+    large = dataclasses.replace(recipe.vae, phases=(dataclasses.replace(recipe.vae.phases[0], batch_size=10_000_000),))
+    with pytest.raises(PosegenError, match="raise accumulate, lower batch_size, num_frames or crop"):
+        train("vae", dataclasses.replace(recipe, vae=large), places)
+
+
 def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):
     plain = train("vae", *make_run(tmp_path / "plain"))
     kept = train("vae", *make_run(tmp_path / "kept", vae="kept_gb = 1\n"))

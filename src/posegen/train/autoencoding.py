@@ -19,7 +19,7 @@ from posegen.data.clips import Clip, Drawing
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import OutputError, PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
+from posegen.model.autoencoder import AutoencoderLightVideo, Latents, Pixels, group_patches
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
@@ -53,15 +53,7 @@ class AutoencoderStage:
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self._kept: dict[tuple[str, str], np.ndarray] = {}
         self._room = 1e9 * settings.kept_gb
-        pipeline.vae.requires_grad_(True)
-        if settings.decoder_only:
-            for name, parameter in pipeline.vae.named_parameters():
-                parameter.requires_grad_(name.startswith("decoder"))
-        if (
-            settings.fit_clips or settings.keep_linear
-        ):  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
-            pipeline.vae.encoder_linear.requires_grad_(False)
-            pipeline.vae.decoder_linear.requires_grad_(False)
+        prepare_autoencoder(pipeline.vae, settings)
 
     @property
     def module(self) -> nn.Module:
@@ -136,7 +128,7 @@ class AutoencoderStage:
         return whole[start:stop]
 
     def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+        """See `autoencoder_loss`."""
         settings = self.settings
         pixels = rearrange(batch["frames"].to(device).float() / 127.5 - 1.0, "b f h w c -> b c f h w")
         noise = batch["noise"].to(device)
@@ -144,11 +136,7 @@ class AutoencoderStage:
         if settings.decoder_only:
             deviation = torch.tensor(self.pipeline.vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)
             scale = settings.latent_noise * batch["level"].to(device) * deviation
-        moments, reconstruction = module(pixels, noise, scale)
-        loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
-        if settings.motion_weight:
-            loss = loss + settings.motion_weight * motion_loss(reconstruction.float(), pixels)
-        return loss if settings.decoder_only else loss + settings.kl_weight * divergence(moments)
+        return autoencoder_loss(module, pixels, noise, scale, settings)
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
@@ -210,6 +198,29 @@ class AutoencoderStage:
 
     def _longest(self, sample: Sample) -> int:
         return min((sample.num_frames - 1) // 4 * 4 + 1, max(phase.num_frames for phase in self.settings.phases))
+
+
+def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
+    """Decide what learns: everything, or with `decoder_only` the decoder; not a linear code that is to stay."""
+    vae.requires_grad_(True)
+    if settings.decoder_only:
+        for name, parameter in vae.named_parameters():
+            parameter.requires_grad_(name.startswith("decoder"))
+    if settings.fit_clips or settings.keep_linear:
+        # already the best there is, and Adam's equal steps over its 768 inputs would shake it
+        for name in ("encoder_linear", "decoder_linear"):
+            vae.get_submodule(name).requires_grad_(False)
+
+
+def autoencoder_loss(
+    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: StageSettings
+) -> torch.Tensor:
+    """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+    moments, reconstruction = module(pixels, noise, scale)
+    loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
+    if settings.motion_weight:
+        loss = loss + settings.motion_weight * motion_loss(reconstruction.float(), pixels)
+    return loss if settings.decoder_only else loss + settings.kl_weight * divergence(moments)
 
 
 def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:

@@ -23,9 +23,10 @@ from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors, write_whole
-from posegen.pipeline.mini import build_mini, transformer_sizes
+from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
+    autoencoder_arguments,
     choose_device,
     computes_bfloat16,
     describe_model,
@@ -38,7 +39,7 @@ from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.checkpoint import Checkpoints, Origin
 from posegen.train.diffusion import DiffusionStage
 from posegen.train.loop import MODEL, Loop
-from posegen.train.memory import Memory, check_fits, estimate
+from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
 from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
 from posegen.train.stages import TrainStage
 
@@ -111,9 +112,8 @@ def train(
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
         check_sizes(start, recipe, settings, shards)
-        if stage != "vae":
-            memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
-            check_fits(memory, accelerator.device)
+        memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
+        check_fits(memory, accelerator.device, stage)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
         if encode_only:
@@ -208,8 +208,6 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
     lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
     start = starting_model(stage, recipe, places, must_exist=False)
     lines.append(f"starts from {start}; writes {places.output / stage / MODEL}")
-    if stage == "vae":
-        return "\n".join(lines)
     size = recipe.data.size
     if not any(size):
         size = open_shards(places.train, "train")[0].samples[0].size
@@ -219,8 +217,12 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
 
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
-    """Memory of a diffusion stage with clips of this size."""
+    """Memory of a stage with clips of this size."""
     scratch = start == SCRATCH
+    if stage == "vae":
+        return estimate_autoencoder(
+            recipe.stage(stage), VAE if scratch else autoencoder_arguments(start), size, processes
+        )
     name = "mini" if scratch else start
     description = describe_model(name)
     stride = description.spatial_stride
