@@ -146,6 +146,15 @@ def test_items_of_a_step_do_not_depend_on_how_a_batch_is_split(tmp_path):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
 
 
+def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
+    shards = open_shards(write_shards(tmp_path, "train"), "train")
+    stage = AutoencoderStage(build_mini(adapters=False), StageSettings(phases=(PHASE,)), shards, shards)
+    whole = stage.make_batch(5, PHASE, 5, slice(0, 4))
+    parts = [stage.make_batch(5, PHASE, 5, slice(first, first + 2)) for first in (0, 2)]
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, torch.cat([part[name] for part in parts])), name
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 

@@ -89,10 +89,13 @@ class AutoencoderStage:
             for position, item in enumerate(items, start=part.start)
         ]
         stacked = torch.from_numpy(np.stack(frames))
-        shape = (len(items), self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
-        random = generator(self.settings.seed, step, part.start)
-        noise = torch.randn(shape, generator=random)
-        return {"frames": stacked, "noise": noise, "level": torch.rand(len(items), 1, 1, 1, 1, generator=random)}
+        shape = (self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
+        noises, levels = [], []
+        for position in range(part.start, part.start + len(items)):
+            random = generator(self.settings.seed, step, position)
+            noises.append(torch.randn(shape, generator=random))
+            levels.append(torch.rand(1, 1, 1, 1, generator=random))
+        return {"frames": stacked, "noise": torch.stack(noises), "level": torch.stack(levels)}
 
     def _latent_size(self, stacked: torch.Tensor) -> tuple[int, int, int]:
         config = self.pipeline.vae.config
