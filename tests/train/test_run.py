@@ -84,10 +84,13 @@ def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "more"), [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", "")]
+    ("stage", "more"),
+    [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", ""), ("stitch", "")],
 )
 def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run, tmp_path):
-    start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model"), "base": str(pretrained)}[stage]
+    start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model")}.get(stage, str(pretrained))
+    if stage == "stitch":
+        start = str(train("base", *make_run(tmp_path / "start", start)))
     often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n" + more}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n" + more}))
@@ -285,14 +288,38 @@ def torchrun(recipe, output, shards, start):
     ])  # fmt: skip
 
 
+TOGETHER = """
+import sys
+from pathlib import Path
+from accelerate import Accelerator
+from posegen.train.recipe import read_recipe
+from posegen.train.run import Places, train
+
+Accelerator.end_training = lambda self: None  # the next stage needs the other process again
+recipe, output, shards, *stages = sys.argv[1:]
+for stage in stages:
+    name, _, start = stage.partition(":")
+    folder = Path(shards)
+    train(name, read_recipe(Path(recipe)), Places(Path(output), folder, folder, folder / "cache", start or None))
+"""
+
+
 def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shards, tmp_path):
-    done = torchrun(make_recipe("two.toml"), tmp_path / "two", shards, pretrained)
+    """Every stage, each from where the one process began it."""
+    (tmp_path / "together.py").write_text(TOGETHER)
+    one, two = tmp_path / "one", tmp_path / "two"
+    starts = {"vae": "", "pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained,
+              "stitch": one / "base" / "model"}  # fmt: skip
+    for stage, start in starts.items():
+        train(stage, *make_run(one, str(start) or None))
+    done = run_twice([str(tmp_path / "together.py"), str(make_recipe("one.toml")), str(two), str(shards),
+                      *(f"{stage}:{start}" for stage, start in starts.items())])  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    train("base", *make_run(tmp_path / "one", str(pretrained)))
-    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "two"))
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+    for stage in starts:
+        ours, theirs = (weights_of(folder / stage / "model") for folder in (one, two))
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert (theirs[name] - tensor).norm() <= 0.01 * tensor.norm(), (stage, name)
 
 
 def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_recipe, shards, tmp_path):
