@@ -239,12 +239,16 @@ def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
         return True
 
     threads = ThreadPoolExecutor()
-    kept, bad = [], []
+    kept: list[Sample] = []
+    bad: list[str] = []
     try:
         for number, (sample, good) in enumerate(zip(samples, threads.map(is_whole, samples), strict=True), start=1):
-            (kept if good else bad).append(sample)
+            if good:
+                kept.append(sample)
+            else:
+                bad.append(sample.key)
             tell(f"check {which} clips", number, len(samples))
     finally:
         threads.shutdown(cancel_futures=True)
-    tolerate([sample.key for sample in bad], len(samples), f"{which} clips", "they are damaged")
+    tolerate(bad, len(samples), f"{which} clips", "they are damaged")
     return kept

@@ -6,6 +6,7 @@ number format of its own, autocast chooses it as it does for whole weights. Tens
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ def gathered(module: nn.Module) -> Iterator[None]:
         yield
         return
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights = get_model_state_dict(module, options=options)  # empty but in the main process
+    weights: dict[str, Any] = get_model_state_dict(module, options=options)  # empty but in the main process
     sharded = {name: parameter for name, parameter in module.named_parameters() if name in weights}
     _put(module, {name: nn.Parameter(weights[name], parameter.requires_grad) for name, parameter in sharded.items()})
     try:
