@@ -52,6 +52,14 @@ def write_shard(path: Path, keys: list[str], seed: int = 0, frames: int = FRAMES
                 tar.addfile(member, io.BytesIO(content))
 
 
+def break_clip(sample) -> None:
+    """Damage a clip's compressed arrays; its shard stays a whole tar."""
+    content = bytearray(sample.shard.read_bytes())
+    part = sample.parts["npz"]
+    content[part.offset + 60 : part.offset + 90] = bytes(30)
+    sample.shard.write_bytes(content)
+
+
 def write_shards(folder: Path, split: str, shards: int = 2, clips: int = 3, frames: int = FRAMES) -> Path:
     """A folder of shards."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ import pytest
 
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.data.clips import HIDDEN, OUTSIDE, VISIBLE, Clip, Drawing, keypoint_scores, mirror
-from posegen.data.shards import open_shards
+from posegen.data.fetching import UnreachableError
+from posegen.data.shards import Sample, open_shards
 from posegen.errors import PosegenError
 from posegen.media.packed import pack_frames
 from tiny_shards import sample_arrays, write_shards
@@ -49,13 +50,31 @@ def test_hidden_points_are_guessed_and_hidden_hands_are_not():
     assert not scores[112:].any()
 
 
-def test_damaged_arrays_are_named(clip):
-    path = clip.sample.shard
-    content = bytearray(path.read_bytes())
-    part = clip.sample.parts["npz"]
-    content[part.offset : part.offset + part.size] = bytes(part.size)
+@pytest.mark.parametrize("place", [slice(0, None), slice(60, 90), slice(-40, None)])
+def test_damaged_arrays_are_named(place, clip):
+    """The whole, what is compressed, and the list of what is in it."""
+    path, part = clip.sample.shard, clip.sample.parts["npz"]
+    content, arrays = bytearray(path.read_bytes()), bytearray(clip.sample.read("npz"))
+    arrays[place] = bytes(byte ^ 85 for byte in arrays[place])
+    content[part.offset : part.offset + part.size] = arrays
     path.write_bytes(content)
     with pytest.raises(PosegenError, match="train-00000000 is damaged"):
+        Clip(clip.sample, Drawing()).check()
+
+
+def test_too_few_frames_are_damage_too(clip):
+    clip.check()
+    clip.sample.description["num_frames"] = 10
+    with pytest.raises(PosegenError, match=r"train-00000000 is damaged \(frames: 9 of 10 frames\)"):
+        clip.check()
+
+
+def test_a_shard_that_cannot_be_fetched_again_is_no_damaged_clip(clip, monkeypatch):
+    def unreachable(*_):
+        raise UnreachableError("no answer")
+
+    monkeypatch.setattr(Sample, "read", unreachable)
+    with pytest.raises(UnreachableError, match="no answer"):
         Clip(clip.sample, Drawing())
 
 

@@ -1,14 +1,16 @@
 """The cache of latents: what it holds is what the pipeline would make, and nothing stale is ever read."""
 
+import resource
+
 import pytest
 import torch
 
 from posegen.data.clips import Clip
 from posegen.data.latents import Encoding, LatentCache, LatentItems
 from posegen.data.shards import open_shards
-from posegen.errors import PosegenError
+from posegen.errors import DiskFullError, PosegenError
 from posegen.pipeline.mini import build_mini
-from tiny_shards import write_shards
+from tiny_shards import break_clip, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +92,30 @@ def test_processes_share_the_work(cache, shards):
 
 
 def test_damaged_clips_are_named(cache, shards):
-    sample = shards[0].samples[1]
-    content = bytearray(sample.shard.read_bytes())
-    part = sample.parts["npz"]
-    content[part.offset : part.offset + part.size] = bytes(part.size)
-    sample.shard.write_bytes(content)
+    break_clip(shards[0].samples[1])
     with pytest.raises(PosegenError, match="1 of 6 clips cannot be used: train-00000001"):
         cache.prepare(shards, Encoding(num_frames=5))
+
+
+def test_a_shard_of_which_no_clip_can_be_read_counts_like_others(cache, tmp_path, caplog):
+    shards = open_shards(write_shards(tmp_path / "many", "train", shards=100, clips=1), "train")
+    break_clip(shards[0].samples[0])
+    encoding = Encoding(num_frames=1, head=1, pose=False)
+    for _ in range(2):  # encoded, and found in the cache
+        caplog.clear()
+        items = LatentItems(cache.prepare(shards, encoding))
+        assert "1 of 100 clips left out: train-00000000" in caplog.text
+        assert (len(items), items.shape("latents")) == (99, list(items[0]["latents"].shape))
+        assert torch.equal(items[0]["latents"], cache.encode(shards[1].samples[0], encoding)["latents"][0])
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(cache, shards):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            cache.prepare(shards, Encoding(num_frames=5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(cache.folder.iterdir())
+    assert len(LatentItems(cache.prepare(shards, Encoding(num_frames=5)))) == 6

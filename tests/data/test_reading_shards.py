@@ -95,3 +95,10 @@ def test_an_index_that_is_none_is_named(tmp_path):
     (tmp_path / "train.json").write_text("{")
     with pytest.raises(PosegenError, match=r"train\.json is not an index"):
         open_shards(tmp_path, "train")
+
+
+def test_shards_that_are_still_being_made_are_refused(tmp_path):
+    write_shards(tmp_path, "train")
+    (tmp_path / "train.json").write_text('{"format": 1, "complete": false, "shards": []}')
+    with pytest.raises(PosegenError, match=r"train\.json: these shards are still being made"):
+        open_shards(tmp_path, "train")

@@ -52,7 +52,7 @@ batch_size = 4
 {base}
 [stitch]
 {common}
-steps = 2
+steps = 4
 num_frames = 9
 batch_size = 2
 from_base = true

@@ -10,13 +10,15 @@ from posegen.data.latents import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.mini import TRANSFORMER, build_mini
+from posegen.pipeline.mini import TRANSFORMER, VAE, build_mini
 from posegen.pipeline.models import WAN_INPUTS, WAN_TRANSFORMER
+from posegen.train.autoencoding import AutoencoderStage, autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import DiffusionStage, prepare_transformer
 from posegen.train.loop import make_optimizers
-from posegen.train.memory import Memory, check_fits, estimate
+from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
 from posegen.train.objective import flow_matching_loss
 from posegen.train.recipe import ModelSettings, Phase, StageSettings, read_recipe
 from posegen.train.run import Places, dry_run
@@ -144,6 +146,15 @@ def test_items_of_a_step_do_not_depend_on_how_a_batch_is_split(tmp_path):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
 
 
+def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
+    shards = open_shards(write_shards(tmp_path, "train"), "train")
+    stage = AutoencoderStage(build_mini(adapters=False), StageSettings(phases=(PHASE,)), shards, shards)
+    whole = stage.make_batch(5, PHASE, 5, slice(0, 4))
+    parts = [stage.make_batch(5, PHASE, 5, slice(first, first + 2)) for first in (0, 2)]
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, torch.cat([part[name] for part in parts])), name
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
@@ -201,4 +212,39 @@ def test_checkpointing_and_sharding_need_less():
 
 def test_too_little_memory_is_said_before_training():
     with pytest.raises(PosegenError, match=r"would need about .* GB .* raise accumulate"):
-        check_fits(Memory(10**15, 0, 0, 1, 1, 0), CPU)
+        check_fits(Memory(10**15, 0, 0, 1, 1, 0), CPU, "base")
+
+
+@pytest.mark.parametrize("more", [{}, {"decoder_only": True, "motion_weight": 1.0}])
+def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
+    settings = StageSettings(phases=(replace(PHASE, crop=32),), precision="fp32", accumulate=2, **more)
+    memory = estimate_autoencoder(settings, VAE, (48, 40))
+    model = AutoencoderLightVideo(**VAE)
+    prepare_autoencoder(model, settings)
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        scale = torch.ones(2, 1, 1, 1, 1) if settings.decoder_only else None
+        loss = autoencoder_loss(model, torch.randn(2, 3, 9, 32, 32), torch.randn(2, 32, 3, 4, 4), scale, settings)
+    assert loss.requires_grad
+    assert memory.activations == pytest.approx(sum(kept.values()), rel=0.15)
+    assert memory.tokens == 2 * 3 * 4 * 4
+    learning = sum(parameter.numel() for _, parameter in trained_parameters(model))
+    assert (memory.trained_parameters, memory.trained) == (learning, 16 * learning)
+    assert estimate_autoencoder(replace(settings, ema=0.9), VAE, (48, 40)).trained == 20 * learning
+
+
+def test_a_dry_run_tells_the_memory_of_the_vae_too(tmp_path):
+    recipe, nothing = read_recipe(RECIPES / "mini-autoencoder.toml"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    sized = replace(recipe, data=replace(recipe.data, size=(192, 112)))
+    memory = estimate_autoencoder(recipe.stage("vae"), VAE, (192, 112), 2)
+    assert f"{memory.total / 1e9:.2f} GB" in dry_run("vae", sized, replace(nothing, start="mini"), 2)
+    with pytest.raises(PosegenError, match="Wan's own autoencoder is used as it is"):
+        dry_run("vae", sized, replace(nothing, start="wan2.1-i2v-14b"))

@@ -22,8 +22,10 @@ from posegen.model import lora
 from posegen.pipeline.models import load_pipeline
 from posegen.pipeline.progress import Silent
 from posegen.train import loop as loop_module
+from posegen.train.recipe import Phase, read_recipe
 from posegen.train.run import Places, train
 from serving_files import serving, write_index
+from tiny_shards import break_clip, write_shards
 
 CPU = torch.device("cpu")
 
@@ -82,10 +84,13 @@ def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "more"), [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", "")]
+    ("stage", "more"),
+    [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", ""), ("stitch", "")],
 )
 def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run, tmp_path):
-    start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model"), "base": str(pretrained)}[stage]
+    start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model")}.get(stage, str(pretrained))
+    if stage == "stitch":
+        start = str(train("base", *make_run(tmp_path / "start", start)))
     often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n" + more}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n" + more}))
@@ -174,6 +179,11 @@ def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
     assert train("base", *run, progress) == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == stamp
     assert "finished" in said[-1]
+    with pytest.raises(PosegenError, match="run/base was trained with another recipe: choose another --output"):
+        train("base", *make_run(tmp_path / "run", str(pretrained), base="learning_rate = 0.5\n"))
+    notes = tmp_path / "run" / "base" / "finished.json"
+    notes.write_text('{"steps": 4}')  # of a version that did not note the recipe
+    assert train("base", *run) == folder
 
 
 def poison(monkeypatch, bad_steps):
@@ -255,33 +265,61 @@ def test_a_stage_without_the_one_before_says_so(make_run, tmp_path):
         train("base", *make_run(tmp_path / "run"))
 
 
-def test_clips_shorter_than_a_segment_are_an_error(pretrained, make_run, tmp_path):
+@pytest.mark.parametrize("phase", [{"num_frames": 13}, {"num_frames": 5, "of_frames": 13}])
+def test_clips_shorter_than_what_a_phase_takes_of_them_are_an_error(phase, pretrained, make_run, tmp_path):
     recipe, places = make_run(tmp_path / "run", str(pretrained))
-    longer = recipe.base.phases[0].__class__(steps=1, num_frames=13, batch_size=4)
-    object.__setattr__(recipe.base, "phases", (longer,))
+    longer = dataclasses.replace(recipe.base, phases=(Phase(steps=1, batch_size=4, **phase),))
     with pytest.raises(PosegenError, match="shorter than the 13 frames"):
-        train("base", recipe, places)
+        train("base", dataclasses.replace(recipe, base=longer), places)
 
 
-def torchrun(recipe, output, shards, start, processes, *more):
+def run_twice(program):
+    """Run a program in two processes that know of each other."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone",
-        "-m", "posegen.apps.cli", "train", "base",
-        "--recipe", str(recipe), "--output", str(output), "--data", str(shards), "--validation", str(shards),
-        "--cache", str(output.parent / "cache"), "--init", str(start), *more,
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *program]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=240)
 
 
+def torchrun(recipe, output, shards, start):
+    return run_twice([
+        "-m", "posegen.apps.cli", "train", "base",
+        "--recipe", str(recipe), "--output", str(output), "--data", str(shards), "--validation", str(shards),
+        "--cache", str(output.parent / "cache"), "--init", str(start),
+    ])  # fmt: skip
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+from accelerate import Accelerator
+from posegen.train.recipe import read_recipe
+from posegen.train.run import Places, train
+
+Accelerator.end_training = lambda self: None  # the next stage needs the other process again
+recipe, output, shards, *stages = sys.argv[1:]
+for stage in stages:
+    name, _, start = stage.partition(":")
+    folder = Path(shards)
+    train(name, read_recipe(Path(recipe)), Places(Path(output), folder, folder, folder / "cache", start or None))
+"""
+
+
 def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shards, tmp_path):
-    done = torchrun(make_recipe("two.toml"), tmp_path / "two", shards, pretrained, 2)
+    """Every stage, each from where the one process began it."""
+    (tmp_path / "together.py").write_text(TOGETHER)
+    one, two = tmp_path / "one", tmp_path / "two"
+    starts = {"vae": "", "pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained,
+              "stitch": one / "base" / "model"}  # fmt: skip
+    for stage, start in starts.items():
+        train(stage, *make_run(one, str(start) or None))
+    done = run_twice([str(tmp_path / "together.py"), str(make_recipe("one.toml")), str(two), str(shards),
+                      *(f"{stage}:{start}" for stage, start in starts.items())])  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    train("base", *make_run(tmp_path / "one", str(pretrained)))
-    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "two"))
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+    for stage in starts:
+        ours, theirs = (weights_of(folder / stage / "model") for folder in (one, two))
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert (theirs[name] - tensor).norm() <= 0.01 * tensor.norm(), (stage, name)
 
 
 def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_recipe, shards, tmp_path):
@@ -291,7 +329,7 @@ def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_reci
         write_index(copy, split)
     with serving(copy) as server:
         for name, place in (("folder", shards), ("url", server.url)):
-            done = torchrun(make_recipe("two.toml"), tmp_path / name / "run", place, pretrained, 2)
+            done = torchrun(make_recipe("two.toml"), tmp_path / name / "run", place, pretrained)
             assert done.returncode == 0, done.stderr[-3000:]
         assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
             "train-000000.tar", "train-000001.tar", "val-same-000000.tar"
@@ -308,15 +346,73 @@ def test_accumulation_changes_nothing_but_rounding(pretrained, make_run, tmp_pat
         torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
 
 
-def test_sharded_weights_train_as_whole_ones_do(pretrained, make_run, make_recipe, shards, tmp_path):
-    recipe = make_recipe("sharded.toml", base='strategy = "fsdp"\ncheckpoint_every = 2\n')
-    done = torchrun(recipe, tmp_path / "sharded", shards, pretrained, 2)
+SHARDED = """
+import sys
+from pathlib import Path
+from torch.distributed.tensor import DTensor
+from posegen.train.loop import Loop
+from posegen.train.recipe import Phase, read_recipe
+from posegen.train.run import Places, train
+
+original, stops = Loop._step, [3]
+
+def step(self, batches):
+    for name, parameter in self.bare.named_parameters():
+        assert isinstance(parameter, DTensor), name
+    if self.counters.step in stops:
+        stops.remove(self.counters.step)
+        raise KeyboardInterrupt
+    return original(self, batches)
+
+Loop._step = step
+stage, recipe, output, shards, cache, start = sys.argv[1:]
+run = stage, read_recipe(Path(recipe)), Places(Path(output), Path(shards), Path(shards), Path(cache), start)
+try:
+    train(*run)
+except KeyboardInterrupt:
+    train(*run)
+assert not stops
+"""
+
+
+SHARED_OUT = {
+    "pretrain": """
+precision = "fp32"
+learning_rate = 1e-3
+pose_share = 0.5
+ema = 0.9
+""",
+    "base": """
+gradient_checkpointing = true
+accumulate = 2
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "tolerance"),
+    [("pretrain", "", 1e-4), ("base", 'base_weights = "bf16"\nexport = "adapter"\n', 0.1)],
+)
+def test_sharded_weights_train_as_whole_ones_do(stage, model, tolerance, pretrained, shards, tmp_path):
+    """Interrupted, going on, with a moving average or as large bases are trained, and exported whole."""
+    start = {"pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained}[stage]
+    recipes = {}
+    for name in ("ddp", "fsdp"):
+        recipes[name] = tmp_path / f"{name}.toml"
+        recipes[name].write_text(
+            f'name = "shared"\n[model]\nstart = "{start}"\n{model}[{stage}]\nstrategy = "{name}"\nsteps = 4\n'
+            f"num_frames = 5\nbatch_size = 4\ncheckpoint_every = 2\nvalidation_clips = 2\nsample_steps = 1\n"
+            + SHARED_OUT[stage]
+        )
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    done = run_twice([str(tmp_path / "sharded.py"), stage, str(recipes["fsdp"]), str(tmp_path / "fsdp"), str(shards),
+                      str(shards / "cache"), str(start)])  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    train("base", *make_run(tmp_path / "one", str(pretrained)))
-    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("one", "sharded"))
+    train(stage, read_recipe(recipes["ddp"]), Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start)))
+    ours, theirs = (weights_of(tmp_path / name / stage / "model") for name in ("ddp", "fsdp"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
-        torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
+        assert (theirs[name] - tensor).norm() <= tolerance * tensor.norm(), name
 
 
 def test_clips_can_be_encoded_without_training(pretrained, make_run, tmp_path, monkeypatch):
@@ -333,6 +429,26 @@ def test_clips_can_be_encoded_without_training(pretrained, make_run, tmp_path, m
     monkeypatch.setattr(LatentCache, "encode_shard", not_again)
     assert train("base", recipe, places).is_dir()
     assert sorted(places.cache.iterdir()) == encoded
+
+
+def test_a_damaged_clip_among_a_hundred_is_left_out_of_the_vae(make_run, tmp_path, caplog):
+    recipe, places = make_run(tmp_path / "run")
+    many = write_shards(tmp_path / "many", "train", shards=100, clips=1)
+    for sample in open_shards(many, "train")[7].samples:
+        break_clip(sample)
+    places = dataclasses.replace(places, train=many)
+    assert train("vae", recipe, places).is_dir()
+    assert "1 of 100 training clips left out: train-00000007; they are damaged" in caplog.text
+    break_clip(open_shards(many, "train")[8].samples[0])
+    with pytest.raises(PosegenError, match="2 of 100 training clips cannot be used"):
+        train("vae", recipe, dataclasses.replace(places, output=tmp_path / "again"))
+
+
+def test_a_vae_that_does_not_fit_in_memory_is_told_before_training(make_run, tmp_path):
+    recipe, places = make_run(tmp_path / "run")
+    large = dataclasses.replace(recipe.vae, phases=(dataclasses.replace(recipe.vae.phases[0], batch_size=10_000_000),))
+    with pytest.raises(PosegenError, match="raise accumulate, lower batch_size, num_frames or crop"):
+        train("vae", dataclasses.replace(recipe, vae=large), places)
 
 
 def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):

@@ -7,7 +7,6 @@ uint8.
 """
 
 import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,9 @@ from jaxtyping import Float, UInt8
 
 from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
 from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample
-from posegen.errors import PosegenError
+from posegen.errors import OutputError, PosegenError
 from posegen.media.packed import unpack_frames
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -54,7 +54,9 @@ class Clip:
     def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zipfile.error) as error:
+        except (UnreachableError, OutputError):
+            raise
+        except Exception as error:  # numpy, zip, zlib and codecs each have errors of their own for damage
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error
 
     def array(self, name: str) -> np.ndarray:
@@ -63,6 +65,15 @@ class Clip:
             array = self._guarded(lambda: self._arrays[name])
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
+
+    def check(self) -> None:
+        """Read all that videos are made of. Raises `PosegenError` where it is damaged, or shorter than it should be."""
+        count = self.sample.num_frames
+        arrays = {name: self.array(name) for name in ("keypoints", "visibility", "masks", "normals")}
+        for name, array in {"frames": self.frames(0, count), **arrays}.items():
+            if len(array) < count:
+                where = f"{self.sample.shard.name}: {self.sample.key}"
+                raise PosegenError(f"{where} is damaged ({name}: {len(array)} of {count} frames)")
 
     @property
     def caption(self) -> str:

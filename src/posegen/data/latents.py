@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from posegen.data.clips import Clip, Drawing
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
-from posegen.errors import PosegenError
-from posegen.media.files import AtomicFile, output_errors
+from posegen.errors import OutputError, PosegenError
+from posegen.media.tensors import save_safetensors
 from posegen.pipeline.latents import encode_frames
 from posegen.pipeline.pipeline import PoseGenPipeline
 
@@ -63,8 +62,9 @@ class LatentItems:
         self._tensors: dict[tuple[int, str], torch.Tensor] = {}
         self._places: list[tuple[int, int, int]] = []  # file, window, clip
         for number in range(len(files)):
-            windows = _metadata(self._open(number))["windows"]
-            count = self._open(number).get_slice("latents").get_shape()[0]
+            opened = self._open(number)
+            windows = _metadata(opened)["windows"]
+            count = opened.get_slice("latents").get_shape()[0] if opened.keys() else 0  # all its clips were left out
             self._places += [(number, window, window // windows) for window in range(count)]
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class LatentItems:
 
     def shape(self, name: str) -> list[int]:
         """Shape of one tensor of a window; all items have the same."""
-        return list(self._open(0).get_slice(name).get_shape()[1:])
+        return list(self._open(self._places[0][0]).get_slice(name).get_shape()[1:])
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """Tensors of one window, bfloat16: latents, condition, hands (c, f, h, w), reference (c, 1, h, w), features."""
@@ -153,12 +153,10 @@ class LatentCache:
         for sample in shard.samples:
             try:
                 clips.append(self.encode(sample, encoding))
-            except UnreachableError:
+            except (UnreachableError, OutputError):
                 raise
             except PosegenError:
                 bad.append(sample.key)
-        if not clips:
-            raise PosegenError(f"{shard.path}: no clip of it can be read")
         write_encoded(self.file(shard, encoding), clips, encoding, bad)
         return bad
 
@@ -232,17 +230,10 @@ def file_name(shard: str, clips: list[str], encoding: Encoding, identity: dict[s
 
 
 def write_encoded(file: Path, clips: list[dict[str, torch.Tensor]], encoding: Encoding, left_out: list[str]) -> None:
-    """Write the encoded clips of a shard, in order. Raises `OutputError`."""
-    target = AtomicFile(file)
+    """Write the encoded clips of a shard, in order; all may have been left out. Raises `OutputError`."""
     metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": left_out})}
-    try:
-        with output_errors(file):
-            together = {name: torch.cat([clip[name] for clip in clips]) for name in clips[0]}
-            save_file(together, target.temporary, metadata)
-        target.commit()
-    except BaseException:
-        target.discard()
-        raise
+    together = {name: torch.cat([clip[name] for clip in clips]) for name in (clips[0] if clips else ())}
+    save_safetensors(together, file, metadata)
 
 
 def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -> tuple[int, int]:
@@ -258,7 +249,7 @@ def is_whole(file: Path) -> bool:
         return False
     try:
         with safe_open(file, framework="pt") as opened:
-            return "latents" in opened.keys()  # noqa: SIM118
+            return opened.metadata() is not None
     except (OSError, SafetensorError):
         return False
 

@@ -182,13 +182,19 @@ def tolerate(bad: list[str], total: int, what: str, reason: str) -> None:
 
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """What the index says of each shard; empty without an index, or while shards are still being made."""
+    """What the index says of each shard; empty without an index. Raises `PosegenError` while shards are being made."""
     if not path.is_file():
         return {}
     try:
-        return {entry["file"]: entry for entry in json.loads(path.read_text()).get("shards", [])}
+        index = json.loads(path.read_text())
+        entries, complete = {entry["file"]: entry for entry in index["shards"]}, index.get("complete", True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PosegenError(f"{path} is not an index of shards ({error}): delete it to go without") from error
+        raise PosegenError(f"{path} is not an index of shards ({error!r}): delete it to go without") from error
+    if not complete:
+        raise PosegenError(
+            f"{path}: these shards are still being made: wait for the end, or make them again if that was broken off"
+        )
+    return entries
 
 
 def _open(path: Path, entry: dict[str, Any] | None) -> Shard:

@@ -1,6 +1,7 @@
 """From the tables of a TOML file to settings: every key known, every value of its type, errors name the key."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -57,7 +58,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if len(kinds) != len(value):
             raise PosegenError(f"{where} must have {len(kinds)} values, not {value!r}")
         return tuple(_value(kind, item, where) for kind, item in zip(kinds, value, strict=True))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise PosegenError(f"{where} must be a finite number, not {value}")
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise PosegenError(f"{where} must be {hint.__name__}, not {value!r}")

@@ -90,6 +90,17 @@ def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"])
     file.commit()
 
 
+def animated_gif(frames: UInt8[np.ndarray, "f h w 3"], fps: int | float, most_lines: int) -> bytes:
+    """A GIF of a video, endless, at most `most_lines` pixels high: for pages that show nothing else that moves."""
+    height, width = frames.shape[1:3]
+    scale = min(1.0, most_lines / height)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    first, *others = (Image.fromarray(frame).resize(size, Image.Resampling.BOX).quantize() for frame in frames)
+    out = io.BytesIO()
+    first.save(out, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)
+    return out.getvalue()
+
+
 def _check_size(path: Path, image: Image.Image) -> None:
     if min(image.size) < MIN_SIDE:
         size = f"{image.height}x{image.width} (height x width)"

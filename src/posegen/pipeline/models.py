@@ -21,6 +21,7 @@ from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
 from posegen.model import lora
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
@@ -179,6 +180,24 @@ def transformer_arguments(name: str) -> dict[str, Any]:
     arguments, _, _ = PoseGenTransformer3DModel.extract_init_dict(
         _read_json(Path(name) / "transformer" / "config.json")
     )
+    return dict(arguments)
+
+
+def autoencoder_arguments(name: str) -> dict[str, Any]:
+    """The same of its autoencoder, if it is one that posegen trains. Raises `PosegenError` for Wan's, too."""
+    if name == "mini":
+        return autoencoder_arguments(str(mini.FOLDER))
+    describe_model(name)
+    folder = Path(name)
+    if (folder / ADAPTED).is_file():
+        return autoencoder_arguments(_base_of(folder))
+    config = {"_class_name": "AutoencoderKLWan"} if name in NAMES else _read_json(folder / "vae" / "config.json")
+    if config.get("_class_name") != AutoencoderLightVideo.__name__:
+        raise PosegenError(
+            f"the stage vae trains {AutoencoderLightVideo.__name__}, not {config.get('_class_name')}: Wan's own "
+            "autoencoder is used as it is"
+        )
+    arguments, _, _ = AutoencoderLightVideo.extract_init_dict(config)
     return dict(arguments)
 
 

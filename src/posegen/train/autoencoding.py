@@ -6,6 +6,7 @@ measured and stored in the autoencoder's configuration, as the diffusion stages 
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from einops import rearrange
 from torch import nn
 
 from posegen.data.clips import Clip, Drawing
-from posegen.data.shards import Sample, Shard
-from posegen.errors import PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
+from posegen.data.fetching import UnreachableError
+from posegen.data.shards import Sample, Shard, tolerate
+from posegen.errors import OutputError, PosegenError
+from posegen.model.autoencoder import AutoencoderLightVideo, Latents, Pixels, group_patches
 from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
@@ -51,15 +53,7 @@ class AutoencoderStage:
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self._kept: dict[tuple[str, str], np.ndarray] = {}
         self._room = 1e9 * settings.kept_gb
-        pipeline.vae.requires_grad_(True)
-        if settings.decoder_only:
-            for name, parameter in pipeline.vae.named_parameters():
-                parameter.requires_grad_(name.startswith("decoder"))
-        if (
-            settings.fit_clips or settings.keep_linear
-        ):  # already the best there is, and Adam's equal steps over its 768 inputs would shake it
-            pipeline.vae.encoder_linear.requires_grad_(False)
-            pipeline.vae.decoder_linear.requires_grad_(False)
+        prepare_autoencoder(pipeline.vae, settings)
 
     @property
     def module(self) -> nn.Module:
@@ -67,7 +61,9 @@ class AutoencoderStage:
         return self.pipeline.vae
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Fit the linear code, if the recipe wants it."""
+        """Leave damaged clips out; then fit the linear code, if the recipe wants it."""
+        self.samples = _whole(self.samples, tell, "training")
+        self.validation = _whole(self.validation, tell, "validation")
         if not self.settings.fit_clips:
             return
         every = max(len(self.samples) // self.settings.fit_clips, 1)
@@ -93,10 +89,13 @@ class AutoencoderStage:
             for position, item in enumerate(items, start=part.start)
         ]
         stacked = torch.from_numpy(np.stack(frames))
-        shape = (len(items), self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
-        random = generator(self.settings.seed, step, part.start)
-        noise = torch.randn(shape, generator=random)
-        return {"frames": stacked, "noise": noise, "level": torch.rand(len(items), 1, 1, 1, 1, generator=random)}
+        shape = (self.pipeline.vae.config.z_dim, *self._latent_size(stacked))
+        noises, levels = [], []
+        for position in range(part.start, part.start + len(items)):
+            random = generator(self.settings.seed, step, position)
+            noises.append(torch.randn(shape, generator=random))
+            levels.append(torch.rand(1, 1, 1, 1, generator=random))
+        return {"frames": stacked, "noise": torch.stack(noises), "level": torch.stack(levels)}
 
     def _latent_size(self, stacked: torch.Tensor) -> tuple[int, int, int]:
         config = self.pipeline.vae.config
@@ -132,7 +131,7 @@ class AutoencoderStage:
         return whole[start:stop]
 
     def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+        """See `autoencoder_loss`."""
         settings = self.settings
         pixels = rearrange(batch["frames"].to(device).float() / 127.5 - 1.0, "b f h w c -> b c f h w")
         noise = batch["noise"].to(device)
@@ -140,11 +139,7 @@ class AutoencoderStage:
         if settings.decoder_only:
             deviation = torch.tensor(self.pipeline.vae.config.latents_std, device=device).view(1, -1, 1, 1, 1)
             scale = settings.latent_noise * batch["level"].to(device) * deviation
-        moments, reconstruction = module(pixels, noise, scale)
-        loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
-        if settings.motion_weight:
-            loss = loss + settings.motion_weight * motion_loss(reconstruction.float(), pixels)
-        return loss if settings.decoder_only else loss + settings.kl_weight * divergence(moments)
+        return autoencoder_loss(module, pixels, noise, scale, settings)
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
@@ -206,3 +201,54 @@ class AutoencoderStage:
 
     def _longest(self, sample: Sample) -> int:
         return min((sample.num_frames - 1) // 4 * 4 + 1, max(phase.num_frames for phase in self.settings.phases))
+
+
+def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
+    """Decide what learns: everything, or with `decoder_only` the decoder; not a linear code that is to stay."""
+    vae.requires_grad_(True)
+    if settings.decoder_only:
+        for name, parameter in vae.named_parameters():
+            parameter.requires_grad_(name.startswith("decoder"))
+    if settings.fit_clips or settings.keep_linear:
+        # already the best there is, and Adam's equal steps over its 768 inputs would shake it
+        for name in ("encoder_linear", "decoder_linear"):
+            vae.get_submodule(name).requires_grad_(False)
+
+
+def autoencoder_loss(
+    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: StageSettings
+) -> torch.Tensor:
+    """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+    moments, reconstruction = module(pixels, noise, scale)
+    loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
+    if settings.motion_weight:
+        loss = loss + settings.motion_weight * motion_loss(reconstruction.float(), pixels)
+    return loss if settings.decoder_only else loss + settings.kl_weight * divergence(moments)
+
+
+def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
+    """The clips that can be read. Raises `PosegenError` if more than 1 % cannot."""
+
+    def is_whole(sample: Sample) -> bool:
+        try:
+            Clip(sample, Drawing()).check()
+        except (UnreachableError, OutputError):
+            raise
+        except PosegenError:
+            return False
+        return True
+
+    threads = ThreadPoolExecutor()
+    kept: list[Sample] = []
+    bad: list[str] = []
+    try:
+        for number, (sample, good) in enumerate(zip(samples, threads.map(is_whole, samples), strict=True), start=1):
+            if good:
+                kept.append(sample)
+            else:
+                bad.append(sample.key)
+            tell(f"check {which} clips", number, len(samples))
+    finally:
+        threads.shutdown(cancel_futures=True)
+    tolerate(bad, len(samples), f"{which} clips", "they are damaged")
+    return kept

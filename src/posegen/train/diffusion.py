@@ -254,7 +254,7 @@ def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any
 
     model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
     """
-    pose = Encoding(phase.of_frames or phase.num_frames, phase.windows, mirrored=phase.mirror)
+    pose = Encoding(phase.frames_of_clip, phase.windows, mirrored=phase.mirror)
     if stage == "stitch":
         head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
         pose = replace(pose, head=head, tail=tail)

@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from torch.utils.tensorboard import SummaryWriter
 
 from posegen.errors import logger
-from posegen.media.image import write_image
+from posegen.media.image import animated_gif, write_image
 from posegen.media.video import VideoWriter
 from posegen.train.stages import Validation
 
 _FPS = 16
+_LINES = 256
+"""Of a video in TensorBoard: a GIF has no compression worth the name."""
 
 
 class Logs:
@@ -41,13 +44,14 @@ class Logs:
         self._board.flush()
 
     def validation(self, result: Validation, step: int) -> None:
-        """Record a validation: numbers, pictures, and videos as files with their frames beside each other."""
+        """Record a validation: numbers, pictures, and videos, as files and as the GIFs that TensorBoard can show."""
         self.scalars("validation", result.scalars, step)
         folder = self.folder / "samples"
         for name, picture in result.pictures.items():
             self._board.add_image(f"validation/{name}", picture, step, dataformats="HWC")
             write_image(folder / f"{name}-{step:07d}.png", picture)
         for name, video in result.videos.items():
+            self._show(f"validation/{name}_video", video, step)
             height, width = video.shape[1] // 2 * 2, video.shape[2] // 2 * 2
             try:
                 with VideoWriter(folder / f"{name}-{step:07d}.mp4", fps=_FPS, size=(height, width)) as writer:
@@ -56,6 +60,14 @@ class Logs:
             except ValueError as error:  # a picture to look at is not worth stopping for
                 logger.warning("no sample video at step %d: %s", step, error)
         self._board.flush()
+
+    def _show(self, tag: str, video: np.ndarray, step: int) -> None:
+        """An animated GIF, which torch's `add_video` also makes, but with a package more."""
+        height, width = video.shape[1:3]
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=animated_gif(video, _FPS, _LINES)
+        )
+        self._board._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def _step_of(line: str) -> int:

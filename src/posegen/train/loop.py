@@ -4,7 +4,6 @@ Runs on accelerate: one CPU, one GPU, several of them or several machines are th
 as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from posegen.errors import PosegenError, logger
-from posegen.media.files import write_whole
 from posegen.pipeline.progress import Progress
 from posegen.train.ahead import Ahead
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
 from posegen.train.logs import Logs
 from posegen.train.recipe import StageSettings
 from posegen.train.schedule import learning_rate, shares
+from posegen.train.sharding import gathered, shard, sharded_like, whole
 from posegen.train.stages import TrainStage
 
 MODEL = "model"
@@ -48,19 +47,27 @@ class Average:
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
         """Take the average of a checkpoint."""
-        self.weights = {name: weights[name].to(own) for name, own in self.weights.items()}
+        self.weights = {name: sharded_like(weights[name], own) for name, own in self.weights.items()}
+
+    def whole(self) -> dict[str, torch.Tensor]:
+        """The average on the CPU, in one piece; all processes must ask for it."""
+        return {name: whole(average).cpu() for name, average in self.weights.items()}
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
         """The module with the average as its weights."""
-        own = {name: parameter.data for name, parameter in trained_parameters(module)}
-        for name, parameter in trained_parameters(module):
-            parameter.data = self.weights[name].to(parameter)
+        self._exchange(module)
         try:
             yield
         finally:
-            for name, parameter in trained_parameters(module):
-                parameter.data = own[name]
+            self._exchange(module)
+
+    @torch.no_grad()
+    def _exchange(self, module: nn.Module) -> None:
+        for name, parameter in trained_parameters(module):
+            own = parameter.detach().clone()
+            parameter.copy_(self.weights[name])  # in place: sharding keeps the memory of its parts, not the parameters
+            self.weights[name].copy_(own)
 
 
 def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.optim.Optimizer]:
@@ -92,7 +99,12 @@ class Loop:
             raise PosegenError(f"the stage {name} has nothing to train")
         self.bare = stage.module
         self.bare.train()
-        self.module, *self.optimizers = accelerator.prepare(stage.module, *make_optimizers(stage.module, settings))
+        if settings.strategy == "fsdp" and accelerator.num_processes > 1:
+            shard(self.bare, accelerator.device)
+            self.module = accelerator.prepare_model(self.bare, evaluation_mode=True)  # for its number format only
+            self.optimizers = [accelerator.prepare(each) for each in make_optimizers(self.bare, settings)]
+        else:
+            self.module, *self.optimizers = accelerator.prepare(self.bare, *make_optimizers(self.bare, settings))
         self.average = Average(self.bare, settings.ema) if settings.ema > 0 else None
         self.counters = Counters()
         kept = checkpoints.load(self.module, self.optimizers)
@@ -153,7 +165,7 @@ class Loop:
             if parameter.grad is None:  # an input that this step had not: the optimizer should know every weight alike
                 parameter.grad = torch.zeros_like(parameter)
         mean = float(self.accelerator.reduce(total, "mean"))
-        norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm))
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)))
         if math.isfinite(mean) and math.isfinite(norm):
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -180,9 +192,15 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last whole step."""
-        average = None if self.average is None else {n: t.cpu() for n, t in self.average.weights.items()}
+        average = None if self.average is None else self.average.whole()
         self.checkpoints.save(self.module, self.optimizers, average, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
+
+    def summary(self) -> dict[str, int | float]:
+        """What the run took."""
+        counters = self.counters
+        hours = round(counters.seconds / 3600, 3)
+        return {"steps": counters.step, "bad_steps": counters.bad_steps, "hours": hours}
 
     def close(self) -> None:
         """Finish the logs, however the run ended."""
@@ -216,12 +234,9 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:
-        with self._final_weights():
+        with self._final_weights(), gathered(self.bare):
             if self.accelerator.is_main_process:
                 self.stage.export(self.folder / MODEL)
-                summary = {"steps": self.counters.step, "bad_steps": self.counters.bad_steps,
-                           "hours": round(self.counters.seconds / 3600, 3)}  # fmt: skip
-                write_whole(self.folder / "finished.json", (json.dumps(summary, indent=1) + "\n").encode())
         self.accelerator.wait_for_everyone()
 
 

@@ -1,11 +1,12 @@
-"""Whether a diffusion stage fits in memory, before anything is loaded: weights are counted, activations measured.
+"""Whether a stage fits in memory, before anything is loaded: weights are counted, activations measured.
 
-The transformer is built without weights (torch's meta device) with the adapter of the stage, and one forward pass
+What is trained is built without weights (torch's meta device) with the adapter of the stage, and one forward pass
 records what autograd would keep for the backward pass. So the figures follow the code. What is not in them: the
 allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import psutil
 import torch
 from accelerate import init_empty_weights
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
+from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.transformer import PoseGenTransformer3DModel
+from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
 from posegen.train.recipe import BaseWeights, Phase, Stage, StageSettings
@@ -35,9 +38,10 @@ class Memory:
 
     frozen: int
     trained: int
-    """Weights that learn, their gradients and Adam's two moments, float32."""
+    """Weights that learn, their gradients, Adam's two moments and the moving average, float32."""
     activations: int
     tokens: int
+    """Places in the latents of a forward pass; of a transformer, tokens."""
     parameters: int
     trained_parameters: int
 
@@ -50,11 +54,14 @@ class Memory:
         """A table for people."""
         rows = [
             (f"frozen weights ({(self.parameters - self.trained_parameters) / 1e6:,.1f} M parameters)", self.frozen),
-            (f"trained weights, gradients, Adam ({self.trained_parameters / 1e6:,.1f} M parameters)", self.trained),
+            (
+                f"trained weights, gradients, optimizer, average ({self.trained_parameters / 1e6:,.1f} M parameters)",
+                self.trained,
+            ),
             (f"activations ({self.tokens:,} tokens in one forward pass)", self.activations),
             (f"all, with {RESERVE:.0%} reserve", self.total),
         ]
-        return "\n".join(f"{name:<60} {size / 1e9:>8.2f} GB" for name, size in rows)
+        return "\n".join(f"{name:<70} {size / 1e9:>8.2f} GB" for name, size in rows)
 
 
 def estimate(
@@ -74,7 +81,7 @@ def estimate(
     shards = processes if settings.strategy == "fsdp" else 1
     return Memory(
         frozen=(everything - trained) * _BYTES[base_weights] // shards,
-        trained=trained * 16 // shards,
+        trained=trained * _bytes_to_learn(settings) // shards,
         activations=activations,
         tokens=tokens,
         parameters=everything,
@@ -82,18 +89,70 @@ def estimate(
     )
 
 
-def check_fits(memory: Memory, device: torch.device) -> None:
+def estimate_autoencoder(
+    settings: StageSettings, autoencoder: dict[str, Any], size: tuple[int, int], processes: int = 1
+) -> Memory:
+    """Memory of the stage `vae` on each of `processes` devices, for clips of `size` (height, width) in pixels.
+
+    autoencoder: the constructor's arguments.
+    """
+    with init_empty_weights(include_buffers=True):
+        model = AutoencoderLightVideo(**autoencoder)
+    prepare_autoencoder(model, settings)
+    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    dtype = _activation_type(settings)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    largest = []
+    for phase in settings.phases:
+        batch = max(phase.batch_size // (settings.accumulate * processes), 1)
+        height, width = (min(phase.crop or side, side) for side in size)
+        latents = (batch, model.config.z_dim, (phase.num_frames - 1) // 4 + 1, height // 8, width // 8)
+        pixels = torch.empty(batch, 3, phase.num_frames, height, width, device="meta", dtype=dtype)
+        noise = torch.empty(latents, device="meta", dtype=dtype)
+        with _keeping(model) as kept:
+            autoencoder_loss(
+                model, pixels, noise, noise[:, :1, :1, :1, :1] if settings.decoder_only else None, settings
+            )
+        largest.append((kept.size(), batch * math.prod(latents[2:])))
+    activations, places = max(largest)
+    return Memory(
+        frozen=(everything - trained) * 4,
+        trained=trained * _bytes_to_learn(settings),
+        activations=activations,
+        tokens=places,
+        parameters=everything,
+        trained_parameters=trained,
+    )
+
+
+def check_fits(memory: Memory, device: torch.device, stage: Stage) -> None:
     """Raise `PosegenError` if the device has not that much free memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
         free = psutil.virtual_memory().available
     if memory.total > free:
+        mend = "raise accumulate, lower batch_size, num_frames or crop"
+        if stage != "vae":
+            mend = (
+                "raise accumulate, lower batch_size or num_frames, set gradient_checkpointing, or use base_weights = "
+                '"fp8" or more devices with strategy = "fsdp"'
+            )
         raise PosegenError(
             f"training would need about {memory.total / 1e9:.1f} GB on {device}, and {free / 1e9:.1f} GB are free: "
-            "raise accumulate, lower batch_size or num_frames, set gradient_checkpointing, or use base_weights = "
-            '"fp8" or more devices with strategy = "fsdp"'
+            f"{mend}"
         )
+
+
+def _bytes_to_learn(settings: StageSettings) -> int:
+    """Of each parameter that learns."""
+    return 20 if settings.ema else 16
+
+
+def _activation_type(settings: StageSettings) -> torch.dtype:
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
 def _empty(stage: Stage, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
@@ -135,23 +194,15 @@ def _kept(
     """Bytes that autograd keeps for the backward pass of a transformer of few blocks."""
     model = _empty(stage, settings, arguments)
     model.disable_gradient_checkpointing()
-    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    dtype = _activation_type(settings)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     channels = arguments["out_channels"]
-    own = {id(parameter) for parameter in model.parameters()}
-    kept: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        root = tensor if tensor._base is None else tensor._base
-        if id(root) not in own:
-            kept[id(root)] = root
-        return tensor
 
     def empty(*shape: int) -> Tensor:
         return torch.empty(batch, *shape, device="meta", dtype=dtype)
 
-    with _attention_without_matrix(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with _attention_without_matrix(), _keeping(model) as kept:
         model(
             hidden_states=empty(channels, frames, *latent_size),
             condition_latents=empty(arguments["in_channels"] - channels, frames, *latent_size),
@@ -161,7 +212,33 @@ def _kept(
             encoder_hidden_states=empty(text_tokens, arguments["text_dim"]),
             encoder_hidden_states_image=empty(image_tokens, arguments["image_dim"]),
         )
-    return sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
+    return kept.size()
+
+
+class _Kept:
+    """What autograd keeps for the backward pass, beside the model's own weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._own = {id(parameter) for parameter in model.parameters()}
+        self._tensors: dict[int, Tensor] = {}
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Take note of a tensor, or of the one that it is a view of."""
+        root = tensor if tensor._base is None else tensor._base
+        if id(root) not in self._own:
+            self._tensors[id(root)] = root
+        return tensor
+
+    def size(self) -> int:
+        """Bytes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors.values())
+
+
+@contextlib.contextmanager
+def _keeping(model: nn.Module) -> Iterator[_Kept]:
+    kept = _Kept(model)
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+        yield kept
 
 
 class _Attention(torch.autograd.Function):

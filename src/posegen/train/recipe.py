@@ -43,6 +43,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if min(self.layers, self.heads) < 0:
             raise PosegenError(f"[model] layers and heads are numbers from 0, not {self.layers} and {self.heads}")
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class DataSettings:
     """Processes that encode clips side by side, each with encoders of its own on the device."""
 
     def __post_init__(self) -> None:
+        if self.size != (0, 0) and min(self.size) < 1:
+            raise PosegenError(f"size must be [height, width] in pixels, or [0, 0], not {list(self.size)}")
         if self.fetched_gb <= 0:
             raise PosegenError(f"fetched_gb must be positive, not {self.fetched_gb}")
         if self.encoders < 1:
@@ -97,6 +100,11 @@ class Phase:
             raise PosegenError(f"of_frames must be 1 + 4k and at least num_frames, not {self.of_frames}")
         if self.crop % 8 or self.crop < 0:
             raise PosegenError(f"crop must be a multiple of 8 pixels, not {self.crop}")
+
+    @property
+    def frames_of_clip(self) -> int:
+        """Frames that a clip must have."""
+        return self.of_frames or self.num_frames
 
 
 @dataclass(frozen=True)
@@ -180,20 +188,32 @@ class StageSettings:
             "pose_share",
             "pixel_weight",
             "warmup",
-            "ema",
         ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise PosegenError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
-        for name in ("motion_weight", "latent_noise", "kept_gb"):
+        not_negative = ("motion_weight", "latent_noise", "kept_gb", "weight_decay", "kl_weight", "chroma_weight",
+                        "fit_clips", "final_learning_rate")  # fmt: skip
+        for name in not_negative:
             if getattr(self, name) < 0:
                 raise PosegenError(f"{name} must not be negative, not {getattr(self, name)}")
+        for name, values in (("ema", (self.ema,)), ("betas", self.betas)):
+            if not all(0.0 <= value < 1.0 for value in values):
+                raise PosegenError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}")
+        _check_seed(self.seed)
         if self.latent_noise and not self.decoder_only:
             raise PosegenError("latent_noise is for decoder_only: an encoder that learns has noise of its own")
         if self.decoder_only and self.fit_clips:
             raise PosegenError("fit_clips changes the encoder, which decoder_only keeps: remove one of them")
-        for name in ("learning_rate", "max_grad_norm", "flow_shift"):
+        if self.keep_linear and self.fit_clips:
+            raise PosegenError("fit_clips changes the linear code, which keep_linear keeps: remove one of them")
+        for name in ("learning_rate", "max_grad_norm", "flow_shift", "alpha"):
             if getattr(self, name) <= 0:
                 raise PosegenError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.final_learning_rate > self.learning_rate:
+            raise PosegenError(
+                f"final_learning_rate {self.final_learning_rate} is higher than learning_rate {self.learning_rate}: "
+                "the rate only falls"
+            )
         counted = ("accumulate", "checkpoint_every", "log_every", "validate_every", "max_bad_steps", "rank",
                    "keep_checkpoints", "sample_steps", "validation_clips")  # fmt: skip
         for name in counted:
@@ -219,6 +239,11 @@ class StageSettings:
         raise AssertionError("a step after the last phase")
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise PosegenError(f"seed must be from 0 to 2^63 - 1, not {seed}")
+
+
 _ONLY_FOR: dict[str, set[str]] = {
     "chroma_weight": {"vae"},
     "kl_weight": {"vae"},
@@ -230,6 +255,8 @@ _ONLY_FOR: dict[str, set[str]] = {
     "latent_noise": {"vae"},
     "pose_share": {"pretrain"},
     "pixel_weight": {"pretrain", "base", "stitch"},
+    "gradient_checkpointing": {"pretrain", "base", "stitch"},
+    "compile": {"pretrain", "base", "stitch"},
     "from_base": {"stitch"},
     "rank": {"base", "stitch"},
     "alpha": {"base", "stitch"},
@@ -238,6 +265,8 @@ _ONLY_FOR: dict[str, set[str]] = {
     "hand_skeleton_dropout": {"pretrain", "base", "stitch"},
     "hand_normal_dropout": {"pretrain", "base", "stitch"},
 }
+_NOT_WITH = {"rank": "from_base", "alpha": "from_base", "kl_weight": "decoder_only"}
+"""Settings that another one makes meaningless."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +324,9 @@ def read_recipe(path: Path) -> Recipe:
             for key, stages in _ONLY_FOR.items():
                 if key in content[stage] and stage not in stages:
                     raise PosegenError(f"{path}: [{stage}] {key} has no meaning in this stage: remove it")
+            for key, other in _NOT_WITH.items():
+                if key in content[stage] and content[stage].get(other):
+                    raise PosegenError(f"{path}: [{stage}] {key} has no meaning with {other}: remove one of them")
     try:
         recipe: Recipe = build(Recipe, content, "")
         _check_together(recipe)
@@ -334,10 +366,16 @@ def _check_together(recipe: Recipe) -> None:
         settings = getattr(recipe, stage)
         if settings is None:
             continue
+        if stage == "vae" and settings.strategy == "fsdp":
+            raise PosegenError('[vae] strategy = "fsdp" is for transformers: an autoencoder is small, use "ddp"')
+        if stage == "vae" and settings.optimizer == "muon":
+            raise PosegenError('[vae] optimizer = "muon" is for the matrices of transformers: use "adamw"')
         if settings.optimizer == "muon" and settings.strategy == "fsdp":
             raise PosegenError(f'[{stage}] optimizer = "muon" needs whole matrices: use strategy = "ddp"')
         for phase in settings.phases:
             if phase.crop and stage != "vae":
                 raise PosegenError(f"[{stage}] crop: only the vae is trained on crops")
+            if stage == "vae" and (phase.windows > 1 or phase.mirror):
+                raise PosegenError("[vae] windows and mirror have no meaning in this stage, which takes them at random")
             if phase.of_frames and stage in ("vae", "stitch"):
                 raise PosegenError(f"[{stage}] of_frames has no meaning in this stage: remove it")

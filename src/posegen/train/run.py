@@ -5,8 +5,8 @@ and, at the end, `model/`; a stage starts from the model of the stage before it,
 """
 
 import datetime
+import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
 from posegen.errors import PosegenError
-from posegen.media.files import output_errors
-from posegen.pipeline.mini import build_mini, transformer_sizes
+from posegen.media.files import output_errors, write_whole
+from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
+    autoencoder_arguments,
     choose_device,
     computes_bfloat16,
     describe_model,
@@ -38,11 +39,13 @@ from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.checkpoint import Checkpoints, Origin
 from posegen.train.diffusion import DiffusionStage
 from posegen.train.loop import MODEL, Loop
-from posegen.train.memory import Memory, check_fits, estimate
+from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
 from posegen.train.recipe import STAGES, Recipe, Stage, StageSettings
 from posegen.train.stages import TrainStage
 
 SCRATCH = "scratch:mini"
+FINISHED = "finished.json"
+"""In a stage's folder once its model is whole: what it took, and the recipe's fingerprint."""
 _PATIENCE = datetime.timedelta(hours=4)
 """Processes wait this long for each other: encoding a large data set takes its time."""
 
@@ -86,7 +89,7 @@ def train(
 
     Raises `PosegenError` for whatever the user can mend, before training where it can.
     """
-    wanted = recipe.stage(stage).precision
+    wanted, fingerprint = recipe.stage(stage).precision, recipe.fingerprint(stage)  # whatever this machine computes in
     recipe = recipe.computed_on(computes_bfloat16(choose_device("auto")))
     settings = recipe.stage(stage)
     accelerator = make_accelerator(settings)
@@ -96,21 +99,21 @@ def train(
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
     folder = places.output / stage
-    if (folder / "finished.json").is_file():
+    if (folder / FINISHED).is_file():
+        _check_finished(folder, fingerprint)
         progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
         return folder / MODEL
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _only_here(folder, accelerator.is_main_process):
         torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
-        longest = max(phase.num_frames for phase in settings.phases)
+        longest = max(phase.frames_of_clip for phase in settings.phases)
         shards = open_shards(places.train, "train", longest)
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
         check_sizes(start, recipe, settings, shards)
-        if stage != "vae":
-            memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
-            check_fits(memory, accelerator.device)
+        memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
+        check_fits(memory, accelerator.device, stage)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
         if encode_only:
@@ -125,27 +128,27 @@ def train(
             loop.run()
         finally:
             loop.close()
+        if accelerator.is_main_process:
+            summary = json.dumps({**loop.summary(), "recipe": fingerprint}, indent=1)
+            write_whole(folder / FINISHED, f"{summary}\n".encode())
+        accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / MODEL
 
 
+def _check_finished(folder: Path, fingerprint: str) -> None:
+    """Raise `PosegenError` if the stage was trained with another recipe. Old runs have not noted it."""
+    if json.loads((folder / FINISHED).read_text()).get("recipe", fingerprint) != fingerprint:
+        raise PosegenError(
+            f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
+        )
+
+
 def make_accelerator(settings: StageSettings) -> Accelerator:
     """Processes, devices and number format; how many processes there are is the launcher's business."""
-    plugin = None
-    if settings.strategy == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import FullyShardedDataParallelPlugin
-
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            reshard_after_forward=True,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=["PoseGenTransformerBlock"],
-            state_dict_type="FULL_STATE_DICT",
-        )
     AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
-        fsdp_plugin=plugin,
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
             DistributedDataParallelKwargs(find_unused_parameters=settings.pose_share < 1.0),
@@ -187,7 +190,7 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
         folder = places.output / earlier / MODEL
-        if (places.output / earlier / "finished.json").is_file():
+        if (places.output / earlier / FINISHED).is_file():
             return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
@@ -205,8 +208,6 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
     lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
     start = starting_model(stage, recipe, places, must_exist=False)
     lines.append(f"starts from {start}; writes {places.output / stage / MODEL}")
-    if stage == "vae":
-        return "\n".join(lines)
     size = recipe.data.size
     if not any(size):
         size = open_shards(places.train, "train")[0].samples[0].size
@@ -216,8 +217,12 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
 
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
-    """Memory of a diffusion stage with clips of this size."""
+    """Memory of a stage with clips of this size."""
     scratch = start == SCRATCH
+    if stage == "vae":
+        return estimate_autoencoder(
+            recipe.stage(stage), VAE if scratch else autoencoder_arguments(start), size, processes
+        )
     name = "mini" if scratch else start
     description = describe_model(name)
     stride = description.spatial_stride
