@@ -143,7 +143,8 @@ def _captions(settings: ConditionSettings, device: str) -> Any:
     from posegen.pipeline.models import choose_device
 
     place = choose_device(device)
-    return VisionLanguageModel(settings.caption_model, place, torch.float32 if place.type == "cpu" else torch.bfloat16)
+    number_format = torch.float32 if place.type == "cpu" else torch.bfloat16
+    return VisionLanguageModel(settings.caption_model, place, number_format, "[conditions] caption_model")
 
 
 def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
