@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prepared_clips import PERSON, looked, person_video, scored, work_in
+from prepared_clips import PERSON, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
 from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
-from posegen.data.prepare.recipe import ClipSettings
+from posegen.data.prepare.recipe import ClipSettings, read_prepare_recipe
+from posegen.data.prepare.run import prepare_data
 from posegen.data.prepare.scenes import place_windows
 from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
 from posegen.data.prepare.verdicts import draw_splits, read_clips
@@ -160,6 +161,62 @@ def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path):
     assert crashed
     assert all("SIGSEGV), 2 times" in clip.failed for clip in crashed)
     assert len([clip for clip in clips if clip.scores]) >= 1
+
+
+def scorer_that_is_set_up(recipe, device):
+    if "MENDED" not in os.environ:
+        raise PosegenError("the weights no/model are not on this machine")
+    return brightness_scorer(recipe, device)
+
+
+def scorer_with_memory(recipe, device):
+    def score(clip):
+        if "MENDED" not in os.environ:
+            raise RuntimeError("CUDA out of memory")
+        return {"brightness": float(clip.frames.mean())}
+
+    return score
+
+
+def test_models_that_cannot_be_loaded_stop_the_run_and_no_clip_is_to_blame(tmp_path, monkeypatch):
+    person_video(tmp_path / "in" / "a.mp4")
+    work = work_in(tmp_path, scorer_that_is_set_up)
+    videos = find_videos([str(tmp_path / "in")])
+    (look,) = looked(work, videos)
+    (row,) = run_here(ScoreStage, work, iter(tasks_of(videos[0], look)))
+    assert row["fatal"] == "the weights no/model are not on this machine"
+    assert not work.scores.names("**/*.json")
+    monkeypatch.setenv("MENDED", "1")
+    scored(work, videos)
+    assert all(clip.scores for clip in read_clips(work, videos))
+
+
+def test_a_defect_or_a_lack_of_gpu_memory_is_told_and_tried_again(tmp_path, monkeypatch):
+    person_video(tmp_path / "in" / "a.mp4")
+    work = work_in(tmp_path, scorer_with_memory)
+    videos = find_videos([str(tmp_path / "in")])
+    scored(work, videos)
+    reasons = {clip.failed for clip in read_clips(work, videos)}
+    assert reasons == {"unexpected: RuntimeError: CUDA out of memory"}
+    monkeypatch.setenv("MENDED", "1")
+    scored(work, videos)
+    assert all(clip.scores and not clip.failed for clip in read_clips(work, videos))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [('[filters]\npeople = "rtdetr"\npeople_weights = "no/model"\n', "no/model are not on.*people_weights"),
+     ('[filters]\nface = "yunet"\nface_weights = "no.onnx"\n', "face_weights no.onnx: there is no such file"),
+     ('[filters]\nimage_quality = "qalign"\nquality_weights = "/none"\n', "quality_weights /none: there is no such"),
+     ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*--pose-weights"),
+     ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*--normals-weights"),
+     ('[conditions]\ncaption_model = "no/words"\n', "no/words are not on.*caption_model")],
+)  # fmt: skip
+def test_missing_weights_are_named_before_any_work(recipe, message, tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.2)
+    with pytest.raises(PosegenError, match=message):
+        prepare_data([str(tmp_path / "in")], str(tmp_path / "out"), read_prepare_recipe(write_recipe(tmp_path, recipe)))
+    assert not (tmp_path / "out").exists()
 
 
 def truncated(path):

@@ -19,7 +19,7 @@ import psutil
 
 from posegen.data.prepare.inputs import Video
 from posegen.data.prepare.stages import LookStage, Row, ScoreStage, Stage, Work, tasks_of
-from posegen.errors import OutputError, PosegenError, logger
+from posegen.errors import PosegenError, logger
 
 _OBJECT_STORE = 128 << 20
 """Bytes: rows are short."""
@@ -85,7 +85,7 @@ class Engine:
         return "cuda" if self.gpus else "cpu"
 
     def run(self, work: Work, stage: type[Stage], tasks: list[Row], models: bool) -> Iterator[Any]:
-        """Results of a stage, in any order. Raises `OutputError` where something cannot be written."""
+        """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
         if tasks:
             yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
 
@@ -122,7 +122,7 @@ def _dataset(tasks: list[Row]) -> Any:
 def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
-            raise OutputError(row["fatal"])
+            raise PosegenError(row["fatal"])
         yield json.loads(row["result"])
 
 

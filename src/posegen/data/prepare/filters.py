@@ -115,6 +115,10 @@ class FilterSettings:
             )
 
 
+YUNET = "face_detection_yunet_2023mar.onnx"
+"""YuNet's file, if no other is named."""
+
+
 def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> tuple[bool, list[str]]:
     """Whether a clip is kept, and the names of the filters that drop it.
 
@@ -141,12 +145,31 @@ def thresholds_of(settings: FilterSettings) -> dict[str, Threshold]:
     return {name: threshold for name, threshold in chosen.items() if name not in settings.skip}
 
 
+def wanted_columns(settings: FilterSettings) -> set[str]:
+    """Scores that are judged by."""
+    return {threshold.column for threshold in thresholds_of(settings).values()}
+
+
+def detector_weights(settings: FilterSettings) -> str:
+    """Folder or hub name of the detector of people."""
+    return settings.people_weights or DEFAULTS["dfine" if settings.people == "dfine" else "detector"]
+
+
+def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
+    """The pose model that says how surely faces are seen; None for YuNet."""
+    if settings.face == "yunet":
+        return None
+    return EstimatorConfig(
+        pose=settings.face, pose_weights=settings.face_weights or None, detector_weights=detector_weights(settings)
+    )
+
+
 def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
     """The filters that run, with their backends, loaded. Raises `PosegenError` where weights are missing."""
     filters: list[Filter] = [
         PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), CutFilter(), OverlayFilter(), BlurFilter(),
     ]  # fmt: skip
-    wanted = {threshold.column for threshold in thresholds_of(settings).values()}
+    wanted = wanted_columns(settings)
     image, video = "qalign_image" in wanted, "qalign_video" in wanted
     filters += [TechnicalQualityFilter()] * (settings.image_quality == "technical")
     filters += [TemporalQualityFilter()] * (settings.video_quality == "temporal")
@@ -166,20 +189,18 @@ def make_finder(settings: FilterSettings, device: str) -> PeopleFinder:
     from posegen.conditions.estimators.detector import PersonDetector
     from posegen.data.prepare.detectors import DetectorPeople, FaceFinder, PoseFaces, WithFaces, YuNetFaces
 
-    weights = settings.people_weights or DEFAULTS["dfine" if settings.people == "dfine" else "detector"]
     finder: PeopleFinder
     if settings.people == "mediapipe":
         finder = MediaPipePeople()
     else:
-        finder = DetectorPeople(settings.people, PersonDetector(weights, device, "filters: people_weights"))
-    faces: FaceFinder
-    if settings.face == "yunet":
-        faces = YuNetFaces(settings.face_weights)
-    else:
-        config = EstimatorConfig(
-            pose=settings.face, pose_weights=settings.face_weights or None, detector_weights=weights
-        )
-        faces = PoseFaces(make_reference_estimator(config, device))
+        detector = PersonDetector(detector_weights(settings), device, "filters: people_weights")
+        finder = DetectorPeople(settings.people, detector)
+    config = face_estimator(settings)
+    faces: FaceFinder = (
+        YuNetFaces(settings.face_weights or YUNET)
+        if config is None
+        else PoseFaces(make_reference_estimator(config, device))
+    )
     return WithFaces(finder, faces)
 
 

@@ -36,6 +36,10 @@ class CrashError(PosegenError):
     """The process died, or was ended because it hung or took too much memory; the message says which."""
 
 
+class SetupError(PosegenError):
+    """What the process needs for every item cannot be had, such as a model's weights; the message says what."""
+
+
 class Isolated:
     """Calls `make()(item)` in a process that is started when it is first needed, `make()` once in each.
 
@@ -49,7 +53,8 @@ class Isolated:
     def __call__(self, item: Any, patience: float | int = 1) -> Any:
         """The result, which may take `patience` times as long as others.
 
-        Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError.
+        Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError; `SetupError`
+        where the function cannot be made.
         """
         try:
             if self._process is None:
@@ -75,9 +80,17 @@ class Isolated:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )  # fmt: skip
         _send(self._process.stdin, os.getpid())
-        kind, content = self._answer(self._make, _START)
+        try:
+            kind, content = self._answer(self._make, _START)
+        except (BrokenPipeError, EOFError):
+            raise SetupError(f"a worker cannot start: {self._end()}") from None
+        except CrashError as error:
+            raise SetupError(f"a worker cannot start: {error}") from None
         if kind != "result":
-            raise RuntimeError(content)
+            self._end()
+            raise SetupError(
+                content if kind in _KINDS else f"a worker cannot start: {content.strip().splitlines()[-1]}"
+            )
 
     def _answer(self, item: Any, timeout: float | int) -> Any:
         assert self._process is not None

@@ -39,6 +39,7 @@ from posegen.data.prepare.stages import (
 )
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
+from posegen.data.prepare.weights import measure_weights
 from posegen.data.shards import tolerate
 from posegen.errors import OutputError, PosegenError
 from posegen.media.files import output_errors
@@ -74,14 +75,15 @@ def prepare_data(
     """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
 
     inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
-    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs that are not there, and if
-    nothing at all is kept; `OutputError`.
+    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs or weights that are not there,
+    and if nothing at all is kept; `OutputError`.
     """
     progress = progress or Silent()
     store = Store(output)
+    weights = measure_weights(recipe, scoring=not refilter)
     videos = _kept_videos(store) if refilter and not list(inputs) else find_videos(inputs)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
-        work = Work(recipe, store, make_scorer, engine.device, plan)
+        work = Work(recipe, store, make_scorer, engine.device, plan, weights)
         store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
         if not refilter:
             _find_and_score(engine, work, videos, progress)

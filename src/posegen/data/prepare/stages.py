@@ -13,15 +13,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.inputs import Video, local_copy
-from posegen.data.prepare.isolated import CrashError, Isolated
+from posegen.data.prepare.isolated import CrashError, Isolated, SetupError
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
 from posegen.data.prepare.store import Store
+from posegen.data.prepare.weights import WeightSizes
 from posegen.errors import OutputError, PosegenError
 
 Row = dict[str, Any]
@@ -43,6 +44,8 @@ class Work:
     device: str = "cpu"
     plan: LatentPlan | None = None
     """What is encoded for a training, if anything."""
+    weights: WeightSizes = field(default_factory=WeightSizes)
+    """Of the models of filters and conditions."""
 
     @property
     def clips(self) -> Store:
@@ -94,17 +97,20 @@ def tasks_of(video: Video, look: Row) -> list[Row]:
 class Stage:
     """What the stages share: an isolated process, attempts, and errors that stop the run."""
 
+    models: Literal["none", "scorer", "maker", "encoder"] = "none"
+    """What the process loads when it starts."""
+
     def __init__(self, work: Work) -> None:
         self.work = work
         compute = work.recipe.compute
         memory = compute.memory_gb * 1e9 + self.weights_bytes(work)
-        self._child = Isolated(functools.partial(make_in_worker, work), compute.timeout, memory)
+        self._child = Isolated(functools.partial(make_in_worker, work, self.models), compute.timeout, memory)
 
     def __call__(self, row: Row) -> Row:
-        """One task; what cannot be written stops the run, anything else is recorded."""
+        """One task; what cannot be written, or concerns every clip, stops the run; anything else is recorded."""
         try:
             return {"task": row["task"], "result": json.dumps(self.run(json.loads(row["task"])))}
-        except OutputError as error:
+        except (OutputError, SetupError) as error:
             return {"task": row["task"], "fatal": str(error)}
 
     def run(self, task: Row) -> Any:
@@ -116,19 +122,22 @@ class Stage:
         return 0.0
 
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
-        """The result of a call, or {"failed": reason}. Raises `OutputError`."""
+        """The result of a call, or {"failed": reason}, with "again" where the next run is to try it again.
+
+        Raises `OutputError`, `SetupError`.
+        """
         reason = ""
         for _ in range(self.work.recipe.compute.attempts):
             try:
                 return dict(self._child(call, _WHOLE_VIDEO if whole_video else 1))
-            except OutputError:
+            except (OutputError, SetupError):
                 raise
             except CrashError as error:
                 reason = f"{error}, {self.work.recipe.compute.attempts} times"
             except PosegenError as error:
                 return {"failed": str(error)}
-            except RuntimeError as error:  # a defect; other clips may do
-                return {"failed": "unexpected: " + str(error).strip().splitlines()[-1]}
+            except RuntimeError as error:  # a defect, or no memory on a GPU: not known to be the clip's fault
+                return {"failed": "unexpected: " + str(error).strip().splitlines()[-1], "again": True}
         return {"failed": reason}
 
     def video(self, task: Row) -> Video:
@@ -147,16 +156,13 @@ class LookStage(Stage):
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
         video, store = self.video(task), self.work.clips
         kept = store.read(f"{video.id}.json")
-        if kept is not None:
-            return dict(json.loads(kept))
-        try:
-            with local_copy(video, self.work.recipe.compute.scratch_gb * 1e9) as path:
-                found = self.isolated("look", path, whole_video=True)
-                found = _without_path(found, path, video)
-        except OutputError:
-            raise
-        except PosegenError as error:
-            return {"failed": str(error)}  # it may be reached next time: not kept
+        if kept is not None and not is_open(found := dict(json.loads(kept))):
+            return found
+        with _Fetched(video, self.work) as (path, reason):
+            if path is None:
+                found = {"failed": reason, "again": True}
+            else:
+                found = _without_path(self.isolated("look", path, whole_video=True), path, video)
         store.write(f"{video.id}.json", json.dumps(found, sort_keys=True).encode())
         return found
 
@@ -164,31 +170,31 @@ class LookStage(Stage):
 class ScoreStage(Stage):
     """Clips -> scores and thumbnails."""
 
+    models = "scorer"
+
     def run(self, task: Row) -> Row:
         """{clip: {"scores": ..., "thumbnail": ...} or {"failed": reason}}."""
         video, store = self.video(task), self.work.scores
         name = f"{video.id}-{task['number']:05d}"
         kept = store.read(f"{name}.json")
-        if kept is not None:
-            return {"clips": len(json.loads(kept))}
-        rows: dict[str, Row] = {}
+        rows: dict[str, Row] = {} if kept is None else json.loads(kept)
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
+        waiting = [(key, window) for key, window in waiting if is_open(rows.get(key))]
+        if not waiting:
+            return {"clips": len(rows)}
         for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
             if content is not None:
                 rows[Path(key).stem] = json.loads(content)
-        waiting = [each for each in waiting if each[0] not in rows]
-        if waiting:
-            with _Fetched(video, self.work) as (path, reason):
-                for key, window in waiting:
-                    rows[key] = (
-                        {"failed": reason} if path is None
-                        else self.isolated("score", path, window["start"], window["end"], window["cuts"])
-                    )  # fmt: skip
-                    if path is not None:
-                        rows[key] = _without_path(rows[key], path, video)
-                        store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
-            if path is None:
-                return {"clips": len(rows)}
+        with _Fetched(video, self.work) as (path, reason):
+            for key, window in waiting:
+                if not is_open(rows.get(key)):
+                    continue
+                if path is None:
+                    rows[key] = {"failed": reason, "again": True}
+                    continue
+                found = self.isolated("score", path, window["start"], window["end"], window["cuts"])
+                rows[key] = _without_path(found, path, video)
+                store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
         store.write(f"{name}.json", json.dumps(rows, sort_keys=True).encode())
         for key in rows:
             store.delete(f"{name}/{key}.json")
@@ -198,6 +204,8 @@ class ScoreStage(Stage):
 class SampleStage(Stage):
     """Clips that are kept -> samples."""
 
+    models = "maker"
+
     def run(self, task: Row) -> Row:
         """How many there are now; each has `CLIP.json` {"sha256", "caption"} or {"failed"}."""
         video, store = self.video(task), self.work.samples
@@ -205,23 +213,26 @@ class SampleStage(Stage):
         waiting = [
             window
             for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
-            if kept is None
+            if kept is None or is_open(json.loads(kept))
         ]
         if not waiting:
             return {"clips": len(keys)}
         with _Fetched(video, self.work) as (path, reason):
             for window in waiting:
-                if path is None:
-                    continue
                 key = clip_key(video.id, window["start"])
-                made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
-                made = _without_path(made, path, video)
+                if path is None:
+                    made: Row = {"failed": reason, "again": True}
+                else:
+                    made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
+                    made = _without_path(made, path, video)
                 store.write(f"{key}.json", json.dumps(made, sort_keys=True).encode())
-        return {"clips": len(keys), **({"failed": reason} if reason else {})}
+        return {"clips": len(keys)}
 
 
 class LatentStage(Stage):
     """Clips of a shard -> the files that training would encode them into."""
+
+    models = "encoder"
 
     def weights_bytes(self, work: Work) -> float:
         """Encoders and autoencoder, in at most twice the bytes that they have on disk."""
@@ -240,7 +251,7 @@ class LatentStage(Stage):
             key = Path(name).stem
             notes = None if content is None else json.loads(content)
             if notes is None or notes["sample"] != hashes[key]:
-                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # it may have to load the model
+                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # in each of the encodings
                 if "failed" in notes:  # not kept: it may do next time
                     reasons[key] = notes["failed"]
                     notes = None
@@ -250,6 +261,11 @@ class LatentStage(Stage):
         if len(reasons) < len(made):
             put_together(work.plan, store, work.output, task["sha256"], made)
         return {"clips": len(made), "failed": reasons}
+
+
+def is_open(found: Row | None) -> bool:
+    """Whether something is still to be done: nothing is kept of it, or a failure that is to be tried again."""
+    return found is None or bool(found.get("again"))
 
 
 def read_sample(samples: Store, key: str, sha256: str) -> bytes:
@@ -284,23 +300,24 @@ class _Fetched:
 def _without_path(found: Row, path: Path, video: Video) -> Row:
     """Reasons name the video, not a temporary copy of it."""
     if "failed" in found:
-        found = {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
+        found = found | {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
     return found
 
 
-def make_in_worker(work: Work) -> Callable[[tuple[Any, ...]], Row]:
-    """The functions, each call on a core of its own; a GPU's few workers may use them all."""
+def make_in_worker(work: Work, models: str = "none") -> Callable[[tuple[Any, ...]], Row]:
+    """The functions, each call on a core of its own; a GPU's few workers may use them all. `models`: see `Stage`."""
     call = make_functions(work)
 
     def call_on_one_core(arguments: tuple[Any, ...]) -> Row:
         with one_core() if work.device == "cpu" else contextlib.nullcontext():
             return call(arguments)
 
+    call_on_one_core(("load", models))
     return call_on_one_core
 
 
 def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
-    """What runs in isolated processes: a call's name and arguments -> its result; models are loaded when needed."""
+    """What runs in isolated processes: a call's name and arguments -> its result; models are loaded once."""
     import cv2
 
     cv2.setNumThreads(1)  # workers share the cores among themselves
@@ -310,6 +327,9 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
 
     def call(arguments: tuple[Any, ...]) -> Row:
         match arguments:
+            case ("load", models):
+                {"none": dict, "scorer": scorer, "maker": maker, "encoder": encoder}[models]()
+                return {}
             case ("look", path):
                 from posegen.data.prepare.scenes import look_through
 

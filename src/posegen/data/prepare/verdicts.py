@@ -21,7 +21,8 @@ from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.stages import Work, clip_key, tasks_of
 from posegen.errors import logger
 
-_UNSCORED = "has no scores: its video could not be fetched, or filters have changed; run without --refilter"
+_UNSEEN = "was never looked through with these [clips]: run without --refilter"
+_UNSCORED = "has no scores by these filters: run without --refilter"
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = (
-            {"failed": "could not be fetched; the same command tries again"} if content is None else json.loads(content)
-        )
+        look = {"failed": _UNSEEN} if content is None else json.loads(content)
         tasks = tasks_of(video, look)
         if not tasks:
             yield Clip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
