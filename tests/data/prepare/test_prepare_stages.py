@@ -271,8 +271,20 @@ def test_bad_files_are_recorded_with_a_reason_that_names_no_temporary_file(tmp_p
         name = video.url.rpartition("/")[2].partition(".")[0]
         assert re.search(BAD[name][1], look["failed"]), (name, look)
         assert work.clips.read(f"{video.id}.json"), "what is known of it is kept"
-    (missing,) = looked(work, [Video(str(tmp_path / "gone.mp4"), "missing")])
+
+
+def test_a_video_that_the_system_refuses_to_read_is_tried_again(tmp_path):
+    """A link to itself: no permission would do, but for tests that run as root."""
+    work, path = work_in(tmp_path), tmp_path / "in" / "a.mp4"
+    path.parent.mkdir()
+    path.symlink_to(path)
+    videos = [Video(str(path), "missing"), Video(str(tmp_path / "gone.mp4"), "missing")]
+    refused, missing = looked(work, videos)
+    assert "cannot be read (Too many levels" in refused["failed"]
     assert "no such file" in missing["failed"]
+    path.unlink()
+    person_video(path)
+    assert len(looked(work, videos)[0]["windows"]) == 2
 
 
 @pytest.fixture

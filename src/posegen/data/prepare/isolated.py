@@ -29,7 +29,6 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
-_KINDS: dict[str, type[PosegenError]] = {kind.__name__: kind for kind in (PosegenError, OutputError, DiskFullError)}
 
 
 class CrashError(PosegenError):
@@ -38,6 +37,15 @@ class CrashError(PosegenError):
 
 class SetupError(PosegenError):
     """What the process needs for every item cannot be had, such as a model's weights; the message says what."""
+
+
+class UnreachableError(PosegenError):
+    """The operating system refused to read an input, which it may not do next time."""
+
+
+_KINDS: dict[str, type[PosegenError]] = {
+    kind.__name__: kind for kind in (PosegenError, UnreachableError, OutputError, DiskFullError)
+}
 
 
 class Isolated:
@@ -170,12 +178,18 @@ def _work() -> None:
                 else:
                     answer = ("result", function(item))
             except PosegenError as error:
-                kind = type(error).__name__
-                answer = (kind if kind in _KINDS else "PosegenError", str(error))
+                answer = (_kind_of(error), str(error))
             except Exception:
                 answer = ("failed", traceback.format_exc(limit=-6))
             signal.alarm(0)
             _send(answers, answer)
+
+
+def _kind_of(error: PosegenError) -> str:
+    """The name under which an error is raised again in the process that asked."""
+    if isinstance(error, OutputError):
+        return type(error).__name__
+    return UnreachableError.__name__ if isinstance(error.__cause__, OSError) else PosegenError.__name__
 
 
 def _end_with(parent: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.inputs import Video, local_copy
-from posegen.data.prepare.isolated import CrashError, Isolated, SetupError
+from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.weights import WeightSizes
@@ -134,6 +134,8 @@ class Stage:
                 raise
             except CrashError as error:
                 reason = f"{error}, {self.work.recipe.compute.attempts} times"
+            except UnreachableError as error:
+                return {"failed": str(error), "again": True}
             except PosegenError as error:
                 return {"failed": str(error)}
             except RuntimeError as error:  # a defect, or no memory on a GPU: not known to be the clip's fault
