@@ -4,21 +4,24 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prepared_clips import PERSON, brightness_scorer, looked, person_video, scored, work_in, write_recipe
+from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
 from posegen.data.prepare.duplicates import find_duplicates
+from posegen.data.prepare.filters import FilterSettings
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
-from posegen.data.prepare.recipe import ClipSettings, read_prepare_recipe
+from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
 from posegen.data.prepare.run import prepare_data
 from posegen.data.prepare.scenes import place_windows
 from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
 from posegen.data.prepare.verdicts import draw_splits, read_clips
+from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames
 
@@ -217,6 +220,41 @@ def test_missing_weights_are_named_before_any_work(recipe, message, tmp_path):
     with pytest.raises(PosegenError, match=message):
         prepare_data([str(tmp_path / "in")], str(tmp_path / "out"), read_prepare_recipe(write_recipe(tmp_path, recipe)))
     assert not (tmp_path / "out").exists()
+
+
+def scorer_with_large_weights(recipe, device):
+    weights = np.ones(1_000_000_000, np.uint8)
+
+    def score(clip):
+        time.sleep(1)  # long enough to be looked at
+        return {"brightness": float(clip.frames.mean() * weights[0])}
+
+    return score
+
+
+def test_weights_of_models_do_not_count_as_what_a_clip_takes(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    work = work_in(tmp_path, scorer_with_large_weights, RECIPE.replace("[compute]", "[compute]\nmemory_gb = 0.8"))
+    videos = find_videos([str(tmp_path / "in")])
+    scored(replace(work, weights=WeightSizes(scoring=500_000_000)), videos)
+    assert [bool(clip.scores) for clip in read_clips(work, videos)] == [True]
+
+
+def test_weights_are_measured_where_they_lie(tmp_path):
+    for name, size in (("detector", 3000), ("words", 5000), ("words/other format", 7000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(size))
+        (tmp_path / name / "model.bin").write_bytes(bytes(size))
+    (tmp_path / "pose.pth").write_bytes(bytes(2000))
+    recipe = PrepareRecipe(
+        filters=FilterSettings(people="rtdetr", people_weights=str(tmp_path / "detector")),
+        conditions=ConditionSettings(
+            pose="vitpose", pose_weights=str(tmp_path / "pose.pth"), detector_weights=str(tmp_path / "detector"),
+            caption_model=str(tmp_path / "words"),
+        ),
+    )  # fmt: skip
+    assert measure_weights(recipe) == WeightSizes(scoring=3000, sampling=2000 + 3000 + 5000)
 
 
 def truncated(path):

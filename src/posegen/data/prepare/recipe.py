@@ -150,7 +150,7 @@ class ComputeSettings:
     timeout: float = 600.0
     """Seconds after which a clip (or ten times that, a whole video that is searched for cuts) counts as hanging."""
     memory_gb: float = 6.0
-    """Gigabytes at which the process that works on a clip is ended."""
+    """Gigabytes at which the process that works on a clip is ended, besides twice the weights that it loads."""
     attempts: int = 2
     """How often a clip is tried that ends its process."""
     scratch_gb: float = 20.0

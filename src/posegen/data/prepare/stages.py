@@ -103,7 +103,8 @@ class Stage:
     def __init__(self, work: Work) -> None:
         self.work = work
         compute = work.recipe.compute
-        memory = compute.memory_gb * 1e9 + self.weights_bytes(work)
+        # loaded in float32, they take twice what bfloat16 takes on the disk
+        memory = compute.memory_gb * 1e9 + 2 * self.weights_bytes(work)
         self._child = Isolated(functools.partial(make_in_worker, work, self.models), compute.timeout, memory)
 
     def __call__(self, row: Row) -> Row:
@@ -117,9 +118,9 @@ class Stage:
         """The stage itself."""
         raise NotImplementedError
 
-    def weights_bytes(self, work: Work) -> float:
-        """Memory of a stage's large models, beyond what the recipe allows for everything else."""
-        return 0.0
+    def weights_bytes(self, work: Work) -> int:
+        """Bytes on the disk of a stage's models."""
+        return 0
 
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
         """The result of a call, or {"failed": reason}, with "again" where the next run is to try it again.
@@ -174,6 +175,10 @@ class ScoreStage(Stage):
 
     models = "scorer"
 
+    def weights_bytes(self, work: Work) -> int:
+        """Those of the filters."""
+        return work.weights.scoring
+
     def run(self, task: Row) -> Row:
         """{clip: {"scores": ..., "thumbnail": ...} or {"failed": reason}}."""
         video, store = self.video(task), self.work.scores
@@ -208,6 +213,10 @@ class SampleStage(Stage):
 
     models = "maker"
 
+    def weights_bytes(self, work: Work) -> int:
+        """Those of pose, hands and words."""
+        return work.weights.sampling
+
     def run(self, task: Row) -> Row:
         """How many there are now; each has `CLIP.json` {"sha256", "caption"} or {"failed"}."""
         video, store = self.video(task), self.work.samples
@@ -236,10 +245,10 @@ class LatentStage(Stage):
 
     models = "encoder"
 
-    def weights_bytes(self, work: Work) -> float:
-        """Encoders and autoencoder, in at most twice the bytes that they have on disk."""
+    def weights_bytes(self, work: Work) -> int:
+        """Encoders and autoencoder."""
         assert work.plan is not None
-        return 2.0 * work.plan.weights_bytes
+        return work.plan.weights_bytes
 
     def run(self, task: Row) -> Row:
         """How many clips there are, and why some are left out. task: see `packing.shard_tasks`, with "sha256"."""
