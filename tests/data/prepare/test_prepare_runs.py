@@ -18,8 +18,10 @@ from prepared_clips import RECIPE, person_video, write_recipe
 
 from posegen.data.prepare.engine import Engine
 from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.run import prepare_data
 from posegen.data.prepare.stages import Stage, Work, default_scorer
 from posegen.data.prepare.store import Store
+from posegen.errors import PosegenError
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -238,6 +240,19 @@ def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
     assert sorted(row["person_area"] for row in after if row["kept"]) == [area for area in areas if area > stricter]
     assert [row["clip"] for row in after] == [row["clip"] for row in rows]
     assert {path: path.stat().st_mtime_ns for path in scores} == scores
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_a_refilter_that_keeps_nothing_leaves_the_data_set_as_it_is(tmp_path):
+    output = tmp_path / "set"
+    for name in ("train-000000.tar", "train.json", "index.parquet", "work/shards/train-000000.tar.json"):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text(f"made before: {name}")
+    (output / "work" / "videos.json").write_text('[["/there/a.mp4", "1"]]')
+    before = contents(output)
+    with pytest.raises(PosegenError, match=r"none of 0 clips.*\[clips\]: run without --refilter.* left as it is"):
+        prepare_data([], str(output), PrepareRecipe(), refilter=True)
+    assert contents(output) == before
 
 
 def test_a_full_disk_is_one_line(raw, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
 from posegen.data.prepare.duplicates import find_duplicates
-from posegen.data.prepare.filters import FilterSettings
+from posegen.data.prepare.filters import FilterSettings, wanted_columns
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
@@ -370,13 +370,36 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     assert len(rows) == 4
     work.scores.delete(f"{video.id}-00000.json")
     first = min(rows)
-    mark = {"scores": {"brightness": -1.0}, "thumbnail": ""}
+    mark = rows[first] | {"scores": {"brightness": -1.0}}
     work.scores.write(f"{video.id}-00000/{first}.json", json.dumps(mark).encode())
     (look,) = looked(work, [video])
     list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
     again = json.loads(work.scores.read(f"{video.id}-00000.json"))
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
+
+
+def asked_scorer(recipe, device):
+    """Each score that is judged by is the clip's brightness."""
+    return lambda clip: dict.fromkeys(wanted_columns(recipe.filters), float(clip.frames.mean()))
+
+
+def test_a_filter_that_is_skipped_costs_no_score_and_one_that_no_longer_is_gets_its_own(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=1.3)
+    skipping = 'skip = ["overlay", "bars", "cuts", "image_quality", "video_quality"]'
+    more, fewer = skipping.replace("[", '["blur", '), skipping.replace('"bars", ', "")
+    videos = find_videos([str(tmp_path / "in")])
+    kept = []
+    for text in (skipping, more, fewer):
+        work = work_in(tmp_path, asked_scorer, RECIPE.replace(skipping, text))
+        scored(work, videos)
+        kept.append([clip.scores for clip in read_clips(work, videos)])
+    assert len(kept[0]) == 2
+    assert kept[1] == kept[0], "no score is lost"
+    assert [set(scores) for scores in kept[2]] == [{*scores, "bars"} for scores in kept[0]]
+    time_of = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("scores-*/*.json")}
+    scored(work_in(tmp_path, asked_scorer), videos)
+    assert {path: path.stat().st_mtime_ns for path in time_of} == time_of, "nothing is computed again"
 
 
 def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path):

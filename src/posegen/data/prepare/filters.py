@@ -127,8 +127,8 @@ def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> t
     missing = [name for name, threshold in thresholds.items() if threshold.column not in scores]
     if missing:
         raise PosegenError(
-            f"threshold of {missing[0]}: there is no score {thresholds[missing[0]].column!r} of this clip; run the "
-            "filter, or leave the threshold out"
+            f"threshold of {missing[0]}: there is no score {thresholds[missing[0]].column!r} of this clip; run without "
+            "--refilter, so that it is measured, or skip the threshold"
         )
     dropped = [name for name, threshold in thresholds.items() if not threshold.keeps(scores[threshold.column])]
     return not dropped, dropped

@@ -80,6 +80,11 @@ def _is_whole(output: Store, entry: Row) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"]
 
 
+def has_shards(output: Store) -> bool:
+    """Whether a data set was packed there before."""
+    return any(output.names(f"{split}-*.tar") for split in SPLITS)
+
+
 def open_packing(work: Work, tasks: list[Row]) -> None:
     """Say that the shards are being made: until `close_packing`, training does not take their index for whole."""
     names = {task["shard"] for task in tasks}

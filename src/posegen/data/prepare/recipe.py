@@ -180,7 +180,7 @@ class PrepareRecipe:
         content: dict[str, Any] = {"format": FORMAT, "stage": stage, "clips": dataclasses.asdict(self.clips)}
         if stage == "scores":
             filters = dataclasses.asdict(self.filters)
-            del filters["thresholds"]  # they are applied to scores
+            del filters["thresholds"], filters["skip"]  # they are applied to scores
             content |= {"filters": filters, "scoring": _SCORING}
         if stage == "samples":
             content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}

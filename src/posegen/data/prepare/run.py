@@ -7,6 +7,7 @@ first looks at what is kept.
 
 import contextlib
 import json
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from posegen.data.prepare.packing import (
     INDEX,
     PackStage,
     close_packing,
+    has_shards,
     open_packing,
     shard_tasks,
     write_index,
@@ -95,13 +97,7 @@ def prepare_data(
                         progress, "conditions and captions", passed)  # fmt: skip
         for _ in made:
             pass
-        outcome = _write(engine, work, videos, judge, passed, progress)
-    if not outcome.kept:
-        raise PosegenError(
-            f"none of {outcome.clips} clips of {outcome.videos} videos is kept: {store.path(INDEX)} tells why; "
-            "change the thresholds of the recipe, then --refilter"
-        )
-    return outcome
+        return _write(engine, work, videos, judge, passed, progress)
 
 
 def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: Progress) -> None:
@@ -149,7 +145,7 @@ def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Row
 def _write(
     engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
 ) -> Outcome:  # fmt: skip
-    """Shards and index."""
+    """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
     names = [clip.key for clip in read_clips(work, videos) if judge(clip).kept]
     made = {
         Path(name).stem: json.loads(content)
@@ -159,15 +155,11 @@ def _write(
     samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
     splits = draw_splits(list(samples), work.recipe.output.validation)
     tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard)
-    open_packing(work, tasks)
-    entries = []
-    for entry in engine.run(work, PackStage, tasks, False):
-        entries.append(entry)
-        progress.update("shards", len(entries), len(tasks))
     shard_of = {key: task["shard"] for task in tasks for key in task["keys"]}
     columns = sorted({name for clip in read_clips(work, videos) for name in clip.scores or ()})
     counts: dict[str, int] = {"clips": 0, "kept": 0}
     bad: dict[str, str] = {}
+    dropped: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
         for clip in read_clips(work, videos):
@@ -175,10 +167,25 @@ def _write(
             row = index_row(clip, judge(clip), made.get(clip.key), place, judge.tags(clip))
             counts["clips"] += bool(clip.key)
             counts["kept"] += row["kept"]
+            dropped.update([row["reason"]] if row["reason"] else row["dropped_by"])
             if not clip.key:
                 bad[clip.video.url] = clip.failed
             yield row
 
+    if not tasks:
+        if not has_shards(work.output):
+            write_index(work, rows(), columns)
+            told = f"{work.output.path(INDEX)} tells more"
+        else:
+            deque(rows(), maxlen=0)
+            told = f"what {work.output.url} holds is left as it is"
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in dropped.most_common(3))
+        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {told}")
+    open_packing(work, tasks)
+    entries = []
+    for entry in engine.run(work, PackStage, tasks, False):
+        entries.append(entry)
+        progress.update("shards", len(entries), len(tasks))
     write_index(work, rows(), columns)
     close_packing(work, entries)
     if work.plan is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from posegen.data.prepare.cores import one_core
+from posegen.data.prepare.filters import wanted_columns
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
@@ -180,32 +181,44 @@ class ScoreStage(Stage):
         return work.weights.scoring
 
     def run(self, task: Row) -> Row:
-        """{clip: {"scores": ..., "thumbnail": ...} or {"failed": reason}}."""
+        """How many there are now; each has {"scores", "thumbnail"} or {"failed"}, and "asked": what is judged by."""
         video, store = self.video(task), self.work.scores
         name = f"{video.id}-{task['number']:05d}"
         kept = store.read(f"{name}.json")
         rows: dict[str, Row] = {} if kept is None else json.loads(kept)
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
-        waiting = [(key, window) for key, window in waiting if is_open(rows.get(key))]
+        waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
         if not waiting:
             return {"clips": len(rows)}
         for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
             if content is not None:
                 rows[Path(key).stem] = json.loads(content)
+        asked = sorted(wanted_columns(self.work.recipe.filters))
         with _Fetched(video, self.work) as (path, reason):
             for key, window in waiting:
-                if not is_open(rows.get(key)):
+                before = rows.get(key)
+                if self._is_scored(before):
                     continue
                 if path is None:
                     rows[key] = {"failed": reason, "again": True}
                     continue
                 found = self.isolated("score", path, window["start"], window["end"], window["cuts"])
-                rows[key] = _without_path(found, path, video)
+                rows[key] = _without_path(found, path, video) | {"asked": asked}
+                if before and "scores" in before and "scores" in found:  # of filters that are skipped now
+                    rows[key]["scores"] = before["scores"] | found["scores"]
+                    rows[key]["asked"] = sorted({*before["asked"], *asked})
                 store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
         store.write(f"{name}.json", json.dumps(rows, sort_keys=True).encode())
         for key in rows:
             store.delete(f"{name}/{key}.json")
         return {"clips": len(rows)}
+
+    def _is_scored(self, row: Row | None) -> bool:
+        """Whether nothing is to be done for a clip: all was measured that it is judged by."""
+        if row is None or is_open(row):
+            return False
+        wanted, asked = wanted_columns(self.work.recipe.filters), set(row["asked"])
+        return wanted == asked if "failed" in row else wanted <= asked  # another filter may not fail
 
 
 class SampleStage(Stage):

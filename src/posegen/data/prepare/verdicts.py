@@ -22,7 +22,7 @@ from posegen.data.prepare.stages import Work, clip_key, tasks_of
 from posegen.errors import logger
 
 _UNSEEN = "was never looked through with these [clips]: run without --refilter"
-_UNSCORED = "has no scores by these filters: run without --refilter"
+_UNSCORED = "was never scored by these [filters]: run without --refilter"
 
 
 @dataclass(frozen=True)
