@@ -170,6 +170,8 @@ def test_a_killed_driver_and_a_half_written_shard_change_nothing(raw, undisturbe
         assert not alive, "nothing goes on without the command"
         assert not (output / "index.parquet").exists()
     made = {path: path.stat().st_mtime_ns for path in output.glob("work/*/*.json")}
+    (output / "work" / "shards").mkdir()
+    (output / "work" / "shards" / "train-000000.tar.json").write_text('{"content": ""}')  # as packing begins
     (output / "train-000000.tar").write_bytes(b"half of a shard")
     (output / ".train-000001.0123abcd.part.tar").write_bytes(b"half")
     done = run(raw, output)

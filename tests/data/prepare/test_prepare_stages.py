@@ -16,10 +16,12 @@ from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.filters import FilterSettings, wanted_columns
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
+from posegen.data.prepare.packing import check_shards, open_packing, shards_in
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
-from posegen.data.prepare.run import prepare_data
+from posegen.data.prepare.run import prepare_data, tell_of_missing
 from posegen.data.prepare.scenes import place_windows
 from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
+from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import draw_splits, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
@@ -255,6 +257,34 @@ def test_weights_are_measured_where_they_lie(tmp_path):
         ),
     )  # fmt: skip
     assert measure_weights(recipe) == WeightSizes(scoring=3000, sampling=2000 + 3000 + 5000)
+
+
+def test_shards_that_were_not_made_here_are_not_replaced(tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "train-000003.tar").write_bytes(b"of another program")
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.2)
+    with pytest.raises(PosegenError, match=r"did not make there \(train-000003\.tar, 1 in all\): give another"):
+        prepare_data([str(tmp_path / "in")], str(output), PrepareRecipe())
+    assert [path.name for path in output.iterdir()] == ["train-000003.tar"]
+
+
+def test_packing_claims_its_shards_before_they_are_there(tmp_path):
+    work = work_in(tmp_path)
+    open_packing(work, [{"shard": "train-000000.tar", "keys": [], "hashes": []}])
+    work.output.write("train-000000.tar", b"and then the run was killed")
+    check_shards(work.output)
+    open_packing(work, [])
+    assert not shards_in(work.output)
+
+
+def test_videos_that_are_no_longer_among_the_inputs_are_told(tmp_path, caplog):
+    store = Store(str(tmp_path))
+    store.write("work/videos.json", json.dumps([["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]).encode())
+    tell_of_missing(store, [Video("/in/a.mp4", "anew"), Video("/in/b.mp4", "1")])
+    assert not caplog.text
+    tell_of_missing(store, [Video("/in/b.mp4", "1")])
+    assert "not among these inputs (/in/a.mp4, 1 in all): their clips leave the data set" in caplog.text
 
 
 def truncated(path):

@@ -20,10 +20,11 @@ from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.packing import (
     INDEX,
     PackStage,
+    check_shards,
     close_packing,
-    has_shards,
     open_packing,
     shard_tasks,
+    shards_in,
     write_index,
 )
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
@@ -43,7 +44,7 @@ from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import measure_weights
 from posegen.data.shards import tolerate
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
 
@@ -78,12 +79,14 @@ def prepare_data(
 
     inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
     a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs or weights that are not there,
-    and if nothing at all is kept; `OutputError`.
+    for an output with other shards, and if nothing at all is kept; `OutputError`.
     """
     progress = progress or Silent()
     store = Store(output)
     weights = measure_weights(recipe, scoring=not refilter)
     videos = _kept_videos(store) if refilter and not list(inputs) else find_videos(inputs)
+    check_shards(store)
+    tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
         work = Work(recipe, store, make_scorer, engine.device, plan, weights)
         store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
@@ -173,7 +176,7 @@ def _write(
             yield row
 
     if not tasks:
-        if not has_shards(work.output):
+        if not shards_in(work.output):
             write_index(work, rows(), columns)
             told = f"{work.output.path(INDEX)} tells more"
         else:
@@ -202,6 +205,17 @@ def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str]
     for result in _counted(engine.run(work, LatentStage, ready, True), progress, "clips encoded", total):
         failed |= result["failed"]
     tolerate(list(failed), total, "clips", f"they cannot be encoded ({next(iter(failed.values()), '')})")
+
+
+def tell_of_missing(store: Store, videos: list[Video]) -> None:
+    """Warn of videos of the run before that are no longer among the inputs."""
+    content, urls = store.read(_VIDEOS), {video.url for video in videos}
+    gone = [url for url, _ in json.loads(content or b"[]") if url not in urls]
+    if gone:
+        logger.warning(
+            "videos of the run before are not among these inputs (%s, %d in all): their clips leave the data set",
+            gone[0], len(gone),
+        )  # fmt: skip
 
 
 def _kept_videos(store: Store) -> list[Video]:

@@ -94,7 +94,10 @@ class Store:
         if self.is_local:
             return sorted(path.name for path in Path(self.url).glob(pattern))
         system, path = filesystem(self.path(pattern))
-        return sorted(Path(found).name for found in system.glob(path))
+        try:
+            return sorted(Path(found).name for found in system.glob(path))
+        except Exception as error:
+            raise OutputError(f"{self.url}: cannot be read ({type(error).__name__}: {error})") from error
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
