@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
 from posegen.data.prepare.duplicates import find_duplicates
+from posegen.data.prepare.engine import _score_tasks
 from posegen.data.prepare.filters import FilterSettings, wanted_columns
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
@@ -20,7 +21,7 @@ from posegen.data.prepare.packing import check_shards, open_packing, shards_in
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
 from posegen.data.prepare.run import prepare_data, tell_of_missing
 from posegen.data.prepare.scenes import place_windows
-from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
+from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, run_here, tasks_of
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import draw_splits, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
@@ -285,6 +286,17 @@ def test_videos_that_are_no_longer_among_the_inputs_are_told(tmp_path, caplog):
     assert not caplog.text
     tell_of_missing(store, [Video("/in/b.mp4", "1")])
     assert "not among these inputs (/in/a.mp4, 1 in all): their clips leave the data set" in caplog.text
+
+
+def test_what_stops_the_run_in_one_stage_passes_through_the_next(tmp_path):
+    work = work_in(tmp_path)
+    looking, scoring = LookStage(work), ScoreStage(work)
+    (tmp_path / "out").write_text("in the way of the folder")
+    video = Video(str(tmp_path / "none.mp4"), "missing")
+    (row,) = _score_tasks(looking({"task": json.dumps({"url": video.url, "state": video.state})}), work)
+    assert "cannot be" in row["fatal"]
+    assert scoring(row) == row
+    looking.close()
 
 
 def truncated(path):

@@ -110,6 +110,8 @@ class Stage:
 
     def __call__(self, row: Row) -> Row:
         """One task; what cannot be written, or concerns every clip, stops the run; anything else is recorded."""
+        if row.get("fatal"):  # of the stage before
+            return row
         try:
             return {"task": row["task"], "result": json.dumps(self.run(json.loads(row["task"])))}
         except (OutputError, SetupError) as error:
