@@ -94,6 +94,20 @@ def test_splits_are_of_whole_videos_and_do_not_hang_on_the_others_names():
     assert set(draw_splits(keys, 0.0).values()) == {"train"}
 
 
+@pytest.mark.parametrize(
+    ("lengths", "share", "taken", "told"),
+    [((1000, 1000), 0.02, 1000, True), ((1000, 900, 30, 8), 0.02, 38, False), ((500, 500, 7), 0.1, 7, True),
+     ((1, 1, 1), 0.02, 1, False)],
+)  # fmt: skip
+def test_validation_does_not_swallow_the_data(lengths, share, taken, told, caplog):
+    keys = [f"{video:012x}-{start:09d}" for video, length in enumerate(lengths) for start in range(length)]
+    splits = draw_splits(keys, share)
+    drawn = [key for key in keys if splits[key] == "val-same"]
+    assert len(drawn) == taken
+    assert not {key[:12] for key in drawn} & {key[:12] for key in keys if splits[key] == "train"}
+    assert ("only whole videos" in caplog.text) == told
+
+
 def test_one_video_is_split_with_a_warning(caplog):
     splits = draw_splits([f"a-{number}" for number in range(10)], 0.1)
     assert list(splits.values()).count("val-same") == 1

@@ -113,8 +113,8 @@ class Judge:
 def draw_splits(keys: list[str], share: float) -> dict[str, str]:
     """Clip -> "train" or "val-same", for the clips that are in the data set, in order.
 
-    Whole videos, drawn by their identifiers, until they make up the share. If all clips are of one video, its last ones
-    are taken, and a warning says so.
+    Whole videos, drawn by their identifiers, as far as they fit into the share; the shortest one, if none does. If all
+    clips are of one video, its last ones are taken. A warning says that, and if the share is missed by far.
     """
     by_video: dict[str, list[str]] = {}
     for key in keys:
@@ -122,10 +122,17 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
     wanted = share * len(keys)
     validation: set[str] = set()
     if wanted and len(by_video) > 1:
-        for video in sorted(by_video, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
-            if len(validation) >= wanted:
-                break
-            validation.update(by_video[video])
+        order = sorted(by_video, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for video in order:
+            if len(validation) + len(by_video[video]) <= wanted:
+                validation.update(by_video[video])
+        if not validation:
+            validation.update(min((by_video[video] for video in order), key=len))
+        if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
+            logger.warning(
+                "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
+                "sees them", len(validation), len(keys), wanted,
+            )  # fmt: skip
     elif wanted and len(keys) > 1:
         logger.warning("all clips are of one video: validation is drawn from it, too, and will look better than it is")
         validation.update(keys[-max(1, round(wanted)) :])
