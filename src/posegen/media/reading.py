@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -122,38 +122,28 @@ def sample_frames(
 
 
 def sample_stored_frames(
-    source: Source,
-    numbers: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    glance: tuple[int, int] | None = None,
-    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None = None,
+    source: Source, numbers: Sequence[int], size: tuple[int, int]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
+    """Yield stored frames by their rising numbers, each reduced to `size` = (H, W); decoded once, in one pass.
 
-    `watch`, if given, is shown every frame from the first to the last number as a small picture of `glance` = (H, W),
-    which costs a fraction of decoding; else frames that are not asked for are skipped where no other needs them (about
-    half of them in most videos). Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures
-    cannot be decoded.
+    Frames that are not asked for are skipped where no other needs them (about half of them in most videos). Colours and
+    turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot be decoded.
     """
-    turned = source.orientation.transposed
-    wanted = {*sizes, glance} - {None}
-    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in wanted if size}
+    convert = RgbConverter(size[::-1] if source.orientation.transposed else size, source.orientation)
     position, latest = 0, None
-    for index, frame in _decode(source, numbers[0], set(numbers) if watch is None else None):
+    for index, frame in _decode(source, numbers[0], set(numbers)):
         if index < numbers[0]:
             continue
         while position < len(numbers) and numbers[position] <= index:
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
-            yield converters[sizes[position]](good)
+            yield convert(good)
             position += 1
-        if watch is not None and glance is not None:
-            watch(converters[glance](frame))
         latest = frame
         if index >= numbers[-1]:
             return
     if latest is not None:
-        for size in sizes[position:]:
-            yield converters[size](latest)
+        for _ in numbers[position:]:
+            yield convert(latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:

@@ -442,7 +442,7 @@ def asked_scorer(recipe, device):
 
 def test_a_filter_that_is_skipped_costs_no_score_and_one_that_no_longer_is_gets_its_own(tmp_path):
     person_video(tmp_path / "in" / "a.mp4", seconds=1.3)
-    skipping = 'skip = ["overlay", "bars", "cuts", "image_quality", "video_quality"]'
+    skipping = 'skip = ["overlay", "bars", "image_quality", "video_quality"]'
     more, fewer = skipping.replace("[", '["blur", '), skipping.replace('"bars", ', "")
     videos = find_videos([str(tmp_path / "in")])
     kept = []

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from posegen.conditions.estimators.weights import DEFAULTS, torch_device
 from posegen.config import EstimatorConfig
-from posegen.data.prepare.motion_filters import CameraFilter, CutFilter, TemporalQualityFilter
+from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
 from posegen.data.prepare.overlays import OverlayFilter
 from posegen.data.prepare.people import MediaPipePeople, People, PeopleFinder
 from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
@@ -64,7 +64,6 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "static_camera": Threshold("camera_moved", maximum=0.02),
     "camera_known": Threshold("camera_known", minimum=0.0),
     "background_jitter": Threshold("camera_jitter", maximum=0.002),
-    "cuts": Threshold("cuts", maximum=0.0),
     "overlay": Threshold("overlay_text", maximum=0.001),
     "bars": Threshold("bars", maximum=0.02),
     "blur": Threshold("sharpness", minimum=0.4),
@@ -167,7 +166,7 @@ def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
 def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
     """The filters that run, with their backends, loaded. Raises `PosegenError` where weights are missing."""
     filters: list[Filter] = [
-        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), CutFilter(), OverlayFilter(), BlurFilter(),
+        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), OverlayFilter(), BlurFilter(),
     ]  # fmt: skip
     wanted = wanted_columns(settings)
     image, video = "qalign_image" in wanted, "qalign_video" in wanted

@@ -84,11 +84,7 @@ def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
 
 def tasks_of(video: Video, look: Row) -> list[Row]:
     """What is to be scored of a video: a few clips at a time."""
-    cuts = look.get("cuts", [])
-    windows = [
-        window | {"cuts": [cut - window["start"] for cut in cuts if window["start"] < cut < window["end"]]}
-        for window in look.get("windows", [])
-    ]
+    windows = look.get("windows", [])
     return [
         {"url": video.url, "state": video.state, "number": number, "windows": windows[at : at + CLIPS_PER_TASK]}
         for number, at in enumerate(range(0, len(windows), CLIPS_PER_TASK))
@@ -204,7 +200,7 @@ class ScoreStage(Stage):
                 if path is None:
                     rows[key] = {"failed": reason, "again": True}
                     continue
-                found = self.isolated("score", path, window["start"], window["end"], window["cuts"])
+                found = self.isolated("score", path, window["start"], window["end"])
                 rows[key] = _without_path(found, path, video) | {"asked": asked}
                 if before and "scores" in before and "scores" in found:  # of filters that are skipped now
                     rows[key]["scores"] = before["scores"] | found["scores"]
@@ -360,10 +356,10 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
                 from posegen.data.prepare.scenes import look_through
 
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
-            case ("score", path, start, end, cuts):
+            case ("score", path, start, end):
                 from posegen.data.prepare.sampling import sample_clip, thumbnail
 
-                clip = sample_clip(path, start, end, cuts)
+                clip = sample_clip(path, start, end)
                 picture = base64.b64encode(thumbnail(clip)).decode()
                 return {"scores": scorer()(clip), "thumbnail": picture}
             case ("sample", path, key, url, start, end):
