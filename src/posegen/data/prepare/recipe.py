@@ -19,7 +19,7 @@ from posegen.data.tables import build
 from posegen.errors import PosegenError
 from posegen.media.packed import PackedCodec
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is kept changes its meaning: it is then made anew."""
 _SCORING = 3
 """Raised when filters measure otherwise: clips are then scored anew."""
