@@ -88,6 +88,16 @@ def test_a_worker_gets_no_task_while_it_has_one_and_another_has_none(tmp_path):
         assert list(engine.run(work, stage, [{"number": number} for number in range(2)], True)) == [True] * 2
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_a_cluster_works_on_no_more_tasks_at_once_than_workers_are_wanted(tmp_path):
+    (tmp_path / "begun").mkdir()
+    stage = stage_that_waits_for_others(tmp_path / "begun", 2, seconds=10.0)
+    work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
+    with Engine(None, 2) as engine:
+        engine._workers = 1  # of a cluster that has two cores
+        assert list(engine.run(work, stage, [{"number": number} for number in range(2)], False)) == [False] * 2
+
+
 def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
     rows = pq.read_table(undisturbed / "index.parquet").to_pylist()
     (broken,) = [row for row in rows if not row["clip"]]
