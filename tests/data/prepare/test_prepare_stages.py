@@ -21,9 +21,9 @@ from posegen.data.prepare.packing import check_shards, open_packing, shards_in
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
 from posegen.data.prepare.run import prepare_data, tell_of_missing
 from posegen.data.prepare.scenes import place_windows
-from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, run_here, tasks_of
+from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, run_here, tasks_of
 from posegen.data.prepare.store import Store
-from posegen.data.prepare.verdicts import draw_splits, read_clips
+from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames
@@ -403,14 +403,14 @@ def test_rotated_variable_rate_and_deep_files_become_clips(tmp_path, video_files
     make_video(tmp_path / "in", "variable.mkv", frames, 16, times=times.tolist())
     deep = [frame.astype(np.uint16) * 257 for frame in frames]
     make_video(tmp_path / "in", "hdr.mp4", deep, 16, "libx265", "yuv420p10le", matrix=9, transfer=16, primaries=9)
-    huge = [np.zeros((4320, 7680, 3), np.uint8)] * 2
+    huge = [np.zeros((7680, 4320, 3), np.uint8)] * 11
     make_video(tmp_path / "in", "eight.mp4", huge, 16, options={"preset": "ultrafast"})
     options = {"x264-params": "interlaced=1:tff=1"}
     make_video(tmp_path / "in", "interlaced.mp4", frames, 16, options=options)
     work = work_in(tmp_path)
     videos = find_videos([str(tmp_path / "in")])
     found = {video.url.rpartition("/")[2]: look for video, look in zip(videos, looked(work, videos), strict=True)}
-    assert "shorter" in found.pop("eight.mp4")["failed"]
+    assert (found["eight.mp4"]["height"], found["eight.mp4"]["width"]) == (7680, 4320)
     assert {name for name, look in found.items() if not look.get("windows")} == set(), found
     assert found["hdr.mp4"]["hdr"]
     assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == frames[0].shape[:2]
@@ -433,6 +433,33 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     again = json.loads(work.scores.read(f"{video.id}-00000.json"))
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
+
+
+def test_what_a_power_failure_has_emptied_counts_as_not_there(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    work = work_in(tmp_path)
+    videos = find_videos([str(tmp_path / "in")])
+    scored(work, videos)
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.json")}
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(b"")
+    assert [clip.failed for clip in read_clips(work, videos)] == [
+        "was never looked through with these [clips]: run without --refilter"
+    ]
+    scored(work, videos)
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_clip_whose_video_is_gone_when_samples_are_made_says_so(tmp_path):
+    work, video = work_in(tmp_path), Video("http://127.0.0.1:9/a.mp4", "")
+    window = {"start": 0.0, "end": 0.625, "hash": [0, 0, 0, 0]}
+    list(run_here(SampleStage, work, iter([{"url": video.url, "state": video.state, "windows": [window]}])))
+    clip = Clip(video, {}, clip_key(video.id, 0.0), window, {"brightness": 1.0})
+    made = json.loads(work.samples.read(f"{clip.key}.json"))
+    row = index_row(clip, Verdict(True), made, ("", ""))
+    assert (row["kept"], row["dropped_by"], row["stage"]) == (False, ["error"], "conditions")
+    assert "cannot be fetched" in row["reason"]
 
 
 def asked_scorer(recipe, device):

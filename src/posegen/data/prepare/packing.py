@@ -18,7 +18,7 @@ from typing import Any
 from posegen.data.prepare.filters import thresholds_of
 from posegen.data.prepare.report import write_report
 from posegen.data.prepare.stages import Row, Stage, Work, read_sample
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.verdicts import settings_of
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors
@@ -47,11 +47,9 @@ class PackStage(Stage):
         """The shard's entry of the index: file, samples, bytes, sha256."""
         output, name = self.work.output, task["shard"]
         content = hashlib.sha256(json.dumps([task["keys"], task["hashes"]]).encode()).hexdigest()
-        kept = output.read(f"work/shards/{name}.json")
-        if kept is not None:
-            entry = dict(json.loads(kept))
-            if entry.pop("content") == content and _is_whole(output, entry):
-                return entry
+        entry = parsed(output.read(f"work/shards/{name}.json"))
+        if entry is not None and entry.pop("content") == content and _is_whole(output, entry):
+            return dict(entry)
         with tempfile.TemporaryDirectory(prefix="posegen-shard-") as folder:
             shard = Path(folder, name)
             with output_errors(shard), tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:

@@ -40,7 +40,7 @@ from posegen.data.prepare.stages import (
     default_scorer,
     tasks_of,
 )
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import measure_weights
 from posegen.data.shards import tolerate
@@ -114,7 +114,7 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
     tasks, total = [], 0
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
-        found = tasks_of(names[name], json.loads(content or b"{}"))
+        found = tasks_of(names[name], parsed(content) or {})
         total += sum(len(task["windows"]) for task in found)
         tasks += found
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
@@ -151,9 +151,9 @@ def _write(
     """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
     names = [clip.key for clip in read_clips(work, videos) if judge(clip).kept]
     made = {
-        Path(name).stem: json.loads(content)
+        Path(name).stem: notes
         for name, content in work.samples.read_many(f"{key}.json" for key in names)
-        if content is not None
+        if (notes := parsed(content)) is not None
     }
     samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
     splits = draw_splits(list(samples), work.recipe.output.validation)
@@ -209,8 +209,8 @@ def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str]
 
 def tell_of_missing(store: Store, videos: list[Video]) -> None:
     """Warn of videos of the run before that are no longer among the inputs."""
-    content, urls = store.read(_VIDEOS), {video.url for video in videos}
-    gone = [url for url, _ in json.loads(content or b"[]") if url not in urls]
+    before, urls = parsed(store.read(_VIDEOS)) or [], {video.url for video in videos}
+    gone = [url for url, _ in before if url not in urls]
     if gone:
         logger.warning(
             "videos of the run before are not among these inputs (%s, %d in all): their clips leave the data set",
@@ -219,10 +219,10 @@ def tell_of_missing(store: Store, videos: list[Video]) -> None:
 
 
 def _kept_videos(store: Store) -> list[Video]:
-    content = store.read(_VIDEOS)
-    if content is None:
+    kept = parsed(store.read(_VIDEOS))
+    if kept is None:
         raise PosegenError(f"{store.url}: there is nothing to filter again; run `posegen prepare` with inputs first")
-    return [Video(url, state) for url, state in json.loads(content)]
+    return [Video(url, state) for url, state in kept]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from posegen.data.prepare.filters import wanted_columns
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.weights import WeightSizes
 from posegen.errors import OutputError, PosegenError
 
@@ -157,9 +157,9 @@ class LookStage(Stage):
     def run(self, task: Row) -> Row:
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
         video, store = self.video(task), self.work.clips
-        kept = store.read(f"{video.id}.json")
-        if kept is not None and not is_open(found := dict(json.loads(kept))):
-            return found
+        kept: Row | None = parsed(store.read(f"{video.id}.json"))
+        if kept is not None and not is_open(kept):
+            return kept
         with _Fetched(video, self.work) as (path, reason):
             if path is None:
                 found = {"failed": reason, "again": True}
@@ -182,15 +182,15 @@ class ScoreStage(Stage):
         """How many there are now; each has {"scores", "thumbnail"} or {"failed"}, and "asked": what is judged by."""
         video, store = self.video(task), self.work.scores
         name = f"{video.id}-{task['number']:05d}"
-        kept = store.read(f"{name}.json")
-        rows: dict[str, Row] = {} if kept is None else json.loads(kept)
+        rows: dict[str, Row] = parsed(store.read(f"{name}.json")) or {}
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
         waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
         if not waiting:
             return {"clips": len(rows)}
         for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
-            if content is not None:
-                rows[Path(key).stem] = json.loads(content)
+            row = parsed(content)
+            if row is not None:
+                rows[Path(key).stem] = row
         asked = sorted(wanted_columns(self.work.recipe.filters))
         with _Fetched(video, self.work) as (path, reason):
             for key, window in waiting:
@@ -235,7 +235,7 @@ class SampleStage(Stage):
         waiting = [
             window
             for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
-            if kept is None or is_open(json.loads(kept))
+            if is_open(parsed(kept))
         ]
         if not waiting:
             return {"clips": len(keys)}
@@ -271,7 +271,7 @@ class LatentStage(Stage):
         hashes = dict(zip(task["keys"], task["hashes"], strict=True))
         for name, content in store.read_many(f"{key}.json" for key in hashes):
             key = Path(name).stem
-            notes = None if content is None else json.loads(content)
+            notes = parsed(content)
             if notes is None or notes["sample"] != hashes[key]:
                 notes = self.isolated("latents", key, hashes[key], whole_video=True)  # in each of the encodings
                 if "failed" in notes:  # not kept: it may do next time

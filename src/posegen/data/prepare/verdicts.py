@@ -19,6 +19,7 @@ from posegen.data.prepare.filters import judge, thresholds_of
 from posegen.data.prepare.inputs import Video
 from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.stages import Work, clip_key, tasks_of
+from posegen.data.prepare.store import parsed
 from posegen.errors import logger
 
 _UNSEEN = "was never looked through with these [clips]: run without --refilter"
@@ -52,13 +53,13 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = {"failed": _UNSEEN} if content is None else json.loads(content)
+        look = parsed(content) or {"failed": _UNSEEN}
         tasks = tasks_of(video, look)
         if not tasks:
             yield Clip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
         found = work.scores.read_many(f"{video.id}-{task['number']:05d}.json" for task in tasks)
         for task, (_, kept) in zip(tasks, found, strict=True):
-            rows = {} if kept is None else json.loads(kept)
+            rows = parsed(kept) or {}
             for window in task["windows"]:
                 key = clip_key(video.id, window["start"])
                 row = rows.get(key, {"failed": _UNSCORED})
