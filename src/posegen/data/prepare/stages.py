@@ -273,7 +273,7 @@ class LatentStage(Stage):
             key = Path(name).stem
             notes = parsed(content)
             if notes is None or notes["sample"] != hashes[key]:
-                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # in each of the encodings
+                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # there may be several encodings
                 if "failed" in notes:  # not kept: it may do next time
                     reasons[key] = notes["failed"]
                     notes = None
