@@ -346,11 +346,13 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
     scorer = functools.cache(lambda: work.make_scorer(work.recipe, work.device))
     maker = functools.cache(lambda: _maker(work))
     encoder = functools.cache(lambda: _encoder(work))
+    loaders: dict[str, Callable[[], Any]] = {"scorer": scorer, "maker": maker, "encoder": encoder}
 
     def call(arguments: tuple[Any, ...]) -> Row:
         match arguments:
             case ("load", models):
-                {"none": dict, "scorer": scorer, "maker": maker, "encoder": encoder}[models]()
+                if models in loaders:
+                    loaders[models]()
                 return {}
             case ("look", path):
                 from posegen.data.prepare.scenes import look_through

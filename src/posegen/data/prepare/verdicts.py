@@ -128,7 +128,7 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
             if len(validation) + len(by_video[video]) <= wanted:
                 validation.update(by_video[video])
         if not validation:
-            validation.update(min((by_video[video] for video in order), key=len))
+            validation.update(by_video[min(order, key=lambda name: len(by_video[name]))])
         if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
             logger.warning(
                 "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
