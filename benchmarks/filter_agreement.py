@@ -1,4 +1,4 @@
-"""How often the embedded filters agree with what is known of clips: precision and recall of dropping, for each filter.
+"""How often the embedded filters, and the finder of cuts, agree with what is known of clips: precision and recall.
 
     python benchmarks/filter_agreement.py [--renderings FOLDER] [--people 12] [--videos VIDEO...] [--wrong FOLDER]
 
@@ -19,16 +19,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from filter_test_set import FPS, cases, render, shows_movement
-from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, judge, make_filters, make_finder
-from posegen.data.prepare.people import People
-from posegen.data.prepare.sampling import SampledClip, sample_clip
+from filter_test_set import CUTS, FPS, cases, render, shows_movement
+from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, Threshold, judge, make_scorer
+from posegen.data.prepare.recipe import ClipSettings
+from posegen.data.prepare.sampling import sample_clip
+from posegen.data.prepare.scenes import look_through
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter
 from results_file import figures_of, write_result
 
 SEEDS = {"set on": 5000, "measured on": 11000}
 CRF = 20
+JUDGED = DEFAULT_THRESHOLDS | {CUTS: Threshold("cuts", maximum=0.0)}
+ANY_SHAPE = ClipSettings(num_frames=1, fps=FPS, size=(16, 16), most_cropped=1.0)
 
 
 def main() -> None:
@@ -38,13 +41,12 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SEEDS), choices=list(SEEDS))
     parser.add_argument("--videos", nargs="*", type=Path, default=[])
     parser.add_argument("--wrong", type=Path)
-    parser.add_argument("--filters", nargs="+", choices=list(DEFAULT_THRESHOLDS),
+    parser.add_argument("--filters", nargs="+", choices=list(JUDGED),
                         help="only clips with an answer for these; the others' figures stay what they are")  # fmt: skip
     arguments = parser.parse_args()
-    asked = arguments.filters or list(DEFAULT_THRESHOLDS)
+    asked = arguments.filters or list(JUDGED)
     settings = FilterSettings(skip=tuple(name for name in DEFAULT_THRESHOLDS if name not in asked))
-    finder = Nobody() if set(asked) == {"cuts"} else make_finder(settings, "cpu")
-    scorer = Scorer(finder, make_filters(settings, "cpu"))
+    scorer = None if asked == [CUTS] else make_scorer(settings, "cpu")
     figures: dict[str, object] = {
         name: agreement(
             scorer, range(SEEDS[name], SEEDS[name] + arguments.people), arguments.renderings, arguments.wrong,
@@ -58,22 +60,11 @@ def main() -> None:
         name: {key: value for key, value in vars(threshold).items() if value is not None}
         for name, threshold in DEFAULT_THRESHOLDS.items()
     }
-    if arguments.videos:
+    if arguments.videos and scorer:
         figures["real videos"] = {video.name: real(scorer, video) for video in arguments.videos}
-    scorer.close()
+    if scorer:
+        scorer.close()
     write_result("filter_agreement", figures)
-
-
-class Nobody:
-    """Instead of a finder of people: cuts hang on none."""
-
-    name = "nobody"
-
-    def find(self, clip: SampledClip) -> People:
-        return People(((),) * len(clip), np.zeros(clip.neighbours.shape[:3], bool))
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def merged(before: dict, now: dict) -> dict[str, object]:
@@ -86,7 +77,9 @@ def merged(before: dict, now: dict) -> dict[str, object]:
     return before
 
 
-def agreement(scorer: Scorer, seeds: range, folder: Path, wrong: Path | None, filters: list[str]) -> dict[str, object]:
+def agreement(
+    scorer: Scorer | None, seeds: range, folder: Path, wrong: Path | None, filters: list[str]
+) -> dict[str, object]:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     mistakes: dict[str, list[str]] = defaultdict(list)
     total = 0
@@ -96,14 +89,14 @@ def agreement(scorer: Scorer, seeds: range, folder: Path, wrong: Path | None, fi
             if not set(filters) & set(case.bad):
                 continue
             scores = scores_of(scorer, case.frames)
-            _, dropped = judge(scores, {name: DEFAULT_THRESHOLDS[name] for name in filters})
+            _, dropped = judge(scores, {name: JUDGED[name] for name in filters})
             for name, bad in case.bad.items():
                 if name not in filters:
                     continue
                 found = name in dropped
                 counts[name]["dropped" if found else "kept", "right" if found == bad else "wrong"] += 1
                 if found != bad:
-                    threshold = DEFAULT_THRESHOLDS[name]
+                    threshold = JUDGED[name]
                     mistakes[name].append(f"{seed} {case.name}: {threshold.column} {scores[threshold.column]:.4f}")
                     if wrong is not None:
                         keep_picture(wrong / f"{name} {seed} {case.name.replace('/', '-')}.jpg", case.frames)
@@ -125,14 +118,15 @@ def quality(count: dict) -> dict[str, float]:
     }
 
 
-def scores_of(scorer: Scorer, frames: np.ndarray) -> dict[str, float]:
+def scores_of(scorer: Scorer | None, frames: np.ndarray) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         height, width = (side // 2 * 2 for side in frames.shape[1:3])
         with VideoWriter(path, FPS, size=(height, width), crf=CRF) as writer:
             for frame in frames:
                 writer.write(np.ascontiguousarray(frame[:height, :width]))
-        return scorer(sample_clip(path, 0.0, 1e6))
+        scores = {} if scorer is None else scorer(sample_clip(path, 0.0, 1e6))
+        return scores | {"cuts": float(len(look_through(path, ANY_SHAPE).cuts))}
 
 
 def real(scorer: Scorer, video: Path) -> dict[str, object]:

@@ -17,6 +17,8 @@ from posegen.synthetic.clip import Clip, ClipSettings
 from posegen.synthetic.scene import FRAMINGS
 
 FPS, NUM_FRAMES = 8, 20
+CUTS = "cut finder"
+"""No filter: clips are placed between the cuts that it finds."""
 LEAST_SEEN = 1.0
 """Grey levels, standard deviation: a background with less is even to any eye, and coding leaves none of it."""
 SIZES = ((360, 640), (640, 360))
@@ -85,26 +87,26 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     source = render(seed, folder)
     other = render(seed + 1 if (folder / f"{seed + 1}.npz").exists() else seed - 1, folder)
     good = source.frames
-    sound = {"static_camera": False, "background_jitter": False, "cuts": False, "overlay": False, "bars": False,
+    sound = {"static_camera": False, "background_jitter": False, CUTS: False, "overlay": False, "bars": False,
              "blur": False, "video_quality": False}  # fmt: skip
     yield Case("clean", good, {**sound, **_people(source), "image_quality": False})
     yield Case("small person", _placed(source.frames, source.empty, 0.45, random), {"person_area": True})
     height, width = good.shape[1:3]
     crop = _crop_around(source, 0.6)
     if crop is not None:
-        yield Case("large person", crop, {"person_area": False, "cuts": False})
+        yield Case("large person", crop, {"person_area": False, CUTS: False})
     missing = dict.fromkeys(("person_area", "one_person", "face", "head"), True)
     yield Case("nobody", np.stack([_grain(source.empty, random) for _ in range(NUM_FRAMES)]),
-               {**missing, "overlay": False, "cuts": False})  # fmt: skip
+               {**missing, "overlay": False, CUTS: False})  # fmt: skip
     yield Case("two people", _composite(source, other, random), {"one_person": True, "overlay": False})
-    yield Case("from behind", source.behind, {"face": True, "cuts": False})
+    yield Case("from behind", source.behind, {"face": True, CUTS: False})
     headless = _headless(source)
     if headless is not None:
         yield Case("headless", headless, {"face": True, "head": True})
     for sigma in (0.4, 2.5, 4.0):
         scale = min(height, width) / 360
         yield Case(f"blur {sigma}", np.stack([cv2.GaussianBlur(frame, (0, 0), sigma * scale) for frame in good]),
-                   {"blur": sigma > 1, "cuts": False})  # fmt: skip
+                   {"blur": sigma > 1, CUTS: False})  # fmt: skip
     tiny = (max(2, width // 6), max(2, height // 6))
     reduced = [cv2.resize(frame, tiny, interpolation=cv2.INTER_AREA) for frame in good]
     enlarged = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in reduced]
@@ -112,37 +114,37 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     told = shows_movement(source)
     for strength in (0.004, 0.01):
         yield Case(f"shaken {strength}", _moved(good, _shake(random, strength)),
-                   {**({"background_jitter": True} if told else {}), "cuts": False, "overlay": False})  # fmt: skip
+                   {**({"background_jitter": True} if told else {}), CUTS: False, "overlay": False})  # fmt: skip
     for share in (0.004, 0.06, 0.15):
         yield Case(f"pan {share}", _moved(good, _pan(random, share)),
-                   {**({"static_camera": share > 0.02} if told or share < 0.02 else {}), "cuts": False})  # fmt: skip
+                   {**({"static_camera": share > 0.02} if told or share < 0.02 else {}), CUTS: False})  # fmt: skip
     for zoom in (0.01, 0.15):
         yield Case(f"zoom {zoom}", _moved(good, [(0, 0, 0, 1 + zoom * each) for each in _ramp()]),
-                   {**({"static_camera": zoom > 0.08} if told or zoom < 0.08 else {}), "cuts": False})  # fmt: skip
+                   {**({"static_camera": zoom > 0.08} if told or zoom < 0.08 else {}), CUTS: False})  # fmt: skip
     fitted = np.stack([_fill(frame, (height, width)) for frame in other.frames])
     where = int(random.integers(5, 15))
-    yield Case("cut", np.concatenate([good[:where], fitted[: NUM_FRAMES - where]]), {"cuts": True})
+    yield Case("cut", np.concatenate([good[:where], fitted[: NUM_FRAMES - where]]), {CUTS: True})
     closer = np.stack(
         [_fill(frame[height // 6 : -height // 4, width // 5 : -width // 5], (height, width)) for frame in good]
     )
-    yield Case("cut to a close-up", np.concatenate([good[:where], closer[where:]]), {"cuts": True})
+    yield Case("cut to a close-up", np.concatenate([good[:where], closer[where:]]), {CUTS: True})
     for number in range(4):
         text, frames = _with_text(good, source.person, random, number)
-        yield Case(f"text {number}: {text}", frames, {"overlay": True, "cuts": False})
+        yield Case(f"text {number}: {text}", frames, {"overlay": True, CUTS: False})
     yield Case("text on clothes", _text_on_person(source, random), {"overlay": False})
-    yield Case("black bars", _barred(good, random), {"bars": True, "cuts": False})
+    yield Case("black bars", _barred(good, random), {"bars": True, CUTS: False})
     noise = random.normal(0, 1, (2, *good.shape[1:]))
     for sigma in (3, 22):
         yield Case(f"noise {sigma}", np.stack([
             np.clip(frame + sigma * np.roll(noise[number % 2], number * 37, axis=1), 0, 255).astype(np.uint8)
-            for number, frame in enumerate(good)]), {"image_quality": sigma > 10, "cuts": False})  # fmt: skip
+            for number, frame in enumerate(good)]), {"image_quality": sigma > 10, CUTS: False})  # fmt: skip
     yield Case("dark", (good * 0.12).astype(np.uint8), {"image_quality": True})
     yield Case("overexposed", np.clip(good * 2.2 + 60.0, 0, 255).astype(np.uint8), {"image_quality": True})
     yield Case("pale", (good * 0.14 + 110).astype(np.uint8), {"image_quality": True})
     yield Case("slide show", good[np.arange(NUM_FRAMES) // 7 * 7], {"video_quality": True})
     light = 1 + 0.12 * random.choice([-1, 1], NUM_FRAMES)[:, None, None, None]
     light[::2] = 2 - light[1::2]
-    yield Case("flicker", np.clip(good * light, 0, 255).astype(np.uint8), {"video_quality": True, "cuts": False})
+    yield Case("flicker", np.clip(good * light, 0, 255).astype(np.uint8), {"video_quality": True, CUTS: False})
 
 
 def shows_movement(source: Rendered) -> bool:

@@ -75,14 +75,14 @@ def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
     """Seconds of video per second of processor time, by stage."""
     call = make_functions(work_in(folder))
     windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"], []))  # models are loaded
+    call(("score", video, windows[0]["start"], windows[0]["end"]))  # models are loaded
     cost, length = {}, sum(window["end"] - window["start"] for window in windows)
     begin = time.process_time()
     call(("look", video))
     cost["look"] = (time.process_time() - begin) / seconds
     begin = time.process_time()
     for window in windows:
-        call(("score", video, window["start"], window["end"], []))
+        call(("score", video, window["start"], window["end"]))
     cost["score"] = (time.process_time() - begin) / length
     first = windows[0]
     call(("sample", video, "warm", "warm", first["start"], first["end"]))
@@ -97,10 +97,10 @@ def score_alone(video: Path, folder: Path) -> None:
     """What one of several workers does; says when it begins, and what it took once it is over."""
     call = make_in_worker(work_in(folder))
     windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"], []))
+    call(("score", video, windows[0]["start"], windows[0]["end"]))
     with told_to_go():
         for window in windows:
-            call(("score", video, window["start"], window["end"], []))
+            call(("score", video, window["start"], window["end"]))
         call(("look", video))
 
 
@@ -209,7 +209,7 @@ def memory(videos: list[Path], folder: Path) -> float:
     threading.Thread(target=watch, daemon=True).start()
     for video in videos:
         for window in isolated(("look", video), 10)["windows"]:
-            isolated(("score", video, window["start"], window["end"], []))
+            isolated(("score", video, window["start"], window["end"]))
     over.set()
     isolated.close()
     return round(peak[0])

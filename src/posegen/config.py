@@ -536,7 +536,8 @@ class ScreenConfig:
     """Look at prepared clips and keep, drop or tag them by keyboard; `posegen prepare --refilter` takes the answers."""
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """A data set that `posegen prepare` made (with index.parquet); answers are kept in it, in screening.sqlite."""
+    """A data set that `posegen prepare` made (with index.parquet), in a local folder; answers are kept in it, in
+    screening.sqlite. Of one at a URL, copy index.parquet into a folder, and screening.sqlite back beside it."""
     show: Literal["kept", "dropped", "all"] = "kept"
     """Clips that the filters keep, those that they drop, or all."""
     tags: tuple[str, ...] = ("hands", "face", "dark", "text", "camera", "other people")
@@ -548,6 +549,11 @@ class ScreenConfig:
 
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
+        if re.match(r"[a-z0-9+]{2,}:/", str(self.folder)):  # a path has lost one of the two slashes
+            raise PosegenError(
+                f"{self.folder} is no local folder: copy the data set's index.parquet into one, and screening.sqlite "
+                "back beside it when you are done"
+            )
         if len(self.tags) > 9:
             raise PosegenError(f"--tags: {len(self.tags)} tags, but only 9 keys; others can be typed on the page")
 

@@ -1,6 +1,7 @@
 """`posegen screen` in a real browser: clips are played, kept, dropped and tagged by keyboard, and resumed."""
 
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -118,6 +119,13 @@ def test_requests_that_do_not_fit_are_refused(folder):
     assert client.post("/say", json={"row": 0, "keep": None, "tags": ["x"]}).json["clip"]["name"] == "c1"
     cut = page.cut(page.rows[3])
     assert probe_video(cut).num_frames == 10
+
+
+def test_a_data_set_at_a_url_is_refused_before_anything_is_made(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PosegenError, match=r"s3:/bucket/set is no local folder: copy .* index\.parquet"):
+        ScreenConfig(Path("s3://bucket/set"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path, folder):

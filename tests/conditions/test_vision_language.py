@@ -60,9 +60,11 @@ def test_the_instruction_asks_for_the_methods_structure(folder, monkeypatch):
 
 
 def test_other_models_and_missing_ones_are_refused_in_one_line(tmp_path):
-    with pytest.raises(PosegenError, match="cannot load the vision-language model") as refused:
+    with pytest.raises(PosegenError, match=r"--prompt-model .*none: there is no such folder") as refused:
         VisionLanguageModel(str(tmp_path / "none"), CPU, torch.float32)
     assert "\n" not in str(refused.value)
+    with pytest.raises(PosegenError, match=r"no/model are not on this machine.*hf download.*caption_model"):
+        VisionLanguageModel("no/model", CPU, torch.float32, "caption_model")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(PosegenError, match="'bert'; prompts are written by Qwen2-VL"):
         VisionLanguageModel(str(tmp_path), CPU, torch.float32)

@@ -99,7 +99,7 @@ def test_the_command_prints_the_prompt_alone(shared_media, capsys, model):
 def test_bad_input_is_one_line(shared_media, tmp_path, capsys):
     reference = str(shared_media / "reference_man_half_body.png")
     for extra, words in (
-        (["--prompt-model", str(tmp_path / "nothing")], "cannot load the vision-language model"),
+        (["--prompt-model", str(tmp_path / "nothing")], "there is no such folder"),
         (["--subject", " , "], "--subject is empty"),
     ):
         assert (

@@ -1,8 +1,8 @@
 """A prompt from a vision-language model of the Qwen-VL family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL), by transformers.
 
-Model, tokenizer and image processor are loaded from one folder or hub name. The conversation is put together here,
-because the library's own processor wants torchvision for videos, of which there are none. What is done with the answer,
-and what happens without a model, is `pipeline/prompting.py`'s affair.
+Model, tokenizer and image processor are loaded from one folder, or from the hub's cache; nothing is downloaded. The
+conversation is put together here, because the library's own processor wants torchvision for videos, of which there are
+none. What is done with the answer, and what happens without a model, is `pipeline/prompting.py`'s affair.
 """
 
 import re
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
+from posegen.conditions.estimators.weights import model_folder
 from posegen.errors import PosegenError
 
 FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
@@ -31,26 +32,28 @@ INSTRUCTION = (
 class VisionLanguageModel:
     """Writes a prompt for a picture.
 
-    source: folder or hub name. Raises `PosegenError` if there is no such model, or one of another family.
+    source: folder or hub name; option: what the user is told to set where it is missing. Raises `PosegenError` if the
+    model is not on this machine, or is one of another family.
     """
 
-    def __init__(self, source: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, source: str, device: torch.device, dtype: torch.dtype, option: str = "--prompt-model") -> None:
         from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+        folder = model_folder(source, option)
         try:
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in FAMILY:
                 raise PosegenError(
                     f"{source} is a model of the kind {config.model_type!r}; prompts are written by Qwen2-VL, "
                     "Qwen2.5-VL or Qwen3-VL (for example Qwen/Qwen2.5-VL-7B-Instruct)"
                 )
-            self._tokenizer = AutoTokenizer.from_pretrained(source)
-            self._images = AutoImageProcessor.from_pretrained(source, use_fast=False)
-            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._images = AutoImageProcessor.from_pretrained(folder, use_fast=False, local_files_only=True)
+            model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError) as error:
             raise PosegenError(
                 f"cannot load the vision-language model {source!r}: {str(error).splitlines()[0]} Give the folder of a "
-                "Qwen-VL model (weights, tokenizer, preprocessor_config.json), or its hub name where there is a network"
+                "Qwen-VL model (weights, tokenizer, preprocessor_config.json)"
             ) from error
         self._model = model.to(device).eval()
         self._device = device

@@ -74,6 +74,7 @@ class Source:
     origin: float | None  # the first frame's time on the container's clock; None where frames carry no times
     orientation: Orientation
     stored_size: tuple[int, int]  # (H, W) with square pixels, before turning
+    is_interlaced: bool  # by its first frame
 
     @property
     def tolerable_loss(self) -> float:
@@ -145,7 +146,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
     packets = _walk_packets(path)
     with open_video(path) as (container, stream):
         frame = _first_frame(path, container, stream)
-        orientation = Orientation(frame)
+        orientation, is_interlaced = Orientation(frame), bool(frame.interlaced_frame)
         stored_size = _square_pixels(frame, stream.sample_aspect_ratio)
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         has_audio = bool(container.streams.audio)
@@ -171,7 +172,8 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         is_hdr=is_hdr(frame),
         frame_times=times,
     )
-    source = Source(info, float(packets.times[0]) if packets.has_times else None, orientation, stored_size)
+    origin = float(packets.times[0]) if packets.has_times else None
+    source = Source(info, origin, orientation, stored_size, is_interlaced)
     if packets.missing > source.tolerable_loss:
         raise broken(path, info.duration, f"{packets.missing:.2f} s that it declares are missing")
     return source

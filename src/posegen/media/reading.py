@@ -6,7 +6,7 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from posegen.errors import PosegenError, logger
 from posegen.media.colour import Orientation, RgbConverter
+from posegen.media.deinterlacing import deinterlaced
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
 from posegen.media.timing import as_rate, resample
 
@@ -56,8 +57,8 @@ def iterate_frames(
 
     Frames are RGB 0..255, C-contiguous, turned upright, with square pixels; each is the caller's own. Frame i shows
     what the video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate gives
-    each frame once. `longest`: frames whose longer side would have more pixels are made that small straight away,
-    roughly: for looking at, not for keeping.
+    each frame once; interlaced frames are made whole. `longest`: frames whose longer side would have more pixels are
+    made that small straight away, roughly: for looking at, not for keeping.
 
     Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
     during iteration, naming the second, where the pictures cannot be decoded.
@@ -66,6 +67,8 @@ def iterate_frames(
     shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
     if source.info.is_hdr:
         logger.info("%s: HDR colours are mapped to the standard range (BT.709)", path)
+    if source.is_interlaced:
+        logger.info("%s: is interlaced; of the two moments of each frame, the earlier one is taken", path)
     return _iterate(source, shown.tolist(), longest)
 
 
@@ -122,38 +125,28 @@ def sample_frames(
 
 
 def sample_stored_frames(
-    source: Source,
-    numbers: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    glance: tuple[int, int] | None = None,
-    watch: Callable[[UInt8[np.ndarray, "h w 3"]], None] | None = None,
+    source: Source, numbers: Sequence[int], size: tuple[int, int]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield stored frames by their rising numbers, each reduced to its (H, W) of `sizes`; decoded once, in one pass.
+    """Yield stored frames by their rising numbers, each reduced to `size` = (H, W); decoded once, in one pass.
 
-    `watch`, if given, is shown every frame from the first to the last number as a small picture of `glance` = (H, W),
-    which costs a fraction of decoding; else frames that are not asked for are skipped where no other needs them (about
-    half of them in most videos). Colours and turning as in `iterate_frames`. Raises `PosegenError` where the pictures
-    cannot be decoded.
+    Frames that are not asked for are skipped where no other needs them (about half of them in most videos). Colours and
+    turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot be decoded.
     """
-    turned = source.orientation.transposed
-    wanted = {*sizes, glance} - {None}
-    converters = {size: RgbConverter(size[::-1] if turned else size, source.orientation) for size in wanted if size}
+    convert = RgbConverter(size[::-1] if source.orientation.transposed else size, source.orientation)
     position, latest = 0, None
-    for index, frame in _decode(source, numbers[0], set(numbers) if watch is None else None):
+    for index, frame in _decode(source, numbers[0], set(numbers)):
         if index < numbers[0]:
             continue
         while position < len(numbers) and numbers[position] <= index:
             good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
-            yield converters[sizes[position]](good)
+            yield convert(good)
             position += 1
-        if watch is not None and glance is not None:
-            watch(converters[glance](frame))
         latest = frame
         if index >= numbers[-1]:
             return
     if latest is not None:
-        for size in sizes[position:]:
-            yield converters[size](latest)
+        for _ in numbers[position:]:
+            yield convert(latest)
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
@@ -193,10 +186,12 @@ def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
 def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) in order, from frame `first` or one before it to the end.
 
-    wanted: numbers of the frames that matter; others are left out where no other frame needs them. Raises
-    `PosegenError` where more than a tolerable run of frames is missing.
+    wanted: numbers of the frames that matter; others are left out where no other frame needs them. Interlaced frames
+    are made whole. Raises `PosegenError` where more than a tolerable run of frames is missing.
     """
     info = source.info
+    if source.is_interlaced:  # lines are filled from the frames beside
+        first, wanted = max(0, first - 1), None
     with open_video(info.path) as (container, stream):
         previous = -1
         if first > 0 and source.origin is not None:
@@ -209,7 +204,7 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
                 target = 0.0
             _seek(container, stream, source.origin + float(target))
         left_out: set[int] = set()
-        for index, frame in _decode_good(source, container, stream, previous, wanted, left_out):
+        for index, frame in deinterlaced(_decode_good(source, container, stream, previous, wanted, left_out)):
             _check_loss(source, previous, index, left_out)
             if index > previous:
                 yield index, frame

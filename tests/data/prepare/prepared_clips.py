@@ -15,7 +15,7 @@ num_frames = 5
 fps = 8.0
 size = [96, 64]
 [filters]
-skip = ["overlay", "bars", "cuts", "image_quality", "video_quality"]
+skip = ["overlay", "bars", "image_quality", "video_quality"]
 [filters.thresholds]
 person_area = {minimum = 0.01}
 one_person = {minimum = 0.0}

@@ -276,7 +276,7 @@ def test_thresholds_can_be_changed_and_nonsense_is_refused():
     settings = FilterSettings(thresholds={"person_area": Threshold(minimum=0.1)}, skip=("blur", "face", "head"))
     thresholds = thresholds_of(settings)
     assert thresholds["person_area"] == Threshold("person_area", minimum=0.1)
-    assert thresholds["cuts"] == DEFAULT_THRESHOLDS["cuts"]
+    assert thresholds["bars"] == DEFAULT_THRESHOLDS["bars"]
     assert "blur" not in thresholds
     assert {"face", "blur"}.isdisjoint({each.name for each in make_filters(settings, "cpu")})
     with pytest.raises(PosegenError, match="no score 'person_area'"):
@@ -340,7 +340,6 @@ def test_real_videos_are_judged_as_a_person_would(shared_media):
             "head",
             "static_camera",
             "background_jitter",
-            "cuts",
             "bars",
             "blur",
         ):

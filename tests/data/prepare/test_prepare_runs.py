@@ -18,8 +18,10 @@ from prepared_clips import RECIPE, person_video, write_recipe
 
 from posegen.data.prepare.engine import Engine
 from posegen.data.prepare.recipe import PrepareRecipe
+from posegen.data.prepare.run import prepare_data
 from posegen.data.prepare.stages import Stage, Work, default_scorer
 from posegen.data.prepare.store import Store
+from posegen.errors import PosegenError
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -84,6 +86,16 @@ def test_a_worker_gets_no_task_while_it_has_one_and_another_has_none(tmp_path):
     work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
     with Engine(None, 2) as engine:
         assert list(engine.run(work, stage, [{"number": number} for number in range(2)], True)) == [True] * 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_a_cluster_works_on_no_more_tasks_at_once_than_workers_are_wanted(tmp_path):
+    (tmp_path / "begun").mkdir()
+    stage = stage_that_waits_for_others(tmp_path / "begun", 2, seconds=10.0)
+    work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
+    with Engine(None, 2) as engine:
+        engine._workers = 1  # of a cluster that has two cores
+        assert list(engine.run(work, stage, [{"number": number} for number in range(2)], False)) == [False] * 2
 
 
 def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
@@ -168,6 +180,8 @@ def test_a_killed_driver_and_a_half_written_shard_change_nothing(raw, undisturbe
         assert not alive, "nothing goes on without the command"
         assert not (output / "index.parquet").exists()
     made = {path: path.stat().st_mtime_ns for path in output.glob("work/*/*.json")}
+    (output / "work" / "shards").mkdir()
+    (output / "work" / "shards" / "train-000000.tar.json").write_text('{"content": ""}')  # as packing begins
     (output / "train-000000.tar").write_bytes(b"half of a shard")
     (output / ".train-000001.0123abcd.part.tar").write_bytes(b"half")
     done = run(raw, output)
@@ -238,6 +252,19 @@ def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
     assert sorted(row["person_area"] for row in after if row["kept"]) == [area for area in areas if area > stricter]
     assert [row["clip"] for row in after] == [row["clip"] for row in rows]
     assert {path: path.stat().st_mtime_ns for path in scores} == scores
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+def test_a_refilter_that_keeps_nothing_leaves_the_data_set_as_it_is(tmp_path):
+    output = tmp_path / "set"
+    for name in ("train-000000.tar", "train.json", "index.parquet", "work/shards/train-000000.tar.json"):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text(f"made before: {name}")
+    (output / "work" / "videos.json").write_text('[["/there/a.mp4", "1"]]')
+    before = contents(output)
+    with pytest.raises(PosegenError, match=r"none of 0 clips.*\[clips\]: run without --refilter.* left as it is"):
+        prepare_data([], str(output), PrepareRecipe(), refilter=True)
+    assert contents(output) == before
 
 
 def test_a_full_disk_is_one_line(raw, tmp_path):

@@ -4,20 +4,27 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prepared_clips import PERSON, looked, person_video, scored, work_in
+from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
 from posegen.data.prepare.duplicates import find_duplicates
+from posegen.data.prepare.engine import _score_tasks
+from posegen.data.prepare.filters import FilterSettings, wanted_columns
 from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
-from posegen.data.prepare.recipe import ClipSettings
+from posegen.data.prepare.packing import check_shards, open_packing, shards_in
+from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
+from posegen.data.prepare.run import prepare_data, tell_of_missing
 from posegen.data.prepare.scenes import place_windows
-from posegen.data.prepare.stages import SampleStage, ScoreStage, run_here, tasks_of
-from posegen.data.prepare.verdicts import draw_splits, read_clips
+from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, run_here, tasks_of
+from posegen.data.prepare.store import Store
+from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
+from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames
 
@@ -85,6 +92,20 @@ def test_splits_are_of_whole_videos_and_do_not_hang_on_the_others_names():
     assert not videos["train"] & videos["val-same"]
     assert 4 <= len(videos["val-same"]) <= 5
     assert set(draw_splits(keys, 0.0).values()) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "share", "taken", "told"),
+    [((1000, 1000), 0.02, 1000, True), ((1000, 900, 30, 8), 0.02, 38, False), ((500, 500, 7), 0.1, 7, True),
+     ((1, 1, 1), 0.02, 1, False)],
+)  # fmt: skip
+def test_validation_does_not_swallow_the_data(lengths, share, taken, told, caplog):
+    keys = [f"{video:012x}-{start:09d}" for video, length in enumerate(lengths) for start in range(length)]
+    splits = draw_splits(keys, share)
+    drawn = [key for key in keys if splits[key] == "val-same"]
+    assert len(drawn) == taken
+    assert not {key[:12] for key in drawn} & {key[:12] for key in keys if splits[key] == "train"}
+    assert ("only whole videos" in caplog.text) == told
 
 
 def test_one_video_is_split_with_a_warning(caplog):
@@ -162,6 +183,136 @@ def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path):
     assert len([clip for clip in clips if clip.scores]) >= 1
 
 
+def scorer_that_is_set_up(recipe, device):
+    if "MENDED" not in os.environ:
+        raise PosegenError("the weights no/model are not on this machine")
+    return brightness_scorer(recipe, device)
+
+
+def scorer_with_memory(recipe, device):
+    def score(clip):
+        if "MENDED" not in os.environ:
+            raise RuntimeError("CUDA out of memory")
+        return {"brightness": float(clip.frames.mean())}
+
+    return score
+
+
+def test_models_that_cannot_be_loaded_stop_the_run_and_no_clip_is_to_blame(tmp_path, monkeypatch):
+    person_video(tmp_path / "in" / "a.mp4")
+    work = work_in(tmp_path, scorer_that_is_set_up)
+    videos = find_videos([str(tmp_path / "in")])
+    (look,) = looked(work, videos)
+    (row,) = run_here(ScoreStage, work, iter(tasks_of(videos[0], look)))
+    assert row["fatal"] == "the weights no/model are not on this machine"
+    assert not work.scores.names("**/*.json")
+    monkeypatch.setenv("MENDED", "1")
+    scored(work, videos)
+    assert all(clip.scores for clip in read_clips(work, videos))
+
+
+def test_a_defect_or_a_lack_of_gpu_memory_is_told_and_tried_again(tmp_path, monkeypatch):
+    person_video(tmp_path / "in" / "a.mp4")
+    work = work_in(tmp_path, scorer_with_memory)
+    videos = find_videos([str(tmp_path / "in")])
+    scored(work, videos)
+    reasons = {clip.failed for clip in read_clips(work, videos)}
+    assert reasons == {"unexpected: RuntimeError: CUDA out of memory"}
+    monkeypatch.setenv("MENDED", "1")
+    scored(work, videos)
+    assert all(clip.scores and not clip.failed for clip in read_clips(work, videos))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [('[filters]\npeople = "rtdetr"\npeople_weights = "no/model"\n', "no/model are not on.*people_weights"),
+     ('[filters]\nface = "yunet"\nface_weights = "no.onnx"\n', "face_weights no.onnx: there is no such file"),
+     ('[filters]\nimage_quality = "qalign"\nquality_weights = "/none"\n', "quality_weights /none: there is no such"),
+     ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*--pose-weights"),
+     ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*--normals-weights"),
+     ('[conditions]\ncaption_model = "no/words"\n', "no/words are not on.*caption_model")],
+)  # fmt: skip
+def test_missing_weights_are_named_before_any_work(recipe, message, tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.2)
+    with pytest.raises(PosegenError, match=message):
+        prepare_data([str(tmp_path / "in")], str(tmp_path / "out"), read_prepare_recipe(write_recipe(tmp_path, recipe)))
+    assert not (tmp_path / "out").exists()
+
+
+def scorer_with_large_weights(recipe, device):
+    weights = np.ones(1_000_000_000, np.uint8)
+
+    def score(clip):
+        time.sleep(1)  # long enough to be looked at
+        return {"brightness": float(clip.frames.mean() * weights[0])}
+
+    return score
+
+
+def test_weights_of_models_do_not_count_as_what_a_clip_takes(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    work = work_in(tmp_path, scorer_with_large_weights, RECIPE.replace("[compute]", "[compute]\nmemory_gb = 0.8"))
+    videos = find_videos([str(tmp_path / "in")])
+    scored(replace(work, weights=WeightSizes(scoring=500_000_000)), videos)
+    assert [bool(clip.scores) for clip in read_clips(work, videos)] == [True]
+
+
+def test_weights_are_measured_where_they_lie(tmp_path):
+    for name, size in (("detector", 3000), ("words", 5000), ("words/other format", 7000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(size))
+        (tmp_path / name / "model.bin").write_bytes(bytes(size))
+    (tmp_path / "pose.pth").write_bytes(bytes(2000))
+    recipe = PrepareRecipe(
+        filters=FilterSettings(people="rtdetr", people_weights=str(tmp_path / "detector")),
+        conditions=ConditionSettings(
+            pose="vitpose", pose_weights=str(tmp_path / "pose.pth"), detector_weights=str(tmp_path / "detector"),
+            caption_model=str(tmp_path / "words"),
+        ),
+    )  # fmt: skip
+    assert measure_weights(recipe) == WeightSizes(scoring=3000, sampling=2000 + 3000 + 5000)
+
+
+def test_shards_that_were_not_made_here_are_not_replaced(tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "train-000003.tar").write_bytes(b"of another program")
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.2)
+    with pytest.raises(PosegenError, match=r"did not make there \(train-000003\.tar, 1 in all\): give another"):
+        prepare_data([str(tmp_path / "in")], str(output), PrepareRecipe())
+    assert [path.name for path in output.iterdir()] == ["train-000003.tar"]
+
+
+def test_packing_claims_its_shards_before_they_are_there(tmp_path):
+    work = work_in(tmp_path)
+    open_packing(work, [{"shard": "train-000000.tar", "keys": [], "hashes": []}])
+    work.output.write("train-000000.tar", b"and then the run was killed")
+    check_shards(work.output)
+    open_packing(work, [])
+    assert not shards_in(work.output)
+
+
+def test_videos_that_are_no_longer_among_the_inputs_are_told(tmp_path, caplog):
+    store = Store(str(tmp_path))
+    store.write("work/videos.json", json.dumps([["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]).encode())
+    tell_of_missing(store, [Video("/in/a.mp4", "anew"), Video("/in/b.mp4", "1")])
+    assert not caplog.text
+    tell_of_missing(store, [Video("/in/b.mp4", "1")])
+    assert "not among these inputs (/in/a.mp4, 1 in all): their clips leave the data set" in caplog.text
+
+
+def test_what_stops_the_run_in_one_stage_passes_through_the_next(tmp_path):
+    work = work_in(tmp_path)
+    looking, scoring = LookStage(work), ScoreStage(work)
+    (tmp_path / "out").write_text("in the way of the folder")
+    video = Video(str(tmp_path / "none.mp4"), "missing")
+    (row,) = _score_tasks(looking({"task": json.dumps({"url": video.url, "state": video.state})}), work)
+    assert "cannot be" in row["fatal"]
+    assert scoring(row) == row
+    looking.close()
+
+
 def truncated(path):
     person_video(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -214,8 +365,20 @@ def test_bad_files_are_recorded_with_a_reason_that_names_no_temporary_file(tmp_p
         name = video.url.rpartition("/")[2].partition(".")[0]
         assert re.search(BAD[name][1], look["failed"]), (name, look)
         assert work.clips.read(f"{video.id}.json"), "what is known of it is kept"
-    (missing,) = looked(work, [Video(str(tmp_path / "gone.mp4"), "missing")])
+
+
+def test_a_video_that_the_system_refuses_to_read_is_tried_again(tmp_path):
+    """A link to itself: no permission would do, but for tests that run as root."""
+    work, path = work_in(tmp_path), tmp_path / "in" / "a.mp4"
+    path.parent.mkdir()
+    path.symlink_to(path)
+    videos = [Video(str(path), "missing"), Video(str(tmp_path / "gone.mp4"), "missing")]
+    refused, missing = looked(work, videos)
+    assert "cannot be read (Too many levels" in refused["failed"]
     assert "no such file" in missing["failed"]
+    path.unlink()
+    person_video(path)
+    assert len(looked(work, videos)[0]["windows"]) == 2
 
 
 @pytest.fixture
@@ -240,14 +403,14 @@ def test_rotated_variable_rate_and_deep_files_become_clips(tmp_path, video_files
     make_video(tmp_path / "in", "variable.mkv", frames, 16, times=times.tolist())
     deep = [frame.astype(np.uint16) * 257 for frame in frames]
     make_video(tmp_path / "in", "hdr.mp4", deep, 16, "libx265", "yuv420p10le", matrix=9, transfer=16, primaries=9)
-    huge = [np.zeros((4320, 7680, 3), np.uint8)] * 2
+    huge = [np.zeros((7680, 4320, 3), np.uint8)] * 11
     make_video(tmp_path / "in", "eight.mp4", huge, 16, options={"preset": "ultrafast"})
     options = {"x264-params": "interlaced=1:tff=1"}
     make_video(tmp_path / "in", "interlaced.mp4", frames, 16, options=options)
     work = work_in(tmp_path)
     videos = find_videos([str(tmp_path / "in")])
     found = {video.url.rpartition("/")[2]: look for video, look in zip(videos, looked(work, videos), strict=True)}
-    assert "shorter" in found.pop("eight.mp4")["failed"]
+    assert (found["eight.mp4"]["height"], found["eight.mp4"]["width"]) == (7680, 4320)
     assert {name for name, look in found.items() if not look.get("windows")} == set(), found
     assert found["hdr.mp4"]["hdr"]
     assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == frames[0].shape[:2]
@@ -263,13 +426,63 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     assert len(rows) == 4
     work.scores.delete(f"{video.id}-00000.json")
     first = min(rows)
-    mark = {"scores": {"brightness": -1.0}, "thumbnail": ""}
+    mark = rows[first] | {"scores": {"brightness": -1.0}}
     work.scores.write(f"{video.id}-00000/{first}.json", json.dumps(mark).encode())
     (look,) = looked(work, [video])
     list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
     again = json.loads(work.scores.read(f"{video.id}-00000.json"))
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
+
+
+def test_what_a_power_failure_has_emptied_counts_as_not_there(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    work = work_in(tmp_path)
+    videos = find_videos([str(tmp_path / "in")])
+    scored(work, videos)
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.json")}
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(b"")
+    assert [clip.failed for clip in read_clips(work, videos)] == [
+        "was never looked through with these [clips]: run without --refilter"
+    ]
+    scored(work, videos)
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_clip_whose_video_is_gone_when_samples_are_made_says_so(tmp_path):
+    work, video = work_in(tmp_path), Video("http://127.0.0.1:9/a.mp4", "")
+    window = {"start": 0.0, "end": 0.625, "hash": [0, 0, 0, 0]}
+    list(run_here(SampleStage, work, iter([{"url": video.url, "state": video.state, "windows": [window]}])))
+    clip = Clip(video, {}, clip_key(video.id, 0.0), window, {"brightness": 1.0})
+    made = json.loads(work.samples.read(f"{clip.key}.json"))
+    row = index_row(clip, Verdict(True), made, ("", ""))
+    assert (row["kept"], row["dropped_by"], row["stage"]) == (False, ["error"], "conditions")
+    assert "cannot be fetched" in row["reason"]
+
+
+def asked_scorer(recipe, device):
+    """Each score that is judged by is the clip's brightness."""
+    return lambda clip: dict.fromkeys(wanted_columns(recipe.filters), float(clip.frames.mean()))
+
+
+def test_a_filter_that_is_skipped_costs_no_score_and_one_that_no_longer_is_gets_its_own(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=1.3)
+    skipping = 'skip = ["overlay", "bars", "image_quality", "video_quality"]'
+    more, fewer = skipping.replace("[", '["blur", '), skipping.replace('"bars", ', "")
+    videos = find_videos([str(tmp_path / "in")])
+    kept = []
+    for text in (skipping, more, fewer):
+        work = work_in(tmp_path, asked_scorer, RECIPE.replace(skipping, text))
+        scored(work, videos)
+        kept.append([clip.scores for clip in read_clips(work, videos)])
+    assert len(kept[0]) == 2
+    assert kept[1] == kept[0], "no score is lost"
+    assert [set(scores) for scores in kept[2]] == [{*scores, "bars"} for scores in kept[0]]
+    time_of = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("scores-*/*.json")}
+    scored(work_in(tmp_path, asked_scorer), videos)
+    assert {path: path.stat().st_mtime_ns for path in time_of} == time_of, "nothing is computed again"
 
 
 def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path):

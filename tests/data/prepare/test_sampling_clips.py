@@ -1,4 +1,4 @@
-"""Samples of clips: the right frames, once decoded, and cuts seen on the way."""
+"""Samples of clips: the right frames, once decoded."""
 
 import numpy as np
 import pytest
@@ -51,18 +51,6 @@ def test_one_frame_is_its_own_neighbour(tmp_path):
     assert clip.frames.shape == (1, HEIGHT, WIDTH, 3)
     assert np.array_equal(clip.small_frames, clip.neighbours)
     assert np.abs(clip.frames.astype(int) - clip.neighbours).max() <= 3
-
-
-def test_a_cut_between_samples_is_seen(tmp_path):
-    path = tmp_path / "cut.mp4"
-    random = np.random.default_rng(0)
-    scenes = [np.kron(random.integers(0, 255, (8, 12, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(2)]
-    with VideoWriter(path, 24, size=(HEIGHT, WIDTH)) as writer:
-        for number in range(72):
-            writer.write(scenes[number >= 31])
-    assert sample_clip(path, 0.0, 3.0).cuts == pytest.approx((31 / 24,))
-    assert sample_clip(path, 0.5, 3.0).cuts == pytest.approx((31 / 24 - 0.5,))
-    assert sample_clip(path, 31 / 24, 3.0).cuts == ()
 
 
 def test_large_videos_are_reduced(shared_media):

@@ -1,6 +1,7 @@
 """From settings to estimators: the one place that knows which there are. Models are imported only when chosen."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from posegen.conditions.estimators.file import FilePose, is_video
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, PoseEstimator
-from posegen.conditions.estimators.weights import identity
+from posegen.conditions.estimators.weights import DEFAULTS, find_weights, identity
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
@@ -28,6 +29,18 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         if value is not None:
             names.append(f"{option} {identity(str(value))}")
     return *names, *smoothing
+
+
+def weights_of(config: EstimatorConfig) -> list[Path]:
+    """Where the weights of the chosen estimators are. Raises `PosegenError` where some are missing; loads nothing."""
+    asked: list[tuple[str | None, str]] = []
+    if config.pose not in ("mediapipe", "file"):
+        asked += [(config.pose_weights or DEFAULTS.get(config.pose), "--pose-weights"),
+                  (config.detector_weights or DEFAULTS["detector"], "--detector-weights")]  # fmt: skip
+    if config.normals not in ("mediapipe", "file"):
+        asked += [(config.normals_weights or DEFAULTS["normals"], "--normals-weights"),
+                  (config.parts_weights or DEFAULTS["parts"], "--parts-weights")]  # fmt: skip
+    return [find_weights(name, option) for name, option in asked if name is not None]
 
 
 def draws_given_skeletons(config: EstimatorConfig) -> bool:

@@ -22,6 +22,8 @@ DEFAULTS = {
     "parts": "facebook/sapiens2-seg-1b",
 }
 """What is taken if no weights are named."""
+FILES = {".pth", ".pt", ".pt2", ".onnx"}
+"""Suffixes of weights that are a single file."""
 
 
 def model_folder(name: str, option: str) -> Path:
@@ -43,6 +45,22 @@ def model_folder(name: str, option: str) -> Path:
             f"the weights {name} are not on this machine: fetch them once with `hf download {name}`, or download them "
             f"into a folder and give that with {option}"
         ) from None
+
+
+def find_weights(name: str, option: str) -> Path:
+    """A model's folder, or its single file where the name is one's. Raises `PosegenError`, saying what is missing."""
+    file = Path(name).expanduser()
+    if file.is_file():
+        return file
+    if file.suffix in FILES:
+        raise PosegenError(f"{option} {name}: there is no such file")
+    return model_folder(name, option)
+
+
+def weights_size(place: Path) -> int:
+    """Bytes of a model's weights, as they lie on the disk."""
+    files = [place] if place.is_file() else list(place.glob("*.safetensors")) or list(place.glob("*.bin"))
+    return sum(file.stat().st_size for file in files)
 
 
 def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Path]:

@@ -110,7 +110,7 @@ class YuNetFaces:
     name = "yunet"
 
     def __init__(self, weights: str) -> None:
-        path = Path(weights or "face_detection_yunet_2023mar.onnx").expanduser()
+        path = Path(weights).expanduser()
         if not path.is_file():
             raise PosegenError(
                 f"filters: face_weights {path}: there is no such file; YuNet's network is "

@@ -19,7 +19,7 @@ import psutil
 
 from posegen.data.prepare.inputs import Video
 from posegen.data.prepare.stages import LookStage, Row, ScoreStage, Stage, Work, tasks_of
-from posegen.errors import OutputError, PosegenError, logger
+from posegen.errors import PosegenError, logger
 
 _OBJECT_STORE = 128 << 20
 """Bytes: rows are short."""
@@ -85,7 +85,7 @@ class Engine:
         return "cuda" if self.gpus else "cpu"
 
     def run(self, work: Work, stage: type[Stage], tasks: list[Row], models: bool) -> Iterator[Any]:
-        """Results of a stage, in any order. Raises `OutputError` where something cannot be written."""
+        """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
         if tasks:
             yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
 
@@ -94,20 +94,21 @@ class Engine:
         tasks = [{"url": video.url, "state": video.state} for video in videos]
         if not tasks:
             return
-        looked = _dataset(tasks).map(_run_task, fn_args=(work, LookStage), num_cpus=1)
+        looked = self._with(_dataset(tasks), work, LookStage, False, len(tasks))
         found = looked.flat_map(_score_tasks, fn_args=(work,), num_cpus=0)
         spread = found.repartition(target_num_rows_per_block=1)
         yield from _results(self._with(spread, work, ScoreStage, True, len(tasks) * 1000))
 
     def _with(self, dataset: Any, work: Work, stage: type[Stage], models: bool, most: int) -> Any:
+        from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
         if not models:
-            return dataset.map(_run_task, fn_args=(work, stage), num_cpus=1)
+            tasks = TaskPoolStrategy(self._workers or None)
+            return dataset.map(_run_task, fn_args=(work, stage), compute=tasks, num_cpus=1)
         share = work.recipe.compute.actors_per_gpu
         actors = self.gpus * share if self.gpus else self.cpus
         resources = {"num_gpus": 1 / share, "num_cpus": 0} if self.gpus else {"num_cpus": 1}
         # Ray would begin with one actor and give it the first four tasks, minutes of work, while others wait for some
-        from ray.data import ActorPoolStrategy
-
         pool = ActorPoolStrategy(size=max(1, min(actors, most)), max_tasks_in_flight_per_actor=1)
         return dataset.map(stage, fn_constructor_args=(work,), compute=pool, **resources)
 
@@ -122,7 +123,7 @@ def _dataset(tasks: list[Row]) -> Any:
 def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
-            raise OutputError(row["fatal"])
+            raise PosegenError(row["fatal"])
         yield json.loads(row["result"])
 
 

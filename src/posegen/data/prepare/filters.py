@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from posegen.conditions.estimators.weights import DEFAULTS, torch_device
 from posegen.config import EstimatorConfig
-from posegen.data.prepare.motion_filters import CameraFilter, CutFilter, TemporalQualityFilter
+from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
 from posegen.data.prepare.overlays import OverlayFilter
 from posegen.data.prepare.people import MediaPipePeople, People, PeopleFinder
 from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
@@ -64,7 +64,6 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "static_camera": Threshold("camera_moved", maximum=0.02),
     "camera_known": Threshold("camera_known", minimum=0.0),
     "background_jitter": Threshold("camera_jitter", maximum=0.002),
-    "cuts": Threshold("cuts", maximum=0.0),
     "overlay": Threshold("overlay_text", maximum=0.001),
     "bars": Threshold("bars", maximum=0.02),
     "blur": Threshold("sharpness", minimum=0.4),
@@ -115,6 +114,10 @@ class FilterSettings:
             )
 
 
+YUNET = "face_detection_yunet_2023mar.onnx"
+"""YuNet's file, if no other is named."""
+
+
 def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> tuple[bool, list[str]]:
     """Whether a clip is kept, and the names of the filters that drop it.
 
@@ -123,8 +126,8 @@ def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> t
     missing = [name for name, threshold in thresholds.items() if threshold.column not in scores]
     if missing:
         raise PosegenError(
-            f"threshold of {missing[0]}: there is no score {thresholds[missing[0]].column!r} of this clip; run the "
-            "filter, or leave the threshold out"
+            f"threshold of {missing[0]}: there is no score {thresholds[missing[0]].column!r} of this clip; run without "
+            "--refilter, so that it is measured, or skip the threshold"
         )
     dropped = [name for name, threshold in thresholds.items() if not threshold.keeps(scores[threshold.column])]
     return not dropped, dropped
@@ -141,12 +144,31 @@ def thresholds_of(settings: FilterSettings) -> dict[str, Threshold]:
     return {name: threshold for name, threshold in chosen.items() if name not in settings.skip}
 
 
+def wanted_columns(settings: FilterSettings) -> set[str]:
+    """Scores that are judged by."""
+    return {threshold.column for threshold in thresholds_of(settings).values()}
+
+
+def detector_weights(settings: FilterSettings) -> str:
+    """Folder or hub name of the detector of people."""
+    return settings.people_weights or DEFAULTS["dfine" if settings.people == "dfine" else "detector"]
+
+
+def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
+    """The pose model that says how surely faces are seen; None for YuNet."""
+    if settings.face == "yunet":
+        return None
+    return EstimatorConfig(
+        pose=settings.face, pose_weights=settings.face_weights or None, detector_weights=detector_weights(settings)
+    )
+
+
 def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
     """The filters that run, with their backends, loaded. Raises `PosegenError` where weights are missing."""
     filters: list[Filter] = [
-        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), CutFilter(), OverlayFilter(), BlurFilter(),
+        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), OverlayFilter(), BlurFilter(),
     ]  # fmt: skip
-    wanted = {threshold.column for threshold in thresholds_of(settings).values()}
+    wanted = wanted_columns(settings)
     image, video = "qalign_image" in wanted, "qalign_video" in wanted
     filters += [TechnicalQualityFilter()] * (settings.image_quality == "technical")
     filters += [TemporalQualityFilter()] * (settings.video_quality == "temporal")
@@ -166,20 +188,18 @@ def make_finder(settings: FilterSettings, device: str) -> PeopleFinder:
     from posegen.conditions.estimators.detector import PersonDetector
     from posegen.data.prepare.detectors import DetectorPeople, FaceFinder, PoseFaces, WithFaces, YuNetFaces
 
-    weights = settings.people_weights or DEFAULTS["dfine" if settings.people == "dfine" else "detector"]
     finder: PeopleFinder
     if settings.people == "mediapipe":
         finder = MediaPipePeople()
     else:
-        finder = DetectorPeople(settings.people, PersonDetector(weights, device, "filters: people_weights"))
-    faces: FaceFinder
-    if settings.face == "yunet":
-        faces = YuNetFaces(settings.face_weights)
-    else:
-        config = EstimatorConfig(
-            pose=settings.face, pose_weights=settings.face_weights or None, detector_weights=weights
-        )
-        faces = PoseFaces(make_reference_estimator(config, device))
+        detector = PersonDetector(detector_weights(settings), device, "filters: people_weights")
+        finder = DetectorPeople(settings.people, detector)
+    config = face_estimator(settings)
+    faces: FaceFinder = (
+        YuNetFaces(settings.face_weights or YUNET)
+        if config is None
+        else PoseFaces(make_reference_estimator(config, device))
+    )
     return WithFaces(finder, faces)
 
 

@@ -29,11 +29,23 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
-_KINDS: dict[str, type[PosegenError]] = {kind.__name__: kind for kind in (PosegenError, OutputError, DiskFullError)}
 
 
 class CrashError(PosegenError):
     """The process died, or was ended because it hung or took too much memory; the message says which."""
+
+
+class SetupError(PosegenError):
+    """What the process needs for every item cannot be had, such as a model's weights; the message says what."""
+
+
+class UnreachableError(PosegenError):
+    """The operating system refused to read an input, which it may not do next time."""
+
+
+_KINDS: dict[str, type[PosegenError]] = {
+    kind.__name__: kind for kind in (PosegenError, UnreachableError, OutputError, DiskFullError)
+}
 
 
 class Isolated:
@@ -49,7 +61,8 @@ class Isolated:
     def __call__(self, item: Any, patience: float | int = 1) -> Any:
         """The result, which may take `patience` times as long as others.
 
-        Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError.
+        Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError; `SetupError`
+        where the function cannot be made.
         """
         try:
             if self._process is None:
@@ -75,9 +88,17 @@ class Isolated:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )  # fmt: skip
         _send(self._process.stdin, os.getpid())
-        kind, content = self._answer(self._make, _START)
+        try:
+            kind, content = self._answer(self._make, _START)
+        except (BrokenPipeError, EOFError):
+            raise SetupError(f"a worker cannot start: {self._end()}") from None
+        except CrashError as error:
+            raise SetupError(f"a worker cannot start: {error}") from None
         if kind != "result":
-            raise RuntimeError(content)
+            self._end()
+            raise SetupError(
+                content if kind in _KINDS else f"a worker cannot start: {content.strip().splitlines()[-1]}"
+            )
 
     def _answer(self, item: Any, timeout: float | int) -> Any:
         assert self._process is not None
@@ -157,12 +178,18 @@ def _work() -> None:
                 else:
                     answer = ("result", function(item))
             except PosegenError as error:
-                kind = type(error).__name__
-                answer = (kind if kind in _KINDS else "PosegenError", str(error))
+                answer = (_kind_of(error), str(error))
             except Exception:
                 answer = ("failed", traceback.format_exc(limit=-6))
             signal.alarm(0)
             _send(answers, answer)
+
+
+def _kind_of(error: PosegenError) -> str:
+    """The name under which an error is raised again in the process that asked."""
+    if isinstance(error, OutputError):
+        return type(error).__name__
+    return UnreachableError.__name__ if isinstance(error.__cause__, OSError) else PosegenError.__name__
 
 
 def _end_with(parent: int) -> None:

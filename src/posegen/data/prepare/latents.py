@@ -67,7 +67,7 @@ def put_together(
         clips = []
         for key in there:
             content = kept.read(f"{key}-{number}.safetensors")
-            if content is None:
+            if not content:
                 kept.delete(f"{key}.json")  # made again by the next run
                 raise OutputError(f"{kept.path(key)}-{number}.safetensors is missing: the same command makes it again")
             clips.append(load(content))

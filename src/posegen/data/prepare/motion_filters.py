@@ -1,4 +1,4 @@
-"""Filters about movement: whether the camera stands still, whether the background jitters, cuts left inside the clip.
+"""Filters about movement: whether the camera stands still, whether the background jitters, whether anything moves.
 
 Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
 """
@@ -90,17 +90,6 @@ def _movement(places: Sequence[Similarity]) -> dict[str, float]:
         "camera_rotation": max((abs(float(np.degrees(np.angle(place.turn)))) for place in places), default=0.0),
         "camera_zoom": max((abs(abs(place.turn) - 1) for place in places), default=0.0),
     }
-
-
-class CutFilter:
-    """`cuts`: how many scenes begin inside the clip."""
-
-    name = "cuts"
-    columns: tuple[str, ...] = ("cuts",)
-
-    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """Cuts were looked for while the clip was sampled."""
-        return {"cuts": float(len(clip.cuts))}
 
 
 class TemporalQualityFilter:

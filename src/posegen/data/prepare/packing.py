@@ -18,8 +18,9 @@ from typing import Any
 from posegen.data.prepare.filters import thresholds_of
 from posegen.data.prepare.report import write_report
 from posegen.data.prepare.stages import Row, Stage, Work, read_sample
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.verdicts import settings_of
+from posegen.errors import PosegenError
 from posegen.media.files import output_errors
 
 SPLITS = ("train", "val-same")
@@ -46,11 +47,9 @@ class PackStage(Stage):
         """The shard's entry of the index: file, samples, bytes, sha256."""
         output, name = self.work.output, task["shard"]
         content = hashlib.sha256(json.dumps([task["keys"], task["hashes"]]).encode()).hexdigest()
-        kept = output.read(f"work/shards/{name}.json")
-        if kept is not None:
-            entry = dict(json.loads(kept))
-            if entry.pop("content") == content and _is_whole(output, entry):
-                return entry
+        entry = parsed(output.read(f"work/shards/{name}.json"))
+        if entry is not None and entry.pop("content") == content and _is_whole(output, entry):
+            return dict(entry)
         with tempfile.TemporaryDirectory(prefix="posegen-shard-") as folder:
             shard = Path(folder, name)
             with output_errors(shard), tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -80,9 +79,29 @@ def _is_whole(output: Store, entry: Row) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == entry["sha256"]
 
 
+def shards_in(output: Store) -> list[str]:
+    """The names of all shards that are there."""
+    return [name for split in SPLITS for name in output.names(f"{split}-*.tar")]
+
+
+def check_shards(output: Store) -> None:
+    """Raise `PosegenError` if shards are there that were not packed here: they would be replaced."""
+    ours = {name.removesuffix(".json") for name in output.names("work/shards/*.json")}
+    others = [name for name in shards_in(output) if name not in ours]
+    if others:
+        raise PosegenError(
+            f"{output.url} holds shards that posegen prepare did not make there ({others[0]}, {len(others)} in all): "
+            "give another --output, or move them away"
+        )
+
+
 def open_packing(work: Work, tasks: list[Row]) -> None:
     """Say that the shards are being made: until `close_packing`, training does not take their index for whole."""
     names = {task["shard"] for task in tasks}
+    claimed = set(work.output.names("work/shards/*.json"))
+    for name in names:
+        if f"{name}.json" not in claimed:  # ours from now on, should the run end between a shard and its record
+            work.output.write(f"work/shards/{name}.json", json.dumps({"content": ""}).encode())
     for split in SPLITS:
         work.output.write(f"{split}.json", _index(work, [], complete=False))
         for name in work.output.names(f"{split}-*.tar"):

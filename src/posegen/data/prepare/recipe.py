@@ -19,7 +19,7 @@ from posegen.data.tables import build
 from posegen.errors import PosegenError
 from posegen.media.packed import PackedCodec
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is kept changes its meaning: it is then made anew."""
 _SCORING = 3
 """Raised when filters measure otherwise: clips are then scored anew."""
@@ -150,7 +150,7 @@ class ComputeSettings:
     timeout: float = 600.0
     """Seconds after which a clip (or ten times that, a whole video that is searched for cuts) counts as hanging."""
     memory_gb: float = 6.0
-    """Gigabytes at which the process that works on a clip is ended."""
+    """Gigabytes at which the process that works on a clip is ended, besides twice the weights that it loads."""
     attempts: int = 2
     """How often a clip is tried that ends its process."""
     scratch_gb: float = 20.0
@@ -180,7 +180,7 @@ class PrepareRecipe:
         content: dict[str, Any] = {"format": FORMAT, "stage": stage, "clips": dataclasses.asdict(self.clips)}
         if stage == "scores":
             filters = dataclasses.asdict(self.filters)
-            del filters["thresholds"]  # they are applied to scores
+            del filters["thresholds"], filters["skip"]  # they are applied to scores
             content |= {"filters": filters, "scoring": _SCORING}
         if stage == "samples":
             content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}

@@ -7,6 +7,7 @@ first looks at what is kept.
 
 import contextlib
 import json
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.packing import (
     INDEX,
     PackStage,
+    check_shards,
     close_packing,
     open_packing,
     shard_tasks,
+    shards_in,
     write_index,
 )
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
@@ -37,10 +40,11 @@ from posegen.data.prepare.stages import (
     default_scorer,
     tasks_of,
 )
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
+from posegen.data.prepare.weights import measure_weights
 from posegen.data.shards import tolerate
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
 
@@ -74,14 +78,17 @@ def prepare_data(
     """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
 
     inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
-    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs that are not there, and if
-    nothing at all is kept; `OutputError`.
+    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs or weights that are not there,
+    for an output with other shards, and if nothing at all is kept; `OutputError`.
     """
     progress = progress or Silent()
     store = Store(output)
+    weights = measure_weights(recipe, scoring=not refilter)
     videos = _kept_videos(store) if refilter and not list(inputs) else find_videos(inputs)
+    check_shards(store)
+    tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
-        work = Work(recipe, store, make_scorer, engine.device, plan)
+        work = Work(recipe, store, make_scorer, engine.device, plan, weights)
         store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
         if not refilter:
             _find_and_score(engine, work, videos, progress)
@@ -93,13 +100,7 @@ def prepare_data(
                         progress, "conditions and captions", passed)  # fmt: skip
         for _ in made:
             pass
-        outcome = _write(engine, work, videos, judge, passed, progress)
-    if not outcome.kept:
-        raise PosegenError(
-            f"none of {outcome.clips} clips of {outcome.videos} videos is kept: {store.path(INDEX)} tells why; "
-            "change the thresholds of the recipe, then --refilter"
-        )
-    return outcome
+        return _write(engine, work, videos, judge, passed, progress)
 
 
 def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: Progress) -> None:
@@ -113,7 +114,7 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
     tasks, total = [], 0
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
-        found = tasks_of(names[name], json.loads(content or b"{}"))
+        found = tasks_of(names[name], parsed(content) or {})
         total += sum(len(task["windows"]) for task in found)
         tasks += found
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
@@ -147,25 +148,21 @@ def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Row
 def _write(
     engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
 ) -> Outcome:  # fmt: skip
-    """Shards and index."""
+    """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
     names = [clip.key for clip in read_clips(work, videos) if judge(clip).kept]
     made = {
-        Path(name).stem: json.loads(content)
+        Path(name).stem: notes
         for name, content in work.samples.read_many(f"{key}.json" for key in names)
-        if content is not None
+        if (notes := parsed(content)) is not None
     }
     samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
     splits = draw_splits(list(samples), work.recipe.output.validation)
     tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard)
-    open_packing(work, tasks)
-    entries = []
-    for entry in engine.run(work, PackStage, tasks, False):
-        entries.append(entry)
-        progress.update("shards", len(entries), len(tasks))
     shard_of = {key: task["shard"] for task in tasks for key in task["keys"]}
     columns = sorted({name for clip in read_clips(work, videos) for name in clip.scores or ()})
     counts: dict[str, int] = {"clips": 0, "kept": 0}
     bad: dict[str, str] = {}
+    dropped: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
         for clip in read_clips(work, videos):
@@ -173,10 +170,25 @@ def _write(
             row = index_row(clip, judge(clip), made.get(clip.key), place, judge.tags(clip))
             counts["clips"] += bool(clip.key)
             counts["kept"] += row["kept"]
+            dropped.update([row["reason"]] if row["reason"] else row["dropped_by"])
             if not clip.key:
                 bad[clip.video.url] = clip.failed
             yield row
 
+    if not tasks:
+        if not shards_in(work.output):
+            write_index(work, rows(), columns)
+            told = f"{work.output.path(INDEX)} tells more"
+        else:
+            deque(rows(), maxlen=0)
+            told = f"what {work.output.url} holds is left as it is"
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in dropped.most_common(3))
+        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {told}")
+    open_packing(work, tasks)
+    entries = []
+    for entry in engine.run(work, PackStage, tasks, False):
+        entries.append(entry)
+        progress.update("shards", len(entries), len(tasks))
     write_index(work, rows(), columns)
     close_packing(work, entries)
     if work.plan is not None:
@@ -195,11 +207,22 @@ def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str]
     tolerate(list(failed), total, "clips", f"they cannot be encoded ({next(iter(failed.values()), '')})")
 
 
+def tell_of_missing(store: Store, videos: list[Video]) -> None:
+    """Warn of videos of the run before that are no longer among the inputs."""
+    before, urls = parsed(store.read(_VIDEOS)) or [], {video.url for video in videos}
+    gone = [url for url, _ in before if url not in urls]
+    if gone:
+        logger.warning(
+            "videos of the run before are not among these inputs (%s, %d in all): their clips leave the data set",
+            gone[0], len(gone),
+        )  # fmt: skip
+
+
 def _kept_videos(store: Store) -> list[Video]:
-    content = store.read(_VIDEOS)
-    if content is None:
+    kept = parsed(store.read(_VIDEOS))
+    if kept is None:
         raise PosegenError(f"{store.url}: there is nothing to filter again; run `posegen prepare` with inputs first")
-    return [Video(url, state) for url, state in json.loads(content)]
+    return [Video(url, state) for url, state in kept]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.packed import pack_frames
 from posegen.media.timing import as_rate
-from posegen.media.video import iterate_frames, probe_video, shown_frames
+from posegen.media.video import iterate_frames, probe_video
 
 _REFERENCE_DRAWS = 1
 """Of the random numbers that choose the reference frame; the clip's name is the rest of their seed."""
@@ -53,12 +53,15 @@ class Finished:
 
 
 class SampleMaker:
-    """Makes samples; models that look at single frames are kept from one to the next."""
+    """Makes samples; models that look at single frames are kept from one to the next.
+
+    Raises `PosegenError` where weights are missing.
+    """
 
     def __init__(self, recipe: PrepareRecipe, device: str = "auto") -> None:
         self._clips, self._conditions, self._device = recipe.clips, recipe.conditions, device
         self._frames = recipe.output.frames
-        self._estimator: PoseEstimator | None = None
+        self._estimator: PoseEstimator | None = self._make_estimator()
         self._normals = make_normal_estimator(recipe.conditions.estimators(0.0, 1.0), device)
         self._captions = _captions(recipe.conditions, device)
 
@@ -97,13 +100,9 @@ class SampleMaker:
         return Finished(_packed(key, arrays, video, description, caption), caption)
 
     def _pose(self, path: Path, start: float, end: float) -> PoseSequence:
-        info, rate = probe_video(path), as_rate(self._clips.fps)
-        chosen = self._conditions.estimators(start, end)
-        if self._estimator is None:
-            shown = shown_frames(info, rate, start, end).tolist()
-            size = (info.height, info.width)
-            self._estimator = make_pose_estimator(chosen, size, shown, info.num_frames, self._device)
+        self._estimator = self._estimator or self._make_estimator()
         try:
+            rate = as_rate(self._clips.fps)
             pose, tracking = estimate_pose(path, self._estimator, rate, True, start=start, end=end)
         finally:
             if self._conditions.pose == "mediapipe":  # it follows a person from frame to frame
@@ -112,7 +111,11 @@ class SampleMaker:
         share = 1 - tracking.missing / tracking.num_frames
         if share < self._conditions.least_seen:
             raise PosegenError(f"the person is followed in {100 * share:.0f} % of the frames only")
-        return smooth_poses(pose, tracking.cuts)[0] if chosen.smoothing else pose
+        return smooth_poses(pose, tracking.cuts)[0]
+
+    def _make_estimator(self) -> PoseEstimator:
+        """Sizes and frames matter to keypoints from files only, of which there are none here."""
+        return make_pose_estimator(self._conditions.estimators(0.0, 1.0), (0, 0), (), 0, self._device)
 
     def _caption(
         self, image: UInt8[np.ndarray, "height width 3"], person: PersonPose, pose: PoseSequence, fit: Fit
@@ -143,7 +146,8 @@ def _captions(settings: ConditionSettings, device: str) -> Any:
     from posegen.pipeline.models import choose_device
 
     place = choose_device(device)
-    return VisionLanguageModel(settings.caption_model, place, torch.float32 if place.type == "cpu" else torch.bfloat16)
+    number_format = torch.float32 if place.type == "cpu" else torch.bfloat16
+    return VisionLanguageModel(settings.caption_model, place, number_format, "[conditions] caption_model")
 
 
 def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:

@@ -1,11 +1,9 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it, from one decoding pass.
 
-Cuts are looked for in every frame that passes by, at a few pixels, unless somebody has done so before. What is judged
-about the clip is `filters.py`'s.
+What is judged about the clip is `filters.py`'s.
 """
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.conditions.cuts import CutFinder
 from posegen.errors import PosegenError
 from posegen.media.probing import Source, inspect
 from posegen.media.reading import sample_stored_frames
@@ -24,8 +21,6 @@ FEWEST, MOST = 3, 24
 """Samples of a clip; long clips are sampled more thinly, so that memory does not grow with their length."""
 LONG_SIDE, SMALL_SIDE = 960, 320
 """Pixels of the longer side of samples, and of the frames after them."""
-_GLANCE = 96
-"""Pixels of the longer side at which every frame is looked at for cuts."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,6 @@ class SampledClip:
     """From each sample to the next."""
     source_size: tuple[int, int]
     """(height, width) of the video as it is shown."""
-    cuts: tuple[float, ...] = ()
-    """Seconds after the clip's beginning at which a new scene begins."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -55,40 +48,27 @@ class SampledClip:
         return np.stack([reduce(frame, (height, width)) for frame in self.frames])
 
 
-def sample_clip(
-    source: Source | Path, start_seconds: float | int, end_seconds: float | int, cuts: Sequence[float] | None = None
-) -> SampledClip:
+def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
 
-    `source` is a file, or what `posegen.media.probing.inspect` said of it. `cuts`: where the clip's cuts are, if that
-    is known (seconds after its beginning); else every frame is looked at for them. Raises `PosegenError` for what
-    cannot be decoded, and for a part outside the video.
+    `source` is a file, or what `posegen.media.probing.inspect` said of it. Raises `PosegenError` for what cannot be
+    decoded, and for a part outside the video.
     """
     if not isinstance(source, Source):
         source = inspect(source)
     numbers = clip_frames(source, start_seconds, end_seconds)
     size = (source.info.height, source.info.width)
-    large, small, glance = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE, _GLANCE))
+    large, small = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE))
     chosen = sample_numbers(len(numbers), float(source.info.fps))
-    samples = {(number + after, after) for number in chosen for after in (0, 1)}
-    wanted = sorted(samples if cuts is not None else samples | {(0, 2), (len(numbers) - 1, 2)})
-    finder = CutFinder()
-    pictures = sample_stored_frames(
-        source,
-        [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted],
-        [(large, large, glance)[kind] for _, kind in wanted],
-        glance,
-        finder.add if cuts is None else None,
-    )
-    found: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
-    for (_, kind), picture in zip(wanted, pictures, strict=True):
-        found[kind].append(reduce(picture, small) if kind == 1 else picture)
+    wanted = sorted({(number + after, after) for number in chosen for after in (0, 1)})
+    stored = [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted]
+    pictures = sample_stored_frames(source, stored, large)
+    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for (_, after), picture in zip(wanted, pictures, strict=True):
+        found[after].append(reduce(picture, small) if after else picture)
     fps = float(source.info.fps)
-    if cuts is None:
-        times = source.info.frame_times[numbers.start : numbers.stop]
-        cuts = [float(times[number] - times[0]) for number in finder.finish()]
     spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size, tuple(cuts))
+    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size)
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:

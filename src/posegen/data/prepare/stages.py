@@ -13,15 +13,17 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from posegen.data.prepare.cores import one_core
+from posegen.data.prepare.filters import wanted_columns
 from posegen.data.prepare.inputs import Video, local_copy
-from posegen.data.prepare.isolated import CrashError, Isolated
+from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
-from posegen.data.prepare.store import Store
+from posegen.data.prepare.store import Store, parsed
+from posegen.data.prepare.weights import WeightSizes
 from posegen.errors import OutputError, PosegenError
 
 Row = dict[str, Any]
@@ -43,6 +45,8 @@ class Work:
     device: str = "cpu"
     plan: LatentPlan | None = None
     """What is encoded for a training, if anything."""
+    weights: WeightSizes = field(default_factory=WeightSizes)
+    """Of the models of filters and conditions."""
 
     @property
     def clips(self) -> Store:
@@ -80,11 +84,7 @@ def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
 
 def tasks_of(video: Video, look: Row) -> list[Row]:
     """What is to be scored of a video: a few clips at a time."""
-    cuts = look.get("cuts", [])
-    windows = [
-        window | {"cuts": [cut - window["start"] for cut in cuts if window["start"] < cut < window["end"]]}
-        for window in look.get("windows", [])
-    ]
+    windows = look.get("windows", [])
     return [
         {"url": video.url, "state": video.state, "number": number, "windows": windows[at : at + CLIPS_PER_TASK]}
         for number, at in enumerate(range(0, len(windows), CLIPS_PER_TASK))
@@ -94,41 +94,52 @@ def tasks_of(video: Video, look: Row) -> list[Row]:
 class Stage:
     """What the stages share: an isolated process, attempts, and errors that stop the run."""
 
+    models: Literal["none", "scorer", "maker", "encoder"] = "none"
+    """What the process loads when it starts."""
+
     def __init__(self, work: Work) -> None:
         self.work = work
         compute = work.recipe.compute
-        memory = compute.memory_gb * 1e9 + self.weights_bytes(work)
-        self._child = Isolated(functools.partial(make_in_worker, work), compute.timeout, memory)
+        # loaded in float32, they take twice what bfloat16 takes on the disk
+        memory = compute.memory_gb * 1e9 + 2 * self.weights_bytes(work)
+        self._child = Isolated(functools.partial(make_in_worker, work, self.models), compute.timeout, memory)
 
     def __call__(self, row: Row) -> Row:
-        """One task; what cannot be written stops the run, anything else is recorded."""
+        """One task; what cannot be written, or concerns every clip, stops the run; anything else is recorded."""
+        if row.get("fatal"):  # of the stage before
+            return row
         try:
             return {"task": row["task"], "result": json.dumps(self.run(json.loads(row["task"])))}
-        except OutputError as error:
+        except (OutputError, SetupError) as error:
             return {"task": row["task"], "fatal": str(error)}
 
     def run(self, task: Row) -> Any:
         """The stage itself."""
         raise NotImplementedError
 
-    def weights_bytes(self, work: Work) -> float:
-        """Memory of a stage's large models, beyond what the recipe allows for everything else."""
-        return 0.0
+    def weights_bytes(self, work: Work) -> int:
+        """Bytes on the disk of a stage's models."""
+        return 0
 
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
-        """The result of a call, or {"failed": reason}. Raises `OutputError`."""
+        """The result of a call, or {"failed": reason}, with "again" where the next run is to try it again.
+
+        Raises `OutputError`, `SetupError`.
+        """
         reason = ""
         for _ in range(self.work.recipe.compute.attempts):
             try:
                 return dict(self._child(call, _WHOLE_VIDEO if whole_video else 1))
-            except OutputError:
+            except (OutputError, SetupError):
                 raise
             except CrashError as error:
                 reason = f"{error}, {self.work.recipe.compute.attempts} times"
+            except UnreachableError as error:
+                return {"failed": str(error), "again": True}
             except PosegenError as error:
                 return {"failed": str(error)}
-            except RuntimeError as error:  # a defect; other clips may do
-                return {"failed": "unexpected: " + str(error).strip().splitlines()[-1]}
+            except RuntimeError as error:  # a defect, or no memory on a GPU: not known to be the clip's fault
+                return {"failed": "unexpected: " + str(error).strip().splitlines()[-1], "again": True}
         return {"failed": reason}
 
     def video(self, task: Row) -> Video:
@@ -146,17 +157,14 @@ class LookStage(Stage):
     def run(self, task: Row) -> Row:
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
         video, store = self.video(task), self.work.clips
-        kept = store.read(f"{video.id}.json")
-        if kept is not None:
-            return dict(json.loads(kept))
-        try:
-            with local_copy(video, self.work.recipe.compute.scratch_gb * 1e9) as path:
-                found = self.isolated("look", path, whole_video=True)
-                found = _without_path(found, path, video)
-        except OutputError:
-            raise
-        except PosegenError as error:
-            return {"failed": str(error)}  # it may be reached next time: not kept
+        kept: Row | None = parsed(store.read(f"{video.id}.json"))
+        if kept is not None and not is_open(kept):
+            return kept
+        with _Fetched(video, self.work) as (path, reason):
+            if path is None:
+                found = {"failed": reason, "again": True}
+            else:
+                found = _without_path(self.isolated("look", path, whole_video=True), path, video)
         store.write(f"{video.id}.json", json.dumps(found, sort_keys=True).encode())
         return found
 
@@ -164,39 +172,61 @@ class LookStage(Stage):
 class ScoreStage(Stage):
     """Clips -> scores and thumbnails."""
 
+    models = "scorer"
+
+    def weights_bytes(self, work: Work) -> int:
+        """Those of the filters."""
+        return work.weights.scoring
+
     def run(self, task: Row) -> Row:
-        """{clip: {"scores": ..., "thumbnail": ...} or {"failed": reason}}."""
+        """How many there are now; each has {"scores", "thumbnail"} or {"failed"}, and "asked": what is judged by."""
         video, store = self.video(task), self.work.scores
         name = f"{video.id}-{task['number']:05d}"
-        kept = store.read(f"{name}.json")
-        if kept is not None:
-            return {"clips": len(json.loads(kept))}
-        rows: dict[str, Row] = {}
+        rows: dict[str, Row] = parsed(store.read(f"{name}.json")) or {}
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
+        waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
+        if not waiting:
+            return {"clips": len(rows)}
         for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
-            if content is not None:
-                rows[Path(key).stem] = json.loads(content)
-        waiting = [each for each in waiting if each[0] not in rows]
-        if waiting:
-            with _Fetched(video, self.work) as (path, reason):
-                for key, window in waiting:
-                    rows[key] = (
-                        {"failed": reason} if path is None
-                        else self.isolated("score", path, window["start"], window["end"], window["cuts"])
-                    )  # fmt: skip
-                    if path is not None:
-                        rows[key] = _without_path(rows[key], path, video)
-                        store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
-            if path is None:
-                return {"clips": len(rows)}
+            row = parsed(content)
+            if row is not None:
+                rows[Path(key).stem] = row
+        asked = sorted(wanted_columns(self.work.recipe.filters))
+        with _Fetched(video, self.work) as (path, reason):
+            for key, window in waiting:
+                before = rows.get(key)
+                if self._is_scored(before):
+                    continue
+                if path is None:
+                    rows[key] = {"failed": reason, "again": True}
+                    continue
+                found = self.isolated("score", path, window["start"], window["end"])
+                rows[key] = _without_path(found, path, video) | {"asked": asked}
+                if before and "scores" in before and "scores" in found:  # of filters that are skipped now
+                    rows[key]["scores"] = before["scores"] | found["scores"]
+                    rows[key]["asked"] = sorted({*before["asked"], *asked})
+                store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
         store.write(f"{name}.json", json.dumps(rows, sort_keys=True).encode())
         for key in rows:
             store.delete(f"{name}/{key}.json")
         return {"clips": len(rows)}
 
+    def _is_scored(self, row: Row | None) -> bool:
+        """Whether nothing is to be done for a clip: all was measured that it is judged by."""
+        if row is None or is_open(row):
+            return False
+        wanted, asked = wanted_columns(self.work.recipe.filters), set(row["asked"])
+        return wanted == asked if "failed" in row else wanted <= asked  # another filter may not fail
+
 
 class SampleStage(Stage):
     """Clips that are kept -> samples."""
+
+    models = "maker"
+
+    def weights_bytes(self, work: Work) -> int:
+        """Those of pose, hands and words."""
+        return work.weights.sampling
 
     def run(self, task: Row) -> Row:
         """How many there are now; each has `CLIP.json` {"sha256", "caption"} or {"failed"}."""
@@ -205,28 +235,31 @@ class SampleStage(Stage):
         waiting = [
             window
             for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
-            if kept is None
+            if is_open(parsed(kept))
         ]
         if not waiting:
             return {"clips": len(keys)}
         with _Fetched(video, self.work) as (path, reason):
             for window in waiting:
-                if path is None:
-                    continue
                 key = clip_key(video.id, window["start"])
-                made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
-                made = _without_path(made, path, video)
+                if path is None:
+                    made: Row = {"failed": reason, "again": True}
+                else:
+                    made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
+                    made = _without_path(made, path, video)
                 store.write(f"{key}.json", json.dumps(made, sort_keys=True).encode())
-        return {"clips": len(keys), **({"failed": reason} if reason else {})}
+        return {"clips": len(keys)}
 
 
 class LatentStage(Stage):
     """Clips of a shard -> the files that training would encode them into."""
 
-    def weights_bytes(self, work: Work) -> float:
-        """Encoders and autoencoder, in at most twice the bytes that they have on disk."""
+    models = "encoder"
+
+    def weights_bytes(self, work: Work) -> int:
+        """Encoders and autoencoder."""
         assert work.plan is not None
-        return 2.0 * work.plan.weights_bytes
+        return work.plan.weights_bytes
 
     def run(self, task: Row) -> Row:
         """How many clips there are, and why some are left out. task: see `packing.shard_tasks`, with "sha256"."""
@@ -238,9 +271,9 @@ class LatentStage(Stage):
         hashes = dict(zip(task["keys"], task["hashes"], strict=True))
         for name, content in store.read_many(f"{key}.json" for key in hashes):
             key = Path(name).stem
-            notes = None if content is None else json.loads(content)
+            notes = parsed(content)
             if notes is None or notes["sample"] != hashes[key]:
-                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # it may have to load the model
+                notes = self.isolated("latents", key, hashes[key], whole_video=True)  # there may be several encodings
                 if "failed" in notes:  # not kept: it may do next time
                     reasons[key] = notes["failed"]
                     notes = None
@@ -250,6 +283,11 @@ class LatentStage(Stage):
         if len(reasons) < len(made):
             put_together(work.plan, store, work.output, task["sha256"], made)
         return {"clips": len(made), "failed": reasons}
+
+
+def is_open(found: Row | None) -> bool:
+    """Whether something is still to be done: nothing is kept of it, or a failure that is to be tried again."""
+    return found is None or bool(found.get("again"))
 
 
 def read_sample(samples: Store, key: str, sha256: str) -> bytes:
@@ -284,40 +322,46 @@ class _Fetched:
 def _without_path(found: Row, path: Path, video: Video) -> Row:
     """Reasons name the video, not a temporary copy of it."""
     if "failed" in found:
-        found = {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
+        found = found | {"failed": found["failed"].replace(f"{path}: ", "").replace(str(path), video.url)}
     return found
 
 
-def make_in_worker(work: Work) -> Callable[[tuple[Any, ...]], Row]:
-    """The functions, each call on a core of its own; a GPU's few workers may use them all."""
+def make_in_worker(work: Work, models: str = "none") -> Callable[[tuple[Any, ...]], Row]:
+    """The functions, each call on a core of its own; a GPU's few workers may use them all. `models`: see `Stage`."""
     call = make_functions(work)
 
     def call_on_one_core(arguments: tuple[Any, ...]) -> Row:
         with one_core() if work.device == "cpu" else contextlib.nullcontext():
             return call(arguments)
 
+    call_on_one_core(("load", models))
     return call_on_one_core
 
 
 def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
-    """What runs in isolated processes: a call's name and arguments -> its result; models are loaded when needed."""
+    """What runs in isolated processes: a call's name and arguments -> its result; models are loaded once."""
     import cv2
 
     cv2.setNumThreads(1)  # workers share the cores among themselves
     scorer = functools.cache(lambda: work.make_scorer(work.recipe, work.device))
     maker = functools.cache(lambda: _maker(work))
     encoder = functools.cache(lambda: _encoder(work))
+    loaders: dict[str, Callable[[], Any]] = {"scorer": scorer, "maker": maker, "encoder": encoder}
 
     def call(arguments: tuple[Any, ...]) -> Row:
         match arguments:
+            case ("load", models):
+                if models in loaders:
+                    loaders[models]()
+                return {}
             case ("look", path):
                 from posegen.data.prepare.scenes import look_through
 
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
-            case ("score", path, start, end, cuts):
+            case ("score", path, start, end):
                 from posegen.data.prepare.sampling import sample_clip, thumbnail
 
-                clip = sample_clip(path, start, end, cuts)
+                clip = sample_clip(path, start, end)
                 picture = base64.b64encode(thumbnail(clip)).decode()
                 return {"scores": scorer()(clip), "thumbnail": picture}
             case ("sample", path, key, url, start, end):

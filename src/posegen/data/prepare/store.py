@@ -4,6 +4,8 @@ Local files are written beside their place and renamed; object stores show an ob
 mean is not known here.
 """
 
+import contextlib
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,13 @@ _AT_ONCE = 16
 
 _OBJECT_STORES = frozenset({"s3", "gs", "abfs", "az", "oci"})
 """They have no folders, and a bucket that is not there is a mistake in a name: it is not made."""
+
+
+def parsed(content: bytes | None) -> Any:
+    """What a JSON file holds; None where there is no file, or a power failure has left none of its content."""
+    with contextlib.suppress(ValueError):
+        return None if content is None else json.loads(content)
+    return None
 
 
 class Store:
@@ -94,7 +103,10 @@ class Store:
         if self.is_local:
             return sorted(path.name for path in Path(self.url).glob(pattern))
         system, path = filesystem(self.path(pattern))
-        return sorted(Path(found).name for found in system.glob(path))
+        try:
+            return sorted(Path(found).name for found in system.glob(path))
+        except Exception as error:
+            raise OutputError(f"{self.url}: cannot be read ({type(error).__name__}: {error})") from error
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""

@@ -19,9 +19,11 @@ from posegen.data.prepare.filters import judge, thresholds_of
 from posegen.data.prepare.inputs import Video
 from posegen.data.prepare.recipe import PrepareRecipe
 from posegen.data.prepare.stages import Work, clip_key, tasks_of
+from posegen.data.prepare.store import parsed
 from posegen.errors import logger
 
-_UNSCORED = "has no scores: its video could not be fetched, or filters have changed; run without --refilter"
+_UNSEEN = "was never looked through with these [clips]: run without --refilter"
+_UNSCORED = "was never scored by these [filters]: run without --refilter"
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,13 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = (
-            {"failed": "could not be fetched; the same command tries again"} if content is None else json.loads(content)
-        )
+        look = parsed(content) or {"failed": _UNSEEN}
         tasks = tasks_of(video, look)
         if not tasks:
             yield Clip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
         found = work.scores.read_many(f"{video.id}-{task['number']:05d}.json" for task in tasks)
         for task, (_, kept) in zip(tasks, found, strict=True):
-            rows = {} if kept is None else json.loads(kept)
+            rows = parsed(kept) or {}
             for window in task["windows"]:
                 key = clip_key(video.id, window["start"])
                 row = rows.get(key, {"failed": _UNSCORED})
@@ -114,8 +114,8 @@ class Judge:
 def draw_splits(keys: list[str], share: float) -> dict[str, str]:
     """Clip -> "train" or "val-same", for the clips that are in the data set, in order.
 
-    Whole videos, drawn by their identifiers, until they make up the share. If all clips are of one video, its last ones
-    are taken, and a warning says so.
+    Whole videos, drawn by their identifiers, as far as they fit into the share; the shortest one, if none does. If all
+    clips are of one video, its last ones are taken. A warning says that, and if the share is missed by far.
     """
     by_video: dict[str, list[str]] = {}
     for key in keys:
@@ -123,10 +123,17 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
     wanted = share * len(keys)
     validation: set[str] = set()
     if wanted and len(by_video) > 1:
-        for video in sorted(by_video, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
-            if len(validation) >= wanted:
-                break
-            validation.update(by_video[video])
+        order = sorted(by_video, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for video in order:
+            if len(validation) + len(by_video[video]) <= wanted:
+                validation.update(by_video[video])
+        if not validation:
+            validation.update(by_video[min(order, key=lambda name: len(by_video[name]))])
+        if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
+            logger.warning(
+                "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
+                "sees them", len(validation), len(keys), wanted,
+            )  # fmt: skip
     elif wanted and len(keys) > 1:
         logger.warning("all clips are of one video: validation is drawn from it, too, and will look better than it is")
         validation.update(keys[-max(1, round(wanted)) :])
