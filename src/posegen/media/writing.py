@@ -35,7 +35,7 @@ class VideoWriter:
 
     `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
     x264's quality, 0 (lossless) to 51. `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums.
-    `h264rgb` (.mkv): the same without checksums, in a third of the time where most of a picture is of one colour.
+    `h264rgb` (.mkv): the same without checksums, in a quarter of the time where most of a picture is of one colour.
     `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.
     `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it goes when the
     video is finished, and stays, with every frame written, when it is not.
