@@ -388,7 +388,7 @@ class EvaluateConfig:
     output: Path
     """Folder for report.html, report.md, scores.csv and clips.csv."""
     protocol: Literal["disco", "native"] = "disco"
-    """disco: as the field's tables, at 256 x 256; native: at the videos' own size."""
+    """disco: as the field's tables, the central square of every frame at 256 x 256; native: at the videos' own size."""
     allow_missing: bool = False
     """Score what is there when results are missing or too short, and count it in the report."""
     resample: bool = False

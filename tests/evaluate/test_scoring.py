@@ -8,6 +8,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
 from posegen.errors import PosegenError
@@ -89,6 +90,15 @@ def test_a_protocol_brings_both_to_its_size(pair, tmp_path):
     fitted = [np.stack([DISCO.fit(frame) for frame in frames]) for frames in (generated, truth)]
     assert fitted[0].shape[1:3] == (256, 256)
     assert found.values["SSIM"] == pytest.approx(ssim_per_frame(*fitted).mean())
+
+
+def test_disco_takes_the_central_square_of_a_portrait():
+    frame = np.random.default_rng(0).integers(0, 256, (1080, 604, 3), np.uint8)
+    square = Image.fromarray(frame).crop((0, 238, 604, 842)).resize((256, 256), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(DISCO.fit(frame), np.asarray(square))
+    corners = np.array([[-0.5, 237.5], [603.5, 841.5]])
+    np.testing.assert_allclose(DISCO.place(corners, (1080, 604)), [[-0.5, -0.5], [255.5, 255.5]])
+    assert NATIVE.place(corners, (1080, 604)) is corners
 
 
 def test_scores_are_found_again_by_content_only(pair, tmp_path):
@@ -362,6 +372,27 @@ def test_hands_are_compared_in_squares_around_them():
     assert scored(66, 20) < 60
     assert scored(5, 20) == 100
     assert scored(66, 20, aligned=False) is None
+
+
+def test_hands_are_found_in_the_square_that_disco_takes():
+    points = np.full((17, 2), 30.0)
+    points[INDEX["left_elbow"]], points[INDEX["left_wrist"]] = (20, 40), (20, 60)
+    seen = np.zeros(17)
+    seen[[INDEX["left_elbow"], INDEX["left_wrist"]]] = 1
+    pose = person(points, seen)
+    driving = PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+    truth = np.full((1, *SIZE, 3), 100, np.uint8)
+
+    def scored(row):
+        other = truth.copy()
+        other[0, row - 2 : row + 3, 20] = 0
+        scorer = HandRegions().start(ClipInputs("a", 16.0, 1, SIZE, DISCO, driving=driving))
+        scorer.add(*(DISCO.fit(frame[0])[None] for frame in (other, truth)))
+        return scorer.finish().values["PSNR of hands"]
+
+    assert scored(52) < 60  # the square of 32 pixels is around row 66
+    assert scored(45) == 100
+    assert scored(75) < 60
 
 
 def test_the_truth_is_scored_without_itself(pair, tmp_path):

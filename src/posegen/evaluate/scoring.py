@@ -38,6 +38,8 @@ from posegen.media.read_ahead import read_ahead
 TRUTH = "truth"
 """Name of the true videos where they are scored like a method."""
 _PIXELS_AT_ONCE = 4_000_000
+_FITTED_AS = "central square"
+"""How frames are brought to a protocol's size, of which scores are made: part of their key."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,14 @@ class Scoring:
         files = [footage.path, clip.reference, clip.keypoints, clip.motion.path if clip.motion else None]
         files.append(against.path if against is not None and metric.truth != "ignored" else None)
         digests = ["" if path is None else content_digest(path) for path in files]
-        how = [str(footage.fps), str(result.num_frames), str(clip.aligned), str(result.seams), str(clip.fps)]
+        how = [
+            _FITTED_AS,
+            str(footage.fps),
+            str(result.num_frames),
+            str(clip.aligned),
+            str(result.seams),
+            str(clip.fps),
+        ]
         who = "" if self.estimator is None else f"{self.estimator.name} {self.estimator.version}"
         return _hash([metric.identity, who, repr(dataclasses.replace(self.rules, name="")), *digests, *how])
 
