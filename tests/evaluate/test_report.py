@@ -84,6 +84,7 @@ def test_tables_say_what_was_measured(report):
     row = next(line for line in text.splitlines() if line.startswith("| exact"))
     assert "| 2/3 |" in row
     assert "**" not in row
+    assert "] (2 of 3 clips) |" in row
     assert "**" in next(line for line in text.splitlines() if line.startswith("| blurred"))
     assert "96×128; samples (frame): 80 to 120; network: none" in text
     assert "1 of 3 clips are not scored: turn" in text
@@ -127,6 +128,8 @@ SETTLED = "() => [...document.querySelectorAll('video')].every((v) => v.readySta
 @pytest.mark.timeout(900)
 def test_the_page_in_a_browser(report, browser, tmp_path):
     page, troubles, asked = opened(browser, report[1][0], viewport={"width": 1280, "height": 900})
+    assert "(2 of 3 clips)" in page.inner_text("tr[data-row=exact] td small >> nth=0")
+    assert "of 3 clips" not in page.inner_text("tr[data-row=blurred]")
     assert page.inner_text("h1") == "three <clips>"
     assert page.inner_text("tr[data-row=blurred] td.best >> nth=0")
     assert page.locator("tr[data-row=exact] td.best").count() == 0

@@ -241,7 +241,7 @@ MEAN, FRECHET = Score("m", "higher", "none", digits=1), Score("f", "lower", "non
 def test_a_mean_counts_clips_or_measurements_alike():
     clips = {"a": ClipScores({"m": 1.0}, {"m": 1}), "b": ClipScores({"m": 4.0}, {"m": 3}), "c": ClipScores()}
     plain, weighted = (mean_cell(MEAN, clips, each) for each in (False, True))
-    assert (plain.value, weighted.value, plain.clips, plain.samples) == (2.5, 3.25, 2, 4)
+    assert (plain.value, weighted.value, plain.clips, plain.samples) == (2.5, 3.25, ("a", "b"), 4)
     assert plain.low <= plain.value <= plain.high
     assert mean_cell(MEAN, {"c": ClipScores()}, False) is None
     assert mean_cell(MEAN, {"a": clips["a"]}, False).low is None
@@ -253,6 +253,15 @@ def test_the_best_is_bold_among_methods_that_have_everything():
              for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))}  # fmt: skip
     assert best_methods(MEAN, cells, ["x", "y", "z"]) == ["y", "z"]  # printed alike
     assert best_methods(MEAN, cells, ["x"]) == []
+
+
+def test_nothing_is_bold_where_numbers_are_of_different_clips():
+    easy, hard = ClipScores({"m": 9.0}), ClipScores({"m": 1.0})
+    few, many = {"easy": easy, "hard": ClipScores()}, {"easy": easy, "hard": hard}
+    cells = {name: mean_cell(MEAN, clips, False) for name, clips in (("few", few), ("many", many), ("same", many))}
+    assert cells["few"].value > cells["many"].value
+    assert best_methods(MEAN, cells, ["few", "many", "same"]) == []
+    assert best_methods(MEAN, cells, ["many", "same"]) == ["many", "same"]
 
 
 def test_too_few_samples_for_the_features_are_warned_of_with_the_number():
