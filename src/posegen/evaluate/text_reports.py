@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from posegen.evaluate.evaluation import Evaluation
 from posegen.evaluate.metrics import Score
@@ -38,15 +39,20 @@ def coverage(evaluation: Evaluation, row: str) -> str:
     return f"{len(evaluation.clips[row])}/{len(evaluation.benchmark.clips)}"
 
 
+def resolutions(evaluation: Evaluation, score: Score, rows: Sequence[str]) -> list[str]:
+    """At which sizes, WIDTH×HEIGHT, the frames of these rows were measured."""
+    sizes = {result.footage.size for row in rows for result in evaluation.results[row].values()}
+    fitted = score.name in evaluation.fitted
+    return sorted({evaluation.rules.describe(size) if fitted else "{1}×{0}".format(*size) for size in sizes})
+
+
 def how_measured(evaluation: Evaluation, score: Score) -> str:
     """Resolution, window, stride, samples and network of a score."""
     rules = evaluation.rules
-    sizes = {result.footage.size for found in evaluation.results.values() for result in found.values()}
-    fitted = rules.size is not None and score.per not in ("sampled frame", "second", "hand in the driving video")
-    if fitted or len(sizes) == 1:
-        size = rules.describe(next(iter(sizes))) if fitted else "{1}×{0}".format(*next(iter(sizes)))
-    else:
-        size = f"{len(sizes)} sizes"
+    sizes = resolutions(evaluation, score, [*evaluation.results])
+    size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
+    if rules.size is not None and score.name in evaluation.fitted:
+        size += " (the central square of each frame)"
     windows = f", windows of {rules.window} frames, stride {rules.stride}" if score.per == "window" else ""
     counts = [
         cell.samples for (row, name), cell in evaluation.cells.items() if name == score.name and row in evaluation.rows
@@ -101,11 +107,11 @@ def scores_csv(evaluation: Evaluation) -> str:
         for score in evaluation.scores:
             cell = evaluation.cells.get((row, score.name))
             if cell is not None:
-                sizes = [rules.describe(each.footage.size) for each in evaluation.results[row].values()]
+                sizes = resolutions(evaluation, score, [row])
                 windows = (rules.window, rules.stride) if score.per == "window" else ("", "")
                 rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high,
-                             len(cell.clips), cell.samples, rules.name, sizes[0] if len(set(sizes)) == 1 else "several", *windows,
-                             score.network])  # fmt: skip
+                             len(cell.clips), cell.samples, rules.name, sizes[0] if len(sizes) == 1 else "several",
+                             *windows, score.network])  # fmt: skip
     return _csv(rows)
 
 
