@@ -328,8 +328,16 @@ def test_damaged_weights_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     with pytest.raises(PosegenError, match="no such file"):
         load_i3d(path)
-    path.write_bytes(b"PK\x03\x04 cut off")
+    for content in (b"PK\x03\x04 cut off", b"error: not found\n", b"hello", b"JSON", b""):
+        path.write_bytes(content)
+        with pytest.raises(PosegenError, match="cannot be read as weights of I3D") as caught:
+            load_i3d(path)
+        assert "\n" not in str(caught.value)
+    path.with_suffix(".safetensors").write_bytes(b"{}")
     with pytest.raises(PosegenError, match="cannot be read as weights of I3D"):
+        load_i3d(path.with_suffix(".safetensors"))
+    torch.save({"state_dict": 5}, path)
+    with pytest.raises(PosegenError, match="holds no weights"):
         load_i3d(path)
     torch.save({"epoch": 3}, path)
     with pytest.raises(PosegenError, match="holds no weights"):
