@@ -404,6 +404,26 @@ def test_hands_are_found_in_the_square_that_disco_takes():
     assert scored(75) < 60
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
+def test_damaged_keypoints_are_estimated_again(content, pair, tmp_path, caplog):
+    estimator = Standing(person(np.random.default_rng(0).uniform(10, 60, (17, 2))))
+
+    def pose_error_found():
+        found = Scoring(NATIVE, tmp_path / "cache", estimator).score(pair[0], [PeopleMetrics(estimator)])
+        for path in (tmp_path / "cache").glob("[!p]*.npz"):
+            path.unlink()
+        return found.curves["pose error"]
+
+    first = pose_error_found()
+    (kept,) = (tmp_path / "cache").glob("pose-*.npz")
+    kept.write_bytes(content)
+    assert pose_error_found() == first
+    assert "estimated again" in caplog.text
+    caplog.clear()
+    assert pose_error_found() == first
+    assert not caplog.text
+
+
 def test_the_truth_is_scored_without_itself(pair, tmp_path):
     result, _, _ = pair
     truth = Result(TRUTH, result.clip, result.clip.truth, 20)
