@@ -202,6 +202,35 @@ def test_pairs_become_a_benchmark_without_a_truth(tmp_path):
     assert clips["walk"].truth is not None
 
 
+def test_pairs_are_found_by_suffixes_in_any_case_and_the_rest_is_named(tmp_path):
+    source, told = tmp_path / "mine", []
+    video(source / "dance.mp4").rename(source / "dance.MP4")
+    write_image(source / "dance.png", picture())
+    video(source / "walk" / "driving.mp4")
+    write_image(source / "walk" / "reference.png", picture())
+    (source / "walk" / "reference.png").rename(source / "walk" / "reference.PNG")
+    write_image(source / "alone.png", picture())
+    video(source / "half" / "driving.mp4")
+    video(source / "moves.mp4")
+    (source / "notes").mkdir()
+
+    class Told(Silent):
+        def say(self, text):
+            told.append(text)
+
+    config = BenchmarkConfig("pairs", tmp_path / "out", source=source)
+    assert [clip.name for clip in read_benchmark(make_benchmark(config, Told())).clips] == ["dance", "walk"]
+    assert told == ["3 left out, where a picture or a video is missing beside it: alone.png, half, moves.mp4"]
+
+
+def test_results_are_found_by_suffixes_in_any_case(folder):
+    (folder / "ours" / "a.mp4").rename(folder / "ours" / "a.MP4")
+    assert [each.footage.path.name for each in matched(folder).results] == ["a.MP4", "b.mp4"]
+    video(folder / "ours" / "b.m4v")
+    with pytest.raises(PosegenError, match=r"b\.mp4 and b\.m4v are both there"):
+        matched(folder)
+
+
 def test_an_empty_source_is_refused(tmp_path):
     with pytest.raises(PosegenError, match="holds no clip"):
         make_benchmark(BenchmarkConfig("pairs", tmp_path / "out", source=tmp_path), Silent())

@@ -11,7 +11,8 @@ from typing import Any
 from posegen.config import BenchmarkConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
-from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
+from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
+from posegen.evaluate.matching import some
 from posegen.media.fitting import choose_size, plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
@@ -116,20 +117,29 @@ def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[di
     """NAME.png beside NAME.mp4 (the driving video); or a folder NAME with reference, driving and, if known, truth."""
     fps = parse_fps(config.fps) if config.fps else None
     clips: list[dict[str, Any]] = []
+    alone: list[str] = []
     for each in sorted_naturally(list(source.iterdir())):
         if each.is_dir():
             reference = _one(each, "reference", PICTURES)
             driving, truth = (_one(each, part, VIDEOS) for part in ("driving", "truth"))
             if reference and (driving or truth):
                 clips.append(_entry(config.output, each.name, reference, fps, truth=truth, driving=driving))
+            elif reference or driving or truth:
+                alone.append(each.name)
         elif each.suffix.lower() in PICTURES and (driving := _one(source, each.stem, VIDEOS)):
             clips.append(_entry(config.output, each.stem, each, fps, driving=driving))
+        elif each.suffix.lower() in PICTURES or (
+            each.suffix.lower() in VIDEOS and not _one(source, each.stem, PICTURES)
+        ):
+            alone.append(each.name)
+    if alone:
+        progress.say(f"{len(alone)} left out, where a picture or a video is missing beside it: {some(alone)}")
     progress.update("clips", len(clips), len(clips))
     return clips
 
 
 def _one(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
-    return next((path for suffix in suffixes if (path := folder / f"{stem}{suffix}").is_file()), None)
+    return next(iter(files_called(folder, stem, suffixes)), None)
 
 
 def _entry(output: Path, name: str, reference: Path, fps: Fraction | None, **videos: Path | None) -> dict[str, Any]:
