@@ -72,6 +72,11 @@ def parse_bytes(text: str) -> int:
     return round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
 
 
+def _some_methods(methods: tuple[str, ...]) -> None:
+    if not methods:
+        raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+
+
 def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
     if not math.isfinite(value) or not low <= value <= high:
         raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
@@ -422,8 +427,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         _finite("--preview-seconds", self.preview_seconds, 0.1, 36_000)
-        if not self.methods:
-            raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+        _some_methods(self.methods)
 
 
 @dataclass(frozen=True)
@@ -527,6 +531,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
         _finite("--seed", self.seed, 0, 2**63 - 1)
+        _some_methods(self.methods)
         if self.per_person is not None:
             _finite("--per-person", self.per_person, 1, 100_000)
 
