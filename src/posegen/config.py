@@ -412,10 +412,10 @@ class EvaluateConfig:
     """Weights for FVD: i3d_pretrained_400.pt."""
     arcface: Path | None = None
     """An ArcFace network for identity: w600k_r50.onnx."""
-    dino: Path | None = None
-    """Folder of a DINO or DINOv2 model for temporal consistency."""
-    q_align: Path | None = None
-    """Folder of a vision-language model that rates pictures, for visual quality by Q-Align's rule."""
+    dino: str | None = None
+    """A DINO or DINOv2 model (folder or hub name) for temporal consistency."""
+    q_align: str | None = None
+    """A vision-language model that rates pictures (folder or hub name), for visual quality by Q-Align's rule."""
     videos: bool = True
     """Put the videos into the report (small ones, at most --preview-seconds of each)."""
     preview_seconds: float = 20.0
