@@ -53,14 +53,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def parse_fps(text: str) -> Fraction:
-    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError` outside 1..240."""
+def parse_fps(text: str, setting: str = "--fps") -> Fraction:
+    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError`, naming the setting, outside 1..240."""
     try:
         fps = Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
-        raise PosegenError(f"--fps {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
+        raise PosegenError(f"{setting} {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
     if not 1 <= fps <= MAX_FPS:
-        raise PosegenError(f"--fps {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
+        raise PosegenError(f"{setting} {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
     return fps.limit_denominator(100_000)
 
 

@@ -231,6 +231,31 @@ def test_results_are_found_by_suffixes_in_any_case(folder):
         matched(folder)
 
 
+@pytest.mark.parametrize("kind", ["tiktok", "pairs"])
+def test_two_clips_of_one_name_are_refused_before_anything_is_written(kind, tmp_path):
+    source = tmp_path / "mine"
+    video(source / "a.mp4")
+    write_image(source / "a.png", picture())
+    video(source / "a" / "driving.mp4")
+    write_image(source / "a" / "reference.png", picture())
+    with pytest.raises(PosegenError, match=r"--source .*mine: two clips would be called a"):
+        make_benchmark(BenchmarkConfig(kind, tmp_path / "out", source=source), Silent())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", ["abc", "0"])
+def test_a_bad_frame_rate_is_told_with_its_place(rate, folder):
+    path = folder / "benchmark.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content | {"fps": rate}))
+    with pytest.raises(PosegenError, match=rf"benchmark\.yaml: fps '?{rate}"):
+        read_benchmark(folder)
+    content["clips"][1]["fps"] = rate
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(PosegenError, match=rf"benchmark\.yaml: clip 2: fps '?{rate}"):
+        read_benchmark(folder)
+
+
 def test_an_empty_source_is_refused(tmp_path):
     with pytest.raises(PosegenError, match="holds no clip"):
         make_benchmark(BenchmarkConfig("pairs", tmp_path / "out", source=tmp_path), Silent())

@@ -103,6 +103,7 @@ def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[d
             inside = [each / name for name in _FRAME_FOLDERS if (each / name).is_dir()] or [each]
             if any(picture.suffix.lower() in PICTURES for picture in inside[0].iterdir()):
                 found.append((each.name, inside[0]))
+    _check_names([name for name, _ in found], source)
     clips: list[dict[str, Any]] = []
     for done, (name, path) in enumerate(found, start=1):
         reference = config.output / "references" / f"{name}.png"
@@ -132,10 +133,17 @@ def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[di
             each.suffix.lower() in VIDEOS and not _one(source, each.stem, PICTURES)
         ):
             alone.append(each.name)
+    _check_names([entry["name"] for entry in clips], source)
     if alone:
         progress.say(f"{len(alone)} left out, where a picture or a video is missing beside it: {some(alone)}")
     progress.update("clips", len(clips), len(clips))
     return clips
+
+
+def _check_names(names: list[str], source: Path) -> None:
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise PosegenError(f"--source {source}: two clips would be called {double}: rename one of them")
 
 
 def _one(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
