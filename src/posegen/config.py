@@ -387,9 +387,11 @@ class EvaluateConfig:
     """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
 
     benchmark: Path
-    """A benchmark description (YAML), or a folder that holds benchmark.yaml; `posegen benchmark` makes them."""
+    """A benchmark description (YAML; docs/evaluate.md lists its keys), or a folder that holds benchmark.yaml; `posegen
+    benchmark` makes them."""
     methods: tuple[str, ...]
-    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark."""
+    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark, and
+    for "seam flicker" NAME.seams.json; see docs/evaluate.md."""
     output: Path
     """Folder for report.html, report.md, scores.csv and clips.csv."""
     protocol: Literal["disco", "native"] = "disco"
@@ -440,7 +442,8 @@ class BenchmarkConfig:
     output: Path
     """Folder for benchmark.yaml and what it needs."""
     source: Path | None = None
-    """Folder of your videos (tiktok, pairs)."""
+    """Folder of your videos. tiktok: NAME.mp4, or frames in NAME/ or NAME/images/; pairs: NAME.png beside NAME.mp4, or
+    NAME/reference.png with NAME/driving.mp4, NAME/truth.mp4 or both; see docs/evaluate.md."""
     clips: int = 4
     """How many synthetic clips."""
     seconds: float = 10.0

@@ -1,6 +1,7 @@
 """Benchmark descriptions are read whole or refused with the reason; results are matched, and nothing is dropped."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import yaml
 
 from posegen.config import BenchmarkConfig
 from posegen.errors import PosegenError
+from posegen.evaluate import benchmark
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
-from posegen.evaluate.footage import open_footage, sorted_naturally
+from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
 from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import match, parse_methods, read_seams
 from posegen.evaluate.protocols import find_protocol
@@ -133,7 +135,8 @@ def test_other_sizes_matter_where_the_protocol_keeps_them(folder):
     with pytest.raises(PosegenError, match="a is 80x72"):
         matched(folder, protocol="native")
     assert matched(folder, protocol="native", allow_missing=True).missing == ["a"]
-    assert "80x72" in matched(folder, protocol="disco").notes[0]
+    note = "a: 80x72, the truth 64x72 (height x width); of both the central square is compared"
+    assert matched(folder, protocol="disco").notes == [note]
 
 
 def test_another_frame_rate_is_refused_or_resampled(folder):
@@ -254,6 +257,14 @@ def test_a_bad_frame_rate_is_told_with_its_place(rate, folder):
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(PosegenError, match=rf"benchmark\.yaml: clip 2: fps '?{rate}"):
         read_benchmark(folder)
+
+
+def test_the_documentation_lists_all_keys():
+    text = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    listed = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert set(listed) == set(benchmark._KEYS)
+    assert set(listed["clips"][0]) == set(benchmark._CLIP_KEYS)
+    assert all(suffix in text for suffix in (*PICTURES, *VIDEOS))
 
 
 def test_an_empty_source_is_refused(tmp_path):

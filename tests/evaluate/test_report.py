@@ -95,7 +95,7 @@ def test_tables_say_what_was_measured(report):
     assert "**" not in row
     assert "] (2 of 3 clips) |" in row
     assert "**" in next(line for line in text.splitlines() if line.startswith("| blurred"))
-    assert "96×128; samples (frame): 80 to 120; network: none" in text
+    assert "96×128 (width × height); samples (frame): 80 to 120; network: none" in text
     assert "1 of 3 clips are not scored: turn" in text
     rows = list(csv.DictReader(io.StringIO(scores.read_text())))
     found = {(each["method"], each["score"]): each for each in rows}
@@ -119,7 +119,7 @@ def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
         tables = tabulate(
             evaluation.benchmark, find_protocol("disco"), list(evaluation.methods), evaluation.results, metrics, scores
         )
-    fitted, own = "256×256 (the central square of each frame); ", "96×128; "
+    fitted, own = "256×256 (the central square of each frame); ", "96×128 (width × height); "
     expected = dict(zip(names, (fitted, fitted, fitted, own, own, own), strict=True))
     for score in tables.scores:
         assert how_measured(tables, score).startswith(expected[score.name]), score.name

@@ -46,7 +46,10 @@ class Footage:
         for path in self.stills:
             frame = read_image(path)
             if frame.shape[:2] != self.size:
-                raise PosegenError(f"{path}: {frame.shape[0]}x{frame.shape[1]}, but the frames before are {self.size}")
+                raise PosegenError(
+                    f"{path}: {frame.shape[0]}x{frame.shape[1]}, but the frames before are "
+                    f"{self.size[0]}x{self.size[1]} (height x width)"
+                )
             yield frame
 
 

@@ -91,7 +91,7 @@ def match(
                 problems.append(f"{clip.name} is {sizes}")
                 matched.missing.append(clip.name)
                 continue
-            matched.notes.append(f"{clip.name}: {sizes}; both are brought to {protocol.describe(footage.size)}")
+            matched.notes.append(f"{clip.name}: {sizes}; of both the central square is compared")
         if expected is not None and footage.num_frames != expected:
             lengths = f"{clip.name} has {footage.num_frames} frames instead of {expected}"
             problems.append(lengths)

@@ -53,7 +53,7 @@ class Protocol:
         return (points - (left, top) + 0.5) * (self.size[0] / side) - 0.5
 
     def describe(self, size: tuple[int, int]) -> str:
-        """What stands beside a score; `size` is that of a clip's frames."""
+        """What stands beside a score, WIDTH×HEIGHT; `size` is that of a clip's frames."""
         height, width = self.size or size
         return f"{width}×{height}"
 

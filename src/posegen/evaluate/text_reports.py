@@ -50,9 +50,9 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
     """Resolution, window, stride, samples and network of a score."""
     rules = evaluation.rules
     sizes = resolutions(evaluation, score, [*evaluation.results])
-    size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
+    size = f"{sizes[0]} (width × height)" if len(sizes) == 1 else f"{len(sizes)} sizes"
     if rules.size is not None and score.name in evaluation.fitted:
-        size += " (the central square of each frame)"
+        size = f"{sizes[0]} (the central square of each frame)"
     windows = f", windows of {rules.window} frames, stride {rules.stride}" if score.per == "window" else ""
     counts = [
         cell.samples for (row, name), cell in evaluation.cells.items() if name == score.name and row in evaluation.rows
