@@ -53,14 +53,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def parse_fps(text: str) -> Fraction:
-    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError` outside 1..240."""
+def parse_fps(text: str, setting: str = "--fps") -> Fraction:
+    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError`, naming the setting, outside 1..240."""
     try:
         fps = Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
-        raise PosegenError(f"--fps {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
+        raise PosegenError(f"{setting} {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
     if not 1 <= fps <= MAX_FPS:
-        raise PosegenError(f"--fps {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
+        raise PosegenError(f"{setting} {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
     return fps.limit_denominator(100_000)
 
 
@@ -70,6 +70,11 @@ def parse_bytes(text: str) -> int:
     if match is None or (match[3] and not match[2]):
         raise PosegenError(f"--memory-budget {text!r} is not an amount of memory: write it like 8GB or 500MB")
     return round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
+
+
+def _some_methods(methods: tuple[str, ...]) -> None:
+    if not methods:
+        raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
 
 
 def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
@@ -382,13 +387,15 @@ class EvaluateConfig:
     """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
 
     benchmark: Path
-    """A benchmark description (YAML), or a folder that holds benchmark.yaml; `posegen benchmark` makes them."""
+    """A benchmark description (YAML; docs/evaluate.md lists its keys), or a folder that holds benchmark.yaml; `posegen
+    benchmark` makes them."""
     methods: tuple[str, ...]
-    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark."""
+    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark, and
+    for "seam flicker" NAME.seams.json; see docs/evaluate.md."""
     output: Path
     """Folder for report.html, report.md, scores.csv and clips.csv."""
     protocol: Literal["disco", "native"] = "disco"
-    """disco: as the field's tables, at 256 x 256; native: at the videos' own size."""
+    """disco: as the field's tables, the central square of every frame at 256 x 256; native: at the videos' own size."""
     allow_missing: bool = False
     """Score what is there when results are missing or too short, and count it in the report."""
     resample: bool = False
@@ -407,10 +414,10 @@ class EvaluateConfig:
     """Weights for FVD: i3d_pretrained_400.pt."""
     arcface: Path | None = None
     """An ArcFace network for identity: w600k_r50.onnx."""
-    dino: Path | None = None
-    """Folder of a DINO or DINOv2 model for temporal consistency."""
-    q_align: Path | None = None
-    """Folder of a vision-language model that rates pictures, for visual quality by Q-Align's rule."""
+    dino: str | None = None
+    """A DINO or DINOv2 model (folder or hub name) for temporal consistency."""
+    q_align: str | None = None
+    """A vision-language model that rates pictures (folder or hub name), for visual quality by Q-Align's rule."""
     videos: bool = True
     """Put the videos into the report (small ones, at most --preview-seconds of each)."""
     preview_seconds: float = 20.0
@@ -422,8 +429,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         _finite("--preview-seconds", self.preview_seconds, 0.1, 36_000)
-        if not self.methods:
-            raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+        _some_methods(self.methods)
 
 
 @dataclass(frozen=True)
@@ -436,7 +442,8 @@ class BenchmarkConfig:
     output: Path
     """Folder for benchmark.yaml and what it needs."""
     source: Path | None = None
-    """Folder of your videos (tiktok, pairs)."""
+    """Folder of your videos. tiktok: NAME.mp4, or frames in NAME/ or NAME/images/; pairs: NAME.png beside NAME.mp4, or
+    NAME/reference.png with NAME/driving.mp4, NAME/truth.mp4 or both; see docs/evaluate.md."""
     clips: int = 4
     """How many synthetic clips."""
     seconds: float = 10.0
@@ -527,6 +534,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
         _finite("--seed", self.seed, 0, 2**63 - 1)
+        _some_methods(self.methods)
         if self.per_person is not None:
             _finite("--per-person", self.per_person, 1, 100_000)
 

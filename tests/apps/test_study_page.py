@@ -2,6 +2,7 @@
 
 import threading
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from posegen.evaluate.benchmark import write_benchmark
 from posegen.evaluate.study import ASPECTS
 from posegen.evaluate.study_results import summarise
 from posegen.media.image import write_image
-from posegen.media.video import VideoWriter
+from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.pipeline.progress import Silent
 
 SIZE = (128, 96)
@@ -101,6 +102,35 @@ def test_a_person_answers_everything(browser, address, tmp_path, width):
     assert not troubles
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixels", "suffix", "height", "played"),
+    [
+        ("mpeg4", "yuv420p", ".mp4", 127, False),  # what OpenCV's mp4v writes, odd sides too
+        ("libx264", "yuv444p", ".mp4", 126, False),
+        ("libx264", "yuv420p", ".mkv", 126, False),
+        ("libx264", "yuv420p", ".mp4", 126, True),
+        ("libvpx-vp9", "yuv420p", ".webm", 126, True),
+    ],
+)
+def test_what_browsers_do_not_play_is_encoded_again(config, codec, pixels, suffix, height, played):
+    result = config.benchmark / "secretours" / f"a{suffix}"
+    frames = np.repeat(np.arange(12, dtype=np.uint8)[:, None, None, None] * 20, 3, axis=3)
+    frames = np.broadcast_to(frames, (12, height, 94, 3))
+    (config.benchmark / "secretours" / "a.mp4").unlink()
+    with av.open(str(result), "w") as container:
+        stream = container.add_stream(codec, rate=16, width=94, height=height, pix_fmt=pixels)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))
+        container.mux(stream.encode())
+    _, videos, _ = open_study(config, Silent())
+    shown = videos["a", "secretours"]
+    assert (shown == result) == played
+    info = probe_video(shown)
+    assert info.height == 126
+    assert played or (info.codec, info.pixel_format) == ("h264", "yuv420p")
+    assert np.abs(read_frames(shown, 0, 12).mean(axis=(1, 2, 3)) - frames.mean(axis=(1, 2, 3))).max() < 6
+
+
 def test_answers_that_do_not_fit_are_refused(config):
     opened = open_study(config, Silent())
     client = Client(StudyPage(*opened).application)
@@ -131,3 +161,15 @@ def test_a_port_that_is_taken_is_named(config, address):
     port = int(address[0].rsplit(":", 1)[1])
     with pytest.raises(PosegenError, match="choose another --port"):
         start_server("127.0.0.1", port, StudyPage(*open_study(config, Silent())))
+
+
+@pytest.mark.parametrize("host", ["foo.invalid", "192.0.2.1"])
+def test_a_host_that_is_unknown_is_named(host, config, capfd):
+    with pytest.raises(PosegenError, match=f"--host {host} is unknown, or no address of this computer"):
+        start_server(host, 0, StudyPage(*open_study(config, Silent())))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_study_without_methods_is_refused(tmp_path):
+    with pytest.raises(PosegenError, match="--methods: name at least one"):
+        StudyConfig(tmp_path, (), tmp_path / "study")

@@ -1,6 +1,7 @@
 """Benchmark descriptions are read whole or refused with the reason; results are matched, and nothing is dropped."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import yaml
 
 from posegen.config import BenchmarkConfig
 from posegen.errors import PosegenError
+from posegen.evaluate import benchmark
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
-from posegen.evaluate.footage import open_footage, sorted_naturally
+from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
 from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import match, parse_methods, read_seams
 from posegen.evaluate.protocols import find_protocol
@@ -133,7 +135,8 @@ def test_other_sizes_matter_where_the_protocol_keeps_them(folder):
     with pytest.raises(PosegenError, match="a is 80x72"):
         matched(folder, protocol="native")
     assert matched(folder, protocol="native", allow_missing=True).missing == ["a"]
-    assert "80x72" in matched(folder, protocol="disco").notes[0]
+    note = "a: 80x72, the truth 64x72 (height x width); of both the central square is compared"
+    assert matched(folder, protocol="disco").notes == [note]
 
 
 def test_another_frame_rate_is_refused_or_resampled(folder):
@@ -200,6 +203,68 @@ def test_pairs_become_a_benchmark_without_a_truth(tmp_path):
     assert clips["dance"].truth is None
     assert not clips["dance"].aligned
     assert clips["walk"].truth is not None
+
+
+def test_pairs_are_found_by_suffixes_in_any_case_and_the_rest_is_named(tmp_path):
+    source, told = tmp_path / "mine", []
+    video(source / "dance.mp4").rename(source / "dance.MP4")
+    write_image(source / "dance.png", picture())
+    video(source / "walk" / "driving.mp4")
+    write_image(source / "walk" / "reference.png", picture())
+    (source / "walk" / "reference.png").rename(source / "walk" / "reference.PNG")
+    write_image(source / "alone.png", picture())
+    video(source / "half" / "driving.mp4")
+    video(source / "moves.mp4")
+    (source / "notes").mkdir()
+
+    class Told(Silent):
+        def say(self, text):
+            told.append(text)
+
+    config = BenchmarkConfig("pairs", tmp_path / "out", source=source)
+    assert [clip.name for clip in read_benchmark(make_benchmark(config, Told())).clips] == ["dance", "walk"]
+    assert told == ["3 left out, where a picture or a video is missing beside it: alone.png, half, moves.mp4"]
+
+
+def test_results_are_found_by_suffixes_in_any_case(folder):
+    (folder / "ours" / "a.mp4").rename(folder / "ours" / "a.MP4")
+    assert [each.footage.path.name for each in matched(folder).results] == ["a.MP4", "b.mp4"]
+    video(folder / "ours" / "b.m4v")
+    with pytest.raises(PosegenError, match=r"b\.mp4 and b\.m4v are both there"):
+        matched(folder)
+
+
+@pytest.mark.parametrize("kind", ["tiktok", "pairs"])
+def test_two_clips_of_one_name_are_refused_before_anything_is_written(kind, tmp_path):
+    source = tmp_path / "mine"
+    video(source / "a.mp4")
+    write_image(source / "a.png", picture())
+    video(source / "a" / "driving.mp4")
+    write_image(source / "a" / "reference.png", picture())
+    with pytest.raises(PosegenError, match=r"--source .*mine: two clips would be called a"):
+        make_benchmark(BenchmarkConfig(kind, tmp_path / "out", source=source), Silent())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", ["abc", "0"])
+def test_a_bad_frame_rate_is_told_with_its_place(rate, folder):
+    path = folder / "benchmark.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content | {"fps": rate}))
+    with pytest.raises(PosegenError, match=rf"benchmark\.yaml: fps '?{rate}"):
+        read_benchmark(folder)
+    content["clips"][1]["fps"] = rate
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(PosegenError, match=rf"benchmark\.yaml: clip 2: fps '?{rate}"):
+        read_benchmark(folder)
+
+
+def test_the_documentation_lists_all_keys():
+    text = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    listed = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert set(listed) == set(benchmark._KEYS)
+    assert set(listed["clips"][0]) == set(benchmark._CLIP_KEYS)
+    assert all(suffix in text for suffix in (*PICTURES, *VIDEOS))
 
 
 def test_an_empty_source_is_refused(tmp_path):

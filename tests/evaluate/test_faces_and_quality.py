@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import huggingface_hub
 import numpy as np
 import onnx
 import pytest
@@ -109,7 +110,7 @@ def test_dino_consistency_is_the_cosine_of_neighbours(kind, tmp_path):
     network = tiny_vit(kind).eval()
     network.save_pretrained(tmp_path)
     frames = np.random.default_rng(0).integers(0, 256, (5, 240, 300, 3), np.uint8)
-    scorer = DinoMetric(tmp_path, CPU).start(ClipInputs("a", 8.0, 5, (240, 300), find_protocol("native")))
+    scorer = DinoMetric(str(tmp_path), CPU).start(ClipInputs("a", 8.0, 5, (240, 300), find_protocol("native")))
     for start in (0, 2, 4):
         scorer.add(frames[start : start + 2], None)
     found = scorer.finish()
@@ -122,19 +123,31 @@ def test_dino_consistency_is_the_cosine_of_neighbours(kind, tmp_path):
     np.testing.assert_allclose(found.curves["DINO consistency"][1], expected.numpy(), atol=1e-5)
 
 
+def test_models_may_be_named_as_in_the_hub_once_they_are_in_its_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for metric, option in ((DinoMetric, "--dino"), (QualityMetric, "--q-align")):
+        with pytest.raises(PosegenError, match=rf"nobody/tiny are not on this machine: .*hf download.*{option}"):
+            metric("nobody/tiny", CPU)
+    kept, commit = tmp_path / "models--nobody--tiny", 40 * "a"
+    tiny_vit("vit").save_pretrained(kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    assert DinoMetric("nobody/tiny", CPU).scores[0].network.startswith("tiny (vit)")
+
+
 def test_folders_of_other_networks_are_refused(tmp_path):
-    with pytest.raises(PosegenError, match="folder with DINO was expected"):
-        DinoMetric(tmp_path / "nothing", CPU)
-    with pytest.raises(PosegenError, match="not DINO"):
-        DinoMetric(tmp_path, CPU)
+    with pytest.raises(PosegenError, match=r"--dino .*nothing: there is no such folder"):
+        DinoMetric(str(tmp_path / "nothing"), CPU)
+    with pytest.raises(PosegenError, match=r"--dino .*no config\.json"):
+        DinoMetric(str(tmp_path), CPU)
     network = tiny_vit("vit")
     network.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(PosegenError, match="not the weights of DINO"):
-        DinoMetric(tmp_path, CPU)
+        DinoMetric(str(tmp_path), CPU)
     with pytest.raises(PosegenError, match="vit model, which transformers cannot ask"):
-        QualityMetric(tmp_path, CPU)
+        QualityMetric(str(tmp_path), CPU)
 
 
 def tiny_llava(folder):
@@ -161,7 +174,7 @@ def tiny_llava(folder):
 
 def test_quality_is_the_expected_level(tmp_path):
     network, words = tiny_llava(tmp_path)
-    metric = QualityMetric(tmp_path, CPU)
+    metric = QualityMetric(str(tmp_path), CPU)
     assert metric.model.levels == [words.index(level) for level in LEVELS]
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     processor = LlavaProcessor.from_pretrained(tmp_path, use_fast=False)
@@ -186,7 +199,7 @@ def test_filters_ask_q_align_about_pictures_and_clips(tmp_path):
     nobody = People(((), (), ()), np.zeros((3, 64, 64), bool))
     scores = asked.score(SampledClip(frames, frames, 24.0, 0.5, (64, 64)), nobody)
     assert set(scores) == set(asked.columns) == {"qalign_image", "qalign_video"}
-    rated = [QualityMetric(tmp_path, CPU).rate(frame[None]) for frame in frames]
+    rated = [QualityMetric(str(tmp_path), CPU).rate(frame[None]) for frame in frames]
     assert scores["qalign_image"] == pytest.approx((np.mean(rated) - 1) / 4)
     processor = LlavaProcessor.from_pretrained(tmp_path, use_fast=False)
     text = VIDEO_PROMPT.format(images="<image>" * 3)

@@ -10,8 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
+from posegen.evaluate import networks
 from posegen.evaluate.inception import FidInception, inception_input, load_inception
+from posegen.evaluate.metrics import ClipInputs
 from posegen.evaluate.perceptual import Lpips, Vgg16, load_lpips
+from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.tables import frechet_cell
 from posegen.evaluate.video_networks import (
     I3D,
     ResNet3D,
@@ -21,6 +25,8 @@ from posegen.evaluate.video_networks import (
     resized,
     resnet_input,
 )
+
+CPU = torch.device("cpu")
 
 
 def randomised(module):
@@ -205,6 +211,90 @@ def test_lpips_is_the_published_formula():
     assert model(left, left).abs().max() == 0
 
 
+RULES = Protocol("small", (64, 64), window=16, stride=2, zero_to_one=True, weighted=False)
+
+
+def frames_of(seed):
+    """18 frames: with a stride of 2, two windows of 16."""
+    return np.random.default_rng(seed).integers(0, 256, (18, 64, 64, 3), np.uint8)
+
+
+def scored(metric, frames, truth=None, rules=RULES):
+    """What a metric finds in frames that come a few at a time."""
+    scorer = metric.start(ClipInputs("a", 16.0, len(frames), frames.shape[1:3], rules))
+    for start in range(0, len(frames), 7):
+        part = slice(start, start + 7)
+        scorer.add(frames[part], None if truth is None else truth[part])
+    return scorer.finish()
+
+
+def features_of_windows(network, frames, side, scale, shift):
+    """Of frames 0 to 15 and 2 to 17, one after the other; pixels are 0..255 times `scale` plus `shift`."""
+    windows = [resized(frames[start : start + 16], side) * scale + shift for start in (0, 2)]
+    pictures = [torch.tensor(window.transpose(3, 0, 1, 2)[None], dtype=torch.float32) for window in windows]
+    return np.concatenate([network(each).numpy() for each in pictures]).astype(np.float64)
+
+
+def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
+    network = randomised(FidInception())
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    metric, frames = networks.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
+    found = scored(metric, frames)
+    pictures = torch.tensor(frames.transpose(0, 3, 1, 2) / 255, dtype=torch.float32)
+    expected = np.concatenate([network(inception_input(each[None])).numpy() for each in pictures])
+    np.testing.assert_allclose(found.features["FID"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
+    cell, warning = frechet_cell(metric.scores[0], {"a": found}, {"a": found})
+    assert (cell.value < 1e-3, cell.samples) == (True, 5)
+    assert "5 samples are too few for 2048 features" in warning
+
+
+def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
+    network = randomised(ResNet3D())
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    metric, score = networks.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
+    sets = [frames_of(0), frames_of(1) // 2]
+    left, right = (scored(metric, frames) for frames in sets)
+    rows = [features_of_windows(network, frames, 112, 1, -np.array([114.7748, 107.7354, 99.475])) for frames in sets]
+    for found, expected in zip((left, right), rows, strict=True):
+        atol = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(found.features[score].arrays()["rows"], expected, rtol=1e-3, atol=atol)
+    # of two samples the covariance is d dᵀ / 2, and tr (C1 C2)^½ = |d1 · d2| / 2
+    (first, second), (third, fourth) = rows
+    one, other = first - second, third - fourth
+    expected = (((first + second - third - fourth) / 2) ** 2).sum() + (one @ one + other @ other) / 2 - abs(one @ other)
+    assert frechet_cell(metric.scores[0], {"a": left}, {"a": right})[0].value == pytest.approx(expected, rel=1e-3)
+    assert frechet_cell(metric.scores[0], {"a": left}, {"a": left})[0].value < 1e-3
+
+
+def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
+    network = randomised(I3D())
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    metric, frames = networks.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
+    found = scored(metric, frames)
+    expected = features_of_windows(network, frames, 224, 1 / 127.5, -1)
+    np.testing.assert_allclose(found.features["FVD"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
+    cell, _ = frechet_cell(metric.scores[0], {"a": found}, {"a": found})
+    assert (cell.value < 1e-3, cell.samples) == (True, 2)
+
+
+def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
+    network = randomised(Vgg16())
+    state = network.state_dict()
+    for key in state:
+        if key.startswith("classifier"):  # not looked at, and 500 MB
+            state[key] = torch.zeros(1).expand(state[key].shape)
+    torch.save(state, tmp_path / "weights.pth")
+    metric, model = networks.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
+    frames, truth = frames_of(0)[:3, :32, :32], frames_of(1)[:3, :32, :32]
+    for rules, scale, shift in ((RULES, 1 / 255, 0), (find_protocol("native"), 1 / 127.5, -1)):
+        pair = [torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
+                for each in (frames, truth)]  # fmt: skip
+        found = scored(metric, frames, truth, rules)
+        np.testing.assert_allclose(found.curves["LPIPS"][1], model(*pair).numpy(), rtol=1e-4)
+        assert found.values["LPIPS"] > 0
+    assert scored(metric, frames, frames).values["LPIPS"] < 1e-6
+
+
 def test_inputs_are_what_the_networks_expect():
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8)
     frames[0] = 255
@@ -238,8 +328,16 @@ def test_damaged_weights_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     with pytest.raises(PosegenError, match="no such file"):
         load_i3d(path)
-    path.write_bytes(b"PK\x03\x04 cut off")
+    for content in (b"PK\x03\x04 cut off", b"error: not found\n", b"hello", b"JSON", b""):
+        path.write_bytes(content)
+        with pytest.raises(PosegenError, match="cannot be read as weights of I3D") as caught:
+            load_i3d(path)
+        assert "\n" not in str(caught.value)
+    path.with_suffix(".safetensors").write_bytes(b"{}")
     with pytest.raises(PosegenError, match="cannot be read as weights of I3D"):
+        load_i3d(path.with_suffix(".safetensors"))
+    torch.save({"state_dict": 5}, path)
+    with pytest.raises(PosegenError, match="holds no weights"):
         load_i3d(path)
     torch.save({"epoch": 3}, path)
     with pytest.raises(PosegenError, match="holds no weights"):

@@ -1,17 +1,26 @@
 """An evaluation from files to a report, and the report in a real browser: offline, from disk, on desktop and phone."""
 
+import contextlib
 import csv
 import io
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from transformers import ViTConfig, ViTModel
 
+from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.config import EvaluateConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import write_benchmark
-from posegen.evaluate.evaluation import evaluate
+from posegen.evaluate.evaluation import evaluate, tabulate
+from posegen.evaluate.metrics import ClipScores, Flicker, FrameDifferences
+from posegen.evaluate.people import HandRegions, PeopleMetrics
+from posegen.evaluate.protocols import find_protocol
+from posegen.evaluate.quality import DinoMetric
 from posegen.evaluate.report import write_report
+from posegen.evaluate.text_reports import how_measured, scores_csv
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
 from posegen.pipeline.progress import Silent
@@ -84,8 +93,9 @@ def test_tables_say_what_was_measured(report):
     row = next(line for line in text.splitlines() if line.startswith("| exact"))
     assert "| 2/3 |" in row
     assert "**" not in row
+    assert "] (2 of 3 clips) |" in row
     assert "**" in next(line for line in text.splitlines() if line.startswith("| blurred"))
-    assert "96×128; samples (frame): 80 to 120; network: none" in text
+    assert "96×128 (width × height); samples (frame): 80 to 120; network: none" in text
     assert "1 of 3 clips are not scored: turn" in text
     rows = list(csv.DictReader(io.StringIO(scores.read_text())))
     found = {(each["method"], each["score"]): each for each in rows}
@@ -93,6 +103,28 @@ def test_tables_say_what_was_measured(report):
     assert (found["noisy", "PSNR"]["resolution"], found["noisy", "PSNR"]["samples"]) == ("96×128", "120")
     per_clip = [each for each in csv.DictReader(io.StringIO(clips.read_text())) if each["score"] == "PSNR"]
     assert len(per_clip) == 8
+
+
+def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
+    evaluation = report[0]
+    ViTModel(
+        ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
+    ).save_pretrained(tmp_path)
+    dino = DinoMetric(str(tmp_path), torch.device("cpu"))
+    names = ("PSNR", "PSNR of hands", "worst jump", "pose error", "background drift", "DINO consistency")
+    scores = {row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
+              for row, found in evaluation.results.items()}  # fmt: skip
+    with contextlib.closing(MediaPipePose(single_image=True)) as estimator:
+        metrics = [FrameDifferences(), HandRegions(), Flicker(), PeopleMetrics(estimator), dino]
+        tables = tabulate(
+            evaluation.benchmark, find_protocol("disco"), list(evaluation.methods), evaluation.results, metrics, scores
+        )
+    fitted, own = "256×256 (the central square of each frame); ", "96×128 (width × height); "
+    expected = dict(zip(names, (fitted, fitted, fitted, own, own, own), strict=True))
+    for score in tables.scores:
+        assert how_measured(tables, score).startswith(expected[score.name]), score.name
+    for row in csv.DictReader(io.StringIO(scores_csv(tables))):
+        assert expected[row["score"]].startswith(row["resolution"]), row
 
 
 def opened(browser, path, **options):
@@ -127,6 +159,8 @@ SETTLED = "() => [...document.querySelectorAll('video')].every((v) => v.readySta
 @pytest.mark.timeout(900)
 def test_the_page_in_a_browser(report, browser, tmp_path):
     page, troubles, asked = opened(browser, report[1][0], viewport={"width": 1280, "height": 900})
+    assert "(2 of 3 clips)" in page.inner_text("tr[data-row=exact] td small >> nth=0")
+    assert "of 3 clips" not in page.inner_text("tr[data-row=blurred]")
     assert page.inner_text("h1") == "three <clips>"
     assert page.inner_text("tr[data-row=blurred] td.best >> nth=0")
     assert page.locator("tr[data-row=exact] td.best").count() == 0

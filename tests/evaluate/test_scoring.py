@@ -8,6 +8,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
 from posegen.errors import PosegenError
@@ -89,6 +90,15 @@ def test_a_protocol_brings_both_to_its_size(pair, tmp_path):
     fitted = [np.stack([DISCO.fit(frame) for frame in frames]) for frames in (generated, truth)]
     assert fitted[0].shape[1:3] == (256, 256)
     assert found.values["SSIM"] == pytest.approx(ssim_per_frame(*fitted).mean())
+
+
+def test_disco_takes_the_central_square_of_a_portrait():
+    frame = np.random.default_rng(0).integers(0, 256, (1080, 604, 3), np.uint8)
+    square = Image.fromarray(frame).crop((0, 238, 604, 842)).resize((256, 256), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(DISCO.fit(frame), np.asarray(square))
+    corners = np.array([[-0.5, 237.5], [603.5, 841.5]])
+    np.testing.assert_allclose(DISCO.place(corners, (1080, 604)), [[-0.5, -0.5], [255.5, 255.5]])
+    assert NATIVE.place(corners, (1080, 604)) is corners
 
 
 def test_scores_are_found_again_by_content_only(pair, tmp_path):
@@ -231,7 +241,7 @@ MEAN, FRECHET = Score("m", "higher", "none", digits=1), Score("f", "lower", "non
 def test_a_mean_counts_clips_or_measurements_alike():
     clips = {"a": ClipScores({"m": 1.0}, {"m": 1}), "b": ClipScores({"m": 4.0}, {"m": 3}), "c": ClipScores()}
     plain, weighted = (mean_cell(MEAN, clips, each) for each in (False, True))
-    assert (plain.value, weighted.value, plain.clips, plain.samples) == (2.5, 3.25, 2, 4)
+    assert (plain.value, weighted.value, plain.clips, plain.samples) == (2.5, 3.25, ("a", "b"), 4)
     assert plain.low <= plain.value <= plain.high
     assert mean_cell(MEAN, {"c": ClipScores()}, False) is None
     assert mean_cell(MEAN, {"a": clips["a"]}, False).low is None
@@ -243,6 +253,15 @@ def test_the_best_is_bold_among_methods_that_have_everything():
              for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))}  # fmt: skip
     assert best_methods(MEAN, cells, ["x", "y", "z"]) == ["y", "z"]  # printed alike
     assert best_methods(MEAN, cells, ["x"]) == []
+
+
+def test_nothing_is_bold_where_numbers_are_of_different_clips():
+    easy, hard = ClipScores({"m": 9.0}), ClipScores({"m": 1.0})
+    few, many = {"easy": easy, "hard": ClipScores()}, {"easy": easy, "hard": hard}
+    cells = {name: mean_cell(MEAN, clips, False) for name, clips in (("few", few), ("many", many), ("same", many))}
+    assert cells["few"].value > cells["many"].value
+    assert best_methods(MEAN, cells, ["few", "many", "same"]) == []
+    assert best_methods(MEAN, cells, ["many", "same"]) == ["many", "same"]
 
 
 def test_too_few_samples_for_the_features_are_warned_of_with_the_number():
@@ -362,6 +381,47 @@ def test_hands_are_compared_in_squares_around_them():
     assert scored(66, 20) < 60
     assert scored(5, 20) == 100
     assert scored(66, 20, aligned=False) is None
+
+
+def test_hands_are_found_in_the_square_that_disco_takes():
+    points = np.full((17, 2), 30.0)
+    points[INDEX["left_elbow"]], points[INDEX["left_wrist"]] = (20, 40), (20, 60)
+    seen = np.zeros(17)
+    seen[[INDEX["left_elbow"], INDEX["left_wrist"]]] = 1
+    pose = person(points, seen)
+    driving = PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+    truth = np.full((1, *SIZE, 3), 100, np.uint8)
+
+    def scored(row):
+        other = truth.copy()
+        other[0, row - 2 : row + 3, 20] = 0
+        scorer = HandRegions().start(ClipInputs("a", 16.0, 1, SIZE, DISCO, driving=driving))
+        scorer.add(*(DISCO.fit(frame[0])[None] for frame in (other, truth)))
+        return scorer.finish().values["PSNR of hands"]
+
+    assert scored(52) < 60  # the square of 32 pixels is around row 66
+    assert scored(45) == 100
+    assert scored(75) < 60
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
+def test_damaged_keypoints_are_estimated_again(content, pair, tmp_path, caplog):
+    estimator = Standing(person(np.random.default_rng(0).uniform(10, 60, (17, 2))))
+
+    def pose_error_found():
+        found = Scoring(NATIVE, tmp_path / "cache", estimator).score(pair[0], [PeopleMetrics(estimator)])
+        for path in (tmp_path / "cache").glob("[!p]*.npz"):
+            path.unlink()
+        return found.curves["pose error"]
+
+    first = pose_error_found()
+    (kept,) = (tmp_path / "cache").glob("pose-*.npz")
+    kept.write_bytes(content)
+    assert pose_error_found() == first
+    assert "estimated again" in caplog.text
+    caplog.clear()
+    assert pose_error_found() == first
+    assert not caplog.text
 
 
 def test_the_truth_is_scored_without_itself(pair, tmp_path):

@@ -1,6 +1,10 @@
 """What local pages share: a server, and JSON in and out of requests. What is served is said elsewhere."""
 
+import contextlib
+import errno
+import io
 import json
+import socket
 from typing import Any, Protocol, runtime_checkable
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -27,11 +31,18 @@ class _Quiet(WSGIRequestHandler):
 
 
 def start_server(host: str, port: int, page: Served) -> BaseWSGIServer:
-    """A server with a thread for each request. Raises `OutputError` where the port is taken."""
+    """A server with a thread for each request. Raises `OutputError` for an unknown host or a port that is taken."""
     try:
-        return make_server(host, port, page.application, threaded=True, request_handler=_Quiet)
+        with contextlib.redirect_stderr(io.StringIO()):  # werkzeug prints what went wrong, and exits
+            return make_server(host, port, page.application, threaded=True, request_handler=_Quiet)
     except (OSError, SystemExit) as error:
-        raise OutputError(f"cannot listen on {host}:{port} ({error}): choose another --port") from None
+        reason = error.__context__ if isinstance(error, SystemExit) else error
+        text = getattr(reason, "strerror", None) or str(reason)
+        if isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) == errno.EADDRNOTAVAIL:
+            raise OutputError(
+                f"--host {host} is unknown, or no address of this computer ({text}): give one like 127.0.0.1"
+            ) from None
+        raise OutputError(f"cannot listen on {host}:{port} ({text}): choose another --port") from None
 
 
 def json_body(request: Request) -> dict[str, object]:

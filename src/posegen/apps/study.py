@@ -26,11 +26,13 @@ from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.scoring import content_digest
 from posegen.evaluate.study import ASPECTS, AlreadyAnsweredError, Question, Study
 from posegen.evaluate.study_results import markdown, write_results
-from posegen.media.video import VideoWriter
+from posegen.media.fitting import plan_fit
+from posegen.media.video import VideoWriter, probe_video
 from posegen.pipeline.job import check_writable
 from posegen.pipeline.progress import Progress
 
-_PLAYS = (".mp4", ".webm")
+_SUFFIXES, _CODECS = (".mp4", ".webm"), ("h264", "vp8", "vp9", "av1")
+"""What browsers play; of H.264 only 4:2:0 in 8 bits."""
 _ROUTES = Map([
     Rule("/", endpoint="page"),
     Rule("/next", endpoint="next", methods=["GET"]),
@@ -82,16 +84,26 @@ def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tup
 
 def _playable(footage: Footage, folder: Path) -> Path:
     """The video itself, or a copy of high quality where browsers do not play it."""
-    if not footage.stills and footage.path.suffix.lower() in _PLAYS:
+    if _is_played(footage):
         return footage.path
     name = hashlib.sha256(f"{content_digest(footage.path)} {footage.fps}".encode()).hexdigest()[:24]
     path = folder / f"{name}.mp4"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(path, footage.fps, footage.size, crf=10) as writer:
+        height, width = (max(2, side // 2 * 2) for side in footage.size)  # H.264 wants even sides
+        fit = plan_fit(footage.size, (height, width), "crop")
+        with VideoWriter(path, footage.fps, (height, width), crf=10) as writer:
             for frame in footage.frames():
-                writer.write(frame)
+                writer.write(fit.apply(frame))
     return path
+
+
+def _is_played(footage: Footage) -> bool:
+    """Whether browsers play the file as it is."""
+    if footage.stills or footage.path.suffix.lower() not in _SUFFIXES:
+        return False
+    info = probe_video(footage.path)
+    return info.codec in _CODECS and (info.codec != "h264" or info.pixel_format in ("yuv420p", "yuvj420p"))
 
 
 class StudyPage:

@@ -129,7 +129,7 @@ class PoseSequence:
     @classmethod
     def load(cls, path: Path) -> "PoseSequence":
         """Read what `save` wrote."""
-        with np.load(path) as data:
+        with path.open("rb") as file, np.load(file) as data:  # numpy leaves the file of a damaged archive open
             height, width = data["size_hw"].tolist()
             fps = Fraction(*data["fps"].tolist())
             return cls(data["keypoints"], data["scores"], data["hands"], (height, width), fps)

@@ -160,9 +160,9 @@ def write_summary(
     """Write ablation.json (settings, every number with its interval), grid.md where there is one, and ablation.jpg."""
     cells = {
         row: {
-            score.name: dataclasses.asdict(evaluation.cells[row, score.name])
+            score.name: dataclasses.asdict(cell) | {"clips": len(cell.clips)}
             for score in evaluation.scores
-            if (row, score.name) in evaluation.cells
+            if (cell := evaluation.cells.get((row, score.name))) is not None
         }
         for row in evaluation.rows
     }

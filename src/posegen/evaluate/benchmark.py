@@ -80,7 +80,7 @@ def read_benchmark(path: Path) -> Benchmark:
     clips = top.get("clips")
     if not isinstance(clips, list) or not clips:
         raise PosegenError(f"{path}: a benchmark needs a list of clips")
-    rate = _rate(top.get("fps"))
+    rate = _rate(top.get("fps"), f"{path}")
     read = tuple(_clip(entry, rate, path, number) for number, entry in enumerate(clips, start=1))
     names = [clip.name for clip in read]
     double = next((name for name in names if names.count(name) > 1), None)
@@ -104,7 +104,7 @@ def _clip(entry: Any, rate: Fraction | None, path: Path, number: int) -> Benchma
     name = str(known["name"])
     if Path(name).name != name or name.startswith("."):
         raise PosegenError(f"{where}: {name!r} is no name for a file")
-    fps = _rate(known["fps"]) if "fps" in known else rate
+    fps = _rate(known["fps"], where) if "fps" in known else rate
     files = {key: path.parent / str(known[key]) for key in _FILES if known.get(key)}
     if "conditions" in files:
         files.setdefault("keypoints", files["conditions"] / KEYPOINTS)
@@ -130,5 +130,5 @@ def _checked(content: Any, keys: tuple[str, ...], where: str) -> Mapping[str, An
     return content
 
 
-def _rate(value: Any) -> Fraction | None:
-    return None if value is None else parse_fps(str(value))
+def _rate(value: Any, where: str) -> Fraction | None:
+    return None if value is None else parse_fps(str(value), f"{where}: fps")

@@ -29,7 +29,8 @@ class Evaluation:
     """Everything that a report shows.
 
     scores: the columns for which anything was measured; clips: method -> clip -> scores, the truth under `TRUTH`;
-    cells: (method, score) -> number; best: score -> methods; warnings: lines that a reader must see.
+    cells: (method, score) -> number; best: score -> methods; fitted: names of the scores that were measured at the
+    protocol's size, the others at the videos' own; warnings: lines that a reader must see.
     """
 
     benchmark: Benchmark
@@ -40,6 +41,7 @@ class Evaluation:
     clips: dict[str, dict[str, ClipScores]]
     cells: dict[tuple[str, str], Cell]
     best: dict[str, list[str]]
+    fitted: frozenset[str]
     warnings: tuple[str, ...]
 
     @property
@@ -164,8 +166,9 @@ def tabulate(
     if not scores:
         raise PosegenError("nothing was measured: without true videos, leave --people and --embedded on")
     warnings += _counted(clips)
+    fitted = frozenset(score.name for metric in metrics if metric.fitted for score in metric.scores)
     return Evaluation(
-        benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, tuple(warnings)
+        benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, fitted, tuple(warnings)
     )  # fmt: skip
 
 

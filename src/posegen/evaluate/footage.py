@@ -46,7 +46,10 @@ class Footage:
         for path in self.stills:
             frame = read_image(path)
             if frame.shape[:2] != self.size:
-                raise PosegenError(f"{path}: {frame.shape[0]}x{frame.shape[1]}, but the frames before are {self.size}")
+                raise PosegenError(
+                    f"{path}: {frame.shape[0]}x{frame.shape[1]}, but the frames before are "
+                    f"{self.size[0]}x{self.size[1]} (height x width)"
+                )
             yield frame
 
 
@@ -77,12 +80,18 @@ def sorted_naturally(paths: list[Path]) -> list[Path]:
     return sorted(paths, key=key)
 
 
+def files_called(folder: Path, stem: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files of a folder with that name and one of the suffixes in any case, in the suffixes' order."""
+    found = [each for each in folder.iterdir() if each.stem == stem and each.suffix.lower() in suffixes]
+    return sorted((each for each in found if each.is_file()), key=lambda each: suffixes.index(each.suffix.lower()))
+
+
 def find_video(folder: Path, name: str) -> Path | None:
     """The video called `name` in a folder: a file with a video's suffix, or a folder of frames; None without one.
 
     Raises `PosegenError` where several could be meant.
     """
-    found = [folder / f"{name}{suffix}" for suffix in VIDEOS if (folder / f"{name}{suffix}").is_file()]
+    found = files_called(folder, name, VIDEOS)
     if (folder / name).is_dir():
         found.append(folder / name)
     if len(found) > 1:

@@ -11,7 +11,8 @@ from typing import Any
 from posegen.config import BenchmarkConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
-from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
+from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
+from posegen.evaluate.matching import some
 from posegen.media.fitting import choose_size, plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
@@ -102,6 +103,7 @@ def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[d
             inside = [each / name for name in _FRAME_FOLDERS if (each / name).is_dir()] or [each]
             if any(picture.suffix.lower() in PICTURES for picture in inside[0].iterdir()):
                 found.append((each.name, inside[0]))
+    _check_names([name for name, _ in found], source)
     clips: list[dict[str, Any]] = []
     for done, (name, path) in enumerate(found, start=1):
         reference = config.output / "references" / f"{name}.png"
@@ -116,20 +118,36 @@ def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[di
     """NAME.png beside NAME.mp4 (the driving video); or a folder NAME with reference, driving and, if known, truth."""
     fps = parse_fps(config.fps) if config.fps else None
     clips: list[dict[str, Any]] = []
+    alone: list[str] = []
     for each in sorted_naturally(list(source.iterdir())):
         if each.is_dir():
             reference = _one(each, "reference", PICTURES)
             driving, truth = (_one(each, part, VIDEOS) for part in ("driving", "truth"))
             if reference and (driving or truth):
                 clips.append(_entry(config.output, each.name, reference, fps, truth=truth, driving=driving))
+            elif reference or driving or truth:
+                alone.append(each.name)
         elif each.suffix.lower() in PICTURES and (driving := _one(source, each.stem, VIDEOS)):
             clips.append(_entry(config.output, each.stem, each, fps, driving=driving))
+        elif each.suffix.lower() in PICTURES or (
+            each.suffix.lower() in VIDEOS and not _one(source, each.stem, PICTURES)
+        ):
+            alone.append(each.name)
+    _check_names([entry["name"] for entry in clips], source)
+    if alone:
+        progress.say(f"{len(alone)} left out, where a picture or a video is missing beside it: {some(alone)}")
     progress.update("clips", len(clips), len(clips))
     return clips
 
 
+def _check_names(names: list[str], source: Path) -> None:
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise PosegenError(f"--source {source}: two clips would be called {double}: rename one of them")
+
+
 def _one(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
-    return next((path for suffix in suffixes if (path := folder / f"{stem}{suffix}").is_file()), None)
+    return next(iter(files_called(folder, stem, suffixes)), None)
 
 
 def _entry(output: Path, name: str, reference: Path, fps: Fraction | None, **videos: Path | None) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def match(
                 problems.append(f"{clip.name} is {sizes}")
                 matched.missing.append(clip.name)
                 continue
-            matched.notes.append(f"{clip.name}: {sizes}; both are brought to {protocol.describe(footage.size)}")
+            matched.notes.append(f"{clip.name}: {sizes}; of both the central square is compared")
         if expected is not None and footage.num_frames != expected:
             lengths = f"{clip.name} has {footage.num_frames} frames instead of {expected}"
             problems.append(lengths)
@@ -99,19 +99,19 @@ def match(
         count = min(footage.num_frames, expected or footage.num_frames)
         matched.results.append(Result(method.name, clip, footage, count, read_seams(path)))
     if wrong_rate:
-        raise PosegenError(f"{method.folder}: {_some(wrong_rate)}: pass --resample to take the frames of these moments")
+        raise PosegenError(f"{method.folder}: {some(wrong_rate)}: pass --resample to take the frames of these moments")
     if not matched.results:
-        raise PosegenError(f"{method.folder}: holds no result that can be scored: {_some(problems)}")
+        raise PosegenError(f"{method.folder}: holds no result that can be scored: {some(problems)}")
     if problems and not allow_missing:
         raise PosegenError(
-            f"{method.folder}: {_some(problems)}; pass --allow-missing to score the rest, with the count in the report"
+            f"{method.folder}: {some(problems)}; pass --allow-missing to score the rest, with the count in the report"
         )
     extra = _extra(benchmark, method.folder)
     if extra:
-        matched.notes.append(f"{len(extra)} more than the benchmark's clips, not scored: {_some(extra)}")
+        matched.notes.append(f"{len(extra)} more than the benchmark's clips, not scored: {some(extra)}")
     if matched.missing:
         matched.notes.insert(0, f"{len(matched.missing)} of {len(benchmark.clips)} clips are not scored: "
-                                f"{_some(matched.missing)}")  # fmt: skip
+                                f"{some(matched.missing)}")  # fmt: skip
     return matched
 
 
@@ -155,7 +155,8 @@ def _extra(benchmark: Benchmark, folder: Path) -> list[str]:
     )
 
 
-def _some(texts: list[str]) -> str:
+def some(texts: list[str]) -> str:
+    """The first few of them, and how many more there are."""
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return f"{', '.join(texts[:_NAMED])}{more}"
 

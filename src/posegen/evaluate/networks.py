@@ -18,6 +18,7 @@ from posegen.evaluate.frechet import FeatureSet
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
 from posegen.evaluate.weights import file_digest
 
+_WINDOWS_ABOUT = "windows of the frames themselves; the field's tables pass theirs through GIFs of 256 colours first"
 _AT_ONCE = 4
 """Windows, or frames, that go through a network together."""
 
@@ -89,9 +90,8 @@ def fid(weights: Path, device: torch.device) -> FeatureMetric:
 def fvd(weights: Path, device: torch.device) -> FeatureMetric:
     """FVD with the logits of I3D, at 224 x 224. Raises `PosegenError` for weights of another network."""
     network = video_networks.load_i3d(weights).to(device)
-    score = Score(
-        "FVD", "lower", f"{video_networks.I3D_NAME}, 400 logits, 224×224", per="window", frechet=True, digits=1
-    )
+    about = f"{video_networks.I3D_NAME}, 400 logits, 224×224"
+    score = Score("FVD", "lower", about, per="window", frechet=True, digits=1, about=_WINDOWS_ABOUT)
     return _of_windows(score, weights, network, video_networks.I3D_SIZE, video_networks.i3d_input, device)
 
 
@@ -99,7 +99,7 @@ def fid_vid(weights: Path, device: torch.device) -> FeatureMetric:
     """FID-VID with the 3-D ResNet, at 112 x 112. Raises `PosegenError` for weights of another network."""
     network = video_networks.load_resnet3d(weights).to(device)
     about = f"{video_networks.RESNET_NAME}, 2048 features, 112×112"
-    score = Score("FID-VID", "lower", about, per="window", frechet=True, digits=2)
+    score = Score("FID-VID", "lower", about, per="window", frechet=True, digits=2, about=_WINDOWS_ABOUT)
     return _of_windows(score, weights, network, video_networks.RESNET_SIZE, video_networks.resnet_input, device)
 
 

@@ -229,7 +229,7 @@ def pose_error(person: PersonPose, driving: PersonPose, aligned: bool) -> float 
 class HandRegions:
     """PSNR against the truth in squares around the driving video's hands."""
 
-    identity, fitted = "hand regions 1", True
+    identity, fitted = "hand regions 2", True
     truth: Literal["needed"] = "needed"
     scores = (
         Score("PSNR of hands", "higher", "driving keypoints", per="sampled frame", unit="dB", digits=2,
@@ -269,9 +269,11 @@ class _HandScorer(Scorer):
             return None
         (x, y), half = square[0], square[1] / 2
         # keypoints are in the clip's own pixels, frames at the protocol's size
-        across, down = size[1] / self.clip.size[1], size[0] / self.clip.size[0]
-        rows = slice(max(0, round(float(y - half) * down)), min(size[0], round(float(y + half) * down)))
-        columns = slice(max(0, round(float(x - half) * across)), min(size[1], round(float(x + half) * across)))
+        corners = self.clip.rules.place(
+            np.array([(x - half, y - half), (x + half, y + half)], np.float64), self.clip.size
+        )
+        (left, top), (right, bottom) = corners.round().astype(int).tolist()
+        rows, columns = slice(max(0, top), min(size[0], bottom)), slice(max(0, left), min(size[1], right))
         big_enough = rows.stop - rows.start >= 4 and columns.stop - columns.start >= 4
         return (rows, columns) if big_enough else None
 

@@ -1,7 +1,7 @@
 """Scores without a truth that need the user's weights: DINO's likeness of neighbouring frames, and visual quality.
 
-Both are loaded from folders in transformers' layout by transformers' own classes. Frames keep their shape: the shorter
-side is brought to the network's size and the middle is taken.
+Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Frames
+keep their shape: the shorter side is brought to the network's size and the middle is taken.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from posegen.conditions.estimators.weights import model_folder
 from posegen.data.prepare.rating import RatingModel, load_whole, model_config
 from posegen.errors import PosegenError
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
@@ -23,15 +24,16 @@ _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.40
 
 
 class DinoMetric:
-    """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2 folder."""
+    """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
 
     fitted = False
     truth: Literal["ignored"] = "ignored"
     _KINDS = ("vit", "dinov2", "dinov2_with_registers")
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, weights: str, device: torch.device) -> None:
         from transformers import AutoModel
 
+        folder = model_folder(weights, "--dino")
         kind = str(model_config(folder, "DINO").model_type)
         if kind not in self._KINDS:
             raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vits16's")
@@ -40,8 +42,8 @@ class DinoMetric:
         self.side = 224
         self.identity = f"DINO 1 {file_digest(folder)}"
         self.scores = (
-            Score("DINO consistency", "higher", f"{folder.name} ({kind}), class token, 224×224", per="step", digits=4,
-                  about="cosine similarity of neighbouring frames; a still picture scores 1"),
+            Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
+                  digits=4, about="cosine similarity of neighbouring frames; a still picture scores 1"),
         )  # fmt: skip
 
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
@@ -78,17 +80,19 @@ class _DinoScorer(Scorer):
 class QualityMetric:
     """Q-Align's rule (`data/prepare/rating.py`) as a metric: the mean over sampled frames.
 
-    The folder holds any such model that transformers has a class for, trained to rate pictures as Q-Align was.
+    The model may be any that transformers has a class for, trained to rate pictures as Q-Align was.
     """
 
     fitted = False
     truth: Literal["ignored"] = "ignored"
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, weights: str, device: torch.device) -> None:
+        folder = model_folder(weights, "--q-align")
         self.model = RatingModel(folder, device)
         self.identity = f"Q-Align rule 1 {file_digest(folder)}"
         self.scores = (
-            Score("Q-Align", "higher", f"{folder.name} ({self.model.kind})", per="sampled frame", unit="1–5", digits=3,
+            Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="1–5",
+                  digits=3,
                   about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
         )  # fmt: skip
 

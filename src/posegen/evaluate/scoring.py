@@ -37,7 +37,11 @@ from posegen.media.read_ahead import read_ahead
 
 TRUTH = "truth"
 """Name of the true videos where they are scored like a method."""
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What numpy raises for a damaged archive."""
 _PIXELS_AT_ONCE = 4_000_000
+_FITTED_AS = "central square"
+"""How frames are brought to a protocol's size, of which scores are made: part of their key."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Scoring:
         if clip.keypoints is not None:
             try:
                 given = PoseSequence.load(clip.keypoints)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except _UNREADABLE as error:
                 raise PosegenError(f"{clip.keypoints}: no keypoints of `posegen extract` ({error})") from None
             at = [min(len(given) - 1, round(number / footage.fps * given.fps)) for number in sampled]
             found = PoseSequence(given.keypoints[at], given.scores[at], given.hands[at], given.size, given.fps)
@@ -143,7 +147,10 @@ class Scoring:
         key = _hash([content_digest(moving.path), estimator, str(footage.fps), str(sampled)])
         path = self.cache / f"pose-{key}.npz"
         if path.exists():
-            return PoseSequence.load(path)
+            try:
+                return PoseSequence.load(path)
+            except _UNREADABLE:
+                logger.warning("%s is damaged: these keypoints are estimated again", path)
         nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
         people = []
         rate = moving if moving.stills else moving.at_rate(footage.fps)
@@ -165,7 +172,14 @@ class Scoring:
         files = [footage.path, clip.reference, clip.keypoints, clip.motion.path if clip.motion else None]
         files.append(against.path if against is not None and metric.truth != "ignored" else None)
         digests = ["" if path is None else content_digest(path) for path in files]
-        how = [str(footage.fps), str(result.num_frames), str(clip.aligned), str(result.seams), str(clip.fps)]
+        how = [
+            _FITTED_AS,
+            str(footage.fps),
+            str(result.num_frames),
+            str(clip.aligned),
+            str(result.seams),
+            str(clip.fps),
+        ]
         who = "" if self.estimator is None else f"{self.estimator.name} {self.estimator.version}"
         return _hash([metric.identity, who, repr(dataclasses.replace(self.rules, name="")), *digests, *how])
 
@@ -199,7 +213,7 @@ def load_scores(path: Path) -> ClipScores | None:
                 })
                 for name in names
             }  # fmt: skip
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except _UNREADABLE:
         logger.warning("%s is damaged: these scores are measured again", path)
         return None
     curves = {name: (numbers, values) for name, (numbers, values) in plain["curves"].items()}

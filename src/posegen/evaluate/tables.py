@@ -18,31 +18,32 @@ Scores = Mapping[str, ClipScores]
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table; its 95 % interval (None for a single clip); of how many clips and measurements."""
+    """One number of the table; its 95 % interval (None for a single clip); of which clips, how many measurements."""
 
     value: float
     low: float | None
     high: float | None
-    clips: int
+    clips: tuple[str, ...]
     samples: int
 
 
 def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
     """The mean over clips that have the score (each as often as it has samples, where `weighted`); None without any."""
-    having = [each for each in clips.values() if score.name in each.values]
+    having = {name: each for name, each in clips.items() if score.name in each.values}
     if not having:
         return None
-    values = np.array([each.values[score.name] for each in having])
-    samples = np.array([each.samples.get(score.name, 1) for each in having], np.float64)
+    values = np.array([each.values[score.name] for each in having.values()])
+    samples = np.array([each.samples.get(score.name, 1) for each in having.values()], np.float64)
     weights = samples if weighted else np.ones(len(values))
     low, high = weighted_interval(values, weights) if len(values) > 1 else (None, None)
-    return Cell(float((values * weights).sum() / weights.sum()), low, high, len(values), int(samples.sum()))
+    return Cell(float((values * weights).sum() / weights.sum()), low, high, tuple(having), int(samples.sum()))
 
 
 def frechet_cell(score: Score, clips: Scores, truth: Scores) -> tuple[Cell | None, str | None]:
     """Distance between a method's samples and the truth's, of the same clips; and a warning where they are too few."""
     names = [name for name in clips if score.name in clips[name].features and name in truth]
-    left = [clips[name].features[score.name] for name in names if clips[name].features[score.name].count]
+    measured = tuple(name for name in names if clips[name].features[score.name].count)
+    left = [clips[name].features[score.name] for name in measured]
     right = [truth[name].features[score.name] for name in names if truth[name].features[score.name].count]
     if sum(each.count for each in left) < 2 or sum(each.count for each in right) < 2:
         return None, None
@@ -55,7 +56,7 @@ def frechet_cell(score: Score, clips: Scores, truth: Scores) -> tuple[Cell | Non
             f"{score.name}: {fewest} samples are too few for {left[0].features} features: the distance is "
             "biased upwards; compare only with distances of as many samples"
         )
-    return Cell(value, low, high, len(left), sum(each.count for each in left)), warning
+    return Cell(value, low, high, measured, sum(each.count for each in left)), warning
 
 
 def weighted_interval(values: np.ndarray, weights: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
@@ -67,10 +68,14 @@ def weighted_interval(values: np.ndarray, weights: np.ndarray, draws: int = 10_0
 
 
 def best_methods(score: Score, cells: Mapping[str, Cell | None], complete: Sequence[str]) -> list[str]:
-    """Methods whose printed number is the best; those that lack clips do not compete."""
-    shown = {name: round(cell.value, score.digits) for name, cell in cells.items() if cell and name in complete}
-    if len(shown) < 2:
+    """Methods whose printed number is the best; those that lack clips do not compete.
+
+    None where the numbers are of different clips: a method that is measured only in the easy ones would win.
+    """
+    competing = {name: cell for name, cell in cells.items() if cell and name in complete}
+    if len(competing) < 2 or len({frozenset(cell.clips) for cell in competing.values()}) > 1:
         return []
+    shown = {name: round(cell.value, score.digits) for name, cell in competing.items()}
     best = max(shown.values()) if score.better == "higher" else min(shown.values())
     return [name for name, value in shown.items() if value == best]
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from posegen.evaluate.evaluation import Evaluation
 from posegen.evaluate.metrics import Score
@@ -27,20 +28,31 @@ def interval(score: Score, cell: Cell) -> str:
     return "" if cell.low is None or cell.high is None else f"[{number(score, cell.low)}, {number(score, cell.high)}]"
 
 
+def fewer_clips(evaluation: Evaluation, cell: Cell) -> str:
+    """Of how many clips a number is, where that is not all of the benchmark."""
+    total = len(evaluation.benchmark.clips)
+    return "" if len(cell.clips) == total else f"({len(cell.clips)} of {total} clips)"
+
+
 def coverage(evaluation: Evaluation, row: str) -> str:
     """How many of the benchmark's clips a row is about."""
     return f"{len(evaluation.clips[row])}/{len(evaluation.benchmark.clips)}"
 
 
+def resolutions(evaluation: Evaluation, score: Score, rows: Sequence[str]) -> list[str]:
+    """At which sizes, WIDTH×HEIGHT, the frames of these rows were measured."""
+    sizes = {result.footage.size for row in rows for result in evaluation.results[row].values()}
+    fitted = score.name in evaluation.fitted
+    return sorted({evaluation.rules.describe(size) if fitted else "{1}×{0}".format(*size) for size in sizes})
+
+
 def how_measured(evaluation: Evaluation, score: Score) -> str:
     """Resolution, window, stride, samples and network of a score."""
     rules = evaluation.rules
-    sizes = {result.footage.size for found in evaluation.results.values() for result in found.values()}
-    fitted = rules.size is not None and score.per not in ("sampled frame", "second", "hand in the driving video")
-    if fitted or len(sizes) == 1:
-        size = rules.describe(next(iter(sizes))) if fitted else "{1}×{0}".format(*next(iter(sizes)))
-    else:
-        size = f"{len(sizes)} sizes"
+    sizes = resolutions(evaluation, score, [*evaluation.results])
+    size = f"{sizes[0]} (width × height)" if len(sizes) == 1 else f"{len(sizes)} sizes"
+    if rules.size is not None and score.name in evaluation.fitted:
+        size = f"{sizes[0]} (the central square of each frame)"
     windows = f", windows of {rules.window} frames, stride {rules.stride}" if score.per == "window" else ""
     counts = [
         cell.samples for (row, name), cell in evaluation.cells.items() if name == score.name and row in evaluation.rows
@@ -57,7 +69,8 @@ def markdown(evaluation: Evaluation) -> str:
     lines = [f"# {_cell(evaluation.benchmark.name)}", "", _cell(evaluation.benchmark.about), ""]
     lines += [
         f"Protocol `{rules.name}`, {len(evaluation.benchmark.clips)} clips. In brackets: 95 % intervals over clips. "
-        "Bold: the best of the methods that have all clips. `truth` is the true videos, scored like a method.",
+        "Bold: the best of the methods that have all clips, where their numbers are of the same clips. "
+        "`truth` is the true videos, scored like a method.",
         "",
     ]
     lines += ["| method | clips | " + " | ".join(heading(score) for score in scores) + " |"]
@@ -68,7 +81,7 @@ def markdown(evaluation: Evaluation) -> str:
             cell = evaluation.cells.get((row, score.name))
             shown = "–" if cell is None else number(score, cell.value)
             bold = f"**{shown}**" if row in evaluation.best[score.name] else shown
-            texts.append(bold if cell is None else f"{bold} {interval(score, cell)}".strip())
+            texts.append(bold if cell is None else _joined(bold, interval(score, cell), fewer_clips(evaluation, cell)))
         lines.append(f"| {_cell(row)} | {coverage(evaluation, row)} | " + " | ".join(texts) + " |")
     lines += ["", "## How each score was measured", ""]
     for score in scores:
@@ -94,11 +107,11 @@ def scores_csv(evaluation: Evaluation) -> str:
         for score in evaluation.scores:
             cell = evaluation.cells.get((row, score.name))
             if cell is not None:
-                sizes = [rules.describe(each.footage.size) for each in evaluation.results[row].values()]
+                sizes = resolutions(evaluation, score, [row])
                 windows = (rules.window, rules.stride) if score.per == "window" else ("", "")
-                rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high, cell.clips,
-                             cell.samples, rules.name, sizes[0] if len(set(sizes)) == 1 else "several", *windows,
-                             score.network])  # fmt: skip
+                rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high,
+                             len(cell.clips), cell.samples, rules.name, sizes[0] if len(sizes) == 1 else "several",
+                             *windows, score.network])  # fmt: skip
     return _csv(rows)
 
 
@@ -118,9 +131,17 @@ def lines_for_terminal(evaluation: Evaluation) -> list[str]:
     lines = []
     for score in evaluation.scores:
         cells = [(row, evaluation.cells.get((row, score.name))) for row in evaluation.rows]
-        shown = [f"{row} {number(score, cell.value)} {interval(score, cell)}".strip() for row, cell in cells if cell]
+        shown = [
+            _joined(row, number(score, cell.value), interval(score, cell), fewer_clips(evaluation, cell))
+            for row, cell in cells
+            if cell
+        ]
         lines.append(f"{heading(score)}: {', '.join(shown)}  ({how_measured(evaluation, score)})")
     return [*lines, *(f"note: {text}" for text in all_remarks(evaluation))]
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(text for text in texts if text)
 
 
 def _cell(text: str) -> str:

@@ -4,7 +4,6 @@ What each network is, is in the files of the networks.
 """
 
 import hashlib
-import pickle
 import re
 from pathlib import Path
 from typing import TypeVar
@@ -64,11 +63,12 @@ def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the readers raise whatever a file of something else makes them trip over
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise PosegenError(f"{path}: cannot be read as weights of {name} ({reason})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    items = content.items() if isinstance(content, dict) else ()
+    tensors = {str(key): value for key, value in items if isinstance(value, torch.Tensor)}
     if not tensors:
         raise PosegenError(f"{path}: holds no weights; {name} was expected")
     return {key.removeprefix("module."): value for key, value in tensors.items()}

@@ -52,6 +52,8 @@ class VideoInfo:
     has_audio: bool
     rotation: int
     """Clockwise degrees (0, 90, 180, 270) by which stored frames are turned."""
+    codec: str
+    """FFmpeg's name, such as h264."""
     pixel_format: str
     """FFmpeg's name, such as yuv420p."""
     is_hdr: bool
@@ -149,7 +151,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         orientation, is_interlaced = Orientation(frame), bool(frame.interlaced_frame)
         stored_size = _square_pixels(frame, stream.sample_aspect_ratio)
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-        has_audio = bool(container.streams.audio)
+        has_audio, codec = bool(container.streams.audio), stream.codec_context.codec.canonical_name
     if max(stored_size) > MAX_SIDE:
         raise PosegenError(
             f"{path}: {stored_size[0]}x{stored_size[1]} (height x width); at most {MAX_SIDE} a side can be read"
@@ -168,6 +170,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         duration=float(times[-1]) + (packets.last_duration or float(1 / fps)),
         has_audio=has_audio,
         rotation=orientation.degrees,
+        codec=codec,
         pixel_format=frame.format.name,
         is_hdr=is_hdr(frame),
         frame_times=times,
