@@ -74,7 +74,8 @@ def parse_bytes(text: str) -> int:
 
 def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
     if not math.isfinite(value) or not low <= value <= high:
-        raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
+        shown, least, most = (f"{n:g}" if isinstance(n, float) else str(n) for n in (value, low, high))
+        raise PosegenError(f"{name} {shown} is out of range: it goes from {least} to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -564,7 +565,9 @@ class JobsConfig:
 
     folder: Annotated[Path, tyro.conf.Positional] = Path()
     """Folder of results, in which OUTPUT.posegen folders are looked for."""
-    clean: Literal["finished", "unfinished", "all"] | None = None
+    clean: Annotated[
+        Literal["finished", "unfinished", "all"] | None, tyro.conf.arg(metavar="{finished,unfinished,all}")
+    ] = None
     """Remove such jobs, and conditions that none of a result's jobs is left to use. Results stay, and running jobs."""
     older_than: float | None = None
     """Only jobs whose files have not changed for so many days."""

@@ -143,6 +143,50 @@ def test_exit_code_of_a_real_process_is_2_without_a_traceback(tmp_path, shared_m
     assert posegen("generate", "--colour", "red").returncode == 2
 
 
+NEEDED = ["generate", "--reference", "a.png", "--driving", "b.mp4", "--output", "c.mp4"]
+WRONG_ARGUMENTS = {
+    "not a number": ([*NEEDED, "--steps", "x"], "--steps takes INT, not 'x'; see posegen generate --help"),
+    "no whole number": ([*NEEDED, "--seed", "1.5"], "--seed takes INT, not '1.5'; see posegen generate --help"),
+    "no value": ([*NEEDED, "--steps"], "--steps needs a value; see posegen generate --help"),
+    "misspelt option": (
+        [*NEEDED, "--stpes", "4"],
+        "unknown: --stpes; perhaps you meant --steps; see posegen generate --help",
+    ),
+    "option of nothing": ([*NEEDED, "--colour", "red"], "unknown: --colour; see posegen generate --help"),
+    "a word too many": ([*NEEDED, "extra"], "unknown: extra; see posegen generate --help"),
+    "missing option": (NEEDED[:-2], "missing --output PATH; see posegen generate --help"),
+    "misspelt needed option": (
+        [*NEEDED[:-2], "--outptu", "c.mp4"],
+        "missing --output PATH (unknown: --outptu c.mp4); see posegen generate --help",
+    ),
+    "missing options": (["extract"], "missing --driving PATH, --output PATH; see posegen extract --help"),
+    "no choice": (
+        [*NEEDED, "--framing", "foo"],
+        "--framing takes auto, close-up, half-body, full-body, distant, not 'foo'; see posegen generate --help",
+    ),
+    "misspelt command": (["generat"], "generat is no command; there are generate, extract, "),
+    "no command": ([], "Expected one of {generate, extract, "),
+    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it goes from 0 to 9223372036854775807"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS)
+def test_wrong_arguments_give_one_line_that_names_them(case, capfd):
+    arguments, expected = WRONG_ARGUMENTS[case]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"posegen: {expected}")
+    assert "help" in line or "out of range" in line
+
+
+def test_help_names_no_value_that_only_stands_for_an_unset_option(capfd):
+    for command in ("generate", "jobs"):
+        with pytest.raises(SystemExit) as exit_request:
+            cli.parse([command, "--help"])
+        assert exit_request.value.code == 0
+        assert not re.search(r"--\S+ \S*None", capfd.readouterr().out)
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
     done = posegen(
         "generate", "--reference", shared_media / "reference_elf_half_body.jpeg",

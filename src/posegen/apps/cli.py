@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
+from posegen.apps.argument_errors import one_line
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -70,6 +71,7 @@ Command = (
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
+_COMMANDS = tuple(get_args(command)[1].name for command in get_args(Command))
 Settings = (
     GenerateConfig
     | ExtractConfig
@@ -95,14 +97,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> Settings:
-    """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
+    """Read the arguments into a settings object; raises `PosegenError` for those that it cannot be made of."""
+    given = sys.argv[1:] if arguments is None else arguments
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
                 Command,
                 prog="posegen",
-                args=arguments,
+                args=given,
+                config=(tyro.conf.DisallowNone,),
                 description="One reference image of a person + one driving video -> a video of that person moving so, "
                 "of any length. `posegen COMMAND --help` explains each command.",
             )
@@ -110,9 +114,10 @@ def parse(arguments: list[str] | None) -> Settings:
         cause: BaseException | None = exit_request
         while cause is not None and not isinstance(cause, PosegenError):
             cause = cause.__cause__ or cause.__context__
-        if cause is not None:  # a check of ours: one line instead of tyro's box around it
+        if cause is not None:  # a check of ours
             raise cause from None
-        sys.stderr.write(said.getvalue())
+        if exit_request.code:
+            raise PosegenError(one_line(said.getvalue(), given, _COMMANDS)) from None
         raise
 
 
