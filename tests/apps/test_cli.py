@@ -187,6 +187,39 @@ def test_help_names_no_value_that_only_stands_for_an_unset_option(capfd):
         assert not re.search(r"--\S+ \S*None", capfd.readouterr().out)
 
 
+MISSING_INPUTS = {
+    "driving": ([*NEEDED, "--reference", "{inputs}/nobody.png", "--driving", "nope.mp4"], "nope.mp4: no such file"),
+    "reference": ([*NEEDED, "--reference", "nope.png"], "nope.png: no such file"),
+    "conditions": (
+        [*NEEDED, "--reference", "{inputs}/nobody.png", "--driving", "{inputs}/nobody.mp4", "--conditions", "nope"],
+        "there are no conditions in nope",
+    ),
+    "preview": (["preview", *NEEDED[1:], "--reference", "nope.png"], "nope.png: no such file"),
+    "extract": (["extract", "--driving", "{inputs}", "--output", "{outputs}/c"], "is a folder, not a video"),
+    "prompt": (["prompt", "--reference", "nope.png"], "nope.png: no such file"),
+    "recipe": (["train", "base", "--recipe", "nope.toml", "--output", "{outputs}/run"], "nope.toml: no such recipe"),
+    "benchmark": (
+        ["evaluate", "--benchmark", "nope", "--methods", "a={inputs}", "--output", "{outputs}/report"],
+        "nope: no such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISSING_INPUTS)
+def test_a_missing_input_is_told_before_the_heavy_imports(case, inputs, tmp_path):
+    arguments, expected = MISSING_INPUTS[case]
+    arguments = [text.format(inputs=inputs, outputs=tmp_path) for text in arguments]
+    code = (
+        "import sys; from posegen.apps import cli\n"
+        f"code = cli.guarded(lambda: cli.dispatch(cli.parse({arguments!r})))\n"
+        "print(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert expected in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
     done = posegen(
         "generate", "--reference", shared_media / "reference_elf_half_body.jpeg",

@@ -17,6 +17,7 @@ from typing import Annotated, get_args
 import tyro
 
 from posegen.apps.argument_errors import one_line
+from posegen.apps.inputs import check_inputs
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -147,6 +148,7 @@ def guarded(run: Callable[[], None]) -> int:
 
 def dispatch(config: Settings) -> None:
     """Hand the settings to the function that does the work."""
+    check_inputs(config)
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
