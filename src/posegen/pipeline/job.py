@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -147,7 +148,8 @@ class Job:
 
     Opening raises `OutputError` where another process has it open or nothing can be written, and `NewerFormatError`
     where a newer posegen made it. A full disk inside the block leaves it as a `DiskFullError` that says how much space
-    finishing needs.
+    finishing needs. A job that ends with another `PosegenError` before it has made anything leaves no folder: it would
+    count as unfinished, and the mended command is another job.
     """
 
     def __init__(self, output: Path, settings: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
@@ -184,6 +186,9 @@ class Job:
                 f"{error}; to finish, about {readable_size(self.space_needed())} of free space is needed "
                 f"({self._what_is_left()})"
             ) from error
+        made = any(path.is_file() for path in self.folder.glob("*/*"))  # segments, background: each has a folder
+        if isinstance(error, PosegenError) and not made:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _what_is_left(self) -> str:
         total = self.progress.segments
