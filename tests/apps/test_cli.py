@@ -220,6 +220,28 @@ def test_a_missing_input_is_told_before_the_heavy_imports(case, inputs, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["jobs", "{long}"],
+        ["evaluate", "--benchmark", "{long}", "--methods", "a=b", "--output", "{outputs}/report"],
+        ["evaluate", "--benchmark", "{outputs}/good.yaml", "--methods", "a={long}", "--output", "{outputs}/report"],
+        ["evaluate", "--benchmark", "{outputs}/nul.yaml", "--methods", "a=b", "--output", "{outputs}/report"],
+        ["extract", "--driving", "{inputs}/nobody.mp4", "--output", "{outputs}/c", "--model", "{long}"],
+    ],
+    ids=["jobs", "benchmark", "methods", "NUL in a benchmark", "model"],
+)
+def test_a_path_that_no_file_can_have_gives_one_line(arguments, inputs, tmp_path, capfd):
+    clip = f"clips: [{{name: a, reference: {inputs}/nobody.png, driving: %s}}]"
+    (tmp_path / "good.yaml").write_text(clip % (inputs / "nobody.mp4"))
+    (tmp_path / "nul.yaml").write_text(clip % '"a\\0b.mp4"')
+    arguments = [text.format(long="n" * 300, inputs=inputs, outputs=tmp_path) for text in arguments]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("posegen: ")
+    assert "name too long" in line or "NUL" in line
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
     done = posegen(
         "generate", "--reference", shared_media / "reference_elf_half_body.jpeg",

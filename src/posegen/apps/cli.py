@@ -33,7 +33,7 @@ from posegen.config import (
     SynthConfig,
     TrainConfig,
 )
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,17 @@ def guarded(run: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            print("posegen: the disk is full: free some space, then the same command goes on", file=sys.stderr)
+        elif error.filename is not None:  # a name that is too long, a folder that may not be read, ...
+            print(f"posegen: {error.filename}: {error.strerror}", file=sys.stderr)
+        else:
             raise
-        print(
-            f"posegen: {OutputError('the disk is full: free some space, then the same command goes on')}",
-            file=sys.stderr,
-        )
+        return 2
+    except ValueError as error:
+        if "embedded null" not in str(error):  # Python's words for a path that it does not hand on
+            raise
+        print("posegen: a path contains a NUL character: correct the file that it comes from", file=sys.stderr)
         return 2
     return 0
 
