@@ -124,14 +124,16 @@ def checksum_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def check_writable(folder: Path) -> None:
-    """Create the folder if need be and write a byte into it; raises `OutputError` where that fails."""
+def check_writable(folder: Path, advice: str = "choose another --output") -> None:
+    """Create the folder if need be and write a byte into it; raises `OutputError`, with advice, where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".posegen-") as probe:
             probe.write(b"0")
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror or error}; choose another --output") from None
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+        reason = f"{file} is a file, not a folder" if file else error.strerror or error
+        raise OutputError(f"cannot write into {folder}: {reason}; {advice}") from None
 
 
 def readable_size(size: float | int) -> str:
