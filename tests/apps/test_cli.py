@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from posegen.apps import cli
+from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 
 COMMAND = [sys.executable, "-m", "posegen.apps.cli"]
@@ -105,7 +106,7 @@ BAD = {
     "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),
     "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
-    "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "write"),
+    "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "text.png is a file, not a folder"),
     "output over the input": (["--output", "{media}/driving_presenter_half_body.mp4"], "one of the inputs"),
 }
 
@@ -168,6 +169,39 @@ WRONG_ARGUMENTS = {
     "no command": ([], "Expected one of {generate, extract, "),
     "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it goes from 0 to 9223372036854775807"),
 }
+
+
+CONTRADICTIONS = {
+    "anchor": ["--sharing", "off", "--anchor", "1"],
+    "sharing-steps": ["--sharing", "off", "--sharing-steps", "2"],
+    "sharing-layers": ["--sharing", "off", "--sharing-layers", "2"],
+    "sharing-store": ["--sharing", "off", "--sharing-store", "disk"],
+    "memory-budget": ["--long-method", "freenoise", "--memory-budget", "1GB"],
+    "pose-weights": ["--pose-weights", "x"],
+    "detector-weights": ["--detector-weights", "x"],
+    "normals-weights": ["--normals-weights", "x"],
+    "parts-weights": ["--normals", "file", "--normals-file", "a.mp4", "--parts-weights", "x"],
+    "no-hands": ["--no-hands", "--normals", "sapiens2"],
+    "prompt-model": ["--prompt", "A man.", "--prompt-model", "x"],
+    "subject": ["--subject", ""],
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_options_that_contradict_each_other_are_refused(case):
+    with pytest.raises(PosegenError, match=f"--{case}"):
+        cli.parse([*NEEDED, *CONTRADICTIONS[case]])
+
+
+@pytest.mark.parametrize("command", ["extract", "prompt"])
+def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(command, tmp_path, shared_media, capfd):
+    needed = {
+        "extract": ["--driving", shared_media / "driving_presenter_half_body.mp4", "--output", tmp_path / "c"],
+        "prompt": ["--reference", shared_media / "reference_man_half_body.png"],
+    }
+    arguments = [command, *map(str, needed[command]), "--device", "foo"]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    assert capfd.readouterr().err == "posegen: --device foo is no device: write auto, cpu, cuda, or cuda:1 and so on\n"
 
 
 @pytest.mark.parametrize("case", WRONG_ARGUMENTS)
