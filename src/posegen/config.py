@@ -79,7 +79,13 @@ def _some_methods(methods: tuple[str, ...]) -> None:
 
 def _finite(name: str, value: int | float, low: int | float, high: int | float) -> None:
     if not math.isfinite(value) or not low <= value <= high:
-        raise PosegenError(f"{name} {value:g} is out of range: it goes from {low:g} to {high:g}")
+        shown, least, most = (f"{n:g}" if isinstance(n, float) else str(n) for n in (value, low, high))
+        raise PosegenError(f"{name} {shown} is out of range: it goes from {least} to {most}")
+
+
+def _check_subject(subject: str | None) -> None:
+    if subject is not None and not subject.strip(" ,"):
+        raise PosegenError("--subject is empty: give the word that names the person, or leave the option out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +125,27 @@ class EstimatorConfig:
         for option, choice, file in (("pose", self.pose, self.pose_file), ("normals", self.normals, self.normals_file)):
             if (choice == "file") != (file is not None):
                 raise PosegenError(f"--{option} file and --{option}-file FILE belong together: give both, or neither")
+        weights = (
+            ("--pose", self.pose, "--pose-weights", self.pose_weights),
+            ("--pose", self.pose, "--detector-weights", self.detector_weights),
+            ("--normals", self.normals, "--normals-weights", self.normals_weights),
+            ("--normals", self.normals, "--parts-weights", self.parts_weights),
+        )
+        for option, choice, belonging, given in weights:
+            if given is not None and choice in ("mediapipe", "file"):
+                raise PosegenError(
+                    f"{belonging} is not for {option} {choice}: choose another {option}, or leave it out"
+                )
         if self.pose == "sapiens1" and self.pose_weights is None:
             raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
         if self.normals == "sapiens1" and (self.normals_weights is None or self.parts_weights is None):
             raise PosegenError("--normals sapiens1 needs --normals-weights and --parts-weights: TorchScript files")
+
+    def _check_hands(self, hands: bool) -> None:
+        if not hands and self.normals != "mediapipe":
+            raise PosegenError(
+                f"--no-hands makes no hand normals, and --normals {self.normals} says how: leave one out"
+            )
 
 
 @dataclass(frozen=True)
@@ -148,6 +171,7 @@ class ExtractConfig(EstimatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_hands(self.hands)
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:
@@ -171,8 +195,7 @@ class PromptConfig:
     """Where the model computes: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
-        if self.subject is not None and not self.subject.strip(" ,"):
-            raise PosegenError("--subject is empty: give the word that names the person, or leave the option out")
+        _check_subject(self.subject)
 
 
 @dataclass(frozen=True)
@@ -257,6 +280,7 @@ class GenerateConfig(EstimatorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_hands(self.hands)
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:
@@ -277,13 +301,23 @@ class GenerateConfig(EstimatorConfig):
             parse_bytes(self.memory_budget)
         if self.anchor is not None:
             _finite("--anchor", self.anchor, 0, 1_000_000)
-            if self.long_method != "interleaved":
-                raise PosegenError(
-                    f"--anchor says whose background is shared, and --long-method {self.long_method} shares none: "
-                    "leave one of them out"
-                )
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
+        if self.prompt is not None and self.prompt_model is not None:
+            raise PosegenError("--prompt is a prompt, and --prompt-model writes one: leave one of them out")
+        _check_subject(self.subject)
+        self._check_sharing()
+
+    def _check_sharing(self) -> None:
+        """Raise `PosegenError` for settings of a shared background where none is shared; masks are told as missing."""
+        if self.sharing != "off" and self.long_method == "interleaved":
+            return
+        without = "--sharing off" if self.sharing == "off" else f"--long-method {self.long_method}"
+        for name, default in (("anchor", None), ("sharing_steps", None), ("sharing_layers", None),
+                              ("sharing_store", "auto"), ("memory_budget", None)):  # fmt: skip
+            if getattr(self, name) != default:
+                option = f"--{name.replace('_', '-')}"
+                raise PosegenError(f"{option} is of the shared background, and {without} shares none: leave one out")
 
 
 @dataclass(frozen=True)
@@ -572,7 +606,9 @@ class JobsConfig:
 
     folder: Annotated[Path, tyro.conf.Positional] = Path()
     """Folder of results, in which OUTPUT.posegen folders are looked for."""
-    clean: Literal["finished", "unfinished", "all"] | None = None
+    clean: Annotated[
+        Literal["finished", "unfinished", "all"] | None, tyro.conf.arg(metavar="{finished,unfinished,all}")
+    ] = None
     """Remove such jobs, and conditions that none of a result's jobs is left to use. Results stay, and running jobs."""
     older_than: float | None = None
     """Only jobs whose files have not changed for so many days."""

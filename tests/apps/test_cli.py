@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from posegen.apps import cli
+from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 
 COMMAND = [sys.executable, "-m", "posegen.apps.cli"]
@@ -105,7 +106,7 @@ BAD = {
     "no conditions": (["--conditions", "{outputs}/none"], "posegen extract"),
     "unknown device": (["--device", "cuda:77"], "--device"),
     "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
-    "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "write"),
+    "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "text.png is a file, not a folder"),
     "output over the input": (["--output", "{media}/driving_presenter_half_body.mp4"], "one of the inputs"),
 }
 
@@ -141,6 +142,138 @@ def test_exit_code_of_a_real_process_is_2_without_a_traceback(tmp_path, shared_m
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"posegen: {done.stderr.strip().removeprefix('posegen: ')}"]
     assert posegen("generate", "--colour", "red").returncode == 2
+
+
+NEEDED = ["generate", "--reference", "a.png", "--driving", "b.mp4", "--output", "c.mp4"]
+WRONG_ARGUMENTS = {
+    "not a number": ([*NEEDED, "--steps", "x"], "--steps takes INT, not 'x'; see posegen generate --help"),
+    "no whole number": ([*NEEDED, "--seed", "1.5"], "--seed takes INT, not '1.5'; see posegen generate --help"),
+    "no value": ([*NEEDED, "--steps"], "--steps needs a value; see posegen generate --help"),
+    "misspelt option": (
+        [*NEEDED, "--stpes", "4"],
+        "unknown: --stpes; perhaps you meant --steps; see posegen generate --help",
+    ),
+    "option of nothing": ([*NEEDED, "--colour", "red"], "unknown: --colour; see posegen generate --help"),
+    "a word too many": ([*NEEDED, "extra"], "unknown: extra; see posegen generate --help"),
+    "missing option": (NEEDED[:-2], "missing --output PATH; see posegen generate --help"),
+    "misspelt needed option": (
+        [*NEEDED[:-2], "--outptu", "c.mp4"],
+        "missing --output PATH (unknown: --outptu c.mp4); see posegen generate --help",
+    ),
+    "missing options": (["extract"], "missing --driving PATH, --output PATH; see posegen extract --help"),
+    "no choice": (
+        [*NEEDED, "--framing", "foo"],
+        "--framing takes auto, close-up, half-body, full-body, distant, not 'foo'; see posegen generate --help",
+    ),
+    "misspelt command": (["generat"], "generat is no command; there are generate, extract, "),
+    "no command": ([], "Expected one of {generate, extract, "),
+    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it goes from 0 to 9223372036854775807"),
+}
+
+
+CONTRADICTIONS = {
+    "anchor": ["--sharing", "off", "--anchor", "1"],
+    "sharing-steps": ["--sharing", "off", "--sharing-steps", "2"],
+    "sharing-layers": ["--sharing", "off", "--sharing-layers", "2"],
+    "sharing-store": ["--sharing", "off", "--sharing-store", "disk"],
+    "memory-budget": ["--long-method", "freenoise", "--memory-budget", "1GB"],
+    "pose-weights": ["--pose-weights", "x"],
+    "detector-weights": ["--detector-weights", "x"],
+    "normals-weights": ["--normals-weights", "x"],
+    "parts-weights": ["--normals", "file", "--normals-file", "a.mp4", "--parts-weights", "x"],
+    "no-hands": ["--no-hands", "--normals", "sapiens2"],
+    "prompt-model": ["--prompt", "A man.", "--prompt-model", "x"],
+    "subject": ["--subject", ""],
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_options_that_contradict_each_other_are_refused(case):
+    with pytest.raises(PosegenError, match=f"--{case}"):
+        cli.parse([*NEEDED, *CONTRADICTIONS[case]])
+
+
+@pytest.mark.parametrize("command", ["extract", "prompt"])
+def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(command, tmp_path, shared_media, capfd):
+    needed = {
+        "extract": ["--driving", shared_media / "driving_presenter_half_body.mp4", "--output", tmp_path / "c"],
+        "prompt": ["--reference", shared_media / "reference_man_half_body.png"],
+    }
+    arguments = [command, *map(str, needed[command]), "--device", "foo"]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    assert capfd.readouterr().err == "posegen: --device foo is no device: write auto, cpu, cuda, or cuda:1 and so on\n"
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS)
+def test_wrong_arguments_give_one_line_that_names_them(case, capfd):
+    arguments, expected = WRONG_ARGUMENTS[case]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"posegen: {expected}")
+    assert "help" in line or "out of range" in line
+
+
+def test_help_names_no_value_that_only_stands_for_an_unset_option(capfd):
+    for command in ("generate", "jobs"):
+        with pytest.raises(SystemExit) as exit_request:
+            cli.parse([command, "--help"])
+        assert exit_request.value.code == 0
+        assert not re.search(r"--\S+ \S*None", capfd.readouterr().out)
+
+
+MISSING_INPUTS = {
+    "driving": ([*NEEDED, "--reference", "{inputs}/nobody.png", "--driving", "nope.mp4"], "nope.mp4: no such file"),
+    "reference": ([*NEEDED, "--reference", "nope.png"], "nope.png: no such file"),
+    "conditions": (
+        [*NEEDED, "--reference", "{inputs}/nobody.png", "--driving", "{inputs}/nobody.mp4", "--conditions", "nope"],
+        "there are no conditions in nope",
+    ),
+    "preview": (["preview", *NEEDED[1:], "--reference", "nope.png"], "nope.png: no such file"),
+    "extract": (["extract", "--driving", "{inputs}", "--output", "{outputs}/c"], "is a folder, not a video"),
+    "prompt": (["prompt", "--reference", "nope.png"], "nope.png: no such file"),
+    "recipe": (["train", "base", "--recipe", "nope.toml", "--output", "{outputs}/run"], "nope.toml: no such recipe"),
+    "benchmark": (
+        ["evaluate", "--benchmark", "nope", "--methods", "a={inputs}", "--output", "{outputs}/report"],
+        "nope: no such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISSING_INPUTS)
+def test_a_missing_input_is_told_before_the_heavy_imports(case, inputs, tmp_path):
+    arguments, expected = MISSING_INPUTS[case]
+    arguments = [text.format(inputs=inputs, outputs=tmp_path) for text in arguments]
+    code = (
+        "import sys; from posegen.apps import cli\n"
+        f"code = cli.guarded(lambda: cli.dispatch(cli.parse({arguments!r})))\n"
+        "print(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert expected in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["jobs", "{long}"],
+        ["evaluate", "--benchmark", "{long}", "--methods", "a=b", "--output", "{outputs}/report"],
+        ["evaluate", "--benchmark", "{outputs}/good.yaml", "--methods", "a={long}", "--output", "{outputs}/report"],
+        ["evaluate", "--benchmark", "{outputs}/nul.yaml", "--methods", "a=b", "--output", "{outputs}/report"],
+        ["extract", "--driving", "{inputs}/nobody.mp4", "--output", "{outputs}/c", "--model", "{long}"],
+    ],
+    ids=["jobs", "benchmark", "methods", "NUL in a benchmark", "model"],
+)
+def test_a_path_that_no_file_can_have_gives_one_line(arguments, inputs, tmp_path, capfd):
+    clip = f"clips: [{{name: a, reference: {inputs}/nobody.png, driving: %s}}]"
+    (tmp_path / "good.yaml").write_text(clip % (inputs / "nobody.mp4"))
+    (tmp_path / "nul.yaml").write_text(clip % '"a\\0b.mp4"')
+    arguments = [text.format(long="n" * 300, inputs=inputs, outputs=tmp_path) for text in arguments]
+    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("posegen: ")
+    assert "name too long" in line or "NUL" in line
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):

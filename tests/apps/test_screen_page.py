@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from werkzeug.test import Client
 
-from posegen.apps.screen import ScreenPage, open_screening
+from posegen.apps.screen import ScreenPage, open_screening, screen
 from posegen.apps.serving import start_server
 from posegen.config import ScreenConfig
 from posegen.data.prepare.answers import FILE, Answer, read_answers
@@ -131,3 +131,7 @@ def test_a_data_set_at_a_url_is_refused_before_anything_is_made(monkeypatch, tmp
 def test_a_folder_without_an_index_is_refused(tmp_path, folder):
     with pytest.raises(PosegenError, match=r"no index\.parquet"):
         open_screening(ScreenConfig(tmp_path / "nothing"))
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "man.png").touch()
+    with pytest.raises(PosegenError, match=r"man\.png: no index\.parquet there: give the folder"):
+        screen(ScreenConfig(tmp_path / "man.png"))

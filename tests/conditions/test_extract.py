@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -92,6 +93,22 @@ def test_finished_pictures_go_through_unchanged(clip, extracted, tmp_path):
     assert np.array_equal(second.hand_frames(0, 24), first.hand_frames(0, 24))
     assert not second.pose.scores.any()
     assert "is not known" in second.report[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"normals": "file", "normals_file": Path("none.mkv")}, "none.mkv: no such file"),
+        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "--normals-weights none.pt2"),
+    ],
+)
+def test_what_hand_normals_lack_is_told_before_the_pass_over_the_video(
+    clip, fit, tmp_path, monkeypatch, options, expected
+):
+    monkeypatch.setattr(extract, "estimate_pose", lambda *arguments: pytest.fail("the video was gone through"))
+    with pytest.raises(PosegenError, match=expected):
+        extract_conditions(clip, tmp_path / "c", fit, Fraction(30), chosen=EstimatorConfig(**options))
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_same_again_is_reused_and_a_change_is_not(clip, fit, extracted, caplog):

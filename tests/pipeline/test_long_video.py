@@ -18,6 +18,7 @@ import torch
 from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
 from posegen.errors import OutputError, PosegenError
+from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.pipeline import latents, long_video, segment_maker
 from posegen.pipeline.job import Job, file_digest, growing_path, work_folder
@@ -351,10 +352,33 @@ def test_what_is_refused_leaves_no_folder(config):
     assert not work_folder(config.output).exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "--normals-weights none.pt2"),
+        ({"normals": "file", "normals_file": Path("none.mkv")}, "none.mkv: no such file"),
+        ({"pose": "vitpose", "pose_weights": "none.pth"}, "--pose-weights none.pth"),
+        ({"pose": "file", "pose_file": Path("none.json")}, "none.json: there is no such file"),
+        ({"reference": "nobody.png"}, "no person is found in the reference image"),
+        ({"driving": "nobody.mp4"}, "no person is seen"),
+    ],
+)
+def test_inputs_that_cannot_be_used_leave_no_job(config, tmp_path, changes, expected):
+    write_image(tmp_path / "nobody.png", np.full((300, 200, 3), 128, np.uint8))
+    with VideoWriter(tmp_path / "nobody.mp4", Fraction(24), size=(96, 64)) as writer:
+        for _ in range(6):
+            writer.write(np.zeros((96, 64, 3), np.uint8))
+    files = {name: tmp_path / value for name, value in changes.items() if name in ("reference", "driving")}
+    with pytest.raises(PosegenError, match=expected):
+        generate_video(changed(config, **{**changes, **files}))
+    assert not work_folder(config.output).exists()
+
+
 def test_sharing_changes_the_other_base_segment_and_never_the_anchor(config, tmp_path):
     files = {}
     for sharing in ("paper", "release", "off"):
-        again = changed(config, output=tmp_path / sharing / "result.mp4", sharing=sharing)
+        anchor = None if sharing == "off" else 0
+        again = changed(config, output=tmp_path / sharing / "result.mp4", sharing=sharing, anchor=anchor)
         generate_video(again)
         files[sharing] = [decoded(path) for path in segment_files(again)]
     assert np.array_equal(files["paper"][0], files["off"][0])

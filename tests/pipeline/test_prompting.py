@@ -39,7 +39,7 @@ def written(config):
 
 
 def test_the_users_text_wins_and_is_not_touched(config):
-    request, lines = written(replace(config, prompt="Nobody at all.", sharing="off"))
+    request, lines = written(replace(config, prompt="Nobody at all.", sharing="off", anchor=None))
     assert request.prompt == "Nobody at all."
     assert lines == []
 

@@ -139,7 +139,11 @@ def test_masks_of_segments_that_are_finished_can_be_looked_at_later(lean, tmp_pa
 
 
 def test_masks_that_there_will_not_be_are_told(lean):
-    for without in ({"sharing": "off"}, {"sharing_mask": False}, {"long_method": "independent", "anchor": None}):
+    for without in (
+        {"sharing": "off", "anchor": None},
+        {"sharing_mask": False},
+        {"long_method": "independent", "anchor": None},
+    ):
         assert "NOTE       --save-masks: there are no" in prepare(replace(lean, save_masks=True, **without)).describe()
     assert "NOTE" not in prepare(replace(lean, save_masks=True)).describe()
 
@@ -153,7 +157,11 @@ def test_framing_is_measured_for_the_preset_that_wants_it(lean):
     assert len(framed.sharing.steps) == 4
     assert heard.line("framing: full-body, so 4 steps and")
     quiet = Listener()
-    for config in (replace(lean, sharing="release", framing="close-up"), lean, replace(lean, sharing="off")):
+    for config in (
+        replace(lean, sharing="release", framing="close-up"),
+        lean,
+        replace(lean, sharing="off", anchor=None),
+    ):
         request = prepare(config)
         assert with_framing(request, conditions, quiet) is request
     assert quiet.lines == []

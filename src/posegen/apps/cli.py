@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
+from posegen.apps.argument_errors import one_line
+from posegen.apps.inputs import check_inputs
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -31,7 +33,7 @@ from posegen.config import (
     SynthConfig,
     TrainConfig,
 )
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ Command = (
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
+_COMMANDS = tuple(get_args(command)[1].name for command in get_args(Command))
 Settings = (
     GenerateConfig
     | ExtractConfig
@@ -95,14 +98,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> Settings:
-    """Read the arguments into a settings object; raises `PosegenError` for a value that its checks refuse."""
+    """Read the arguments into a settings object; raises `PosegenError` for those that it cannot be made of."""
+    given = sys.argv[1:] if arguments is None else arguments
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(
                 Command,
                 prog="posegen",
-                args=arguments,
+                args=given,
+                config=(tyro.conf.DisallowNone,),
                 description="One reference image of a person + one driving video -> a video of that person moving so, "
                 "of any length. `posegen COMMAND --help` explains each command.",
             )
@@ -110,9 +115,10 @@ def parse(arguments: list[str] | None) -> Settings:
         cause: BaseException | None = exit_request
         while cause is not None and not isinstance(cause, PosegenError):
             cause = cause.__cause__ or cause.__context__
-        if cause is not None:  # a check of ours: one line instead of tyro's box around it
+        if cause is not None:  # a check of ours
             raise cause from None
-        sys.stderr.write(said.getvalue())
+        if exit_request.code:
+            raise PosegenError(one_line(said.getvalue(), given, _COMMANDS)) from None
         raise
 
 
@@ -130,18 +136,24 @@ def guarded(run: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            print("posegen: the disk is full: free some space, then the same command goes on", file=sys.stderr)
+        elif error.filename is not None:  # a name that is too long, a folder that may not be read, ...
+            print(f"posegen: {error.filename}: {error.strerror}", file=sys.stderr)
+        else:
             raise
-        print(
-            f"posegen: {OutputError('the disk is full: free some space, then the same command goes on')}",
-            file=sys.stderr,
-        )
+        return 2
+    except ValueError as error:
+        if "embedded null" not in str(error):  # Python's words for a path that it does not hand on
+            raise
+        print("posegen: a path contains a NUL character: correct the file that it comes from", file=sys.stderr)
         return 2
     return 0
 
 
 def dispatch(config: Settings) -> None:
     """Hand the settings to the function that does the work."""
+    check_inputs(config)
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

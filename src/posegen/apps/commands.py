@@ -18,7 +18,7 @@ from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
 from posegen.pipeline.job import check_writable, side_by_side_path, work_folder
 from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.models import NAMES, describe_model
+from posegen.pipeline.models import NAMES, choose_device, describe_model
 from posegen.pipeline.preview import look_ahead, preview_paths
 from posegen.pipeline.preview_pictures import write_preview
 from posegen.pipeline.prompting import prompt_for, with_prompt
@@ -39,6 +39,7 @@ def generate(config: GenerateConfig) -> None:
 
 def extract(config: ExtractConfig) -> None:
     """`posegen extract`."""
+    choose_device(config.device)
     driving, model = probe_video(config.driving), describe_model(config.model)
     source = (driving.height, driving.width)
     size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], model.size_multiple)
@@ -82,6 +83,7 @@ def preview(config: PreviewConfig) -> None:
 
 def print_prompt(config: PromptConfig) -> None:
     """`posegen prompt`: the prompt alone on stdout, who wrote it on stderr."""
+    choose_device(config.device)
     with Terminal() as terminal:
         prompt, who = prompt_for(config)
         terminal.say(f"written {who}")

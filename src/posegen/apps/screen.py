@@ -59,7 +59,6 @@ class Row:
 
 def screen(config: ScreenConfig) -> None:
     """Serve the page until interrupted."""
-    check_writable(config.folder)
     page = open_screening(config)
     with Terminal() as terminal:
         server = start_server(config.host, config.port, page)
@@ -70,9 +69,13 @@ def screen(config: ScreenConfig) -> None:
 
 
 def open_screening(config: ScreenConfig) -> "ScreenPage":
-    """The page of a data set. Raises `PosegenError` if there is none in the folder, or nothing to show."""
+    """The page of a data set.
+
+    Raises `PosegenError` if there is none in the folder, nothing to show, or no answer can be kept there.
+    """
     if not (config.folder / "index.parquet").is_file():
         raise PosegenError(f"{config.folder}: no index.parquet there: give the folder that `posegen prepare` wrote")
+    check_writable(config.folder, "answers are kept in it: make it writable, or copy index.parquet into another folder")
     rows = read_rows(config.folder / "index.parquet")
     rows = [row for row in rows if config.show == "all" or row.kept == (config.show == "kept")]
     if not rows:

@@ -23,6 +23,7 @@ from posegen.conditions.estimators.choosing import (
     make_normal_estimator,
     make_pose_estimator,
     make_reference_estimator,
+    weights_of,
 )
 from posegen.conditions.estimators.file import video_of_pictures
 from posegen.conditions.estimators.protocols import Frame, PoseEstimator
@@ -46,7 +47,7 @@ from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.read_ahead import read_ahead
-from posegen.media.video import VideoWriter, iterate_frames, probe_video, shown_frames
+from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
 
 
 def extract_conditions(
@@ -76,9 +77,8 @@ def extract_conditions(
     if kept is not None:
         logger.info("conditions in %s are up to date: using them", folder)
         return kept
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
     info = probe_video(driving)
+    check_estimators(chosen, info, fit, fps, hands)
     shown = shown_frames(info, fps, start, end).tolist()
     total, size = len(shown), (info.height, info.width)
     report: list[str | None] = []
@@ -102,6 +102,8 @@ def extract_conditions(
             pose, repaired = smooth_poses(pose, tracking.cuts)
             report.append(repaired.describe())
         report.append(describe_back(pose.keypoints, pose.scores))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
     hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
     with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
@@ -109,6 +111,20 @@ def extract_conditions(
     if hands:
         report.append(_describe_hands(pose, with_hands, total))
     return save_conditions(folder, pose, inputs, [line for line in report if line])
+
+
+def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:
+    """Raise `PosegenError` where weights of the chosen estimators are missing, or given videos do not fit `info`'s.
+
+    Those of hand normals are needed only after the pass over the video. Keypoints are not read.
+    """
+    weights_of(chosen)
+    size, shown = (info.height, info.width), shown_frames(info, fps, chosen.start, chosen.end).tolist()
+    if draws_given_skeletons(chosen):
+        assert chosen.pose_file is not None
+        video_of_pictures(chosen.pose_file, "skeletons", size, fit, shown, info.num_frames)
+    if hands and chosen.normals_file is not None:
+        video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
 
 
 def nobody(num_frames: int, size: tuple[int, int], fps: Fraction) -> PoseSequence:

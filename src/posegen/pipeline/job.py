@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -123,14 +124,16 @@ def checksum_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def check_writable(folder: Path) -> None:
-    """Create the folder if need be and write a byte into it; raises `OutputError` where that fails."""
+def check_writable(folder: Path, advice: str = "choose another --output") -> None:
+    """Create the folder if need be and write a byte into it; raises `OutputError`, with advice, where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".posegen-") as probe:
             probe.write(b"0")
     except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror or error}; choose another --output") from None
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+        reason = f"{file} is a file, not a folder" if file else error.strerror or error
+        raise OutputError(f"cannot write into {folder}: {reason}; {advice}") from None
 
 
 def readable_size(size: float | int) -> str:
@@ -147,7 +150,8 @@ class Job:
 
     Opening raises `OutputError` where another process has it open or nothing can be written, and `NewerFormatError`
     where a newer posegen made it. A full disk inside the block leaves it as a `DiskFullError` that says how much space
-    finishing needs.
+    finishing needs. A job that ends with another `PosegenError` before it has made anything leaves no folder: it would
+    count as unfinished, and the mended command is another job.
     """
 
     def __init__(self, output: Path, settings: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
@@ -184,6 +188,9 @@ class Job:
                 f"{error}; to finish, about {readable_size(self.space_needed())} of free space is needed "
                 f"({self._what_is_left()})"
             ) from error
+        made = any(path.is_file() for path in self.folder.glob("*/*"))  # segments, background: each has a folder
+        if isinstance(error, PosegenError) and not made:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _what_is_left(self) -> str:
         total = self.progress.segments

@@ -219,6 +219,9 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+    except RuntimeError:  # it lists twenty kinds
+        raise PosegenError(f"--device {device} is no device: write auto, cpu, cuda, or cuda:1 and so on") from None
+    try:
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise PosegenError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from None

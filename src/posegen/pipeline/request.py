@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from posegen import __version__
-from posegen.conditions.estimators.choosing import estimator_names
+from posegen.conditions.estimators.choosing import draws_given_skeletons, estimator_names
+from posegen.conditions.estimators.file import FilePose
+from posegen.conditions.extract import check_estimators
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
 from posegen.media.image import read_image
-from posegen.media.video import VideoInfo, count_frames, probe_video
+from posegen.media.video import VideoInfo, count_frames, probe_video, shown_frames
 from posegen.model.background_store import StorePrecision
 from posegen.model.sharing import SharingConfig, make_sharing_config
 from posegen.pipeline.background import (
@@ -315,6 +317,11 @@ def prepare(config: GenerateConfig) -> Request:
             end=given.end if config.end is None else config.end,
         )  # fmt: skip
         check_conditions(given, made_from, wanted, num_frames)
+    if given is None:
+        check_estimators(config, driving, request.driving_fit, fps, config.hands)
+        if config.pose_file is not None and not draws_given_skeletons(config):
+            shown = shown_frames(driving, fps, config.start, config.end).tolist()
+            FilePose(config.pose_file, (driving.height, driving.width), shown, driving.num_frames)
     if config.anchor is not None and config.anchor >= len(request.plan.base_segments):
         raise PosegenError(
             f"--anchor {config.anchor}: the video has {len(request.plan.base_segments)} base segments, counted from 0"

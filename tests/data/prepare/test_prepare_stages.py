@@ -272,6 +272,7 @@ def test_weights_are_measured_where_they_lie(tmp_path):
         ),
     )  # fmt: skip
     assert measure_weights(recipe) == WeightSizes(scoring=3000, sampling=2000 + 3000 + 5000)
+    assert measure_weights(PrepareRecipe()) == WeightSizes()
 
 
 def test_shards_that_were_not_made_here_are_not_replaced(tmp_path):

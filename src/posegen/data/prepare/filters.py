@@ -158,6 +158,8 @@ def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
     """The pose model that says how surely faces are seen; None for YuNet."""
     if settings.face == "yunet":
         return None
+    if settings.face == "mediapipe":
+        return EstimatorConfig()
     return EstimatorConfig(
         pose=settings.face, pose_weights=settings.face_weights or None, detector_weights=detector_weights(settings)
     )
