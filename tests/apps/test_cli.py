@@ -2,11 +2,11 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -59,13 +59,17 @@ def inputs(tmp_path_factory, shared_media):
 
 
 def test_help_is_fast_and_every_command_explains_itself():
+    def worked():  # of the processor: other tests run beside this one
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        start = worked()
         done = posegen("--help")
-        times.append(time.monotonic() - start)
+        times.append(worked() - start)
         assert done.returncode == 0
-    assert min(times) < 0.5
+    assert min(times) < 1  # torch alone takes several seconds
     for command in ("generate", "extract", "synth", "jobs", "models", "demo"):
         assert command in done.stdout
         text = posegen(command, "--help").stdout
