@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scored_frames import run
 from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
 from posegen.evaluate import networks
 from posegen.evaluate.inception import FidInception, inception_input, load_inception
-from posegen.evaluate.metrics import ClipInputs
 from posegen.evaluate.perceptual import Lpips, Vgg16, load_lpips
 from posegen.evaluate.protocols import Protocol, find_protocol
 from posegen.evaluate.tables import frechet_cell
@@ -219,15 +219,6 @@ def frames_of(seed):
     return np.random.default_rng(seed).integers(0, 256, (18, 64, 64, 3), np.uint8)
 
 
-def scored(metric, frames, truth=None, rules=RULES):
-    """What a metric finds in frames that come a few at a time."""
-    scorer = metric.start(ClipInputs("a", 16.0, len(frames), frames.shape[1:3], rules))
-    for start in range(0, len(frames), 7):
-        part = slice(start, start + 7)
-        scorer.add(frames[part], None if truth is None else truth[part])
-    return scorer.finish()
-
-
 def features_of_windows(network, frames, side, scale, shift):
     """Of frames 0 to 15 and 2 to 17, one after the other; pixels are 0..255 times `scale` plus `shift`."""
     windows = [resized(frames[start : start + 16], side) * scale + shift for start in (0, 2)]
@@ -239,7 +230,7 @@ def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
     network = randomised(FidInception())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     metric, frames = networks.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
-    found = scored(metric, frames)
+    found = run(metric, frames, rules=RULES)
     pictures = torch.tensor(frames.transpose(0, 3, 1, 2) / 255, dtype=torch.float32)
     expected = np.concatenate([network(inception_input(each[None])).numpy() for each in pictures])
     np.testing.assert_allclose(found.features["FID"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
@@ -253,7 +244,7 @@ def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     metric, score = networks.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
     sets = [frames_of(0), frames_of(1) // 2]
-    left, right = (scored(metric, frames) for frames in sets)
+    left, right = (run(metric, frames, rules=RULES) for frames in sets)
     rows = [features_of_windows(network, frames, 112, 1, -np.array([114.7748, 107.7354, 99.475])) for frames in sets]
     for found, expected in zip((left, right), rows, strict=True):
         atol = 1e-4 * np.abs(expected).max()
@@ -270,7 +261,7 @@ def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
     network = randomised(I3D())
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     metric, frames = networks.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
-    found = scored(metric, frames)
+    found = run(metric, frames, rules=RULES)
     expected = features_of_windows(network, frames, 224, 1 / 127.5, -1)
     np.testing.assert_allclose(found.features["FVD"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
     cell, _ = frechet_cell(metric.scores[0], {"a": found}, {"a": found})
@@ -289,10 +280,10 @@ def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
     for rules, scale, shift in ((RULES, 1 / 255, 0), (find_protocol("native"), 1 / 127.5, -1)):
         pair = [torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
                 for each in (frames, truth)]  # fmt: skip
-        found = scored(metric, frames, truth, rules)
+        found = run(metric, frames, truth, rules=rules)
         np.testing.assert_allclose(found.curves["LPIPS"][1], model(*pair).numpy(), rtol=1e-4)
         assert found.values["LPIPS"] > 0
-    assert scored(metric, frames, frames).values["LPIPS"] < 1e-6
+    assert run(metric, frames, frames, rules=RULES).values["LPIPS"] < 1e-6
 
 
 def test_inputs_are_what_the_networks_expect():

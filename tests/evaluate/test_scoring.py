@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scored_frames import run
 
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
 from posegen.errors import PosegenError
@@ -62,15 +63,6 @@ def pair(tmp_path):
     footage = written(tmp_path / "truth.mkv", truth)
     clip = BenchmarkClip("a", tmp_path / "ref.png", footage, None, None, True, None)
     return Result("ours", clip, written(tmp_path / "ours.mkv", generated), 20), generated, truth
-
-
-def run(metric, frames, truth=None, rules=NATIVE):
-    """A metric on frames that come a few at a time."""
-    scorer = metric.start(ClipInputs("a", 16.0, len(frames), frames.shape[1:3], rules))
-    for start in range(0, len(frames), 7):
-        part = slice(start, start + 7)
-        scorer.add(frames[part], None if truth is None else truth[part])
-    return scorer.finish()
 
 
 def test_scores_are_those_of_the_frames(pair, tmp_path):
@@ -160,9 +152,9 @@ def test_what_is_no_number_is_an_error(pair, tmp_path):
 
 def test_a_jump_is_found_where_it_is():
     frames = moving(40)
-    steady = run(Flicker(), frames)
+    steady = run(Flicker(), frames, rules=NATIVE)
     frames[25:] = np.clip(frames[25:].astype(int) + 25, 0, 255).astype(np.uint8)
-    jumping = run(Flicker(), frames)
+    jumping = run(Flicker(), frames, rules=NATIVE)
     numbers, values = jumping.curves["worst jump"]
     assert numbers[int(np.argmax(values))] == 25
     assert jumping.values["worst jump"] > 2 * steady.values["worst jump"]
@@ -199,10 +191,10 @@ def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(li
     truth = np.stack([cv2.resize(frame, (108, 192), interpolation=cv2.INTER_AREA) for frame in filmed])
     noise = np.random.default_rng(2).normal(size=truth.shape)
     names = ("Lite Fréchet, frames", "Lite Fréchet, windows")
-    reference = run(lite, truth)
+    reference = run(lite, truth, rules=NATIVE)
 
     def distances(frames):
-        found = run(lite, frames)
+        found = run(lite, frames, rules=NATIVE)
         return [frechet_distance(found.features[name], reference.features[name]) for name in names]
 
     def shuffled(number):
@@ -225,7 +217,7 @@ def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(li
         else:
             assert found[1, 0] > found[0, 0] > 1e-6, (name, found)
     few = [frames[:4] for frames in (truth, series["blur"][0], series["blur"][1], series["noise"][1])]
-    same, slight, blurred, noisy = (run(lite, frames, few[0]).values["Lite difference"] for frames in few)
+    same, slight, blurred, noisy = (run(lite, frames, few[0], rules=NATIVE).values["Lite difference"] for frames in few)
     assert same == 0 < slight < min(blurred, noisy)
 
 
@@ -362,13 +354,18 @@ def test_frames_without_a_person_are_counted_and_a_drifting_background_seen(alig
     assert "hands found" not in found.values  # the driving video shows none
 
 
-def test_hands_are_compared_in_squares_around_them():
+def forearm():
+    """A clip of one frame in which a left forearm is seen, its wrist at row 60, column 20."""
     points = np.full((17, 2), 30.0)
     points[INDEX["left_elbow"]], points[INDEX["left_wrist"]] = (20, 40), (20, 60)
     seen = np.zeros(17)
     seen[[INDEX["left_elbow"], INDEX["left_wrist"]]] = 1
     pose = person(points, seen)
-    driving = PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+    return PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+
+
+def test_hands_are_compared_in_squares_around_them():
+    driving = forearm()
     truth = np.full((1, *SIZE, 3), 100, np.uint8)
 
     def scored(row, column, aligned=True):
@@ -384,12 +381,7 @@ def test_hands_are_compared_in_squares_around_them():
 
 
 def test_hands_are_found_in_the_square_that_disco_takes():
-    points = np.full((17, 2), 30.0)
-    points[INDEX["left_elbow"]], points[INDEX["left_wrist"]] = (20, 40), (20, 60)
-    seen = np.zeros(17)
-    seen[[INDEX["left_elbow"], INDEX["left_wrist"]]] = 1
-    pose = person(points, seen)
-    driving = PoseSequence(pose.keypoints[None], pose.scores[None], empty_hands()[None], SIZE, Fraction(16))
+    driving = forearm()
     truth = np.full((1, *SIZE, 3), 100, np.uint8)
 
     def scored(row):

@@ -1,5 +1,6 @@
 """What the stages promise: they can learn a clip, begin without effect, and measure memory as it is."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,13 +174,9 @@ def test_the_14b_recipes_fit_what_they_are_written_for(name, tmp_path):
     assert f"{memory.total / 1e9:.2f} GB" in dry_run(stage, recipe, nothing, processes)
 
 
-def test_activations_are_what_autograd_really_keeps():
-    """The estimate on the meta device against tensors saved in a real forward pass."""
-    settings = StageSettings(phases=(replace(PHASE, batch_size=1),), precision="fp32")
-    memory = estimate("pretrain", settings, "fp32", TRANSFORMER, (8, 8), 16, 65)
-    torch.manual_seed(0)
-    model = PoseGenTransformer3DModel(**TRANSFORMER)
-    prepare_transformer(model, "pretrain", settings, "fp32")
+@contextmanager
+def kept_by_autograd(model):
+    """Bytes by place of what autograd keeps inside the block, without the model's own weights."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -190,6 +187,17 @@ def test_activations_are_what_autograd_really_keeps():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield kept
+
+
+def test_activations_are_what_autograd_really_keeps():
+    """The estimate on the meta device against tensors saved in a real forward pass."""
+    settings = StageSettings(phases=(replace(PHASE, batch_size=1),), precision="fp32")
+    memory = estimate("pretrain", settings, "fp32", TRANSFORMER, (8, 8), 16, 65)
+    torch.manual_seed(0)
+    model = PoseGenTransformer3DModel(**TRANSFORMER)
+    prepare_transformer(model, "pretrain", settings, "fp32")
+    with kept_by_autograd(model) as kept:
         model(
             torch.randn(1, 32, 3, 8, 8), torch.randn(1, 36, 3, 8, 8), torch.randn(1, 32, 3, 8, 8),
             torch.randn(1, 32, 1, 8, 8), torch.tensor([500.0]), torch.randn(1, 16, 64), torch.randn(1, 65, 64),
@@ -221,16 +229,7 @@ def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
     memory = estimate_autoencoder(settings, VAE, (48, 40))
     model = AutoencoderLightVideo(**VAE)
     prepare_autoencoder(model, settings)
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with kept_by_autograd(model) as kept:
         scale = torch.ones(2, 1, 1, 1, 1) if settings.decoder_only else None
         loss = autoencoder_loss(model, torch.randn(2, 3, 9, 32, 32), torch.randn(2, 32, 3, 4, 4), scale, settings)
     assert loss.requires_grad
