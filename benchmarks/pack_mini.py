@@ -40,7 +40,7 @@ in a mirror too{parts}. No real person was filmed; no real video was used.
 - It has seen synthetic people only: real photographs come out as synthetic-looking people at best.
 - 256x144 pixels, 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
-- The autoencoder is small ({vae}), and four frames make a latent: fast movement is blurred.
+- The autoencoder is small, and four frames make a latent: fast movement is blurred.
 - Training stopped with the time on the GPU, not because it was done: it knows its clips better than new
   ones, so that more clips, then more steps, would help.
 """
@@ -85,7 +85,6 @@ def card(
     """The model card, from the files of the runs and of the benchmark."""
     finished = [(entry["stage"], entry) for entry in history(runs, vae)]
     training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.0f} min)" for stage, entry in finished)
-    last = json.loads(((vae or runs[0]) / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     results = Path(__file__).parent / "results" / "mini_quality.json"
     quality = "Not measured yet: `python benchmarks/mini_quality.py`."
     if results.is_file():
@@ -99,7 +98,6 @@ def card(
     return CARD.format(
         parameters=parameters / 1e6, megabytes=megabytes, clips=clips, parts=parts, training=training,
         minutes=60 * sum(entry["hours"] for _, entry in finished), hardware=hardware, quality=quality,
-        vae=f"{last['validation/psnr_frames']:.1f} dB on held-out clips",
     )  # fmt: skip
 
 
