@@ -156,6 +156,7 @@ def dispatch(config: Settings) -> None:
     check_inputs(config)
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
+    os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if isinstance(config, SynthConfig):
         from posegen.apps.synth import synth

@@ -257,6 +257,31 @@ def test_weights_of_models_do_not_count_as_what_a_clip_takes(tmp_path):
     assert [bool(clip.scores) for clip in read_clips(work, videos)] == [True]
 
 
+def scorer_that_takes_memory(recipe, device):
+    def score(clip):
+        taken = np.ones(1_000_000_000, np.uint8)
+        time.sleep(1)  # long enough to be looked at
+        return {"brightness": float(clip.frames.mean() * taken[0])}
+
+    return score
+
+
+def test_what_took_too_much_is_tried_again_with_higher_limits_only(tmp_path):
+    person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
+    videos = find_videos([str(tmp_path / "in")])
+
+    def run(memory_gb, scorer):
+        recipe = RECIPE.replace("[compute]", f"[compute]\nattempts = 1\nmemory_gb = {memory_gb}")
+        work = work_in(tmp_path, scorer, recipe)
+        scored(work, videos)
+        (clip,) = read_clips(work, videos)
+        return clip
+
+    assert "more than 0.8 GB of memory" in run(0.8, scorer_that_takes_memory).failed
+    assert run(0.8, brightness_scorer).failed  # what is known is not done again
+    assert run(1.6, scorer_that_takes_memory).scores
+
+
 def test_weights_are_measured_where_they_lie(tmp_path):
     for name, size in (("detector", 3000), ("words", 5000), ("words/other format", 7000)):
         (tmp_path / name).mkdir()

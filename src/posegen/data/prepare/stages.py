@@ -124,7 +124,8 @@ class Stage:
     def isolated(self, *call: Any, whole_video: bool = False) -> Row:
         """The result of a call, or {"failed": reason}, with "again" where the next run is to try it again.
 
-        Raises `OutputError`, `SetupError`.
+        "limits" are those that a clip ran into: a run with higher ones tries it again. Raises `OutputError`,
+        `SetupError`.
         """
         reason = ""
         for _ in range(self.work.recipe.compute.attempts):
@@ -140,7 +141,19 @@ class Stage:
                 return {"failed": str(error)}
             except RuntimeError as error:  # a defect, or no memory on a GPU: not known to be the clip's fault
                 return {"failed": "unexpected: " + str(error).strip().splitlines()[-1], "again": True}
-        return {"failed": reason}
+        return {"failed": reason, "limits": self._limits()}
+
+    def is_open(self, found: Row | None) -> bool:
+        """Whether something is still to be done: nothing is kept of it, or a failure that is to be tried again."""
+        if found is None or found.get("again"):
+            return True
+        before = found.get("limits", {})
+        return any(limit > before.get(name, limit) for name, limit in self._limits().items())
+
+    def _limits(self) -> dict[str, float]:
+        """Of the recipe: what a clip may run into."""
+        compute = self.work.recipe.compute
+        return {"timeout": float(compute.timeout), "memory_gb": float(compute.memory_gb)}
 
     def video(self, task: Row) -> Video:
         """The task's video."""
@@ -158,7 +171,7 @@ class LookStage(Stage):
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
         video, store = self.video(task), self.work.clips
         kept: Row | None = parsed(store.read(f"{video.id}.json"))
-        if kept is not None and not is_open(kept):
+        if kept is not None and not self.is_open(kept):
             return kept
         with _Fetched(video, self.work) as (path, reason):
             if path is None:
@@ -213,7 +226,7 @@ class ScoreStage(Stage):
 
     def _is_scored(self, row: Row | None) -> bool:
         """Whether nothing is to be done for a clip: all was measured that it is judged by."""
-        if row is None or is_open(row):
+        if row is None or self.is_open(row):
             return False
         wanted, asked = wanted_columns(self.work.recipe.filters), set(row["asked"])
         return wanted == asked if "failed" in row else wanted <= asked  # another filter may not fail
@@ -235,7 +248,7 @@ class SampleStage(Stage):
         waiting = [
             window
             for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
-            if is_open(parsed(kept))
+            if self.is_open(parsed(kept))
         ]
         if not waiting:
             return {"clips": len(keys)}
@@ -283,11 +296,6 @@ class LatentStage(Stage):
         if len(reasons) < len(made):
             put_together(work.plan, store, work.output, task["sha256"], made)
         return {"clips": len(made), "failed": reasons}
-
-
-def is_open(found: Row | None) -> bool:
-    """Whether something is still to be done: nothing is kept of it, or a failure that is to be tried again."""
-    return found is None or bool(found.get("again"))
 
 
 def read_sample(samples: Store, key: str, sha256: str) -> bytes:
