@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
-from posegen.errors import PosegenError
+from posegen.errors import DiskFullError, PosegenError
 from posegen.model import lora
 from posegen.model.loading import load_transformer
 from posegen.pipeline import mini as mini_model
 from posegen.pipeline.mini import build_mini
-from posegen.pipeline.models import describe_model, load_folder, load_pipeline, load_published
+from posegen.pipeline.models import describe_model, load_folder, load_pipeline, load_published, save_adapters
 from posegen.pipeline.pipeline import PoseGenPipeline
 
 SIZE = (64, 48)
@@ -121,6 +121,17 @@ def test_save_and_load_round_trip_with_both_adapters(frames, tmp_path):
     again = load_pipeline(str(tmp_path / "model"), torch.device("cpu"), torch.bfloat16)
     assert again.transformer.dtype == torch.bfloat16
     assert again.transformer.blocks[0].scale_shift_table.dtype == torch.float32
+
+
+def test_a_full_disk_is_told_when_a_model_is_saved(full_disk, tmp_path):
+    pipeline = build_mini(heads=1)
+    with full_disk(100_000):
+        with pytest.raises(DiskFullError, match=r"model: the disk is full"):
+            pipeline.save_pretrained(tmp_path / "model")
+        with pytest.raises(DiskFullError, match=r"pytorch_lora_weights.safetensors: the disk is full"):
+            save_adapters(pipeline, "mini", tmp_path / "adapters")
+    assert lora.adapter_names(pipeline.transformer) == ["base", "stitch"]  # as before
+    assert not list((tmp_path / "adapters").rglob("*.safetensors*"))
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "image_encoder"])

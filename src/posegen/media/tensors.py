@@ -1,9 +1,10 @@
 """Tensors written as safetensors files, whole or not at all. Apart from `files`, because it loads torch."""
 
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,16 +20,23 @@ def save_safetensors(
     """Write tensors of any device to `path` at once or not at all. Raises `OutputError` where that fails."""
     file = AtomicFile(path)
     try:
-        with output_errors(path):
+        with saving_errors(path):
             content = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-            try:
-                save_file(content, file.temporary, None if metadata is None else dict(metadata))
-            except SafetensorError as error:
-                raise _system_error(error) from error
+            save_file(content, file.temporary, None if metadata is None else dict(metadata))
         file.commit()
     except BaseException:
         file.discard()
         raise
+
+
+@contextlib.contextmanager
+def saving_errors(target: Path) -> Iterator[None]:
+    """`output_errors` that also knows those of safetensors."""
+    with output_errors(target):
+        try:
+            yield
+        except SafetensorError as error:
+            raise _system_error(error) from error
 
 
 def _system_error(error: SafetensorError) -> OSError:

@@ -19,9 +19,10 @@ from peft.functional import delete_adapter, get_peft_model_state_dict, set_adapt
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import ModulesToSaveWrapper
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from posegen.errors import PosegenError, logger
+from posegen.media.tensors import save_safetensors
 from posegen.model.release import check_weights
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -144,6 +145,7 @@ def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
 
     Raises:
         PosegenError: no such adapter.
+        OutputError: it cannot be written.
     """
     if name not in adapter_names(transformer):
         raise PosegenError(f"no adapter {name!r} to save: the transformer has {adapter_names(transformer) or 'none'}")
@@ -151,12 +153,8 @@ def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
     config = transformer.peft_config[name].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     weights = get_peft_model_state_dict(transformer, adapter_name=name)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    save_file(
-        {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()},
-        Path(folder) / LORA_WEIGHT_NAME_SAFE,
-        metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config, indent=2, sort_keys=True)},
-    )
+    described = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(config, indent=2, sort_keys=True)}
+    save_safetensors(weights, Path(folder) / LORA_WEIGHT_NAME_SAFE, described)
 
 
 def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:

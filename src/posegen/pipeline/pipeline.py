@@ -20,6 +20,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenize
 from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
+from posegen.media.tensors import saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import load_transformer, without_adapters
@@ -101,12 +102,16 @@ class PoseGenPipeline(DiffusionPipeline):
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer."""
+        """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer.
+
+        Raises `OutputError` where it cannot be written.
+        """
         folder = Path(save_directory)
         transformer: PoseGenTransformer3DModel = self.components["transformer"]
         self.transformer = without_adapters(transformer)
         try:
-            super().save_pretrained(str(folder), **kwargs)
+            with saving_errors(folder):
+                super().save_pretrained(str(folder), **kwargs)
         finally:
             self.transformer = transformer
         for name in lora.adapter_names(transformer):
