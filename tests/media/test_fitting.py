@@ -112,3 +112,44 @@ def test_wrong_sizes_name_the_nearest():
     with pytest.raises(PosegenError, match="16x16"):
         check_size((0, 5), 16)
     check_size((96, 64), 16)
+
+
+CORNERS = st.tuples(*[st.floats(-0.4, 2.4)] * 4)
+
+
+@given(SIZES, SIZES, CORNERS)
+def test_a_crop_shows_a_box_that_fits_and_moves_for_nothing_else(source, target, corners):
+    middle = plan_fit(source, target, "crop")
+    across, down = sorted(corners[:2]), sorted(corners[2:])
+    box = tuple(
+        float(share * side)
+        for share, side in zip((across[0], down[0], across[1], down[1]), source[::-1] * 2, strict=True)
+    )
+    fit = middle.keeping(box)
+    top, left = fit.offset
+    for offset, before, scaled, wanted, low, high, side in zip(
+        (top, left), middle.offset, fit.scaled, target, box[1::-1], box[:1:-1], source, strict=True
+    ):
+        assert wanted - scaled <= offset <= 0  # nothing but the picture is shown
+        begin, end = (min(max(edge / side, 0), 1) * scaled + offset for edge in (low, high))
+        if end - begin <= wanted - 2:
+            assert begin >= -1
+            assert end <= wanted + 1
+        middle_shows = low / side * scaled + before >= 1 and high / side * scaled + before <= wanted - 1
+        if middle_shows:
+            assert offset == before
+    points = np.array([[3.0, 4.0], [0.0, 1.0]])
+    assert np.allclose(fit.invert_points(fit.apply_points(points)), points, atol=1e-6)
+    padded = plan_fit(source, target, "pad")
+    assert padded.keeping(box) == padded
+
+
+def test_a_moved_crop_shows_what_it_was_moved_to():
+    image = np.zeros((100, 300, 3), np.uint8)
+    image[40:60, 250:270] = 255
+    fit = plan_fit((100, 300), (50, 25), "crop").keeping((250.0, 40.0, 270.0, 60.0))
+    shown = fit.apply(image)
+    rows, columns = np.nonzero(shown[..., 0] > 200)
+    assert (rows.min(), rows.max()) == (20, 29)
+    assert columns.max() - columns.min() == 9
+    assert plan_fit((100, 300), (50, 25), "crop").apply(image).max() == 0

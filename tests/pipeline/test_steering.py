@@ -12,7 +12,8 @@ from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import MADE_FROM, fit_sequence
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
-from posegen.media.image import write_image
+from posegen.media.image import read_image, write_image
+from posegen.pipeline.models import describe_model
 from posegen.pipeline.request import prepare
 from posegen.pipeline.steering import carry_over, look_at_reference, retargeted
 
@@ -79,7 +80,7 @@ def test_off_is_off_and_the_settings_tell_them_apart(lean, person, tmp_path):
     request = prepare(lean)
     assert retargeted(request, request.conditions, person, tmp_path / "moved", Listener()) is request.conditions
     assert not (tmp_path / "moved").exists()
-    assert look_at_reference(request) is None
+    assert look_at_reference(request, Listener()) == (request, None)
     assert request.settings() != prepare(replace(lean, retarget="full")).settings()
 
 
@@ -98,7 +99,8 @@ def test_a_cartoon_is_aligned_by_its_box(lean, tmp_path):
     cv2.ellipse(picture, (200, 300), (70, 130), 0, 0, 360, (210, 40, 60), -1)
     write_image(tmp_path / "bean.png", picture)
     request = prepare(replace(lean, retarget="full", reference=tmp_path / "bean.png", person_check=True))
-    assert look_at_reference(request) is None
+    request, nobody = look_at_reference(request, Listener())
+    assert nobody is None
     pose = fit_sequence(request.conditions.pose, request.driving_fit)
     moved, lines = carry_over(request, pose, None)
     assert "no person is found in the reference image: the skeleton is only moved to the box" in lines[0]
@@ -112,7 +114,7 @@ def test_a_wall_has_nothing_to_align_with(lean, tmp_path):
     write_image(tmp_path / "wall.png", np.full((480, 320, 3), 128, np.uint8))
     request = prepare(replace(lean, retarget="full", reference=tmp_path / "wall.png", person_check=True))
     with pytest.raises(PosegenError, match="no person is found"):
-        look_at_reference(request)
+        look_at_reference(request, Listener())
     pose = fit_sequence(request.conditions.pose, request.driving_fit)
     moved, lines = carry_over(request, pose, None)
     assert moved is None
@@ -122,3 +124,33 @@ def test_a_wall_has_nothing_to_align_with(lean, tmp_path):
 def test_smoothing_is_part_of_what_conditions_are_made_from(conditions):
     _, inputs = open_conditions(conditions)
     assert inputs.estimators[-1].startswith("smoothing")
+
+
+def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, shared_media):
+    man = read_image(shared_media / "reference_man_half_body.png")
+    wide = np.full((man.shape[0], 5 * man.shape[1], 3), 200, np.uint8)
+    wide[:, 4 * man.shape[1] :] = man  # he stands at the right edge
+    write_image(tmp_path / "wide.png", wide)
+    request = prepare(replace(lean, retarget="full", reference=tmp_path / "wide.png"))
+    assert (request.fitted_reference == 200).all()
+    listener = Listener()
+    about, person = look_at_reference(request, listener)
+    assert listener.lines == ["reference: cropped about the person, not about its middle"]
+    shoulders = person.keypoints[[INDEX["left_shoulder"], INDEX["right_shoulder"]], 0]
+    assert abs(shoulders.mean() - request.size[1] / 2) < 8
+    assert not (about.fitted_reference == 200).all()
+    assert about.settings() != request.settings()  # it is another job
+    # nothing changes where he is in the middle anyway
+    plain = prepare(replace(lean, retarget="full"))
+    assert look_at_reference(plain, listener)[0].settings() == plain.settings()
+
+
+def test_a_model_of_one_size_makes_that_size(lean, tmp_path, shared_media):
+    mini = replace(lean, model="mini", size=None, conditions=None, retarget="full")
+    wide = shared_media / "reference_elf_half_body.jpeg"
+    request = prepare(replace(mini, reference=wide))
+    assert request.size == (256, 144)
+    assert "was trained at" not in request.describe()
+    asked = prepare(replace(mini, reference=wide, size="144x256"))
+    assert "NOTE       the model 'mini' was trained at 256x144 only" in asked.describe()
+    assert describe_model("wan2.1-i2v-14b-480p").size_for((720, 1280)) == (480, 832)

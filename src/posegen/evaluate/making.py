@@ -13,7 +13,7 @@ from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
-from posegen.media.fitting import choose_size, plan_fit
+from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
 from posegen.pipeline.progress import Progress
@@ -61,7 +61,7 @@ def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, An
     frames = max(1, round(config.seconds * fps))
     settings = ClipSettings(height, width, frames, float(fps))
     model = describe_model(config.model)
-    size = choose_size((height, width), model.default_area, model.size_multiple)
+    size = model.size_for((height, width))
     if plan_fit((height, width), size, "crop").scaled != size:
         raise PosegenError(
             f"--size {config.size}: {config.model} makes {size[0]}x{size[1]}, another shape: give that or a multiple"

@@ -1,14 +1,14 @@
 """Sizes: which size to generate at, and how a picture of one size is fitted to another.
 
 Nothing is ever stretched by more than the rounding of a pixel: the scaled picture is cropped, or padded, evenly on
-both sides. Coordinates count from the centre of the top-left pixel, which is (0, 0); x to the right, y down. Sizes
-are (H, W), and HxW in text, as the command line takes them. Choosing the mode and reporting `describe()` is the
-caller's business.
+both sides, unless a crop is to keep something. Coordinates count from the centre of the top-left pixel, which is
+(0, 0); x to the right, y down. Sizes are (H, W), and HxW in text, as the command line takes them. Choosing the mode and
+reporting `describe()` is the caller's business.
 """
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -24,12 +24,14 @@ Size = tuple[int, int]
 class Fit:
     """How a picture of size `source` (H, W) becomes one of size `target` (H, W).
 
-    `crop` covers the target and cuts what stands out; `pad` shows everything and fills the rest.
+    `crop` covers the target and cuts what stands out; `pad` shows everything and fills the rest. `centre` is the point
+    (y, x), as shares of the source, that a crop has in its middle as far as the source reaches.
     """
 
     mode: Literal["crop", "pad"]
     source: Size
     target: Size
+    centre: tuple[float, float] = (0.5, 0.5)
 
     @property
     def scaled(self) -> Size:
@@ -45,8 +47,29 @@ class Fit:
     @property
     def offset(self) -> Size:
         """(y, x) of the scaled picture's corner in the target: negative or 0 for a crop, positive or 0 for padding."""
-        (height, width), (target_height, target_width) = self.scaled, self.target
-        return (target_height - height) // 2, (target_width - width) // 2
+        top, left = (
+            (wanted - have) // 2 if at == 0.5 else max(wanted - have, min(0, round(wanted / 2 - at * have)))
+            for have, wanted, at in zip(self.scaled, self.target, self.centre, strict=True)
+        )
+        return top, left
+
+    def keeping(self, box: tuple[float, float, float, float]) -> "Fit":
+        """The fit with a crop that shows `box` (left, top, right, bottom; in the source's pixels).
+
+        Where the crop about the picture's middle does not show all of it, the box's middle takes its place, as far as
+        the picture reaches. Padding cuts nothing and stays as it is.
+        """
+        if self.mode == "pad":
+            return self
+        centres = []
+        for low, high, source, scaled, target in zip(
+            box[1::-1], box[:1:-1], self.source, self.scaled, self.target, strict=True
+        ):
+            begin, end = (min(max(edge / source, 0.0), 1.0) for edge in (low, high))
+            half = target / scaled / 2
+            shown = 0.5 - half <= begin and end <= 0.5 + half
+            centres.append(0.5 if shown else min(max((begin + end) / 2, half), 1 - half))
+        return replace(self, centre=(centres[0], centres[1]))
 
     def apply(self, image: UInt8[np.ndarray, "h w 3"], pad_value: int = 0) -> UInt8[np.ndarray, "th tw 3"]:
         """The image (of size `source`) at size `target`; padding has `pad_value` (0..255) in every channel."""

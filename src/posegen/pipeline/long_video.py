@@ -46,7 +46,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
 def _make(request: Request, progress: Progress) -> Request:
     config = request.config
     device = choose_device(config.device)
-    reference = look_at_reference(request)
+    request, reference = look_at_reference(request, progress)
     model = request.model
 
     folder = work_folder(config.output) / "conditions"

@@ -20,6 +20,7 @@ from posegen.conditions.skeleton import Colors
 from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
+from posegen.media.fitting import choose_size
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
@@ -103,6 +104,11 @@ class ModelDescription:
     default_steps: int = 25
     default_guidance: float = 5.0
     negative_prompt: str = NEGATIVE_PROMPT
+    trained_size: tuple[int, int] | None = None
+
+    def size_for(self, source: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) to generate at for a reference of the size `source`: like it, unless one size is known."""
+        return self.trained_size or choose_size(source, self.default_area, self.size_multiple)
 
     @property
     def size_multiple(self) -> int:
@@ -124,6 +130,8 @@ class ModelDescription:
 def _describe(name: str, settings: dict[str, Any], **more: Any) -> ModelDescription:
     known = {field.name for field in fields(ModelDescription)}
     values = {"trained": True, "skeleton_colors": "openpose", **settings, **more, "name": name}
+    if values.get("trained_size") is not None:
+        values["trained_size"] = tuple(values["trained_size"])
     return ModelDescription(**{key: value for key, value in values.items() if key in known})
 
 

@@ -44,6 +44,7 @@ class PoseGenPipeline(DiffusionPipeline):
     Settings of the checkpoint, saved in its `model_index.json`:
         segment_length, head, tail: frames of a segment, and of those that a stitch segment is given
         default_area: usual height · width in pixels
+        trained_size: (height, width) in pixels of all that it was trained on; None if it knows several shapes
         draw_scale: the skeleton is drawn at this multiple of the size and reduced (its lines are made for 720p)
         max_text_tokens: tokens of the prompt that the model reads
         default_steps, default_guidance, negative_prompt: how it is sampled where nothing else is asked for
@@ -65,6 +66,7 @@ class PoseGenPipeline(DiffusionPipeline):
         head: int = 21,
         tail: int = 20,
         default_area: int = 1280 * 720,
+        trained_size: list[int] | tuple[int, int] | None = None,
         draw_scale: int = 1,
         max_text_tokens: int = 512,
         skeleton_colors: Literal["openpose", "release"] = "openpose",
@@ -88,6 +90,7 @@ class PoseGenPipeline(DiffusionPipeline):
             head=head,
             tail=tail,
             default_area=default_area,
+            trained_size=None if trained_size is None else list(trained_size),
             draw_scale=draw_scale,
             max_text_tokens=max_text_tokens,
             skeleton_colors=skeleton_colors,

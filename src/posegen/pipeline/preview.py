@@ -29,7 +29,7 @@ from posegen.pipeline.anchor import choose_anchor, describe_unsafe, unsafe_segme
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
 from posegen.pipeline.segments import Segment
-from posegen.pipeline.steering import carry_over
+from posegen.pipeline.steering import carry_over, keep_in_crop
 
 SAMPLES = 48
 _LONG_SIDE = 320
@@ -75,7 +75,9 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     fit, size = request.driving_fit, request.size
     pose = _fitted(found.people, fit, request.fps)
     seen = np.array([person is not None for person in found.people])
-    reference = _reference(request)
+    person = find_reference_pose(request.reference, request.config, request.config.device)
+    request = keep_in_crop(request, person)
+    reference = None if person is None else fit_pose(person, request.reference_fit)
     warnings = [] if reference is not None else ["no person is found in the reference image"]
     sampled = replace(pose, fps=Fraction(request.fps * len(numbers), count))
     moved, lines = carry_over(request, sampled, reference)
@@ -134,11 +136,6 @@ def _look(request: Request, numbers: Int[np.ndarray, " samples"], progress: Prog
 def _fitted(people: Sequence[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
     """In pixels of the result; frames without a person have scores 0."""
     return sequence_of([None if person is None else fit_pose(person, fit) for person in people], fit.target, fps)
-
-
-def _reference(request: Request) -> PersonPose | None:
-    person = find_reference_pose(request.reference, request.config, request.config.device)
-    return None if person is None else fit_pose(person, request.reference_fit)
 
 
 def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:

@@ -21,7 +21,7 @@ from posegen.conditions.folder import Conditions, Inputs, check_conditions, open
 from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.errors import PosegenError
-from posegen.media.fitting import Fit, check_size, choose_size, plan_fit
+from posegen.media.fitting import Fit, check_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video, shown_frames
 from posegen.model.background_store import StorePrecision
@@ -68,6 +68,8 @@ class Request:
     conditions: Conditions | None = None
     framing: Framing = "half-body"
     precision: StorePrecision = "same"
+    reference_box: tuple[float, float, float, float] | None = None
+    """What a crop of the reference image is to keep: (left, top, right, bottom) in its pixels; None: its middle."""
 
     @property
     def start(self) -> float | None:
@@ -82,7 +84,8 @@ class Request:
     @property
     def reference_fit(self) -> Fit:
         """How the reference image becomes a picture of the video's size."""
-        return plan_fit(self.reference.shape[:2], self.size, self.config.fit)
+        fit = plan_fit(self.reference.shape[:2], self.size, self.config.fit)
+        return fit if self.reference_box is None else fit.keeping(self.reference_box)
 
     @cached_property
     def fitted_reference(self) -> np.ndarray:
@@ -211,6 +214,7 @@ class Request:
             "reference_sha256": file_digest(config.reference),
             "driving_sha256": file_digest(config.driving),
             "conditions": self.conditions.digest() if self.conditions else None,
+            **({} if self.reference_fit.centre == (0.5, 0.5) else {"reference_centre": self.reference_fit.centre}),
             "posegen": __version__,
         }
 
@@ -270,6 +274,12 @@ class Request:
             lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
         if config.save_masks and (self.sharing is None or not config.sharing_mask):
             lines.append("NOTE       --save-masks: there are no subject masks, since no background is shared by them")
+        known = self.model.trained_size
+        if known is not None and known != self.size:
+            lines.append(
+                f"NOTE       the model {config.model!r} was trained at {known[0]}x{known[1]} only: other shapes are "
+                "worse, and wide ones show torn and doubled bodies"
+            )
         if not self.model.trained:
             lines.append(f"NOTE       the model {config.model!r} was never trained to follow poses: expect noise")
         return "\n".join(lines)
@@ -301,7 +311,7 @@ def prepare(config: GenerateConfig) -> Request:
     given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
     size = parse_size(config.size) if config.size else given.size if given else None
     if size is None:
-        size = choose_size(reference.shape[:2], model.default_area, model.size_multiple)
+        size = model.size_for((reference.shape[0], reference.shape[1]))
     check_size(size, model.size_multiple)
     fps = parse_fps(config.fps) if config.fps else given.fps if given else driving.fps
     prompt = config.prompt or DEFAULT_PROMPT

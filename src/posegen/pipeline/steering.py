@@ -4,6 +4,7 @@ How it is done is `conditions/retargeting.py`'s; here it is decided what can be 
 what was asked for.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from posegen.conditions.extract import find_reference_pose, fit_pose
@@ -16,25 +17,44 @@ from posegen.errors import PosegenError
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
 
+_AROUND = 0.15
+"""Of the longer side of the box about a person's points: hair and hands reach farther than they do."""
 
-def look_at_reference(request: Request) -> PersonPose | None:
-    """The person of the reference image, in pixels of the result; None if nobody is found, or nobody needs to know.
 
-    Raises `PosegenError` if neither a person nor a figure of another kind is found and the request wants somebody.
+def look_at_reference(request: Request, progress: Progress) -> tuple[Request, PersonPose | None]:
+    """Find the person of the reference image: a request whose crop keeps them, and them in pixels of the result.
+
+    None if nobody is found, or nobody needs to know. Raises `PosegenError` if neither a person nor a figure of another
+    kind is found and the request wants somebody.
     """
     config = request.config
     if config.retarget == "off" and not config.person_check:
-        return None
+        return request, None
     person = find_reference_pose(request.reference, config, config.device)
-    if person is not None:
-        return fit_pose(person, request.reference_fit)
-    figure = config.retarget != "off" and find_subject_box(request.fitted_reference) is not None
-    if config.person_check and not figure:
+    figure = None
+    if person is None and config.retarget != "off":
+        figure = find_subject_box(request.reference)
+    if person is None and figure is None and config.person_check:
         raise PosegenError(
             "no person is found in the reference image: use a picture that shows one clearly, or pass "
             "--no-person-check to go on anyway"
         )
-    return None
+    request = keep_in_crop(request, person, figure)
+    if request.reference_fit.centre != (0.5, 0.5):
+        progress.say("reference: cropped about the person, not about its middle")
+    return request, None if person is None else fit_pose(person, request.reference_fit)
+
+
+def keep_in_crop(
+    request: Request, person: PersonPose | None, figure: tuple[float, float, float, float] | None = None
+) -> Request:
+    """The request with the reference image cropped so that the person, or else the figure's box, is kept."""
+    box = figure
+    if person is not None:
+        left, top, right, bottom = person.box
+        more = _AROUND * max(right - left, bottom - top)
+        box = (left - more, top - more, right + more, bottom + more)
+    return replace(request, reference_box=box)
 
 
 def carry_over(
