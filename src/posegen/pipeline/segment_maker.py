@@ -14,6 +14,7 @@ from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
 from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
+from posegen.pipeline.freed_memory import give_back_freed_memory
 from posegen.pipeline.job import Job, background_folder
 from posegen.pipeline.latents import iterate_decoded
 from posegen.pipeline.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_folder, masks_path
@@ -63,6 +64,7 @@ class SegmentMaker:
             frames = make(segment)
             self._keep_masks(segment)  # first, so that no finished segment is without
             self.job.save(segment, frames, self.request.fps)
+            give_back_freed_memory()
         elif not told:
             self.progress.say(f"segment {segment.name} is already finished")
         if not told:
