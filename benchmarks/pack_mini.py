@@ -38,7 +38,9 @@ in a mirror too{parts}. No real person was filmed; no real video was used.
 
 ## Limits
 - It has seen synthetic people only: real photographs come out as synthetic-looking people at best.
-- 256x144 pixels, 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
+- 256x144 pixels (height x width) and no other size: taller pictures are a little worse, wide ones show torn and doubled
+  bodies. `generate` makes that size unless another one is asked for.
+- 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
 - The autoencoder is small, and four frames make a latent: fast movement is blurred.
 - Training stopped with the time on the GPU, not because it was done: it knows its clips better than new
