@@ -20,7 +20,7 @@ from jaxtyping import Bool, Complex, Float, Int
 
 from posegen.conditions.camera import CameraTracker, Step, person_mask
 from posegen.conditions.folder import Conditions
-from posegen.errors import PosegenError, logger
+from posegen.errors import PosegenError
 from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames
@@ -177,10 +177,7 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
         points = small.apply_points(pose.keypoints[number])
         steps.append(tracker.add(grey, picture & ~person_mask(points, pose.scores[number], small.target)))
         progress(len(steps), len(pose))
-    motion = BackgroundMotion.of(steps, float(pose.fps))
-    if not motion.known.any():
-        logger.warning("%s", motion.describe())
-    return motion
+    return BackgroundMotion.of(steps, float(pose.fps))
 
 
 def _inside_padding(fit: Fit) -> Bool[np.ndarray, "height width"]:
