@@ -51,6 +51,22 @@ def config(driving, shared_media, tmp_path, narrow):
 
 
 @pytest.fixture(scope="session")
+def driving_conditions(driving, made_once):
+    """Of the driving video as it is: 60 frames, two base segments and a stitch segment."""
+    from posegen.apps.commands import extract
+
+    return made_once(
+        "driving-conditions", lambda folder: extract(ExtractConfig(driving=driving, output=folder, size=SIZE))
+    )
+
+
+@pytest.fixture
+def ready(config, driving_conditions):
+    """The job of `config` without any estimator."""
+    return replace(config, conditions=driving_conditions, size=None, person_check=False)
+
+
+@pytest.fixture(scope="session")
 def conditions(driving, made_once):
     """Of the driving video at 40 frames/s: 100 frames, three base segments."""
     from posegen.apps.commands import extract
