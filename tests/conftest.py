@@ -13,6 +13,12 @@ hypothesis.settings.register_profile("posegen", deadline=None)  # machines may b
 hypothesis.settings.load_profile("posegen")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONGEST = ("test_prepare_runs.py", "test_run.py", "test_killed_jobs.py", "test_long_video.py")
+"""Files whose tests take longest: they begin first, so that no process is left with one when the others are done."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
