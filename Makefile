@@ -35,7 +35,10 @@ browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; }
 
-ci: browser lint types test
+# The browser comes while packages are installed; types are checked, on one core, beside the tests
+ci:
+	$(MAKE) -j2 browser lint
+	$(MAKE) -j2 types test
 
 clean:
 	rm -rf $(VENV) outputs build .pytest_cache .mypy_cache .ruff_cache

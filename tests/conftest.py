@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import filelock
 import hypothesis
 import pytest
 
@@ -12,6 +13,12 @@ hypothesis.settings.register_profile("posegen", deadline=None)  # machines may b
 hypothesis.settings.load_profile("posegen")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONGEST = ("test_prepare_runs.py", "test_run.py", "test_killed_jobs.py", "test_long_video.py")
+"""Files whose tests take longest: they begin first, so that no process is left with one when the others are done."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +27,48 @@ def shared_media() -> Path:
     folder = REPOSITORY.parent / "shared" / "media"
     assert folder.is_dir(), f"{folder} is missing: the tests use real media"
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """`made_once(name, make)`: a folder that `make(folder)` fills, once for all processes of a test run; to be read."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def once(name, make):
+        folder, finished = place / name, place / f"{name}.made"
+        with filelock.FileLock(place / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # half of it, where another process failed
+                folder.mkdir()
+                make(folder)
+                finished.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def narrow(made_once):
+    """The folder of a model with the mini's layers, a sixth of its width, and random weights."""
+
+    def make(folder):
+        import torch
+
+        from posegen.model.autoencoder import AutoencoderLightVideo
+        from posegen.pipeline.mini import build_mini
+
+        model = build_mini(heads=1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.register_modules(
+                vae=AutoencoderLightVideo(32, encoder_channels=[8, 16, 16], decoder_channels=[16, 16, 8])
+            )
+        model.register_to_config(trained=True)
+        model.save_pretrained(folder)
+
+    return str(made_once("narrow", make))
 
 
 @pytest.fixture

@@ -6,22 +6,21 @@ from safetensors.torch import load
 from posegen.data.encoders import Encoders
 from posegen.data.latents import Encoding, LatentCache
 from posegen.data.shards import open_shards
-from posegen.pipeline.mini import FOLDER
 from posegen.pipeline.models import load_for_encoding
 from tiny_shards import write_shards
 
 ENCODINGS = [Encoding(9, mirrored=True), Encoding(5, windows=2)]
 
 
-def test_two_processes_write_the_same_files_as_one(tmp_path):
+def test_two_processes_write_the_same_files_as_one(narrow, tmp_path):
     shards = open_shards(write_shards(tmp_path / "shards", "train"), "train")
-    model = load_for_encoding(str(FOLDER), torch.bfloat16)
+    model = load_for_encoding(narrow, torch.bfloat16)
     alone = LatentCache(tmp_path / "alone", model, torch.float32)
     wanted = {file.name: file.read_bytes() for e in ENCODINGS for file in alone.prepare(shards, e)}
 
     together = LatentCache(tmp_path / "together", model, torch.float32)
     told = []
-    encoders = Encoders(2, str(FOLDER), torch.bfloat16)
+    encoders = Encoders(2, narrow, torch.bfloat16)
     encoders.encode(together, shards, ENCODINGS, torch.device("cpu"), lambda done, total: told.append((done, total)))
     found = {file.name: file.read_bytes() for file in together.folder.iterdir()}
     assert found.keys() == wanted.keys()

@@ -64,9 +64,9 @@ def test_the_grid_shares_what_its_names_say(benchmark, tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_one_command_makes_scores_and_goes_on(benchmark, tmp_path):
+def test_one_command_makes_scores_and_goes_on(benchmark, narrow, tmp_path):
     config = AblateConfig(
-        "reference-tokens", tmp_path / "out", benchmark=benchmark, steps=1, cache=tmp_path / "cache", device="cpu"
+        "reference-tokens", tmp_path / "out", benchmark, narrow, steps=1, cache=tmp_path / "cache", device="cpu"
     )
     evaluation, paths = ablate(config, Silent())
     assert evaluation.rows == ["on", "off", "truth"]

@@ -1,4 +1,4 @@
-"""One mini model for the whole folder, in float32, and a narrow one as a folder; a short driving video, its conditions.
+"""One mini model for the whole folder, in float32; a short driving video, its conditions, and a job of a narrow model.
 
 Most tests here are about jobs, not about what a picture shows: they take the narrow one (`config.model`).
 """
@@ -8,11 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
 from posegen.config import DEFAULT_PROMPT, ExtractConfig, GenerateConfig
 from posegen.media.video import VideoWriter, iterate_frames
-from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.pipeline.mini import build_mini
 
 SIZE = "96x64"
@@ -24,29 +22,16 @@ def mini():
 
 
 @pytest.fixture(scope="session")
-def narrow(tmp_path_factory):
-    """The folder of a model with the mini's layers, a sixth of its width, and random weights."""
-    model = build_mini(heads=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model.register_modules(
-            vae=AutoencoderLightVideo(32, encoder_channels=[8, 16, 16], decoder_channels=[16, 16, 8])
-        )
-    model.register_to_config(trained=True)
-    folder = tmp_path_factory.mktemp("narrow")
-    model.save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
-def driving(tmp_path_factory, shared_media):
+def driving(made_once, shared_media):
     """Two seconds and a bit of the dancer at 24 frames/s (60 frames), with sound, a third of the size."""
-    path = tmp_path_factory.mktemp("driving") / "dance.mp4"
-    source = shared_media / "driving_dance_full_body.mp4"
-    with VideoWriter(path, Fraction(24), size=(640, 360), audio_from=source) as writer:
-        for _, frame in zip(range(60), iterate_frames(source), strict=False):
-            writer.write(np.ascontiguousarray(frame[1::3, 1::3]))
-    return path
+
+    def make(folder):
+        source = shared_media / "driving_dance_full_body.mp4"
+        with VideoWriter(folder / "dance.mp4", Fraction(24), size=(640, 360), audio_from=source) as writer:
+            for _, frame in zip(range(60), iterate_frames(source), strict=False):
+                writer.write(np.ascontiguousarray(frame[1::3, 1::3]))
+
+    return made_once("driving", make) / "dance.mp4"
 
 
 @pytest.fixture
@@ -66,13 +51,29 @@ def config(driving, shared_media, tmp_path, narrow):
 
 
 @pytest.fixture(scope="session")
-def conditions(driving, tmp_path_factory):
+def driving_conditions(driving, made_once):
+    """Of the driving video as it is: 60 frames, two base segments and a stitch segment."""
+    from posegen.apps.commands import extract
+
+    return made_once(
+        "driving-conditions", lambda folder: extract(ExtractConfig(driving=driving, output=folder, size=SIZE))
+    )
+
+
+@pytest.fixture
+def ready(config, driving_conditions):
+    """The job of `config` without any estimator."""
+    return replace(config, conditions=driving_conditions, size=None, person_check=False)
+
+
+@pytest.fixture(scope="session")
+def conditions(driving, made_once):
     """Of the driving video at 40 frames/s: 100 frames, three base segments."""
     from posegen.apps.commands import extract
 
-    folder = tmp_path_factory.mktemp("conditions")
-    extract(ExtractConfig(driving=driving, output=folder, size=SIZE, fps="40"))
-    return folder
+    return made_once(
+        "conditions", lambda folder: extract(ExtractConfig(driving=driving, output=folder, size=SIZE, fps="40"))
+    )
 
 
 @pytest.fixture

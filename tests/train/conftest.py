@@ -61,11 +61,12 @@ from_base = true
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    write_shards(folder, "train")
-    write_shards(folder, "val-same", shards=1)
-    return folder
+def shards(made_once):
+    def make(folder):
+        write_shards(folder, "train")
+        write_shards(folder, "val-same", shards=1)
+
+    return made_once("shards", make)
 
 
 @pytest.fixture
@@ -93,13 +94,15 @@ def make_run(make_recipe, shards, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pretrained(shards, tmp_path_factory):
+def pretrained(shards, made_once):
     """A model that has been through `vae` and `pretrain`."""
     from posegen.train.run import train
 
-    folder = tmp_path_factory.mktemp("pretrained")
-    path = folder / "recipe.toml"
-    path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
-    recipe, places = read_recipe(path), Places(folder / "run", shards, shards, shards / "cache")
-    train("vae", recipe, places)
-    return train("pretrain", recipe, places)
+    def make(folder):
+        path = folder / "recipe.toml"
+        path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
+        recipe, places = read_recipe(path), Places(folder / "run", shards, shards, shards / "cache")
+        train("vae", recipe, places)
+        train("pretrain", recipe, places)
+
+    return made_once("pretrained", make) / "run" / "pretrain" / "model"

@@ -31,6 +31,7 @@ clips_per_shard = 2
 validation = 0.3
 [compute]
 timeout = 100.0
+workers = 1
 """
 
 

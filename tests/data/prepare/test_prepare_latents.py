@@ -25,7 +25,7 @@ CLIPS = ClipSettings(num_frames=5, fps=8.0, size=(96, 64))
 TRAINING = """
 name = "tiny"
 [model]
-start = "mini"
+start = "{model}"
 [data]
 size = [96, 64]
 [base]
@@ -44,19 +44,19 @@ mirror = true
 """
 
 
-def training_recipe(folder, text=TRAINING):
+def training_recipe(folder, model="mini", text=TRAINING):
     folder.mkdir(exist_ok=True)
-    (folder / "training.toml").write_text(text)
+    (folder / "training.toml").write_text(text.format(model=model))
     return folder / "training.toml"
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(narrow, tmp_path_factory):
     """Samples and shards of two clips, without Ray: the work, and the tasks of encoding them."""
     folder = tmp_path_factory.mktemp("prepared")
     person_video(folder / "in" / "a.mp4", seconds=1.4)
     (video,) = find_videos([str(folder / "in")])
-    settings = LatentSettings(str(training_recipe(folder)), ("base", "stitch"))
+    settings = LatentSettings(str(training_recipe(folder, narrow)), ("base", "stitch"))
     work = replace(work_in(folder), plan=plan_latents(settings, CLIPS))
     windows = [{"start": start, "end": start + 0.625} for start in (0.0, 0.7)]
     assert list(run_here(SampleStage, work, iter([{"url": video.url, "state": video.state, "windows": windows}])))
@@ -87,9 +87,9 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("stage", ["base", "stitch"])
-def test_training_encodes_nothing_and_has_the_same_files(stage, prepared, cache, tmp_path, monkeypatch):
+def test_training_encodes_nothing_and_has_the_same_files(stage, prepared, cache, narrow, tmp_path, monkeypatch):
     folder = cache.parent
-    recipe = read_recipe(training_recipe(tmp_path))
+    recipe = read_recipe(training_recipe(tmp_path, narrow))
     train(stage, recipe, Places(tmp_path / "fresh", folder, folder, tmp_path / "cache"))
     made = contents(tmp_path / "cache")
     assert len(made) == 2
@@ -147,7 +147,7 @@ def test_a_clip_that_cannot_be_encoded_is_named_and_tried_again(prepared, cache,
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        (TRAINING.replace('"mini"', '"scratch:mini"'), {}, "folder of a trained one"),
+        (TRAINING.replace("{model}", "scratch:mini"), {}, "folder of a trained one"),
         (TRAINING.replace("96, 64", "64, 96"), {}, "wants clips of"),
         (TRAINING.replace("num_frames = 5", "num_frames = 9"), {}, "9 frames, not 5"),
         (TRAINING, {"model": "nothing"}, "unknown model"),
@@ -155,10 +155,9 @@ def test_a_clip_that_cannot_be_encoded_is_named_and_tried_again(prepared, cache,
     ],
 )
 def test_what_training_would_refuse_is_refused_before(text, settings, message, tmp_path):
+    recipe = str(training_recipe(tmp_path, text=text))
     with pytest.raises(PosegenError, match=message):
-        plan_latents(
-            LatentSettings(**{"recipe": str(training_recipe(tmp_path, text)), "stages": ("base",), **settings}), CLIPS
-        )
+        plan_latents(LatentSettings(**{"recipe": recipe, "stages": ("base",), **settings}), CLIPS)
 
 
 def test_nothing_is_planned_without_a_recipe():

@@ -27,24 +27,26 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="session")
-def raw(tmp_path_factory):
+def raw(made_once):
     """Three videos of a person, one that repeats another, and one that is none."""
-    folder = tmp_path_factory.mktemp("raw")
-    for number in range(3):
-        person_video(folder / "in" / f"it's {number}\n人.mp4", start=3.0 * number, seconds=1.4)
-    person_video(folder / "in" / "repeats.mp4", start=0.0, seconds=1.4, size=(96, 64), crf=28)
-    (folder / "in" / "broken.mp4").write_bytes(b"no video")
-    write_recipe(folder)
-    return folder
+
+    def make(folder):
+        for number in range(3):
+            person_video(folder / "in" / f"it's {number}\n人.mp4", start=3.0 * number, seconds=1.4)
+        person_video(folder / "in" / "repeats.mp4", start=0.0, seconds=1.4, size=(96, 64), crf=28)
+        (folder / "in" / "broken.mp4").write_bytes(b"no video")
+        write_recipe(folder)
+
+    return made_once("raw", make)
 
 
-def command(raw, output, *more):
+def command(raw, output, *more, recipe=None):
     return [sys.executable, "-m", "posegen.apps.cli", "prepare", str(raw / "in"), "--output", str(output),
-            "--recipe", str(raw / "recipe.toml"), *more]  # fmt: skip
+            "--recipe", str(recipe or raw / "recipe.toml"), *more]  # fmt: skip
 
 
-def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600, check=False)
+def run(*arguments, recipe=None):
+    return subprocess.run(command(*arguments, recipe=recipe), capture_output=True, text=True, timeout=600, check=False)
 
 
 def contents(output: Path) -> dict[str, str]:
@@ -54,11 +56,12 @@ def contents(output: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(raw, tmp_path_factory):
-    output = tmp_path_factory.mktemp("undisturbed") / "set"
-    done = run(raw, output)
-    assert done.returncode == 0, done.stderr
-    return output
+def undisturbed(raw, made_once):
+    def make(folder):
+        done = run(raw, folder / "set")
+        assert done.returncode == 0, done.stderr
+
+    return made_once("undisturbed", make) / "set"
 
 
 def stage_that_waits_for_others(folder, number, seconds=200.0):
@@ -79,23 +82,18 @@ def stage_that_waits_for_others(folder, number, seconds=200.0):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
-def test_a_worker_gets_no_task_while_it_has_one_and_another_has_none(tmp_path):
+def test_tasks_go_to_workers_that_have_none_and_to_no_more_workers_than_are_wanted(tmp_path):
     """Few tasks are minutes of work each: two of them are done by two workers, at once."""
-    (tmp_path / "begun").mkdir()
-    stage = stage_that_waits_for_others(tmp_path / "begun", 2)
     work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
+    tasks = [{"number": number} for number in range(2)]
+    for name in ("two", "one"):
+        (tmp_path / name).mkdir()
     with Engine(None, 2) as engine:
-        assert list(engine.run(work, stage, [{"number": number} for number in range(2)], True)) == [True] * 2
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
-def test_a_cluster_works_on_no_more_tasks_at_once_than_workers_are_wanted(tmp_path):
-    (tmp_path / "begun").mkdir()
-    stage = stage_that_waits_for_others(tmp_path / "begun", 2, seconds=10.0)
-    work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
-    with Engine(None, 2) as engine:
+        stage = stage_that_waits_for_others(tmp_path / "two", 2)
+        assert list(engine.run(work, stage, tasks, True)) == [True] * 2
         engine._workers = 1  # of a cluster that has two cores
-        assert list(engine.run(work, stage, [{"number": number} for number in range(2)], False)) == [False] * 2
+        stage = stage_that_waits_for_others(tmp_path / "one", 2, seconds=10.0)
+        assert list(engine.run(work, stage, tasks, False)) == [False] * 2
 
 
 def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
@@ -128,16 +126,14 @@ def test_training_takes_it(undisturbed, tmp_path):
     assert [record["step"] for record in records if "train/loss" in record] == [1]
 
 
-def test_clips_are_encoded_for_a_training_in_the_same_run(raw, undisturbed, tmp_path):
+def test_clips_are_encoded_for_a_training_in_the_same_run(raw, undisturbed, narrow, tmp_path):
     output, training = tmp_path / "set", tmp_path / "training.toml"
     shutil.copytree(undisturbed, output)
     stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
-    training.write_text(f'name = "tiny"\n[model]\nstart = "mini"\n[base]\n{stage}')
+    training.write_text(f'name = "tiny"\n[model]\nstart = "{narrow}"\n[base]\n{stage}')
     recipe = write_recipe(tmp_path, RECIPE + f'[latents]\nrecipe = "{training}"\n')
     for _ in range(2):
-        arguments = command(raw, output)
-        arguments[arguments.index("--recipe") + 1] = str(recipe)
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+        done = run(raw, output, recipe=recipe)
         assert done.returncode == 0, done.stderr
     assert contents(output) == contents(undisturbed), "the data set is the same"
     files = {path: path.stat().st_mtime_ns for path in (output / "cache").iterdir()}
@@ -205,10 +201,11 @@ def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path
     with subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True) as cluster:  # fmt: skip
         address = next(line for line in iter(cluster.stdout.readline, "") if ":" in line and "." in line).strip()
-        output = tmp_path / "set"
+        output, recipe = tmp_path / "set", write_recipe(tmp_path, RECIPE.replace("workers = 1", "workers = 2"))
         process = subprocess.Popen(
-            command(raw, output, "--ray", address), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+            command(raw, output, "--ray", address, recipe=recipe),
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
         try:
             wait_for(lambda: any(output.glob("work/scores-*/*/*.json")), process)
             workers = [each for each in family(cluster) if "isolated" in " ".join(each.cmdline())]
@@ -243,8 +240,7 @@ def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
     areas = sorted(row["person_area"] for row in rows if row["kept"])
     stricter = (areas[2] + areas[3]) / 2
     recipe = write_recipe(tmp_path, RECIPE.replace("minimum = 0.01", f"minimum = {stricter}"))
-    arguments = command(raw, output, "--refilter")
-    arguments[arguments.index("--recipe") + 1] = str(recipe)
+    arguments = command(raw, output, "--refilter", recipe=recipe)
     arguments.remove(str(raw / "in"))
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
