@@ -121,15 +121,20 @@ def _explained(moved: "_Fit", still: "_Fit") -> float:
 def _everywhere(moved: "_Fit", still: "_Fit") -> bool:
     """Whether a movement fits better all over the background, and not only where a shadow or a hand passed by."""
     gain = still.costs - moved.costs
-    gains = [
-        float(np.nanmean(block))
-        for rows in range(0, gain.shape[0], _BLOCK)
-        for block in np.array_split(gain[rows : rows + _BLOCK], max(1, gain.shape[1] // _BLOCK), axis=1)
-        if np.isfinite(block).mean() > _OF_BLOCK
-    ]
+    seen = np.isfinite(gain)
+    total, pixels, size = (_of_blocks(part) for part in (np.where(seen, gain, 0.0), 1.0 * seen, np.ones(gain.shape)))
+    enough = pixels > _OF_BLOCK * size
+    gains = total[enough] / pixels[enough]
     if len(gains) < _FEWEST_BLOCKS:
         return False
     return bool(np.mean(gains) > _SURELY * max(float(np.std(gains)), 1e-6) / np.sqrt(len(gains)))
+
+
+def _of_blocks(picture: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "down across"]:
+    """Sums over blocks."""
+    height, width = picture.shape
+    columns = [part[0] for part in np.array_split(np.arange(width), max(1, width // _BLOCK))]
+    return np.add.reduceat(np.add.reduceat(picture, np.arange(0, height, _BLOCK), axis=0), columns, axis=1)
 
 
 @dataclass(frozen=True)
