@@ -152,6 +152,49 @@ def test_a_wall_without_corners_tells_by_its_stains_how_the_camera_moves(x, degr
     assert scores["camera_jitter"] == pytest.approx(1.5 / diagonal, abs=0.001)
 
 
+def room():
+    """A large picture of an even wall with a skirting and a sofa: edges, but hardly a corner."""
+    picture = np.full((2 * HEIGHT, 2 * WIDTH), 170, np.float32)
+    picture[HEIGHT + 50 :, : WIDTH + 30] = 120
+    picture[HEIGHT:, WIDTH + 70 :] = 95
+    return cv2.GaussianBlur(picture, (0, 0), 2)
+
+
+@pytest.mark.parametrize(("x", "zoom"), [(0, 0), (6, 0), (0, 0.02)])
+def test_a_few_edges_before_an_even_wall_tell_how_the_camera_moves(x, zoom):
+    random, diagonal = np.random.default_rng(0), float(np.hypot(HEIGHT, WIDTH))
+    frames, after = (
+        [filmed(room(), random, x * at, 0, 1 + zoom * at) for at in np.arange(SAMPLES) + late] for late in (0, 0.2)
+    )
+    scores = CameraFilter().score(clip_of(frames, after), people())
+    assert scores["camera_shift"] == pytest.approx(5 * x / diagonal, abs=0.004)
+    assert scores["camera_zoom"] == pytest.approx(5 * zoom, abs=0.01)
+    assert scores["camera_jitter"] == pytest.approx(np.hypot(x / diagonal, zoom / np.sqrt(12)) / 5, abs=0.001)
+
+
+def tiles(random):
+    """A large picture of tiles that hardly differ."""
+    shades = random.normal(140, 4, (2 * HEIGHT // 30 + 1, 2 * WIDTH // 30 + 1)).astype(np.float32)
+    return cv2.GaussianBlur(np.kron(shades, np.ones((30, 30), np.float32)), (0, 0), 2)
+
+
+def test_a_fast_camera_is_followed_over_faint_tiles_by_its_speed():
+    random, diagonal = np.random.default_rng(0), float(np.hypot(HEIGHT, WIDTH))
+    floor = tiles(random)
+    frames, after = ([filmed(floor, random, 50 * at - 125) for at in np.arange(SAMPLES) + late] for late in (0, 1 / 12))
+    scores = CameraFilter().score(clip_of(frames, after), people())
+    assert scores["camera_shift"] == pytest.approx(250 / diagonal, abs=0.01)
+
+
+def test_where_corners_go_out_of_sight_all_pixels_carry_on():
+    random, diagonal = np.random.default_rng(0), float(np.hypot(HEIGHT, WIDTH))
+    picture = tiles(random)
+    picture[HEIGHT : HEIGHT + 80, WIDTH + 60 : WIDTH + 140] = scene()[:80, :80, 0]
+    frames = [filmed(picture, random, 20 * at) for at in range(SAMPLES)]
+    scores = CameraFilter().score(clip_of(frames), people())
+    assert scores["camera_shift"] == pytest.approx(100 / diagonal, abs=0.005)
+
+
 def test_what_nothing_can_be_seen_of_is_unknown_and_counts_as_still_unless_a_recipe_wants_it_known():
     random = np.random.default_rng(0)
     even = np.full((2 * HEIGHT, 2 * WIDTH), 128, np.float32)

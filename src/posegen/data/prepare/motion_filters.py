@@ -8,19 +8,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from posegen.conditions.camera import CameraTracker, Similarity
+from posegen.conditions.camera import CameraTracker, Similarity, Step
 from posegen.data.prepare.people import People
-from posegen.data.prepare.registration import Registration
+from posegen.data.prepare.registration import Registered, Registration
 from posegen.data.prepare.sampling import SampledClip
 
 _MOVES = 4.0
 """Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
 
-_ENOUGH = 0.5
-"""Share of samples in which corners must tell where the camera is; else all pixels are asked."""
 _SURE, _SURE_OF_STEPS = 0.005, 0.0007
 """Largest standard errors, in diagonals, with which a movement is believed that no corners tell of: a quarter and a
 third of what a camera may move in all and from a frame to the next one."""
+_FARTHEST_GUESS = 0.2
+"""Diagonals."""
 
 
 class CameraFilter:
@@ -31,8 +31,9 @@ class CameraFilter:
     `camera_zoom` (change of scale) are its parts; `camera_jitter`: the movement from a frame to the next one, root
     mean square over samples, as a fraction of the diagonal.
 
-    Where corners are too few the whole background is laid over the first sample's (`registration.py`). What nothing
-    can be seen of counts as no movement: on an even wall, or along stripes, a moving camera does no harm either.
+    Wherever corners are too few the whole background is laid over the first sample's, or over that of the sample
+    before (`registration.py`). What nothing can be seen of counts as no movement: on an even wall, or along stripes, a
+    moving camera does no harm either.
     `camera_known` is the share of samples in which every movement would be seen; a threshold can ask for it
     (`filters.py`).
     """
@@ -47,39 +48,67 @@ class CameraFilter:
         """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""
         height, width = clip.neighbours.shape[1:3]
         tracker = CameraTracker((height, width))
-        places, steps = [], []
-        for small, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
-            now, then = (tracker.add(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), ~mask) for picture in (small, after))
-            places.append(now)
-            steps.append((now, then))
-        known = [step for step in places if step.known]
-        moved = [(then.place.after(now.place.inverse()), then.residual) for now, then in steps
-                 if now.known and then.known and now.scene == then.scene]  # fmt: skip
-        residuals = [residual for _, residual in moved if np.isfinite(residual)]
-        scores = _movement([step.place for step in known]) | {
-            "camera_jitter": float(np.sqrt(np.mean([step.distance**2 for step, _ in moved]))) if moved else 0.0,
-            "camera_known": len(known) / len(places),
+        now, after, followed = [], [], []
+        for small, neighbour, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            pictures = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (small, neighbour)]
+            followed.append([tracker.add(picture, ~mask) for picture in pictures])
+            now.append(Registration(pictures[0], ~mask))
+            after.append(Registration(pictures[1], ~mask))
+        steps = [_step(tracked, one, other) for tracked, one, other in zip(followed, now, after, strict=True)]
+        frames = round(clip.seconds * clip.fps)
+        places = _places(followed, now, [_carried_on(step.movement, frames) for step in steps])
+        told = [step.movement.distance for step in steps if step.error <= _SURE_OF_STEPS or step.movement.distance > 0]
+        residuals = [then.residual for start, then in followed if start.known and np.isfinite(then.residual)]
+        return _movement([place.movement for place in places]) | {
+            "camera_jitter": float(np.sqrt(np.mean(np.square(told)))) if told else 0.0,
+            "camera_known": float(np.mean([place.error <= _SURE for place in places[1:]])) if len(places) > 1 else 0.0,
             "background_motion": float(np.mean(residuals)) if residuals else 0.0,
         }
-        if scores["camera_known"] < _ENOUGH:
-            scores |= all_pixels_moved(clip, found)
-        return scores
 
 
-def all_pixels_moved(clip: SampledClip, found: People) -> dict[str, float]:
-    """All columns of `CameraFilter` but `background_motion` without corners, by `registration.py`."""
-    now, after = (
-        [Registration(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), ~mask) for frame, mask in zip(frames, found.masks,
-         strict=True)] for frames in (clip.small_frames, clip.neighbours)
-    )  # fmt: skip
-    places, known = [Similarity()], []
-    for picture in now[1:]:
-        placed = now[0].register(picture, places[-1], _SURE)
-        places.append(placed.movement)
-        known.append(placed.error <= _SURE)
-    steps = [one.register(other, Similarity(), _SURE_OF_STEPS) for one, other in zip(now, after, strict=True)]
-    jitter = float(np.sqrt(np.mean([step.movement.distance**2 for step in steps])))
-    return _movement(places) | {"camera_jitter": jitter, "camera_known": float(np.mean(known)) if known else 0.0}
+def _step(tracked: Sequence[Step], now: Registration, after: Registration) -> Registered:
+    """From a sample to the frame after it: by corners, else by all pixels."""
+    if _connected(*tracked):
+        return Registered(tracked[1].place.after(tracked[0].place.inverse()), 0.0)
+    return now.register(after, Similarity(), _SURE_OF_STEPS)
+
+
+def _places(
+    followed: Sequence[Sequence[Step]], pictures: Sequence[Registration], guesses: Sequence[Similarity]
+) -> list[Registered]:
+    """Where the first sample lies in each, by corners as far as those go, else by all pixels.
+
+    guesses: how the camera may move from each sample to the next one. All pixels are compared with the first sample's,
+    so that what moves slowly is seen, and where that says too little with those of the sample before.
+    """
+    places = [Registered(Similarity(), 0.0)]
+    for number in range(1, len(pictures)):
+        last, (before, between, now) = places[-1].movement, (*followed[number - 1], followed[number][0])
+        if _connected(before, between, now):
+            places.append(Registered(now.place.after(before.place.inverse()).after(last), 0.0))
+            continue
+        placed = pictures[0].register(pictures[number], guesses[number - 1].after(last), _SURE)
+        if placed.error > _SURE and number > 1:
+            moved = pictures[number - 1].register(pictures[number], guesses[number - 1], _SURE)
+            if moved.error <= placed.error:
+                placed = Registered(moved.movement.after(last), moved.error)
+        places.append(placed)
+    return places
+
+
+def _connected(*steps: Step) -> bool:
+    """Whether corners tell how the camera moves through all of these frames."""
+    return all(step.known and step.scene == steps[0].scene for step in steps)
+
+
+def _carried_on(step: Similarity, frames: int) -> Similarity:
+    """What a movement comes to that goes on for some frames; none if little would then be seen of the picture."""
+    moved = Similarity()
+    for _ in range(frames):
+        moved = step.after(moved)
+        if moved.distance > _FARTHEST_GUESS:
+            return Similarity()
+    return moved
 
 
 def _movement(places: Sequence[Similarity]) -> dict[str, float]:
