@@ -20,6 +20,6 @@ def give_back_freed_memory() -> None:
 def _malloc_trim() -> Callable[[int], int] | None:
     """glibc's function; None with another C library."""
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None
