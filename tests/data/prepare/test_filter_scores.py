@@ -20,7 +20,7 @@ from posegen.data.prepare.filters import (
     thresholds_of,
 )
 from posegen.data.prepare.motion_filters import CameraFilter, TemporalQualityFilter
-from posegen.data.prepare.overlays import OverlayFilter, stroke_picture, text_lines
+from posegen.data.prepare.overlays import Letter, OverlayFilter, _is_pattern, stroke_picture, text_lines
 from posegen.data.prepare.people import MediaPipePeople, People, Seen, distinct
 from posegen.data.prepare.person_filters import FaceFilter, OnePersonFilter, PersonAreaFilter
 from posegen.data.prepare.picture_filters import BlurFilter, TechnicalQualityFilter
@@ -291,6 +291,16 @@ def test_what_stands_still_for_a_moment_is_no_text_laid_over_and_a_row_of_equal_
         for x in places:  # far apart and even; uneven, as letters are; even, but as near as signs in equal squares
             cv2.circle(row, (x, 90), 8, (200, 200, 200), 3)
         assert len(text_lines(stroke_picture(row, cv2.MORPH_TOPHAT))) == lines, places
+
+
+@pytest.mark.parametrize(("uneven", "pattern"), [(0, True), (6, False)])
+def test_flowers_on_a_wall_seen_at_an_angle_are_a_pattern_and_letters_are_not(uneven, pattern):
+    line, left = [], 10.0
+    for number in range(10):  # the wall goes away from the camera
+        width = 30 * 0.9**number
+        line.append(Letter(round(left), 80, round(width) + uneven * (number % 2), 30 - number))
+        left += 1.8 * width + uneven * (number % 3)
+    assert _is_pattern(line, 25.0) == pattern
 
 
 @pytest.mark.parametrize(("top", "lines"), [(60, 1), (0, 0), (HEIGHT - 20, 0)])

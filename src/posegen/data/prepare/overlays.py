@@ -37,6 +37,8 @@ _STAYS, _STAYS_WELL = 0.68, 0.9
 or folds on them stand still for a moment."""
 _REPEATS = 8
 """Shapes in a row that may be a pattern; fewer may be a word in wide letters, unless they are all but the same."""
+_SLANTED = 6
+"""Shapes in a row that are enough to tell a pattern on a wall that is seen at an angle."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -218,9 +220,16 @@ def _is_pattern(line: list[Letter], size: float) -> bool:
         """Median deviation from the median, as a share: cut pieces at the ends, and perspective, matter little."""
         return float(np.median(np.abs(values - np.median(values))) / np.median(values))
 
+    def changes(values: np.ndarray) -> float:
+        """Median change from one to the next, as a share: on a wall that is seen at an angle they change slowly."""
+        return float(np.median(np.abs(np.diff(np.log(np.maximum(values, 1))))))
+
+    apart = gap / float(np.median(widths))
+    if len(line) >= _SLANTED and apart > 0.5 and max(map(changes, (pitches, widths))) < 0.15:
+        return True  # successive letters differ by a quarter and more
     if len(line) < _REPEATS:
         # farther apart than the signs of a script that fill equal squares
-        return gap > 0.6 * float(np.median(widths)) and max(map(spread, (pitches, widths, heights))) < 0.1
+        return apart > 0.6 and max(map(spread, (pitches, widths, heights))) < 0.1
     return gap > 0.35 * size and spread(pitches) < 0.2 and spread(widths) < 0.2
 
 
