@@ -145,7 +145,7 @@ def test_masks_that_there_will_not_be_are_told(lean):
         {"long_method": "independent", "anchor": None},
     ):
         assert "NOTE       --save-masks: there are no" in prepare(replace(lean, save_masks=True, **without)).describe()
-    assert "NOTE" not in prepare(replace(lean, save_masks=True)).describe()
+    assert "--save-masks" not in prepare(replace(lean, save_masks=True)).describe()
 
 
 def test_framing_is_measured_for_the_preset_that_wants_it(lean):
