@@ -1,5 +1,6 @@
 """What steers a job: conditions carried to the reference, or not, and what is said of it."""
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -14,6 +15,7 @@ from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
 from posegen.pipeline.models import describe_model
+from posegen.pipeline.preview import look_ahead
 from posegen.pipeline.request import prepare
 from posegen.pipeline.steering import carry_over, look_at_reference, retargeted
 
@@ -140,6 +142,8 @@ def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, shared_med
     assert abs(shoulders.mean() - request.size[1] / 2) < 8
     assert not (about.fitted_reference == 200).all()
     assert about.settings() != request.settings()  # it is another job
+    assert json.loads(json.dumps(about.settings())) == about.settings()  # and is known again
+    assert look_ahead(request, listener, samples=4).request.reference_fit == about.reference_fit
     # nothing changes where he is in the middle anyway
     plain = prepare(replace(lean, retarget="full"))
     assert look_at_reference(plain, listener)[0].settings() == plain.settings()

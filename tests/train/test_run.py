@@ -19,7 +19,7 @@ from posegen.data.latents import Encoding, LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import OutputError, PosegenError
 from posegen.model import lora
-from posegen.pipeline.models import load_pipeline
+from posegen.pipeline.models import describe_model, load_pipeline
 from posegen.pipeline.progress import Silent
 from posegen.train import loop as loop_module
 from posegen.train.recipe import Phase, read_recipe
@@ -462,3 +462,9 @@ def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):
     plain = train("vae", *make_run(tmp_path / "plain"))
     kept = train("vae", *make_run(tmp_path / "kept", vae="kept_gb = 1\n"))
     assert_same_bits(plain, kept)
+
+
+def test_a_model_from_scratch_says_at_which_size_it_was_trained(pretrained, shards):
+    (size,) = {sample.size for shard in open_shards(shards, "train") for sample in shard.samples}
+    assert describe_model(str(pretrained)).trained_size == tuple(size)
+    assert describe_model(str(pretrained)).size_for((500, 900)) == tuple(size)

@@ -33,7 +33,6 @@ SETTINGS: dict[str, Any] = {
     "head": 9,
     "tail": 8,
     "default_area": 256 * 144,
-    "trained_size": [256, 144],
     "draw_scale": 2,
     "max_text_tokens": 96,
     "default_steps": 8,

@@ -190,7 +190,7 @@ class Request:
 
     def settings(self) -> dict[str, object]:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
-        config = self.config
+        config, centre = self.config, list(self.reference_fit.centre)
         ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions",
                    "prompt_model", "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
         ignored |= {field.name for field in fields(EstimatorConfig)}
@@ -214,7 +214,7 @@ class Request:
             "reference_sha256": file_digest(config.reference),
             "driving_sha256": file_digest(config.driving),
             "conditions": self.conditions.digest() if self.conditions else None,
-            **({} if self.reference_fit.centre == (0.5, 0.5) else {"reference_centre": self.reference_fit.centre}),
+            **({} if centre == [0.5, 0.5] else {"reference_centre": centre}),
             "posegen": __version__,
         }
 

@@ -28,29 +28,33 @@ def look_at_reference(request: Request, progress: Progress) -> tuple[Request, Pe
     kind is found and the request wants somebody.
     """
     config = request.config
-    if config.retarget == "off" and not config.person_check:
+    if not _is_looked_for(request):
         return request, None
     person = find_reference_pose(request.reference, config, config.device)
-    figure = None
-    if person is None and config.retarget != "off":
-        figure = find_subject_box(request.reference)
-    if person is None and figure is None and config.person_check:
+    request = keep_in_crop(request, person)
+    if request.reference_box is None and config.person_check:
         raise PosegenError(
             "no person is found in the reference image: use a picture that shows one clearly, or pass "
             "--no-person-check to go on anyway"
         )
-    request = keep_in_crop(request, person, figure)
     if request.reference_fit.centre != (0.5, 0.5):
         progress.say("reference: cropped about the person, not about its middle")
     return request, None if person is None else fit_pose(person, request.reference_fit)
 
 
-def keep_in_crop(
-    request: Request, person: PersonPose | None, figure: tuple[float, float, float, float] | None = None
-) -> Request:
-    """The request with the reference image cropped so that the person, or else the figure's box, is kept."""
-    box = figure
-    if person is not None:
+def _is_looked_for(request: Request) -> bool:
+    """Whether anybody needs to know where the person of the reference image is."""
+    return request.config.retarget != "off" or request.config.person_check
+
+
+def keep_in_crop(request: Request, person: PersonPose | None) -> Request:
+    """The request with the reference image cropped about this person, or what stands out, if that is wanted."""
+    if not _is_looked_for(request):
+        return request
+    box = None
+    if person is None and request.config.retarget != "off":
+        box = find_subject_box(request.reference)
+    elif person is not None:
         left, top, right, bottom = person.box
         more = _AROUND * max(right - left, bottom - top)
         box = (left - more, top - more, right + more, bottom + more)

@@ -245,8 +245,15 @@ class DiffusionStage:
         if self.stage != "pretrain" and self.model.export == "adapter":
             save_adapters(self.pipeline, self.base, folder)
             return
-        self.pipeline.register_to_config(trained=True)
+        self.pipeline.register_to_config(trained=True, trained_size=self._trained_size())
         self.pipeline.save_pretrained(folder)
+
+    def _trained_size(self) -> list[int] | None:
+        """The (height, width) of all clips, of a model that has seen no others; None if it knows several."""
+        if self.stage != "pretrain" and self.pipeline.config.trained_size is None:
+            return None
+        sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
+        return list(sizes.pop()) if len(sizes) == 1 else None
 
 
 def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
