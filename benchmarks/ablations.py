@@ -2,8 +2,9 @@
 
     python benchmarks/ablations.py [--clips 4] [--seconds 12] [--output outputs/ablations]
 
-Every variant is compared with the method as it is, on the same clip: mean difference with a 95 % interval over clips.
-Goes on where it stopped. Leaves each ablation's numbers and picture in benchmarks/results/ablations/.
+Every variant is compared with the method as it is published (no guidance by the pose), on the same clip: mean
+difference with a 95 % interval over clips. Goes on where it stopped. Leaves each ablation's numbers and picture in
+benchmarks/results/ablations/.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def run(name: str, arguments: argparse.Namespace) -> Path:
     command = [
         sys.executable, "-m", "posegen.apps.cli", "ablate", name, "--output", str(folder),
         "--cache", str(arguments.output / "cache"), "--clips", str(arguments.clips),
-        "--seconds", str(arguments.seconds), "--model", arguments.model,
+        "--seconds", str(arguments.seconds), "--model", arguments.model, "--pose-guidance", "1",
     ]  # fmt: skip
     subprocess.run(command, check=True)
     return folder

@@ -214,9 +214,10 @@ def main() -> None:
     effect = (outputs["memory"] - outputs["none"]).norm().item()
     memory = ways.backgrounds["memory"].sharing
     size = {name: ways.backgrounds[name].sharing.store.nbytes() for name in ("memory", "memory_int10", "memory_fp8")}
-    place = memory.places(("positive",))[0]
+    passes = [(step, branch) for step in ways.config.steps for branch in ("positive", "negative")]
+    place = memory.places(passes)[0]
     key = memory.store.get(place)["key"]
-    whole = 2 * key.nbytes * len(memory.places(("positive", "negative")))
+    whole = 2 * key.nbytes * len(memory.places(passes))
     masks = torch.stack(list(memory.anchor_masks.values()))
     write_result(arguments.name, {
         "device": torch.cuda.get_device_name() if cuda else "CPU",

@@ -226,6 +226,9 @@ class GenerateConfig(EstimatorConfig):
     """Denoising steps of each segment; by default the model's usual number."""
     guidance: float | None = None
     """Strength of classifier-free guidance, by default the model's; 1 switches it off and halves the work."""
+    pose_guidance: float | None = None
+    """Strength of guidance by the pose, by default the model's; 1 switches it off. More makes arms and hands follow the
+    skeleton more closely, costs another forward pass in the steps that it leads, and far above 2 harms the picture."""
     conditions: Path | None = None
     """Folder that `posegen extract` made from the driving video with the same --model; by default they are extracted.
     Size and frame rate are then those of the conditions."""
@@ -289,6 +292,8 @@ class GenerateConfig(EstimatorConfig):
             _finite("--steps", self.steps, 1, 1000)
         if self.guidance is not None:
             _finite("--guidance", self.guidance, 0, 100)
+        if self.pose_guidance is not None:
+            _finite("--pose-guidance", self.pose_guidance, 0, 100)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
             raise PosegenError(
@@ -507,7 +512,8 @@ class AblateConfig:
     """Switch one part of the method off and on: generate, score and report in one command, which goes on if stopped."""
 
     name: Annotated[
-        Literal["hand-normals", "sharing", "long-method", "reference-tokens", "retargeting"], tyro.conf.Positional
+        Literal["hand-normals", "sharing", "long-method", "reference-tokens", "retargeting", "pose-guidance"],
+        tyro.conf.Positional,
     ]
     """What is switched. sharing also tries a grid of steps and layers; long-method compares the ways to long videos."""
     output: Path
@@ -524,6 +530,9 @@ class AblateConfig:
     """HEIGHTxWIDTH of the synthetic clips."""
     steps: int | None = None
     """Denoising steps; by default the model's usual number."""
+    pose_guidance: float | None = None
+    """Strength of guidance by the pose in all variants that do not switch it, by default the model's; the published
+    method has none (1)."""
     seed: int = 0
     """Of the clips and of the noise."""
     cache: Path | None = None
@@ -538,6 +547,8 @@ class AblateConfig:
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.steps is not None:
             _finite("--steps", self.steps, 1, 1000)
+        if self.pose_guidance is not None:
+            _finite("--pose-guidance", self.pose_guidance, 0, 100)
 
 
 @dataclass(frozen=True)

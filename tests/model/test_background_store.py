@@ -14,6 +14,7 @@ from posegen.model.background_store import BackgroundStore, DiskStore, HostTenso
 from posegen.model.sharing import BackgroundSharing, SharingConfig
 
 BRANCHES = ("positive", "negative")
+PASSES = [(step, branch) for step in range(2) for branch in BRANCHES]
 PRESETS = ("paper", "release")
 
 
@@ -42,7 +43,7 @@ def test_stores_agree_bit_for_bit(model, inputs, preset, tmp_path):
         assert isinstance(store, BackgroundStore)
         sharing = make_sharing(preset, store)
         run(model, inputs, sharing.record)
-        assert list(store.places()) == sharing.places(BRANCHES)
+        assert list(store.places()) == sharing.places(PASSES)
         results += [run(model, other, sharing.share) for _ in range(2)]  # read again for every segment
     assert all(torch.equal(results[0], result) for result in results[1:])
     assert not torch.equal(results[0], run(model, other, lambda step, branch: None))
@@ -52,14 +53,14 @@ def test_stores_agree_bit_for_bit(model, inputs, preset, tmp_path):
 def test_a_folder_that_is_left_is_taken_over(model, inputs, preset, tmp_path):
     other = make_inputs(seed=9)
     first = make_sharing(preset, DiskStore(tmp_path))
-    assert not first.resume(BRANCHES)
+    assert not first.resume(PASSES)
     run(model, inputs, first.record)
     second = make_sharing(preset, DiskStore(tmp_path))
-    assert second.resume(BRANCHES)
+    assert second.resume(PASSES)
     assert torch.equal(run(model, other, second.share), run(model, other, first.share))
     assert second.anchor_masks.keys() == first.anchor_masks.keys()
     next(tmp_path.glob("step001-negative*")).unlink()
-    assert not make_sharing(preset, DiskStore(tmp_path)).resume(BRANCHES)
+    assert not make_sharing(preset, DiskStore(tmp_path)).resume(PASSES)
 
 
 def test_only_values_that_contribute_are_kept(model, inputs):
@@ -67,7 +68,7 @@ def test_only_values_that_contribute_are_kept(model, inputs):
     run(model, inputs, sharing.record)
     whole = make_sharing("release")
     run(model, inputs, whole.record)
-    for place in sharing.places(BRANCHES):
+    for place in sharing.places(PASSES):
         kept, all_of_it = sharing.store.get(place), whole.store.get(place)
         subject = int(sharing.anchor_masks[place.step, place.layer].sum())
         batch, tokens = kept["key"].shape[:2]
@@ -88,7 +89,7 @@ def test_fewer_bits_cost_little(model, inputs):
         results[precision] = run(model, other, sharing.share)
         sizes[precision] = sum(
             tensor.nbytes
-            for place in sharing.places(BRANCHES)
+            for place in sharing.places(PASSES)
             for name, tensor in sharing.store.get(place).items()
             if name != "subject" and not name.endswith("_scale")
         )
@@ -150,7 +151,7 @@ def test_stores_agree_bit_for_bit_in_every_precision(model, inputs, precision, t
         for anchor in (make_inputs(seed=3), inputs):  # a place that is put again is not served as it was before
             run(model, anchor, sharing.record)
             first = run(model, other, sharing.share)
-            assert sharing.resume(BRANCHES)  # reads masks alone
+            assert sharing.resume(PASSES)  # reads masks alone
             second = run(model, other, sharing.share)
         results += [first, second]
         sizes.append(store.nbytes())

@@ -131,7 +131,8 @@ def decoded(path):
 
 
 def test_all_stores_make_the_same_video(lean, tmp_path):
-    results = {}
+    """With all three branches of guidance."""
+    lean, results = replace(lean, pose_guidance=1.5), {}
     for store in ("memory", "disk", "recompute"):
         output = tmp_path / f"{store}.mp4"
         request = generate_video(replace(lean, output=output, sharing_store=store))
@@ -194,6 +195,7 @@ def test_what_killed_processes_left_goes(recorded, monkeypatch, store):
 @pytest.mark.parametrize("store", ["memory", "disk", "recompute"])
 def test_a_job_goes_on_with_every_store(lean, tmp_path, monkeypatch, store):
     """Stopped after the anchor and one more segment: files and the anchor's latents are taken over."""
+    lean = replace(lean, pose_guidance=1.5)
     whole = replace(lean, output=tmp_path / "whole.mp4", sharing_store=store)
     generate_video(whole)
     broken = replace(lean, output=tmp_path / "broken.mp4", sharing_store=store)

@@ -1,13 +1,14 @@
 """The sampling loop on the real classes."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from posegen.pipeline.denoise import Conditioning, denoise, flow_sigmas
+from posegen.pipeline.denoise import Conditioning, PoseGuidance, denoise, flow_sigmas, forward_passes
 
 
 @pytest.mark.parametrize(("steps", "shift"), [(25, 5.0), (7, 3.0), (1, 5.0)])
@@ -34,6 +35,8 @@ def conditioning(mini):
         text=random(1, 12, 64),
         negative_text=random(1, 12, 64),
         image=random(1, 65, 64),
+        unposed_latents=random(1, 36, 3, 8, 6),
+        unposed_hands=random(1, 32, 3, 8, 6),
     )
 
 
@@ -80,6 +83,54 @@ def test_guidance_one_runs_one_branch_positive_first(mini, conditioning):
     calls.clear()
     run(mini, conditioning, guidance_scale=2.0, background=background)
     assert calls == [(step, branch) for step in range(4) for branch in ("positive", "negative")]
+
+
+def test_guidance_by_the_pose_leads_away_from_the_prediction_without_it(mini, conditioning):
+    """By hand: in the steps that begin at noise level 0.8 or above (1, 0.9; not 0.75, 0.5), and beside the text's."""
+    mini.use_adapter("base")
+    blind = replace(
+        conditioning,
+        condition_latents=conditioning.unposed_latents,
+        hand_latents=conditioning.unposed_hands,
+    )
+    sigmas = [1.0, 0.9, 0.75, 0.5, 0.0]
+    latents = torch.randn(1, 32, 3, 8, 6, generator=torch.Generator().manual_seed(1))
+    for sigma, following in itertools.pairwise(sigmas):
+        positive = velocity(mini, conditioning, conditioning.text, latents, 1000 * sigma)
+        negative = velocity(mini, conditioning, conditioning.negative_text, latents, 1000 * sigma)
+        unposed = velocity(mini, blind, conditioning.text, latents, 1000 * sigma)
+        guided = negative + 3.0 * (positive - negative)
+        if sigma > 0.8:
+            guided += 0.5 * (positive - unposed)
+        latents = latents + (following - sigma) * guided
+    calls = []
+
+    def background(step, branch):
+        calls.append((step, branch))
+
+    guidance = PoseGuidance(1.5, until=0.8)
+    result = run(mini, conditioning, guidance_scale=3.0, pose_guidance=guidance, background=background)
+    assert torch.allclose(result, latents, atol=1e-4)
+    assert not torch.allclose(result, run(mini, conditioning, guidance_scale=3.0), atol=1e-2)
+    assert calls == forward_passes(mini.scheduler, 4, 3.0, guidance)
+    assert [step for step, branch in calls if branch == "unposed"] == [0, 1]
+
+
+def test_guidance_by_the_pose_keeps_the_text_and_costs_nothing_at_one(mini, conditioning):
+    calls = []
+
+    def background(step, branch):
+        calls.append(branch)
+
+    run(mini, conditioning, guidance_scale=1.0, background=background, pose_guidance=PoseGuidance(1.0))
+    assert calls == 4 * ["positive"]
+    same = replace(
+        conditioning,
+        unposed_latents=conditioning.condition_latents,
+        unposed_hands=conditioning.hand_latents,
+    )
+    led = run(mini, same, guidance_scale=1.0, pose_guidance=PoseGuidance(4.0))
+    assert torch.equal(led, run(mini, same, guidance_scale=1.0))
 
 
 def test_stop_after_gives_the_first_steps_only(mini, conditioning):

@@ -73,6 +73,7 @@ def test_one_segment_is_deterministic_and_depends_on_every_input(frames):
         "prompt": mini(frames[0], frames, frames[::-1], "a man sleeps", num_inference_steps=2),
         "seed": run(mini, frames, seed=1),
         "guidance": run(mini, frames, guidance_scale=5.0),
+        "pose guidance": run(mini, frames, pose_guidance_scale=2.0),
         "head": run(mini, frames, head_frames=other[:3]),
         "tail": run(mini, frames, tail_frames=other[-2:]),
     }
@@ -93,6 +94,14 @@ def test_preserved_frames_replace_both_conditions_and_set_the_mask(mini, frames)
     assert torch.equal(hands, given_hands)
     assert condition[:, :4].min() == 1
     assert given[:, :4].max() == 0
+
+
+def test_unposed_conditions_are_black_but_for_the_preserved_frames(mini, frames):
+    black = np.zeros_like(frames)
+    expected = mini.encode_conditions(black, black, frames[:3], frames[-2:])
+    given = mini.encode_unposed(frames.shape[:3], True, frames[:3], frames[-2:])
+    assert all(torch.equal(*pair) for pair in zip(given, expected, strict=True))
+    assert mini.encode_unposed(frames.shape[:3], False)[1] is None
 
 
 def test_prompt_is_padded_with_zeros_and_subject_is_found(mini):

@@ -88,6 +88,11 @@ ABLATIONS = {
         "val-cross",
         _fixed(full={"retarget": "full"}, align={"retarget": "align"}, off={"retarget": "off"}),
     ),
+    "pose-guidance": Ablation(
+        "Does guidance by the pose, which the published method has not, make limbs follow more closely?",
+        "val-same",
+        _fixed(off={"pose_guidance": 1.0}, **{f"{scale:g}": {"pose_guidance": scale} for scale in (1.5, 2.0, 3.0)}),
+    ),
 }  # fmt: skip
 
 
@@ -122,7 +127,8 @@ def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes
     """Settings of one video of one variant; what is not switched is as usual, places as they are where they agree."""
     if clip.motion is None:
         raise PosegenError(f"clip {clip.name} has neither a driving video nor a truth")
-    settings: Changes = {"seed": config.seed, "steps": config.steps, "device": config.device}
+    settings: Changes = {"seed": config.seed, "steps": config.steps, "device": config.device,
+                         "pose_guidance": config.pose_guidance}  # fmt: skip
     if clip.aligned and "retarget" in {field.name for field in dataclasses.fields(GenerateConfig)}:
         settings["retarget"] = "off"
     return GenerateConfig(

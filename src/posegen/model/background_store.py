@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +18,8 @@ from torch import Tensor
 from posegen.errors import PosegenError
 from posegen.media.tensors import save_safetensors
 
-Branch = Literal["positive", "negative"]
-"""Of classifier-free guidance."""
+Branch = Literal["positive", "negative", "unposed"]
+"""Of guidance: with the prompt, with the negative prompt, without the pose."""
 StorePrecision = Literal["same", "bf16", "int10", "fp8"]
 """How keys and values are kept: as computed, in bfloat16, or in 10 or 8 bits with a scale for each token and head."""
 Tensors = Mapping[str, Tensor]
@@ -113,7 +113,7 @@ class DiskStore:
     What a killed process left is still there: every file is whole. Raises `OutputError` where it cannot be written.
     """
 
-    _NAME = re.compile(r"step(\d+)-(positive|negative)-layer(\d+)\.safetensors")
+    _NAME = re.compile(rf"step(\d+)-({'|'.join(get_args(Branch))})-layer(\d+)\.safetensors")
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
         """Open the folder; `device` is what computes."""
@@ -123,7 +123,7 @@ class DiskStore:
         branches = get_args(Branch)
         self._places = dict.fromkeys(
             sorted(
-                (Place(int(match[1]), "positive" if match[2] == "positive" else "negative", int(match[3]))
+                (Place(int(match[1]), cast(Branch, match[2]), int(match[3]))
                  for match in found),
                 key=lambda place: (place.step, branches.index(place.branch), place.layer),
             )

@@ -9,9 +9,9 @@ Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -134,27 +134,23 @@ class BackgroundSharing:
         return self._forward("share", step, branch)
 
     def _forward(self, mode: Literal["record", "share"], step: int, branch: Branch) -> "SharingPass | None":
-        if branch not in ("positive", "negative"):
-            raise PosegenError(f"branch of guidance: expected 'positive' or 'negative', got {branch!r}")
+        if branch not in get_args(Branch):
+            raise PosegenError(f"branch of guidance: expected one of {', '.join(get_args(Branch))}, got {branch!r}")
         if step not in self.config.steps or not self.config.layers:
             return None
         return SharingPass(self, mode, step, branch)
 
-    def places(self, branches: Sequence[Branch]) -> list[Place]:
-        """Everything that the anchor records, in order."""
-        return [
-            Place(step, branch, layer)
-            for step in self.config.steps
-            for branch in branches
-            for layer in self.config.layers
-        ]
+    def places(self, passes: Iterable[tuple[int, Branch]]) -> list[Place]:
+        """Everything that the anchor records, in order; `passes`: step and branch of each of its forward passes."""
+        shared = [(step, branch) for step, branch in passes if step in self.config.steps]
+        return [Place(step, branch, layer) for step, branch in shared for layer in self.config.layers]
 
-    def resume(self, branches: Sequence[Branch]) -> bool:
+    def resume(self, passes: Iterable[tuple[int, Branch]]) -> bool:
         """Whether the store holds all that the anchor records already; if so, take its subject masks from there."""
-        if not set(self.places(branches)) <= set(self.store.places()):
+        if not set(self.places(passes)) <= set(self.store.places()):
             return False
         if self.subject_tokens is not None:
-            for place in self.places(("positive",)):
+            for place in self.places([(step, "positive") for step in self.config.steps]):
                 mask = self.store.get(place, ("subject",)).get("subject")
                 if mask is None:
                     return False
@@ -231,8 +227,8 @@ class SharingPass:
                         f"the anchor segment has {tuple(source.shape[1:])} tokens and this one {grid}: "
                         "segments that share a background with a subject mask need one size"
                     )
-                if self.branch == "negative" and (self.step, layer) not in sharing.subject_masks:
-                    raise PosegenError("the positive branch must run before the negative one at each shared step")
+                if self.branch != "positive" and (self.step, layer) not in sharing.subject_masks:
+                    raise PosegenError(f"the positive branch must run before the {self.branch} one at each shared step")
 
     @property
     def masked(self) -> bool:

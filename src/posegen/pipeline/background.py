@@ -7,7 +7,7 @@ itself is `model/`'s.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,9 +23,9 @@ from posegen.config import SharingPrecision, SharingStore
 from posegen.errors import PosegenError
 from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
-from posegen.model.background_store import BackgroundStore, DiskStore, MemoryStore, StorePrecision
+from posegen.model.background_store import BackgroundStore, Branch, DiskStore, MemoryStore, StorePrecision
 from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
-from posegen.pipeline.denoise import Branch, Latents
+from posegen.pipeline.denoise import Latents
 
 StoreKind = Literal["device", "host", "disk", "recompute"]
 _SHARE_OF_FREE = 0.6
@@ -200,13 +200,13 @@ class SharedBackground:
         self.ready = False
         remove_all_leftovers(folder)
 
-    def resume(self, branches: tuple[Branch, ...]) -> bool:
-        """Whether an earlier run left all that is needed."""
+    def resume(self, passes: Iterable[tuple[int, Branch]]) -> bool:
+        """Whether an earlier run left all that is needed: what the anchor's forward passes (step, branch) record."""
         if self.kind == "recompute":
             self._latents = self._read_latents()
             self.ready = set(self._latents) == set(self.sharing.config.steps)
         elif self.kind == "disk":
-            self.ready = self.sharing.resume(branches)
+            self.ready = self.sharing.resume(passes)
         return self.ready
 
     @property

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int, UInt8
 
 from posegen.conditions.folder import Conditions
-from posegen.pipeline.denoise import Branch, Conditioning
+from posegen.model.background_store import Branch
+from posegen.pipeline.denoise import Conditioning, forward_passes
 from posegen.pipeline.latents import encode_frames
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.pipeline.request import Request
@@ -29,10 +30,10 @@ class SegmentInputs:
         self.image = pipeline.encode_image(request.fitted_reference)
         self.reference_latents = encode_frames(pipeline.vae, request.fitted_reference[None])
 
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        """Of guidance, in the order in which they run."""
-        return ("positive",) if self.negative_text is None else ("positive", "negative")
+    def passes(self) -> list[tuple[int, Branch]]:
+        """Step and branch of guidance of each forward pass of a segment, in order."""
+        request = self.request
+        return forward_passes(self.pipeline.scheduler, request.steps, request.guidance, request.pose_guidance)
 
     def indices(self, segment: Segment) -> Int[np.ndarray, " frames"]:
         """The driving video's frames of a segment; past its end they are reflected."""
@@ -45,8 +46,19 @@ class SegmentInputs:
         skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
         hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
         condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
-        reference = self.reference_latents if self.request.config.reference_tokens else None
-        return Conditioning(condition_latents, hand_latents, reference, self.text, self.negative_text, self.image)
+        unposed, unposed_hands = None, None
+        if self.request.pose_guidance.scale != 1.0:
+            unposed, unposed_hands = self.pipeline.encode_unposed(skeleton.shape[:3], hands is not None, head, tail)
+        return Conditioning(
+            condition_latents=condition_latents,
+            hand_latents=hand_latents,
+            reference_latents=self.reference_latents if self.request.config.reference_tokens else None,
+            text=self.text,
+            negative_text=self.negative_text,
+            image=self.image,
+            unposed_latents=unposed,
+            unposed_hands=unposed_hands,
+        )
 
     def noise(self, num_frames: int) -> torch.Tensor:
         """Starting noise: the same for every segment of a job, as in the published code."""

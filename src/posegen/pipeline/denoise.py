@@ -6,12 +6,13 @@ It knows guidance, steps and the background to record or share; it does not know
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from posegen.model.background_store import Branch
 from posegen.model.transformer import PoseGenTransformer3DModel
 
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
@@ -30,6 +31,9 @@ class Conditioning:
     text: Float[torch.Tensor, "b t dt"]
     negative_text: Float[torch.Tensor, "b t dt"] | None
     image: Float[torch.Tensor, "b i di"] | None
+    unposed_latents: Float[torch.Tensor, "b m f h w"] | None = None
+    """`condition_latents` of black skeletons, which guidance by the pose leads away from."""
+    unposed_hands: Float[torch.Tensor, "b c f h w"] | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
         """The same on another device, in another number format."""
@@ -44,10 +48,30 @@ class Conditioning:
             text=self.text.to(device, dtype),
             negative_text=moved(self.negative_text),
             image=moved(self.image),
+            unposed_latents=moved(self.unposed_latents),
+            unposed_hands=moved(self.unposed_hands),
         )
 
 
-Branch = Literal["positive", "negative"]
+@dataclass(frozen=True)
+class PoseGuidance:
+    """Guidance away from the prediction without a pose (classifier-free guidance, arXiv 2207.12598, of the skeletons).
+
+    scale: 1 switches it off.
+    until: noise level, 0 to 1: steps that begin below it are not guided (a limited interval, arXiv 2404.07724).
+    """
+
+    scale: float = 1.0
+    until: float = 0.0
+
+    def leads(self, level: float) -> bool:
+        """Whether it leads a step that begins at this noise level."""
+        return self.scale != 1.0 and level >= self.until
+
+
+UNGUIDED = PoseGuidance()
+TIMESTEPS = 1000
+"""The scheduler's steps of training: a timestep is so many times the noise level."""
 Background = Callable[[int, Branch], Any]
 """Asked with (step, branch) for the transformer's `background` argument."""
 
@@ -64,6 +88,21 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
     return 1.0 - np.arange(num_steps, dtype=np.float64) / num_steps
 
 
+def forward_passes(
+    scheduler: Any, num_steps: int, guidance_scale: float, pose_guidance: PoseGuidance
+) -> list[tuple[int, Branch]]:
+    """Step and branch of each forward pass of `denoise`, in order."""
+    scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist())
+    passes: list[tuple[int, Branch]] = []
+    for step, timestep in enumerate(scheduler.timesteps):
+        passes.append((step, "positive"))
+        if guidance_scale != 1.0:
+            passes.append((step, "negative"))
+        if pose_guidance.leads(float(timestep) / TIMESTEPS):
+            passes.append((step, "unposed"))
+    return passes
+
+
 @torch.no_grad()
 def predict_velocity(
     transformer: PoseGenTransformer3DModel,
@@ -77,11 +116,15 @@ def predict_velocity(
 
     `conditioning` is on the transformer's device, in its number format.
     """
-    text = conditioning.text if branch == "positive" else conditioning.negative_text
+    text = conditioning.negative_text if branch == "negative" else conditioning.text
+    condition_latents, hand_latents = conditioning.condition_latents, conditioning.hand_latents
+    if branch == "unposed":
+        assert conditioning.unposed_latents is not None
+        condition_latents, hand_latents = conditioning.unposed_latents, conditioning.unposed_hands
     velocity: Latents = transformer(
         hidden_states=latents.to(transformer.dtype),
-        condition_latents=conditioning.condition_latents,
-        hand_latents=conditioning.hand_latents,
+        condition_latents=condition_latents,
+        hand_latents=hand_latents,
         reference_latents=conditioning.reference_latents,
         timestep=timestep.expand(len(latents)),
         encoder_hidden_states=text,
@@ -99,13 +142,23 @@ def guided_velocity(
     conditioning: Conditioning,
     guidance_scale: float,
     background: Callable[[Branch], Any] = lambda branch: None,
+    pose_guidance: PoseGuidance = UNGUIDED,
 ) -> Latents:
-    """Velocity with classifier-free guidance; the positive branch runs first (background sharing relies on it)."""
-    positive = predict_velocity(transformer, latents, timestep, conditioning, "positive", background("positive"))
-    if guidance_scale == 1.0 or conditioning.negative_text is None:
-        return positive
-    negative = predict_velocity(transformer, latents, timestep, conditioning, "negative", background("negative"))
-    return negative + guidance_scale * (positive - negative)
+    """Velocity with guidance: u_negative + s (u_positive - u_negative) + (s_pose - 1) (u_positive - u_unposed).
+
+    The positive branch runs first (background sharing relies on it).
+    """
+
+    def predict(branch: Branch) -> Latents:
+        return predict_velocity(transformer, latents, timestep, conditioning, branch, background(branch))
+
+    guided = positive = predict("positive")
+    if guidance_scale != 1.0 and conditioning.negative_text is not None:
+        negative = predict("negative")
+        guided = negative + guidance_scale * (positive - negative)
+    if pose_guidance.leads(float(timestep) / TIMESTEPS):
+        guided = guided + (pose_guidance.scale - 1.0) * (positive - predict("unposed"))
+    return guided
 
 
 @torch.no_grad()
@@ -120,6 +173,7 @@ def denoise(
     on_step: Callable[[int], None] = lambda step: None,
     stop_after: int | None = None,
     on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
+    pose_guidance: PoseGuidance = UNGUIDED,
 ) -> Latents:
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.
 
@@ -134,7 +188,13 @@ def denoise(
     for step, timestep in enumerate(scheduler.timesteps[:stop_after]):
         on_latents(step, latents)
         velocity = guided_velocity(
-            transformer, latents, timestep, conditioning, guidance_scale, functools.partial(background, step)
+            transformer,
+            latents,
+            timestep,
+            conditioning,
+            guidance_scale,
+            functools.partial(background, step),
+            pose_guidance,
         )
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         on_step(step + 1)

@@ -91,7 +91,12 @@ class FreeNoise:
                 conditioning = inputs.conditioning(segment).to(device, transformer.dtype)
                 with torch.no_grad():
                     predicted = guided_velocity(
-                        transformer, latents[:, :, part].to(device), timestep, conditioning, request.guidance
+                        transformer,
+                        latents[:, :, part].to(device),
+                        timestep,
+                        conditioning,
+                        request.guidance,
+                        pose_guidance=request.pose_guidance,
                     )
                 velocity[:, :, part] += (weights / shares[part]).view(1, 1, -1, 1, 1) * predicted.cpu()
                 done += 1

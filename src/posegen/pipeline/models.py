@@ -103,6 +103,8 @@ class ModelDescription:
     patch: int = 2
     default_steps: int = 25
     default_guidance: float = 5.0
+    default_pose_guidance: float = 1.0
+    pose_guidance_until: float = 0.0
     negative_prompt: str = NEGATIVE_PROMPT
     trained_size: tuple[int, int] | None = None
 

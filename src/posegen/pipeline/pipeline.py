@@ -25,7 +25,7 @@ from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import load_transformer, without_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.denoise import Background, Conditioning, denoise, no_background
+from posegen.pipeline.denoise import Background, Conditioning, PoseGuidance, denoise, no_background
 from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -48,6 +48,7 @@ class PoseGenPipeline(DiffusionPipeline):
         draw_scale: the skeleton is drawn at this multiple of the size and reduced (its lines are made for 720p)
         max_text_tokens: tokens of the prompt that the model reads
         default_steps, default_guidance, negative_prompt: how it is sampled where nothing else is asked for
+        default_pose_guidance, pose_guidance_until: guidance by the pose, and the noise level below which there is none
         trained: False announces random weights in every result
     """
 
@@ -72,6 +73,8 @@ class PoseGenPipeline(DiffusionPipeline):
         skeleton_colors: Literal["openpose", "release"] = "openpose",
         default_steps: int = 25,
         default_guidance: float | int = 5.0,
+        default_pose_guidance: float | int = 1.0,
+        pose_guidance_until: float | int = 0.0,
         negative_prompt: str = NEGATIVE_PROMPT,
         trained: bool = True,
     ) -> None:
@@ -96,6 +99,8 @@ class PoseGenPipeline(DiffusionPipeline):
             skeleton_colors=skeleton_colors,
             default_steps=default_steps,
             default_guidance=default_guidance,
+            default_pose_guidance=default_pose_guidance,
+            pose_guidance_until=pose_guidance_until,
             negative_prompt=negative_prompt,
             trained=trained,
         )
@@ -214,6 +219,18 @@ class PoseGenPipeline(DiffusionPipeline):
         hand_latents = None if hands is None else encode_frames(self.vae, with_preserved(hands))
         return torch.cat([mask, pose], dim=1), hand_latents
 
+    def encode_unposed(
+        self,
+        shape: tuple[int, int, int],
+        hands: bool,
+        head_frames: Given | None = None,
+        tail_frames: Given | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `encode_conditions` gives for black skeleton and hand frames of `shape` = (F, H, W)."""
+        black = np.zeros((*shape, 3), np.uint8)
+        condition_latents, _ = self.encode_conditions(black, None, head_frames, tail_frames)
+        return condition_latents, condition_latents[:, 4:] if hands else None
+
     def noise(self, num_frames: int, size: tuple[int, int], seed: int) -> torch.Tensor:
         """Starting noise of a segment, drawn on the CPU so that every device gets the same."""
         generator = torch.Generator("cpu").manual_seed(seed)
@@ -238,15 +255,16 @@ class PoseGenPipeline(DiffusionPipeline):
         tail_frames: Given | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | int | None = None,
+        pose_guidance_scale: float | int | None = None,
         seed: int = 42,
         background: Background = no_background,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> Frames:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
-        With head or tail frames it is a stitch segment, else a base segment. Steps, guidance and negative prompt are
-        the checkpoint's own where they are None. Raises `PosegenError` when sizes disagree
-        with each other or with the model's multiples.
+        With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance and negative
+        prompt are the checkpoint's own where they are None. Raises `PosegenError` when sizes disagree with each other
+        or with the model's multiples.
         """
         if reference.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
             raise PosegenError(
@@ -255,10 +273,18 @@ class PoseGenPipeline(DiffusionPipeline):
             )
         num_steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
         guidance = float(self.config.default_guidance if guidance_scale is None else guidance_scale)
+        pose_scale = self.config.default_pose_guidance if pose_guidance_scale is None else pose_guidance_scale
+        pose_guidance = PoseGuidance(float(pose_scale), float(self.config.pose_guidance_until))
         negative = self.config.negative_prompt if negative_prompt is None else negative_prompt
         stitch = head_frames is not None or tail_frames is not None
         self.use_adapter("stitch" if stitch else "base")
         condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
+        unposed, unposed_hands = None, None
+        if pose_guidance.scale != 1.0:
+            frames, height, width = skeleton.shape[:3]
+            unposed, unposed_hands = self.encode_unposed(
+                (frames, height, width), hands is not None, head_frames, tail_frames
+            )
         conditioning = Conditioning(
             condition_latents=condition_latents,
             hand_latents=hand_latents,
@@ -266,6 +292,8 @@ class PoseGenPipeline(DiffusionPipeline):
             text=self.encode_text(prompt),
             negative_text=self.encode_text(negative) if guidance != 1.0 else None,
             image=self.encode_image(reference),
+            unposed_latents=unposed,
+            unposed_hands=unposed_hands,
         )
         size = (skeleton.shape[1], skeleton.shape[2])
         latents = denoise(
@@ -277,6 +305,7 @@ class PoseGenPipeline(DiffusionPipeline):
             guidance,
             background,
             on_step,
+            pose_guidance=pose_guidance,
         )
         return decode_latents(self.vae, latents)
 

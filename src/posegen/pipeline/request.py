@@ -34,6 +34,7 @@ from posegen.pipeline.background import (
     choose_store,
     describe_precision,
 )
+from posegen.pipeline.denoise import PoseGuidance
 from posegen.pipeline.job import (
     background_folder,
     background_sizes,
@@ -157,7 +158,7 @@ class Request:
         return None if self.config.memory_budget is None else parse_bytes(self.config.memory_budget)
 
     def _need(self, sharing: SharingConfig, precision: StorePrecision) -> Need:
-        branches = 2 if self.guidance != 1.0 else 1
+        branches = 1 + (self.guidance != 1.0) + (self.pose_guidance.scale != 1.0)  # at most, the last one
         tokens = sum(self.model.tokens(self.size))
         return Need.of(sharing, tokens, self.model.dim, branches, precision, self.dtype.itemsize)
 
@@ -183,6 +184,12 @@ class Request:
         return self.model.default_guidance if self.config.guidance is None else self.config.guidance
 
     @property
+    def pose_guidance(self) -> PoseGuidance:
+        """Guidance by the pose: as strong as asked for, or the model's; in the steps for which the model wants it."""
+        asked, model = self.config.pose_guidance, self.model
+        return PoseGuidance(model.default_pose_guidance if asked is None else asked, model.pose_guidance_until)
+
+    @property
     def negative_prompt(self) -> str:
         """What guidance leads away from: as asked for, or the model's."""
         given = self.config.negative_prompt
@@ -206,6 +213,7 @@ class Request:
             "negative_prompt": self.negative_prompt,
             "steps": self.steps,
             "guidance": self.guidance,
+            "pose_guidance": self.pose_guidance.scale,
             "sharing_precision": self.precision,
             "dtype": str(self.dtype).removeprefix("torch."),
             "size": list(self.size),
@@ -264,7 +272,8 @@ class Request:
             f"driving    {config.driving.name}: {self.driving_fit.describe()}",
             f"result     {self.num_frames} frames, {float(self.fps):g} frames/s, "
             f"{float(self.num_frames / self.fps):.1f} s, {self.size[0]}x{self.size[1]} (height x width)",
-            f"plan       {count} segments of {plan.segment_length} frames, {self.steps} steps each",
+            f"plan       {count} segments of {plan.segment_length} frames, {self.steps} steps each"
+            + ("" if self.pose_guidance.scale == 1.0 else f", pose guidance {self.pose_guidance.scale:g}"),
             f"background {self._describe_sharing()}",
             f"tokens     {video} video + {reference} reference tokens a segment",
             f"memory     about {memory / 1e9:.1f} GB (estimated)",

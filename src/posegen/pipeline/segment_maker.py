@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.media.image import write_image
+from posegen.model.background_store import Branch
 from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.pipeline.background import SharedBackground, make_store
 from posegen.pipeline.conditioning import Given, SegmentInputs
-from posegen.pipeline.denoise import Background, Branch, Conditioning, Latents, denoise, no_background, predict_velocity
+from posegen.pipeline.denoise import Background, Conditioning, Latents, denoise, no_background, predict_velocity
 from posegen.pipeline.freed_memory import give_back_freed_memory
 from posegen.pipeline.job import Job, background_folder
 from posegen.pipeline.latents import iterate_decoded
@@ -52,7 +53,7 @@ class SegmentMaker:
             subject = pipeline.subject_tokens(request.prompt, self.config.subject)
         sharing = BackgroundSharing(settings, subject, store, request.precision)
         background = SharedBackground(sharing, choice.kind, folder, self._replay_anchor)
-        background.resume(self.inputs.branches)
+        background.resume(self.inputs.passes())
         return background
 
     def frames_of(self, segment: Segment) -> Frames:
@@ -194,6 +195,7 @@ class SegmentMaker:
             self.request.steps,
             self.request.guidance,
             background,
+            pose_guidance=self.request.pose_guidance,
             on_step=lambda step: self.progress.update(task, step, total),
             stop_after=stop_after,
             on_latents=on_latents,
