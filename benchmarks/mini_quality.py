@@ -77,9 +77,9 @@ def load_clips(folder: Path, split: str, count: int, drawing: Drawing) -> list[C
 class Model:
     """A pipeline and how it is sampled."""
 
-    def __init__(self, name: str, steps: int | None, guidance: float | None) -> None:
+    def __init__(self, name: str, steps: int | None, guidance: float | None, pose_guidance: float | None) -> None:
         self.pipeline: PoseGenPipeline = load_pipeline(name, CPU, choose_dtype("auto", CPU))
-        self.steps, self.guidance = steps, guidance
+        self.steps, self.guidance, self.pose_guidance = steps, guidance, pose_guidance
         self.length = self.pipeline.config.segment_length
         self.head, self.tail = self.pipeline.config.head, self.pipeline.config.tail
 
@@ -95,6 +95,7 @@ class Model:
             tail_frames=truth[-self.tail :] if given else None,
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
+            pose_guidance_scale=self.pose_guidance,
         )
 
 
@@ -322,13 +323,18 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=ALL)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--pose-guidance", type=float)
     parser.add_argument("--without-speed", action="store_true", help="do not time whole commands")
     parser.add_argument("--sheets", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     if arguments.clips < CANDIDATES:
         parser.error(f"--clips: at least {CANDIDATES}, one for each candidate")
-    options = [f"--{name}={value}" for name in ("steps", "guidance") if (value := getattr(arguments, name)) is not None]
-    model = Model(arguments.model, arguments.steps, arguments.guidance)
+    options = [
+        f"--{name.replace('_', '-')}={value}"
+        for name in ("steps", "guidance", "pose_guidance")
+        if (value := getattr(arguments, name)) is not None
+    ]
+    model = Model(arguments.model, arguments.steps, arguments.guidance, arguments.pose_guidance)
     config = model.pipeline.config
     drawing = Drawing(config.draw_scale, config.skeleton_colors)
     same = load_clips(arguments.data, "val-same", arguments.clips, drawing)
@@ -337,6 +343,7 @@ def main() -> None:
         "clips": arguments.clips,
         "steps": config.default_steps if arguments.steps is None else arguments.steps,
         "guidance": config.default_guidance if arguments.guidance is None else arguments.guidance,
+        "pose_guidance": config.default_pose_guidance if arguments.pose_guidance is None else arguments.pose_guidance,
         "other_work_on_the_machine": f"load average {os.getloadavg()[0]:.1f}",
     }
     same_sheets: list[np.ndarray] = []

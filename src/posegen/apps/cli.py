@@ -53,6 +53,8 @@ class DemoConfig:
     """Denoising steps of each segment; by default the model's usual number."""
     guidance: float | None = None
     """Strength of classifier-free guidance, by default the model's."""
+    pose_guidance: float | None = None
+    """Strength of guidance by the pose, by default the model's."""
 
 
 Command = (
@@ -204,7 +206,7 @@ def dispatch(config: Settings) -> None:
         case ModelsConfig():
             commands.list_models()
         case DemoConfig():
-            commands.demo(config.output, config.model, config.steps, config.guidance)
+            commands.demo(config.output, config.model, config.steps, config.guidance, config.pose_guidance)
 
 
 if __name__ == "__main__":

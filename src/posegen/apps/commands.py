@@ -118,7 +118,7 @@ def list_models() -> None:
     print("or a folder: one that posegen saved, or a Wan2.1 image-to-video checkpoint in diffusers' layout")
 
 
-def demo(output: Path, model: str, steps: int | None, guidance: float | None) -> None:
+def demo(output: Path, model: str, steps: int | None, guidance: float | None, pose_guidance: float | None) -> None:
     """`posegen demo`: `generate` on the bundled inputs, and a comparison with what the result should be."""
     from posegen.evaluate.comparison import compare_with_driving
 
@@ -134,6 +134,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None) ->
                 conditions=folder / "conditions",
                 steps=steps,
                 guidance=guidance,
+                pose_guidance=pose_guidance,
                 person_check=False,  # these inputs are known: no estimator need be loaded
                 retarget="off",  # and the reference is the driving person, in their place
             ),
