@@ -21,8 +21,8 @@ from posegen.pipeline.models import cast, load_pipeline
 
 MOST_BYTES = 48_000_000
 SAMPLING = {"default_pose_guidance": 1.5, "pose_guidance_until": 0.93}
-"""Chosen on clips that are neither in the training nor in the card: the steps that decide where limbs are, two of eight.
-In more of them, or stronger, limbs are firmer still, but colours and edges are lost."""
+"""Chosen on clips that are neither in the training nor in the card: the steps that decide where limbs are, two of
+eight. In more of them, or stronger, limbs are firmer still, but colours and edges are lost."""
 STAGES = ("vae", "pretrain", "base", "stitch")
 CARD = """# The mini
 
