@@ -303,6 +303,18 @@ def test_flowers_on_a_wall_seen_at_an_angle_are_a_pattern_and_letters_are_not(un
     assert _is_pattern(line, 25.0) == pattern
 
 
+@pytest.mark.parametrize(("hollow", "lines"), [(0, 0), (4, 1)])
+def test_boards_between_dark_gaps_are_no_letters(hollow, lines):
+    """Light bars of one width but uneven height, side by side; the same with a hole in each are letters, like 0 or D."""
+    strokes = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number, top in enumerate((60, 66, 61, 62, 66)):
+        left = 60 + 13 * number
+        strokes[top:90, left : left + 12] = 90
+        if hollow:
+            strokes[top + 4 : 86, left + 4 : left + 8] = 0
+    assert len(text_lines(strokes)) == lines
+
+
 @pytest.mark.parametrize(("top", "lines"), [(60, 1), (0, 0), (HEIGHT - 20, 0)])
 def test_a_line_whose_letters_touch_is_text_but_not_where_the_edge_cuts_it(top, lines):
     strokes = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -39,6 +39,8 @@ _REPEATS = 8
 """Shapes in a row that may be a pattern; fewer may be a word in wide letters, unless they are all but the same."""
 _SLANTED = 6
 """Shapes in a row that are enough to tell a pattern on a wall that is seen at an angle."""
+_BAR = 0.7
+"""Of a shape's width: a stroke at least so thick makes it a bar, like I and l, but also boards and pickets."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -51,6 +53,8 @@ class Letter:
     top: int
     width: int
     height: int
+    solid: bool = False
+    """A bar: its stroke is nearly as thick as it is wide."""
 
     @property
     def bottom(self) -> int:
@@ -148,13 +152,15 @@ def _shapes(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
         fill = area / (width * height)
         if fill < 0.15 or (fill > 0.85 and width > 0.5 * height):  # lines of a grid; tiles and bricks
             continue
+        solid = False
         if width <= _WIDEST * height:
             window = (slice(top, top + height), slice(left, left + width))
             inside = depth[window][labels[window] == number]
             thickness = 2 * float(inside.max())
             if thickness > 0.55 * height or thickness < 1.5:  # blobs; hairlines
                 continue
-        found.append(Letter(left, top, width, height))
+            solid = thickness >= _BAR * width
+        found.append(Letter(left, top, width, height, solid))
     return found
 
 
@@ -205,7 +211,8 @@ def _is_text(line: list[Letter]) -> bool:
     widths = np.array([letter.width for letter in line])
     narrow = float(np.median(widths)) < 0.3 * size  # stripes, pickets
     level = abs(slope[0]) < 0.15 * size
-    return bool(np.mean(standing | hanging) >= 0.7 and level and not narrow and not _is_pattern(line, size))
+    boards = np.mean([letter.solid for letter in line]) > 0.5  # the light wood between dark gaps
+    return bool(np.mean(standing | hanging) >= 0.7 and level and not (narrow or boards or _is_pattern(line, size)))
 
 
 def _is_pattern(line: list[Letter], size: float) -> bool:
