@@ -5,11 +5,14 @@ its own; this one only says in which order they happen, and fails before expensi
 """
 
 from posegen.conditions.extract import extract_conditions
+from posegen.conditions.folder import Conditions
+from posegen.conditions.keypoints import PersonPose
 from posegen.config import GenerateConfig
 from posegen.media.fitting import plan_fit
 from posegen.pipeline.blend import blend_segments
 from posegen.pipeline.conditioning import SegmentInputs
 from posegen.pipeline.free_noise import FreeNoise
+from posegen.pipeline.freed_memory import give_back_freed_memory
 from posegen.pipeline.job import Job, check_writable, hold_output, work_folder
 from posegen.pipeline.models import choose_device, load_pipeline
 from posegen.pipeline.progress import Progress, Silent
@@ -17,7 +20,8 @@ from posegen.pipeline.prompting import with_prompt
 from posegen.pipeline.request import Request, prepare
 from posegen.pipeline.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.pipeline.segment_maker import SegmentMaker
-from posegen.pipeline.sharing_plan import plan_sharing, with_framing
+from posegen.pipeline.segments import SegmentPlan
+from posegen.pipeline.sharing_plan import SharingPlan, plan_sharing, with_framing
 from posegen.pipeline.steering import look_at_reference, retargeted
 from posegen.pipeline.writing import write_videos
 
@@ -47,30 +51,10 @@ def _make(request: Request, progress: Progress) -> Request:
     config = request.config
     device = choose_device(config.device)
     request, reference = look_at_reference(request, progress)
-    model = request.model
-
-    folder = work_folder(config.output) / "conditions"
     with Job(config.output, request.settings(), vars(config)) as job:
         job.expect(request.keeps(request.plan))
-        conditions = request.conditions or extract_conditions(
-            config.driving,
-            folder,
-            request.driving_fit,
-            fps=request.fps,
-            hands=config.hands,
-            colors=model.skeleton_colors,
-            draw_scale=model.draw_scale,
-            progress=lambda done, total: progress.update("conditions", done, total),
-            chosen=config,
-            device=config.device,
-        )
-        for line in conditions.report:
-            progress.say(line)
-        plan = request.plan_of(conditions.num_frames)
-        request = with_framing(request, conditions, progress)
-        job.expect(request.keeps(plan))
-        sharing = plan_sharing(request, conditions, plan, folder, progress)
-        steering = retargeted(request, conditions, reference, folder / "retargeted", progress)
+        request, steering, plan, sharing = _look_at_driving(request, reference, job, progress)
+        give_back_freed_memory()  # estimators leave as much as a small model takes
         pipeline = load_pipeline(config.model, device, request.dtype)
         inputs = SegmentInputs(pipeline, request, steering)
         maker: SegmentMaker | FreeNoise
@@ -87,3 +71,30 @@ def _make(request: Request, progress: Progress) -> Request:
         maker.finish()
         job.finish()
     return request
+
+
+def _look_at_driving(
+    request: Request, reference: PersonPose | None, job: Job, progress: Progress
+) -> tuple[Request, Conditions, SegmentPlan, SharingPlan | None]:
+    """The request with what the driving video tells, what steers the model, its segments and what they share."""
+    config, model = request.config, request.model
+    folder = work_folder(config.output) / "conditions"
+    conditions = request.conditions or extract_conditions(
+        config.driving,
+        folder,
+        request.driving_fit,
+        fps=request.fps,
+        hands=config.hands,
+        colors=model.skeleton_colors,
+        draw_scale=model.draw_scale,
+        progress=lambda done, total: progress.update("conditions", done, total),
+        chosen=config,
+        device=config.device,
+    )
+    for line in conditions.report:
+        progress.say(line)
+    plan = request.plan_of(conditions.num_frames)
+    request = with_framing(request, conditions, progress)
+    job.expect(request.keeps(plan))
+    sharing = plan_sharing(request, conditions, plan, folder, progress)
+    return request, retargeted(request, conditions, reference, folder / "retargeted", progress), plan, sharing

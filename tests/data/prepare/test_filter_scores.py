@@ -305,7 +305,7 @@ def test_flowers_on_a_wall_seen_at_an_angle_are_a_pattern_and_letters_are_not(un
 
 @pytest.mark.parametrize(("hollow", "lines"), [(0, 0), (4, 1)])
 def test_boards_between_dark_gaps_are_no_letters(hollow, lines):
-    """Light bars of one width but uneven height, side by side; the same with a hole in each are letters, like 0 or D."""
+    """Light bars of one width but uneven height, side by side; the same with a hole in each are letters, like 0."""
     strokes = np.zeros((HEIGHT, WIDTH), np.uint8)
     for number, top in enumerate((60, 66, 61, 62, 66)):
         left = 60 + 13 * number
