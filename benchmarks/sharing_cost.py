@@ -26,7 +26,7 @@ from posegen.model.background_store import MemoryStore, pack
 from posegen.model.sharing import BackgroundSharing, SharingPass, make_sharing_config
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.background import SharedBackground, make_store
-from posegen.pipeline.denoise import Conditioning, guided_velocity, predict_velocity
+from posegen.pipeline.denoise import Conditioning, PoseLatents, guided_velocity, predict_velocity
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.segment_maker import SegmentMaker
 from results_file import write_result
@@ -55,7 +55,7 @@ def make_conditioning(arguments: argparse.Namespace, seed: int) -> tuple[torch.T
 
     frames, rows, columns = arguments.frames, arguments.rows, arguments.columns
     conditioning = Conditioning(
-        normal(20, frames, rows, columns), normal(16, frames, rows, columns), normal(16, 1, rows, columns),
+        PoseLatents(normal(20, frames, rows, columns), normal(16, frames, rows, columns)), normal(16, 1, rows, columns),
         normal(64, 64), normal(64, 64), normal(16, 64),
     )  # fmt: skip
     return normal(16, frames, rows, columns), conditioning

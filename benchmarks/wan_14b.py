@@ -753,12 +753,11 @@ class Correctness:
     def _denoise(self, blocks: Blocks, kind: str) -> torch.Tensor:
         # imported here, since they need packages that no other measurement does
         from posegen.pipeline.background import SharedBackground, make_store
-        from posegen.pipeline.denoise import Conditioning, denoise, predict_velocity
+        from posegen.pipeline.denoise import Conditioning, PoseLatents, denoise, predict_velocity
 
         def conditioning(inputs: dict):
             return Conditioning(
-                condition_latents=inputs["condition_latents"],
-                hand_latents=inputs["hand_latents"],
+                pose=PoseLatents(inputs["condition_latents"], inputs["hand_latents"]),
                 reference_latents=inputs["reference_latents"],
                 text=inputs["encoder_hidden_states"],
                 negative_text=-inputs["encoder_hidden_states"],

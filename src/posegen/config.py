@@ -229,6 +229,8 @@ class GenerateConfig(EstimatorConfig):
     pose_guidance: float | None = None
     """Strength of guidance by the pose, by default the model's; 1 switches it off. More makes arms and hands follow the
     skeleton more closely, costs another forward pass in the steps that it leads, and far above 2 harms the picture."""
+    pose_strength: float | None = None
+    """How strong skeletons and hand normals are, by default as the model wants them: 1 as they are drawn, 0 black."""
     conditions: Path | None = None
     """Folder that `posegen extract` made from the driving video with the same --model; by default they are extracted.
     Size and frame rate are then those of the conditions."""
@@ -294,6 +296,8 @@ class GenerateConfig(EstimatorConfig):
             _finite("--guidance", self.guidance, 0, 100)
         if self.pose_guidance is not None:
             _finite("--pose-guidance", self.pose_guidance, 0, 100)
+        if self.pose_strength is not None:
+            _finite("--pose-strength", self.pose_strength, 0, 10)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
             raise PosegenError(

@@ -104,6 +104,7 @@ BAD = {
     "no steps": (["--steps", "0"], "--steps"),
     "guidance nan": (["--guidance", "nan"], "--guidance"),
     "pose guidance": (["--pose-guidance", "-1"], "--pose-guidance"),
+    "pose strength": (["--pose-strength", "11"], "--pose-strength"),
     "prompt without subject": (["--prompt", "A red house on a hill."], "--subject"),
     "subject not in prompt": (["--prompt", "A man.", "--subject", "wizard"], "wizard"),
     "anchor where none is shared": (["--anchor", "1", "--long-method", "freenoise"], "--long-method freenoise"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from posegen.pipeline.denoise import Conditioning, PoseGuidance, denoise, flow_sigmas, forward_passes
+from posegen.pipeline.denoise import Conditioning, PoseGuidance, PoseLatents, denoise, flow_sigmas, forward_passes
 
 
 @pytest.mark.parametrize(("steps", "shift"), [(25, 5.0), (7, 3.0), (1, 5.0)])
@@ -29,14 +29,11 @@ def conditioning(mini):
         return torch.randn(shape, generator=generator)
 
     return Conditioning(
-        condition_latents=random(1, 36, 3, 8, 6),
-        hand_latents=random(1, 32, 3, 8, 6),
+        pose=PoseLatents(*(random(1, channels, 3, 8, 6) for channels in (36, 32, 36, 32))),
         reference_latents=random(1, 32, 1, 8, 6),
         text=random(1, 12, 64),
         negative_text=random(1, 12, 64),
         image=random(1, 65, 64),
-        unposed_latents=random(1, 36, 3, 8, 6),
-        unposed_hands=random(1, 32, 3, 8, 6),
     )
 
 
@@ -49,8 +46,8 @@ def velocity(mini, conditioning, text, latents, timestep):
     with torch.no_grad():
         return mini.transformer(
             hidden_states=latents,
-            condition_latents=conditioning.condition_latents,
-            hand_latents=conditioning.hand_latents,
+            condition_latents=conditioning.pose.condition_latents,
+            hand_latents=conditioning.pose.hand_latents,
             reference_latents=conditioning.reference_latents,
             timestep=torch.tensor([timestep]),
             encoder_hidden_states=text,
@@ -88,11 +85,7 @@ def test_guidance_one_runs_one_branch_positive_first(mini, conditioning):
 def test_guidance_by_the_pose_leads_away_from_the_prediction_without_it(mini, conditioning):
     """By hand: in the steps that begin at noise level 0.8 or above (1, 0.9; not 0.75, 0.5), and beside the text's."""
     mini.use_adapter("base")
-    blind = replace(
-        conditioning,
-        condition_latents=conditioning.unposed_latents,
-        hand_latents=conditioning.unposed_hands,
-    )
+    blind = replace(conditioning, pose=PoseLatents(*conditioning.pose[2:]))
     sigmas = [1.0, 0.9, 0.75, 0.5, 0.0]
     latents = torch.randn(1, 32, 3, 8, 6, generator=torch.Generator().manual_seed(1))
     for sigma, following in itertools.pairwise(sigmas):
@@ -124,11 +117,7 @@ def test_guidance_by_the_pose_keeps_the_text_and_costs_nothing_at_one(mini, cond
 
     run(mini, conditioning, guidance_scale=1.0, background=background, pose_guidance=PoseGuidance(1.0))
     assert calls == 4 * ["positive"]
-    same = replace(
-        conditioning,
-        unposed_latents=conditioning.condition_latents,
-        unposed_hands=conditioning.hand_latents,
-    )
+    same = replace(conditioning, pose=PoseLatents(*conditioning.pose[:2], *conditioning.pose[:2]))
     led = run(mini, same, guidance_scale=1.0, pose_guidance=PoseGuidance(4.0))
     assert torch.equal(led, run(mini, same, guidance_scale=1.0))
 

@@ -65,7 +65,7 @@ def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
 
 
 def test_a_video_of_one_segment_is_what_the_plain_pipeline_makes(config):
-    config = changed(config, fps="66/5", guidance=2.0, pose_guidance=1.5)
+    config = changed(config, fps="66/5", guidance=2.0, pose_guidance=1.5, pose_strength=1.2)
     request = generate_video(config)
     assert request.num_frames == request.model.segment_length
     conditions, _ = open_conditions(work_folder(config.output) / "conditions")
@@ -78,6 +78,7 @@ def test_a_video_of_one_segment_is_what_the_plain_pipeline_makes(config):
         num_inference_steps=config.steps,
         guidance_scale=config.guidance,
         pose_guidance_scale=config.pose_guidance,
+        pose_strength=config.pose_strength,
         seed=config.seed,
     )
     (segment,) = segment_files(config)

@@ -74,6 +74,7 @@ def test_one_segment_is_deterministic_and_depends_on_every_input(frames):
         "seed": run(mini, frames, seed=1),
         "guidance": run(mini, frames, guidance_scale=5.0),
         "pose guidance": run(mini, frames, pose_guidance_scale=2.0),
+        "pose strength": run(mini, frames, pose_strength=1.5),
         "head": run(mini, frames, head_frames=other[:3]),
         "tail": run(mini, frames, tail_frames=other[-2:]),
     }
@@ -96,12 +97,23 @@ def test_preserved_frames_replace_both_conditions_and_set_the_mask(mini, frames)
     assert given[:, :4].max() == 0
 
 
-def test_unposed_conditions_are_black_but_for_the_preserved_frames(mini, frames):
-    black = np.zeros_like(frames)
-    expected = mini.encode_conditions(black, black, frames[:3], frames[-2:])
-    given = mini.encode_unposed(frames.shape[:3], True, frames[:3], frames[-2:])
-    assert all(torch.equal(*pair) for pair in zip(given, expected, strict=True))
-    assert mini.encode_unposed(frames.shape[:3], False)[1] is None
+def test_unposed_latents_are_those_of_black_frames_and_strength_is_the_distance_from_them(mini, frames):
+    black, given = np.zeros_like(frames), (frames[:5], frames[-4:])
+    hands = 255 - frames
+    plain, plain_hands = mini.encode_conditions(frames, hands)
+    nothing, no_hands = mini.encode_conditions(black, black)
+    unguided = mini.encode_pose(frames, hands)
+    assert torch.equal(unguided.condition_latents, plain)
+    assert unguided.unposed_latents is unguided.unposed_hands is None
+    strong = mini.encode_pose(frames, hands, strength=1.5, guided=True)
+    assert torch.equal(strong.unposed_latents, nothing)
+    assert torch.equal(strong.unposed_hands, no_hands)
+    assert torch.allclose(strong.condition_latents, nothing + 1.5 * (plain - nothing), atol=1e-5)
+    assert torch.allclose(strong.hand_latents, no_hands + 1.5 * (plain_hands - no_hands), atol=1e-5)
+    assert torch.equal(mini.encode_pose(frames, hands, guided=True).condition_latents, plain)
+    kept = mini.encode_pose(frames, None, *given, strength=1.5)  # nine frames: all of them are preserved
+    assert torch.equal(kept.condition_latents, mini.encode_conditions(frames, None, *given)[0])
+    assert kept.hand_latents is None
 
 
 def test_prompt_is_padded_with_zeros_and_subject_is_found(mini):

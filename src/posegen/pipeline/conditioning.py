@@ -45,19 +45,15 @@ class SegmentInputs:
         first, last = int(indices.min()), int(indices.max()) + 1
         skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
         hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
-        condition_latents, hand_latents = self.pipeline.encode_conditions(skeleton, hands, head, tail)
-        unposed, unposed_hands = None, None
-        if self.request.pose_guidance.scale != 1.0:
-            unposed, unposed_hands = self.pipeline.encode_unposed(skeleton.shape[:3], hands is not None, head, tail)
+        request = self.request
         return Conditioning(
-            condition_latents=condition_latents,
-            hand_latents=hand_latents,
+            pose=self.pipeline.encode_pose(
+                skeleton, hands, head, tail, request.pose_strength, request.pose_guidance.scale != 1.0
+            ),
             reference_latents=self.reference_latents if self.request.config.reference_tokens else None,
             text=self.text,
             negative_text=self.negative_text,
             image=self.image,
-            unposed_latents=unposed,
-            unposed_hands=unposed_hands,
         )
 
     def noise(self, num_frames: int) -> torch.Tensor:

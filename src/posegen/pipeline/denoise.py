@@ -6,7 +6,7 @@ It knows guidance, steps and the background to record or share; it does not know
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,22 +18,31 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """Everything that steers a segment; None switches an input off.
+class PoseLatents(NamedTuple):
+    """Skeletons and hand normals of a segment, encoded.
 
-    `condition_latents` are 4 mask + 16 pose channels; text features are those of UMT5, image features those of CLIP.
+    condition_latents: 4 mask + c pose channels.
+    unposed_latents, unposed_hands: the same of black frames, which guidance by the pose leads away from.
     """
 
     condition_latents: Float[torch.Tensor, "b m f h w"]
     hand_latents: Float[torch.Tensor, "b c f h w"] | None
+    unposed_latents: Float[torch.Tensor, "b m f h w"] | None = None
+    unposed_hands: Float[torch.Tensor, "b c f h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Everything that steers a segment; None switches an input off.
+
+    Text features are those of UMT5, image features those of CLIP.
+    """
+
+    pose: PoseLatents
     reference_latents: Float[torch.Tensor, "b c 1 h w"] | None
     text: Float[torch.Tensor, "b t dt"]
     negative_text: Float[torch.Tensor, "b t dt"] | None
     image: Float[torch.Tensor, "b i di"] | None
-    unposed_latents: Float[torch.Tensor, "b m f h w"] | None = None
-    """`condition_latents` of black skeletons, which guidance by the pose leads away from."""
-    unposed_hands: Float[torch.Tensor, "b c f h w"] | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
         """The same on another device, in another number format."""
@@ -41,15 +50,18 @@ class Conditioning:
         def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
             return None if tensor is None else tensor.to(device, dtype)
 
+        pose = self.pose
         return Conditioning(
-            condition_latents=self.condition_latents.to(device, dtype),
-            hand_latents=moved(self.hand_latents),
+            pose=PoseLatents(
+                pose.condition_latents.to(device, dtype),
+                moved(pose.hand_latents),
+                moved(pose.unposed_latents),
+                moved(pose.unposed_hands),
+            ),
             reference_latents=moved(self.reference_latents),
             text=self.text.to(device, dtype),
             negative_text=moved(self.negative_text),
             image=moved(self.image),
-            unposed_latents=moved(self.unposed_latents),
-            unposed_hands=moved(self.unposed_hands),
         )
 
 
@@ -117,10 +129,11 @@ def predict_velocity(
     `conditioning` is on the transformer's device, in its number format.
     """
     text = conditioning.negative_text if branch == "negative" else conditioning.text
-    condition_latents, hand_latents = conditioning.condition_latents, conditioning.hand_latents
+    pose = conditioning.pose
+    condition_latents, hand_latents = pose.condition_latents, pose.hand_latents
     if branch == "unposed":
-        assert conditioning.unposed_latents is not None
-        condition_latents, hand_latents = conditioning.unposed_latents, conditioning.unposed_hands
+        assert pose.unposed_latents is not None
+        condition_latents, hand_latents = pose.unposed_latents, pose.unposed_hands
     velocity: Latents = transformer(
         hidden_states=latents.to(transformer.dtype),
         condition_latents=condition_latents,

@@ -105,6 +105,7 @@ class ModelDescription:
     default_guidance: float = 5.0
     default_pose_guidance: float = 1.0
     pose_guidance_until: float = 0.0
+    default_pose_strength: float = 1.0
     negative_prompt: str = NEGATIVE_PROMPT
     trained_size: tuple[int, int] | None = None
 

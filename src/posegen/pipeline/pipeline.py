@@ -25,7 +25,7 @@ from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import load_transformer, without_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.denoise import Background, Conditioning, PoseGuidance, denoise, no_background
+from posegen.pipeline.denoise import Background, Conditioning, PoseGuidance, PoseLatents, denoise, no_background
 from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -49,6 +49,7 @@ class PoseGenPipeline(DiffusionPipeline):
         max_text_tokens: tokens of the prompt that the model reads
         default_steps, default_guidance, negative_prompt: how it is sampled where nothing else is asked for
         default_pose_guidance, pose_guidance_until: guidance by the pose, and the noise level below which there is none
+        default_pose_strength: how strong skeletons and hand normals are, of what they are as encoded
         trained: False announces random weights in every result
     """
 
@@ -75,6 +76,7 @@ class PoseGenPipeline(DiffusionPipeline):
         default_guidance: float | int = 5.0,
         default_pose_guidance: float | int = 1.0,
         pose_guidance_until: float | int = 0.0,
+        default_pose_strength: float | int = 1.0,
         negative_prompt: str = NEGATIVE_PROMPT,
         trained: bool = True,
     ) -> None:
@@ -101,6 +103,7 @@ class PoseGenPipeline(DiffusionPipeline):
             default_guidance=default_guidance,
             default_pose_guidance=default_pose_guidance,
             pose_guidance_until=pose_guidance_until,
+            default_pose_strength=default_pose_strength,
             negative_prompt=negative_prompt,
             trained=trained,
         )
@@ -219,17 +222,29 @@ class PoseGenPipeline(DiffusionPipeline):
         hand_latents = None if hands is None else encode_frames(self.vae, with_preserved(hands))
         return torch.cat([mask, pose], dim=1), hand_latents
 
-    def encode_unposed(
+    def encode_pose(
         self,
-        shape: tuple[int, int, int],
-        hands: bool,
+        skeleton: Frames,
+        hands: Frames | None,
         head_frames: Given | None = None,
         tail_frames: Given | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `encode_conditions` gives for black skeleton and hand frames of `shape` = (F, H, W)."""
-        black = np.zeros((*shape, 3), np.uint8)
-        condition_latents, _ = self.encode_conditions(black, None, head_frames, tail_frames)
-        return condition_latents, condition_latents[:, 4:] if hands else None
+        strength: float = 1.0,
+        guided: bool = False,
+    ) -> PoseLatents:
+        """`encode_conditions`, made stronger, and for guidance by the pose (`guided`) also without the pose.
+
+        strength: how far latents lie from those of black frames, of the distance that they have; the mask and preserved
+        frames stay as they are.
+        """
+        condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
+        if strength == 1.0 and not guided:
+            return PoseLatents(condition_latents, hand_latents)
+        unposed, _ = self.encode_conditions(np.zeros_like(skeleton), None, head_frames, tail_frames)
+        unposed_hands = None if hand_latents is None else unposed[:, -hand_latents.shape[1] :]
+        condition_latents = torch.lerp(unposed, condition_latents, strength)
+        if hand_latents is not None and unposed_hands is not None:
+            hand_latents = torch.lerp(unposed_hands, hand_latents, strength)
+        return PoseLatents(condition_latents, hand_latents, *((unposed, unposed_hands) if guided else ()))
 
     def noise(self, num_frames: int, size: tuple[int, int], seed: int) -> torch.Tensor:
         """Starting noise of a segment, drawn on the CPU so that every device gets the same."""
@@ -256,15 +271,16 @@ class PoseGenPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | int | None = None,
         pose_guidance_scale: float | int | None = None,
+        pose_strength: float | int | None = None,
         seed: int = 42,
         background: Background = no_background,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> Frames:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
-        With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance and negative
-        prompt are the checkpoint's own where they are None. Raises `PosegenError` when sizes disagree with each other
-        or with the model's multiples.
+        With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance, the
+        pose's strength (see `encode_pose`) and negative prompt are the checkpoint's own where they are None. Raises
+        `PosegenError` when sizes disagree with each other or with the model's multiples.
         """
         if reference.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
             raise PosegenError(
@@ -278,22 +294,14 @@ class PoseGenPipeline(DiffusionPipeline):
         negative = self.config.negative_prompt if negative_prompt is None else negative_prompt
         stitch = head_frames is not None or tail_frames is not None
         self.use_adapter("stitch" if stitch else "base")
-        condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
-        unposed, unposed_hands = None, None
-        if pose_guidance.scale != 1.0:
-            frames, height, width = skeleton.shape[:3]
-            unposed, unposed_hands = self.encode_unposed(
-                (frames, height, width), hands is not None, head_frames, tail_frames
-            )
+        strength = self.config.default_pose_strength if pose_strength is None else pose_strength
+        guided = pose_guidance.scale != 1.0
         conditioning = Conditioning(
-            condition_latents=condition_latents,
-            hand_latents=hand_latents,
+            pose=self.encode_pose(skeleton, hands, head_frames, tail_frames, float(strength), guided),
             reference_latents=encode_frames(self.vae, reference[None]),
             text=self.encode_text(prompt),
             negative_text=self.encode_text(negative) if guidance != 1.0 else None,
             image=self.encode_image(reference),
-            unposed_latents=unposed,
-            unposed_hands=unposed_hands,
         )
         size = (skeleton.shape[1], skeleton.shape[2])
         latents = denoise(

@@ -190,6 +190,11 @@ class Request:
         return PoseGuidance(model.default_pose_guidance if asked is None else asked, model.pose_guidance_until)
 
     @property
+    def pose_strength(self) -> float:
+        """How strong skeletons and hand normals are: as asked for, or the model's."""
+        return self.model.default_pose_strength if self.config.pose_strength is None else self.config.pose_strength
+
+    @property
     def negative_prompt(self) -> str:
         """What guidance leads away from: as asked for, or the model's."""
         given = self.config.negative_prompt
@@ -214,6 +219,7 @@ class Request:
             "steps": self.steps,
             "guidance": self.guidance,
             "pose_guidance": self.pose_guidance.scale,
+            "pose_strength": self.pose_strength,
             "sharing_precision": self.precision,
             "dtype": str(self.dtype).removeprefix("torch."),
             "size": list(self.size),
@@ -273,7 +279,8 @@ class Request:
             f"result     {self.num_frames} frames, {float(self.fps):g} frames/s, "
             f"{float(self.num_frames / self.fps):.1f} s, {self.size[0]}x{self.size[1]} (height x width)",
             f"plan       {count} segments of {plan.segment_length} frames, {self.steps} steps each"
-            + ("" if self.pose_guidance.scale == 1.0 else f", pose guidance {self.pose_guidance.scale:g}"),
+            + ("" if self.pose_guidance.scale == 1.0 else f", pose guidance {self.pose_guidance.scale:g}")
+            + ("" if self.pose_strength == 1.0 else f", pose strength {self.pose_strength:g}"),
             f"background {self._describe_sharing()}",
             f"tokens     {video} video + {reference} reference tokens a segment",
             f"memory     about {memory / 1e9:.1f} GB (estimated)",

@@ -21,7 +21,7 @@ from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.denoise import Conditioning, denoise
+from posegen.pipeline.denoise import Conditioning, PoseLatents, denoise
 from posegen.pipeline.latents import decode_latents, preserve_mask
 from posegen.pipeline.models import save_adapters
 from posegen.pipeline.pipeline import PoseGenPipeline
@@ -226,7 +226,11 @@ class DiffusionStage:
             self.pipeline.scheduler,
             noise,
             Conditioning(
-                batch.condition_latents, batch.hand_latents, batch.reference_latents, batch.text, None, batch.image
+                PoseLatents(batch.condition_latents, batch.hand_latents),
+                batch.reference_latents,
+                batch.text,
+                None,
+                batch.image,
             ),
             self.settings.sample_steps,
             guidance_scale=1.0,
