@@ -30,6 +30,7 @@ def run(name: str, arguments: argparse.Namespace) -> Path:
         sys.executable, "-m", "posegen.apps.cli", "ablate", name, "--output", str(folder),
         "--cache", str(arguments.output / "cache"), "--clips", str(arguments.clips),
         "--seconds", str(arguments.seconds), "--model", arguments.model, "--pose-guidance", "1",
+        "--pose-strength", "1",
     ]  # fmt: skip
     subprocess.run(command, check=True)
     return folder

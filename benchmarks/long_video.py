@@ -63,7 +63,7 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
     return GenerateConfig(
         reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
         output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False, retarget="off",
-        pose_guidance=1.0,  # as the method is published
+        pose_guidance=1.0, pose_strength=1.0,  # as the method is published
     )  # fmt: skip
 
 

@@ -20,9 +20,9 @@ from posegen.pipeline.mini import FOLDER, SETTINGS
 from posegen.pipeline.models import cast, load_pipeline
 
 MOST_BYTES = 48_000_000
-SAMPLING = {"default_pose_guidance": 1.5, "pose_guidance_until": 0.93}
-"""Chosen on clips that are neither in the training nor in the card: the steps that decide where limbs are, two of
-eight. In more of them, or stronger, limbs are firmer still, but colours and edges are lost."""
+SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_pose_strength": 1.2}
+"""Chosen on clips that are neither in the training nor in the card: guidance in the first of eight steps, which decides
+where limbs are. In more steps, or stronger, limbs are firmer still, but colours and edges are lost."""
 STAGES = ("vae", "pretrain", "base", "stitch")
 CARD = """# The mini
 
@@ -33,6 +33,9 @@ A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand
 in a mirror too{parts}. No real person was filmed; no real video was used.
 
 **Training.** `posegen train` with `recipes/mini.toml` on {hardware}: {training}. {minutes:.0f} minutes in all.
+
+**Sampling.** 8 steps without guidance by the text; guidance by the pose of strength 2 in the first step, and the pose
+1.2 times as strong as it is drawn: chosen on 10 + 10 other clips, and no part of the published method.
 
 **Licence.** Apache-2.0, as posegen.
 

@@ -537,6 +537,8 @@ class AblateConfig:
     pose_guidance: float | None = None
     """Strength of guidance by the pose in all variants that do not switch it, by default the model's; the published
     method has none (1)."""
+    pose_strength: float | None = None
+    """How strong skeletons and hand normals are, by default as the model wants them; in the published method 1."""
     seed: int = 0
     """Of the clips and of the noise."""
     cache: Path | None = None
@@ -553,6 +555,8 @@ class AblateConfig:
             _finite("--steps", self.steps, 1, 1000)
         if self.pose_guidance is not None:
             _finite("--pose-guidance", self.pose_guidance, 0, 100)
+        if self.pose_strength is not None:
+            _finite("--pose-strength", self.pose_strength, 0, 10)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes
     if clip.motion is None:
         raise PosegenError(f"clip {clip.name} has neither a driving video nor a truth")
     settings: Changes = {"seed": config.seed, "steps": config.steps, "device": config.device,
-                         "pose_guidance": config.pose_guidance}  # fmt: skip
+                         "pose_guidance": config.pose_guidance, "pose_strength": config.pose_strength}  # fmt: skip
     if clip.aligned and "retarget" in {field.name for field in dataclasses.fields(GenerateConfig)}:
         settings["retarget"] = "off"
     return GenerateConfig(
