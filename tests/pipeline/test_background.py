@@ -195,7 +195,7 @@ def test_what_killed_processes_left_goes(recorded, monkeypatch, store):
 @pytest.mark.parametrize("store", ["memory", "disk", "recompute"])
 def test_a_job_goes_on_with_every_store(lean, tmp_path, monkeypatch, store):
     """Stopped after the anchor and one more segment: files and the anchor's latents are taken over."""
-    lean = replace(lean, pose_guidance=1.5)
+    lean = replace(lean, guidance=1.0, pose_guidance=1.5)
     whole = replace(lean, output=tmp_path / "whole.mp4", sharing_store=store)
     generate_video(whole)
     broken = replace(lean, output=tmp_path / "broken.mp4", sharing_store=store)

@@ -105,9 +105,8 @@ def test_weights_fall_from_the_middle_to_the_ends():
 
 
 def test_free_noise_goes_on_after_any_step(lean, tmp_path, monkeypatch):
-    whole = replace(
-        lean, anchor=None, output=tmp_path / "whole.mp4", long_method="freenoise", steps=3, pose_guidance=1.5
-    )
+    lean = replace(lean, anchor=None, long_method="freenoise", guidance=1.0, pose_guidance=1.5)
+    whole = replace(lean, output=tmp_path / "whole.mp4", steps=3)
     generate_video(whole)
     keep = free_noise.FreeNoise._keep
     for stop in (1, 2):
