@@ -344,6 +344,7 @@ def main() -> None:
         "steps": config.default_steps if arguments.steps is None else arguments.steps,
         "guidance": config.default_guidance if arguments.guidance is None else arguments.guidance,
         "pose_guidance": config.default_pose_guidance if arguments.pose_guidance is None else arguments.pose_guidance,
+        "pose_strength": config.default_pose_strength,
         "other_work_on_the_machine": f"load average {os.getloadavg()[0]:.1f}",
     }
     same_sheets: list[np.ndarray] = []

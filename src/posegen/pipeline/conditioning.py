@@ -29,6 +29,7 @@ class SegmentInputs:
         self.negative_text = pipeline.encode_text(request.negative_prompt) if request.guidance != 1.0 else None
         self.image = pipeline.encode_image(request.fitted_reference)
         self.reference_latents = encode_frames(pipeline.vae, request.fitted_reference[None])
+        self._black: dict[int, torch.Tensor] = {}
 
     def passes(self) -> list[tuple[int, Branch]]:
         """Step and branch of guidance of each forward pass of a segment, in order."""
@@ -45,16 +46,24 @@ class SegmentInputs:
         first, last = int(indices.min()), int(indices.max()) + 1
         skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
         hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
-        request = self.request
+        strength, guided = self.request.pose_strength, self.request.pose_guidance.scale != 1.0
+        unposed = None
+        if (strength != 1.0 or guided) and head is tail is None:
+            unposed = self._black_latents(len(indices))
         return Conditioning(
-            pose=self.pipeline.encode_pose(
-                skeleton, hands, head, tail, request.pose_strength, request.pose_guidance.scale != 1.0
-            ),
+            pose=self.pipeline.encode_pose(skeleton, hands, head, tail, strength, guided, unposed),
             reference_latents=self.reference_latents if self.request.config.reference_tokens else None,
             text=self.text,
             negative_text=self.negative_text,
             image=self.image,
         )
+
+    def _black_latents(self, num_frames: int) -> torch.Tensor:
+        """Condition latents without a pose or preserved frames, encoded once."""
+        if num_frames not in self._black:
+            black = np.zeros((num_frames, *self.conditions.size, 3), np.uint8)
+            self._black[num_frames], _ = self.pipeline.encode_conditions(black, None)
+        return self._black[num_frames]
 
     def noise(self, num_frames: int) -> torch.Tensor:
         """Starting noise: the same for every segment of a job, as in the published code."""

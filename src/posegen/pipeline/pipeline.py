@@ -230,16 +230,19 @@ class PoseGenPipeline(DiffusionPipeline):
         tail_frames: Given | None = None,
         strength: float = 1.0,
         guided: bool = False,
+        unposed: torch.Tensor | None = None,
     ) -> PoseLatents:
         """`encode_conditions`, made stronger, and for guidance by the pose (`guided`) also without the pose.
 
         strength: how far latents lie from those of black frames, of the distance that they have; the mask and preserved
         frames stay as they are.
+        unposed: condition latents of black frames and the same preserved ones, if they are known already.
         """
         condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
         if strength == 1.0 and not guided:
             return PoseLatents(condition_latents, hand_latents)
-        unposed, _ = self.encode_conditions(np.zeros_like(skeleton), None, head_frames, tail_frames)
+        if unposed is None:
+            unposed, _ = self.encode_conditions(np.zeros_like(skeleton), None, head_frames, tail_frames)
         unposed_hands = None if hand_latents is None else unposed[:, -hand_latents.shape[1] :]
         condition_latents = torch.lerp(unposed, condition_latents, strength)
         if hand_latents is not None and unposed_hands is not None:
