@@ -77,9 +77,17 @@ def load_clips(folder: Path, split: str, count: int, drawing: Drawing) -> list[C
 class Model:
     """A pipeline and how it is sampled."""
 
-    def __init__(self, name: str, steps: int | None, guidance: float | None, pose_guidance: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps: int | None,
+        guidance: float | None,
+        pose_guidance: float | None,
+        pose_strength: float | None,
+    ) -> None:
         self.pipeline: PoseGenPipeline = load_pipeline(name, CPU, choose_dtype("auto", CPU))
-        self.steps, self.guidance, self.pose_guidance = steps, guidance, pose_guidance
+        self.steps, self.guidance = steps, guidance
+        self.pose_guidance, self.pose_strength = pose_guidance, pose_strength
         self.length = self.pipeline.config.segment_length
         self.head, self.tail = self.pipeline.config.head, self.pipeline.config.tail
 
@@ -96,6 +104,7 @@ class Model:
             num_inference_steps=self.steps,
             guidance_scale=self.guidance,
             pose_guidance_scale=self.pose_guidance,
+            pose_strength=self.pose_strength,
         )
 
 
@@ -324,6 +333,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--pose-guidance", type=float)
+    parser.add_argument("--pose-strength", type=float, help="of what is measured, not of the timed commands")
     parser.add_argument("--without-speed", action="store_true", help="do not time whole commands")
     parser.add_argument("--sheets", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
@@ -334,7 +344,9 @@ def main() -> None:
         for name in ("steps", "guidance", "pose_guidance")
         if (value := getattr(arguments, name)) is not None
     ]
-    model = Model(arguments.model, arguments.steps, arguments.guidance, arguments.pose_guidance)
+    model = Model(
+        arguments.model, arguments.steps, arguments.guidance, arguments.pose_guidance, arguments.pose_strength
+    )
     config = model.pipeline.config
     drawing = Drawing(config.draw_scale, config.skeleton_colors)
     same = load_clips(arguments.data, "val-same", arguments.clips, drawing)
@@ -344,7 +356,7 @@ def main() -> None:
         "steps": config.default_steps if arguments.steps is None else arguments.steps,
         "guidance": config.default_guidance if arguments.guidance is None else arguments.guidance,
         "pose_guidance": config.default_pose_guidance if arguments.pose_guidance is None else arguments.pose_guidance,
-        "pose_strength": config.default_pose_strength,
+        "pose_strength": config.default_pose_strength if arguments.pose_strength is None else arguments.pose_strength,
         "other_work_on_the_machine": f"load average {os.getloadavg()[0]:.1f}",
     }
     same_sheets: list[np.ndarray] = []

@@ -51,7 +51,7 @@ def test_each_method_makes_the_whole_video(lean, method):
 
 
 def test_one_segment_is_the_same_by_every_method(lean, tmp_path, conditions):
-    videos = []
+    videos, lean = [], replace(lean, pose_guidance=1.5, pose_strength=1.2)
     for method in METHODS:
         output = tmp_path / f"{method}.mp4"
         slow = replace(lean, anchor=None, conditions=None, size="96x64", fps="8", output=output, long_method=method)
