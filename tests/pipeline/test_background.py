@@ -17,6 +17,7 @@ from posegen.pipeline import segment_maker
 from posegen.pipeline.background import Need, Room, choose_precision, choose_store
 from posegen.pipeline.job import work_folder
 from posegen.pipeline.long_video import generate_video
+from posegen.pipeline.models import describe_model
 from posegen.pipeline.request import prepare
 
 NEED = Need(whole=1000, one_layer=10, one_pass=100)
@@ -81,12 +82,13 @@ def test_the_need_of_the_14b_model_is_the_published_one():
     """About 3.2 GB a step and layer at 720p with guidance, 160 GB at the paper's setting (design, section 5)."""
     config = make_sharing_config("paper", 25, 40)
     tokens = 21 * 45 * 80 + 45 * 80
-    need = Need.of(config, tokens, 5120, 2, "same", 2)
+    passes = 2 * len(config.steps)
+    need = Need.of(config, tokens, 5120, passes, "same", 2)
     assert need.whole == 5 * 10 * 2 * need.one_layer
     assert 2 * need.one_layer == pytest.approx(3.2e9, rel=0.03)
     assert need.whole == pytest.approx(160e9, rel=0.03)
-    assert Need.of(config, tokens, 5120, 2, "fp8", 2).whole == pytest.approx(need.whole / 2, rel=0.03)
-    assert Need.of(config, tokens, 5120, 2, "int10", 2).whole == pytest.approx(need.whole * 0.64, rel=0.01)
+    assert Need.of(config, tokens, 5120, passes, "fp8", 2).whole == pytest.approx(need.whole / 2, rel=0.03)
+    assert Need.of(config, tokens, 5120, passes, "int10", 2).whole == pytest.approx(need.whole * 0.64, rel=0.01)
 
 
 SMALL = Need(whole=640, one_layer=7, one_pass=100)
@@ -254,6 +256,14 @@ def test_recomputing_keeps_one_pass_only(lean, monkeypatch):
     most.clear()
     generate_video(replace(lean, sharing_store="memory", output=lean.output.with_stem("memory")))
     assert max(most) > need.one_pass
+
+
+def test_what_is_needed_is_what_the_branches_of_guidance_record(lean):
+    """The mini shares two steps and is led by the pose in the first of them."""
+    request = replace(prepare(replace(lean, guidance=None, steps=None)), model=describe_model("mini"))
+    need = request._need(request.sharing, "same")
+    assert len(request.sharing.steps) == 2
+    assert need.whole == need.one_layer * len(request.sharing.layers) * 3
 
 
 def test_the_choice_is_told(lean):

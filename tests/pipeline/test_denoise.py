@@ -105,7 +105,7 @@ def test_guidance_by_the_pose_leads_away_from_the_prediction_without_it(mini, co
     result = run(mini, conditioning, guidance_scale=3.0, pose_guidance=guidance, background=background)
     assert torch.allclose(result, latents, atol=1e-4)
     assert not torch.allclose(result, run(mini, conditioning, guidance_scale=3.0), atol=1e-2)
-    assert calls == forward_passes(mini.scheduler, 4, 3.0, guidance)
+    assert calls == forward_passes(mini.scheduler.config.shift, 4, 3.0, guidance)
     assert [step for step, branch in calls if branch == "unposed"] == [0, 1]
 
 

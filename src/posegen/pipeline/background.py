@@ -53,13 +53,16 @@ class Need:
 
     @staticmethod
     def of(
-        config: SharingConfig, tokens: int, dim: int, branches: int, precision: StorePrecision, bytes_per_value: int
+        config: SharingConfig, tokens: int, dim: int, passes: int, precision: StorePrecision, bytes_per_value: int
     ) -> "Need":
-        """Of a model `dim` wide with `tokens` video and reference tokens, if every value is kept (the most)."""
+        """Of a model `dim` wide with `tokens` video and reference tokens, if every value is kept (the most).
+
+        passes: forward passes of the anchor in the shared steps.
+        """
         size = _BYTES.get(precision, float(bytes_per_value))
         one_layer = round(2 * tokens * dim * size)
         one_pass = 2 * tokens * dim * bytes_per_value * len(config.layers)
-        return Need(one_layer * len(config.layers) * len(config.steps) * branches, one_layer, one_pass)
+        return Need(one_layer * len(config.layers) * passes, one_layer, one_pass)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ class SegmentInputs:
     def passes(self) -> list[tuple[int, Branch]]:
         """Step and branch of guidance of each forward pass of a segment, in order."""
         request = self.request
-        return forward_passes(self.pipeline.scheduler, request.steps, request.guidance, request.pose_guidance)
+        return forward_passes(
+            self.pipeline.scheduler.config.shift, request.steps, request.guidance, request.pose_guidance
+        )
 
     def indices(self, segment: Segment) -> Int[np.ndarray, " frames"]:
         """The driving video's frames of a segment; past its end they are reflected."""

@@ -101,16 +101,17 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
 
 
 def forward_passes(
-    scheduler: Any, num_steps: int, guidance_scale: float, pose_guidance: PoseGuidance
+    shift: float, num_steps: int, guidance_scale: float, pose_guidance: PoseGuidance
 ) -> list[tuple[int, Branch]]:
-    """Step and branch of each forward pass of `denoise`, in order."""
-    scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist())
+    """Step and branch of each forward pass of `denoise`, in order; `shift` is the scheduler's."""
+    levels = flow_sigmas(num_steps)
+    levels = shift * levels / (1 + (shift - 1) * levels)
     passes: list[tuple[int, Branch]] = []
-    for step, timestep in enumerate(scheduler.timesteps):
+    for step, level in enumerate(levels.tolist()):
         passes.append((step, "positive"))
         if guidance_scale != 1.0:
             passes.append((step, "negative"))
-        if pose_guidance.leads(float(timestep) / TIMESTEPS):
+        if pose_guidance.leads(level):
             passes.append((step, "unposed"))
     return passes
 

@@ -106,6 +106,7 @@ class ModelDescription:
     default_pose_guidance: float = 1.0
     pose_guidance_until: float = 0.0
     default_pose_strength: float = 1.0
+    flow_shift: float = FLOW_SHIFT
     negative_prompt: str = NEGATIVE_PROMPT
     trained_size: tuple[int, int] | None = None
 
@@ -175,8 +176,15 @@ def describe_model(name: str) -> ModelDescription:
         weights_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"}),
         spatial_stride=vae.get("scale_factor_spatial", 8),
         temporal_stride=vae.get("scale_factor_temporal", 4),
+        flow_shift=_flow_shift(folder),
         patch=transformer.get("patch_size", [1, 2, 2])[-1],
     )  # fmt: skip
+
+
+def _flow_shift(folder: Path) -> float:
+    """The shift of the schedule; of a stock checkpoint, which has another scheduler, what it is sampled with here."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    return float(_read_json(path).get("shift", FLOW_SHIFT)) if path.is_file() else FLOW_SHIFT
 
 
 def transformer_arguments(name: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from posegen.pipeline.background import (
     choose_store,
     describe_precision,
 )
-from posegen.pipeline.denoise import PoseGuidance
+from posegen.pipeline.denoise import PoseGuidance, forward_passes
 from posegen.pipeline.job import (
     background_folder,
     background_sizes,
@@ -158,9 +158,10 @@ class Request:
         return None if self.config.memory_budget is None else parse_bytes(self.config.memory_budget)
 
     def _need(self, sharing: SharingConfig, precision: StorePrecision) -> Need:
-        branches = 1 + (self.guidance != 1.0) + (self.pose_guidance.scale != 1.0)  # at most, the last one
+        passes = forward_passes(self.model.flow_shift, self.steps, self.guidance, self.pose_guidance)
+        shared = sum(step in sharing.steps for step, _ in passes)
         tokens = sum(self.model.tokens(self.size))
-        return Need.of(sharing, tokens, self.model.dim, branches, precision, self.dtype.itemsize)
+        return Need.of(sharing, tokens, self.model.dim, shared, precision, self.dtype.itemsize)
 
     def with_precision(self) -> "Request":
         """The request with the number format of its shared background chosen, once and for all.
