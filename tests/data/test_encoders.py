@@ -4,7 +4,8 @@ import torch
 from safetensors.torch import load
 
 from posegen.data.encoders import Encoders
-from posegen.data.latents import Encoding, LatentCache
+from posegen.data.encoding import Encoding
+from posegen.data.latents import LatentCache
 from posegen.data.shards import open_shards
 from posegen.pipeline.models import load_for_encoding
 from tiny_shards import write_shards

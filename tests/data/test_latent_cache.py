@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from posegen.data.clips import Clip
-from posegen.data.latents import Encoding, LatentCache, LatentItems
+from posegen.data.encoding import Encoding
+from posegen.data.latents import LatentCache, LatentItems
 from posegen.data.shards import open_shards
 from posegen.errors import DiskFullError, PosegenError
 from posegen.pipeline.mini import build_mini

@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from posegen.data.encoding import Encoding
 from posegen.data.fetching import RemoteFolder
-from posegen.data.latents import Encoding, LatentCache
+from posegen.data.latents import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import OutputError, PosegenError
 from posegen.model import lora

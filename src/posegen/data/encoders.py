@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from posegen.data.latents import Encoding, LatentCache, is_whole
+from posegen.data.encoding import Encoding
+from posegen.data.latents import LatentCache, is_whole
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.pipeline.models import load_for_encoding

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from posegen.data.clips import Clip, Drawing
+from posegen.data.encoding import Encoding
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import OutputError, PosegenError
@@ -32,24 +32,6 @@ FRAMEWISE = {"latents", "condition", "condition_without_hands", "hands"}
 """Tensors of a window with a time axis, (c, f, h, w)."""
 GREY = 128
 """Of the frames that are not given in image-to-video training: 0 in the model's -1..1, as Wan has it."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What is made of each clip."""
-
-    num_frames: int
-    windows: int = 1
-    head: int = 0
-    tail: int = 0
-    pose: bool = True
-    """False: no skeletons and hands, but grey frames after the head (image-to-video, as Wan is trained)."""
-    mirrored: bool = False
-    """Every clip a second time, left and right exchanged."""
-
-    def starts(self, clip_frames: int) -> list[int]:
-        """First frames of the windows, evenly spaced over a clip."""
-        return [round(float(start)) for start in np.linspace(0, clip_frames - self.num_frames, self.windows)]
 
 
 class LatentItems:

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from posegen.data.encoders import Encoders
-from posegen.data.latents import Encoding, LatentCache, LatentItems, ends_of_stitch
+from posegen.data.encoding import Encoding
+from posegen.data.latents import LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora

@@ -2,8 +2,8 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
+from posegen.data.encoding import Encoding
 from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
 from posegen.errors import PosegenError
 from posegen.pipeline.models import choose_device, computes_bfloat16, describe_model, model_identity
@@ -28,7 +28,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
     model = describe_model(name)
     if any(recipe.data.size) and recipe.data.size != clips.size:
         raise PosegenError(f"[latents] {settings.recipe} wants clips of {recipe.data.size} pixels, not {clips.size}")
-    encodings: dict[Any, None] = {}
+    encodings: dict[Encoding, None] = {}
     precisions = set()
     for stage in settings.stages:
         chosen = recipe.stage(stage)

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import pickle
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +72,19 @@ def prepared(narrow, tmp_path_factory):
     tasks = shard_tasks(samples, {keys[0]: "train", keys[1]: "val-same"}, 4)
     entries = [json.loads(row["result"]) for row in run_here(PackStage, work, iter(tasks))]
     return work, [{**task, "sha256": entry["sha256"]} for task, entry in zip(tasks, entries, strict=True)]
+
+
+def test_a_worker_that_encodes_nothing_loads_no_model_library(prepared):
+    """Each of Ray's workers unpickles the work: all would load them."""
+    work = prepared[0]
+    code = (
+        f"import pickle, sys; sys.path = {sys.path!r}; work = pickle.load(sys.stdin.buffer)\n"
+        "assert work.plan.encodings; work.latents; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), capture_output=True, check=True)
+    loaded = set(done.stdout.decode().split())
+    assert "posegen.data.prepare.stages" in loaded
+    assert not {"torch", "diffusers", "transformers"} & loaded
 
 
 def encoded(work, tasks):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from posegen.config import EstimatorConfig
+from posegen.data.encoding import Encoding
 from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
@@ -135,8 +136,7 @@ class LatentPlan:
     """Number format in which the training loads its model."""
     computed: Literal["float32", "bfloat16"]
     """Number format in which the autoencoder computes."""
-    encodings: tuple[Any, ...]
-    """`data.latents.Encoding`s; that module is not imported here, because workers that do not encode need no model."""
+    encodings: tuple[Encoding, ...]
 
 
 @dataclass(frozen=True)
