@@ -1,6 +1,7 @@
 """`kill -9` at random moments: whatever was going on, the same command ends with the same bytes.
 
-One process has everything imported and forks a child for each run, so that most moments lie inside the work itself.
+One process has everything imported and the model loaded, and forks a child for each run, so that most moments lie
+inside the work itself.
 """
 
 import json
@@ -13,8 +14,10 @@ import pytest
 
 KILLS = 20
 SCRIPT = """
-import json, os, random, signal, sys, time
+import functools, json, os, random, signal, sys, time
 from pathlib import Path
+
+import torch
 
 import posegen.pipeline.long_video as long_video
 from posegen.config import GenerateConfig
@@ -40,6 +43,9 @@ output, kills = Path(settings["output"]), int(sys.argv[2])
 def config(name):
     return GenerateConfig(**{**settings, **paths, "output": output.with_name(name)})
 
+torch.set_num_threads(1)  # a pool of threads would not come along with a fork
+long_video.load_pipeline = functools.cache(long_video.load_pipeline)
+long_video.load_pipeline(settings["model"], torch.device("cpu"), torch.float32)
 began = time.monotonic()
 assert wait(start(config("whole.mp4"))) == 0
 whole, duration = output.with_name("whole.mp4").read_bytes(), time.monotonic() - began
