@@ -197,7 +197,7 @@ def test_filters_ask_q_align_about_pictures_and_clips(tmp_path):
     (asked,) = [each for each in make_filters(settings, "cpu") if isinstance(each, QAlignFilter)]
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     nobody = People(((), (), ()), np.zeros((3, 64, 64), bool))
-    scores = asked.score(SampledClip(frames, frames, 24.0, 0.5, (64, 64)), nobody)
+    scores = asked.score(SampledClip(frames, frames, frames, 24.0, 0.5, (64, 64)), nobody)
     assert set(scores) == set(asked.columns) == {"qalign_image", "qalign_video"}
     rated = [QualityMetric(str(tmp_path), CPU).rate(frame[None]) for frame in frames]
     assert scores["qalign_image"] == pytest.approx((np.mean(rated) - 1) / 4)

@@ -64,10 +64,11 @@ def test_frames_are_the_same_however_they_are_reached(interlaced):
     frames = list(iterate_frames(interlaced))
     numbers = [0, 5, 6, 12, 13, 29]  # every sixth frame can be decoded without others
     chosen = list(sample_frames(interlaced, numbers))
-    stored = list(sample_stored_frames(inspect(interlaced), numbers, (HEIGHT, WIDTH)))
+    wanted = dict.fromkeys(numbers, ((HEIGHT, WIDTH),))
+    stored = [frame.pictures[0] for frame in sample_stored_frames(inspect(interlaced), wanted)]
     for number, one, other in zip(numbers, chosen, stored, strict=True):
         np.testing.assert_array_equal(one, frames[number])
-        np.testing.assert_array_equal(other, frames[number])
+        assert np.abs(other.astype(int) - frames[number]).max() <= 3  # as bright, with coarser colours
     for number in (12, 17):
         np.testing.assert_array_equal(next(iterate_frames(interlaced, start=number / 25)), frames[number])
 

@@ -9,7 +9,7 @@ from video_files import numbered_frame, read_number
 
 from posegen.errors import PosegenError
 from posegen.media.probing import inspect
-from posegen.media.reading import sample_stored_frames
+from posegen.media.reading import StoredFrame, iterate_with_stored, sample_stored_frames
 from posegen.media.video import VideoWriter, count_frames, iterate_frames, probe_video, read_frames
 
 CORNERS = np.zeros((96, 160, 3), dtype=np.uint8)  # red top left, green top right, blue bottom left, white bottom right
@@ -282,7 +282,32 @@ def test_frames_left_out_do_not_change_those_that_are_wanted(tmp_path):
         for number in range(60):
             writer.write(np.ascontiguousarray(wall[:, 3 * number : 3 * number + 128]))
     source, numbers, size = inspect(path), [3, 4, 17, 18, 41, 59], (48, 64)
-    every = list(sample_stored_frames(source, range(60), size))
-    few = list(sample_stored_frames(source, numbers, size))
-    for number, frame in zip(numbers, few, strict=True):
-        np.testing.assert_array_equal(frame, every[number])
+    every = [frame.pictures[0] for frame in sample_stored_frames(source, dict.fromkeys(range(60), (size,)))]
+    few = list(sample_stored_frames(source, dict.fromkeys(numbers, (size, (24, 32)))))
+    assert [frame.number for frame in few] == numbers
+    for frame in few:
+        np.testing.assert_array_equal(frame.pictures[0], every[frame.number])
+        assert frame.pictures[1].shape == (24, 32, 3)
+
+
+def test_frames_and_stored_frames_come_from_one_pass(make_video):
+    """At half of the rate: the frames that are shown, and stored ones at other sizes, also where some are lost."""
+    path = make_video("a.mkv", list(range(40)), codec="mjpeg", pix_fmt="yuvj420p", colour_range=2)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in (places[index] for index in (0, 20, 39)):
+        content[position + 8 : position + size] = bytes(size - 8)
+    path.write_bytes(content)
+    source, sizes = inspect(path), ((64, 128), (32, 64))
+    wanted = {number: sizes[: 1 + number % 2] for number in (0, 1, 20, 21, 38, 39)}
+    shown, stored = [], []
+    for frame in iterate_with_stored(source, Fraction(12), 64, lambda number: wanted.get(number, ())):
+        (stored if isinstance(frame, StoredFrame) else shown).append(frame)
+    np.testing.assert_array_equal(np.stack(shown), np.stack(list(iterate_frames(path, 12, longest=64))))
+    assert [frame.number for frame in stored] == list(wanted)
+    assert [read_number(frame.pictures[0]) for frame in stored] == [1, 1, 19, 21, 38, 38]
+    for mine, alone in zip(stored, sample_stored_frames(source, wanted), strict=True):
+        assert [picture.shape[:2] for picture in mine.pictures] == list(wanted[mine.number])
+        for one, other in zip(mine.pictures, alone.pictures, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -57,6 +57,16 @@ class CutFinder:
         """Whether a new scene may have begun with the latest frame, as far as the frames before it tell."""
         return len(self._pictures) > 1 and _is_cut(list(self._pictures)[-_AROUND - 2 :], -1)
 
+    @property
+    def settled(self) -> int:
+        """Of so many frames it is known by now which of them begin a new scene: see `cuts`."""
+        return max(0, self._count - _AROUND)
+
+    @property
+    def cuts(self) -> list[int]:
+        """The numbers of the frames that begin a new scene, of those that are settled."""
+        return list(self._cuts)
+
     def finish(self) -> list[int]:
         """The numbers of the frames that begin a new scene, after the last frame."""
         for number in range(max(1, self._count - _AROUND), self._count):

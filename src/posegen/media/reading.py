@@ -6,7 +6,8 @@ Sound stays with `audio`; fitting to a model's size with `fitting`.
 import contextlib
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from posegen.media.deinterlacing import deinterlaced
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
 from posegen.media.timing import as_rate, resample
 
+Size = tuple[int, int]
+"""(height, width) of a picture as it is shown."""
 _READ_ON = 60
 """Frames up to which reading on is no slower than seeking."""
 
@@ -124,29 +127,82 @@ def sample_frames(
         yield from _iterate(source, run, longest)
 
 
-def sample_stored_frames(
-    source: Source, numbers: Sequence[int], size: tuple[int, int]
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield stored frames by their rising numbers, each reduced to `size` = (H, W); decoded once, in one pass.
+@dataclass(frozen=True)
+class StoredFrame:
+    """A frame as the file stores it, by its number from 0, at the sizes at which it was asked for."""
 
-    Frames that are not asked for are skipped where no other needs them (about half of them in most videos). Colours and
-    turning as in `iterate_frames`. Raises `PosegenError` where the pictures cannot be decoded.
+    number: int
+    pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
+
+
+def sample_stored_frames(source: Source, wanted: Mapping[int, Sequence[Size]]) -> Iterator[StoredFrame]:
+    """Yield stored frames, those of the lowest numbers first, each at the sizes (H, W) that it is `wanted` at.
+
+    Decoded once, in one pass; frames that are not asked for are skipped where no other needs them (about half of them
+    in most videos). Turned as in `iterate_frames`; colours are good enough to measure, not to keep. Where a frame is
+    lost, the one before stands in. Raises `PosegenError` where the pictures cannot be decoded.
     """
-    convert = RgbConverter(size[::-1] if source.orientation.transposed else size, source.orientation)
+    numbers = sorted(wanted)
+    convert = _Sizes(source)
     position, latest = 0, None
-    for index, frame in _decode(source, numbers[0], set(numbers)):
+    for index, frame in _decode(source, numbers[0], wanted.keys()):
         if index < numbers[0]:
             continue
-        while position < len(numbers) and numbers[position] <= index:
-            good = frame if numbers[position] == index else (latest or frame)  # a lost frame: the one before stands in
-            yield convert(good)
+        while position < len(numbers) and (number := numbers[position]) <= index:
+            yield StoredFrame(number, convert(frame if number == index else latest or frame, wanted[number]))
             position += 1
         latest = frame
         if index >= numbers[-1]:
             return
     if latest is not None:
-        for _ in numbers[position:]:
+        for number in numbers[position:]:
+            yield StoredFrame(number, convert(latest, wanted[number]))
+
+
+def iterate_with_stored(
+    source: Source, fps: Fraction, longest: int, wanted: Callable[[int], Sequence[Size]]
+) -> Iterator[UInt8[np.ndarray, "h w 3"] | StoredFrame]:
+    """Yield what `iterate_frames` yields with this rate and size, and in between what `sample_stored_frames` yields.
+
+    wanted: at which sizes a stored frame is wanted, by its number; it is asked as they pass. Everything is decoded
+    once. Raises `PosegenError` where the pictures cannot be decoded.
+    """
+    shown = resample(source.info.frame_times, source.info.duration, fps, None, None).tolist()
+    size = _at_most(source.stored_size, longest)
+    convert = RgbConverter(size, source.orientation, "rough" if size != source.stored_size else "exact")
+    sized = _Sizes(source)
+    position, number, latest = 0, 0, None
+    for index, frame in _decode(source, 0):
+        while position < len(shown) and shown[position] < index:
+            yield convert(latest or frame)
+            position += 1
+        for each in range(number, index + 1):
+            if sizes := wanted(each):
+                yield StoredFrame(each, sized(frame if each == index else latest or frame, sizes))
+        number, latest = index + 1, frame
+    if latest is not None:
+        for _ in shown[position:]:
             yield convert(latest)
+        for each in range(number, source.info.num_frames):
+            if sizes := wanted(each):
+                yield StoredFrame(each, sized(latest, sizes))
+
+
+class _Sizes:
+    """Converts the frames of one video to several sizes, each with tables of its own."""
+
+    def __init__(self, source: Source) -> None:
+        self._orientation = source.orientation
+        self._converters: dict[Size, RgbConverter] = {}
+
+    def __call__(self, frame: VideoFrame, sizes: Sequence[Size]) -> tuple[UInt8[np.ndarray, "_ _ 3"], ...]:
+        return tuple(self._converter(size)(frame) for size in sizes)
+
+    def _converter(self, size: Size) -> RgbConverter:
+        if size not in self._converters:
+            stored = size[::-1] if self._orientation.transposed else size
+            self._converters[size] = RgbConverter(stored, self._orientation, "fair")
+        return self._converters[size]
 
 
 def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fraction:
@@ -161,7 +217,7 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
 def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield source frame `shown[i]` as output frame i; the indices never fall."""
     size = _at_most(source.stored_size, longest)
-    convert = RgbConverter(size, source.orientation, rough=size != source.stored_size)
+    convert = RgbConverter(size, source.orientation, "rough" if size != source.stored_size else "exact")
     position, latest = 0, None
     for index, frame in _decode(source, shown[0]):
         while shown[position] < index:

@@ -36,6 +36,7 @@ workers = 1
 
 
 def write_recipe(folder: Path, text: str = RECIPE) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.toml"
     path.write_text(text)
     return path

@@ -34,7 +34,7 @@ def models(tmp_path_factory):
 def clip():
     noise = np.random.default_rng(0).integers(0, 256, (3, 18, 32, 3)).astype(np.uint8)
     frames = np.stack([cv2.resize(each, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for each in noise])
-    return SampledClip(frames, frames, 24.0, 0.5, (HEIGHT, WIDTH))
+    return SampledClip(frames, frames, frames, 24.0, 0.5, (HEIGHT, WIDTH))
 
 
 def see(finder, boxes):

@@ -43,7 +43,7 @@ def scene(seed=0):
 
 
 def clip_of(frames, neighbours=None):
-    return SampledClip(np.stack(frames), np.stack(neighbours or frames), 24.0, 0.5, (HEIGHT, WIDTH))
+    return SampledClip(np.stack(frames), np.stack(frames), np.stack(neighbours or frames), 24.0, 0.5, (HEIGHT, WIDTH))
 
 
 def still(seed=0):
@@ -365,12 +365,11 @@ def test_somebody_whom_the_pose_model_misses_beside_another_is_found_by_the_face
     small = cv2.resize(elf, (711, 400), interpolation=cv2.INTER_AREA)
     together = man.copy()
     together[:400, 9:] = small
+    small = np.zeros((2, 320, 180, 3), np.uint8)
     finder = MediaPipePeople()
     try:
         alone, both = (
-            finder.find(
-                SampledClip(np.stack([picture] * 2), np.zeros((2, 320, 180, 3), np.uint8), 24.0, 0.5, (1280, 720))
-            )
+            finder.find(SampledClip(np.stack([picture] * 2), small, small, 24.0, 0.5, (1280, 720)))
             for picture in (man, together)
         )
     finally:

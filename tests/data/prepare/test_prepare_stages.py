@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
+from posegen.data.prepare import stages
 from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.engine import _score_tasks
 from posegen.data.prepare.filters import FilterSettings, wanted_columns
@@ -20,8 +22,9 @@ from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.packing import check_shards, open_packing, shards_in
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
 from posegen.data.prepare.run import prepare_data, tell_of_missing
-from posegen.data.prepare.scenes import place_windows
-from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, run_here, tasks_of
+from posegen.data.prepare.sampling import PassingSamples
+from posegen.data.prepare.scenes import look_through, place_windows
+from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, make_functions, run_here, tasks_of
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
@@ -46,6 +49,11 @@ def test_clips_lie_in_scenes_and_never_overlap(duration, cuts, quarter, fps):
         end_before = end
     if not cuts and duration > shape.seconds:
         assert len(windows) >= int(duration / shape.seconds) - 1
+    for known in (0.3 * duration, 0.8 * duration, duration):
+        first = place_windows(known, [cut for cut in cuts if cut < known], shape, ends=False)
+        assert first == windows[: len(first)], "whatever comes"
+        later = [end for _, end in windows[len(first) :]]
+        assert not later or later[0] + shape.margin > known - 0.002, "all that are over"
 
 
 def naive_duplicates(hashes, most):
@@ -163,17 +171,22 @@ def poisoned_scorer(recipe, device):
     return score
 
 
-def half_dark(path):
+def half_dark(path, dark=20, seconds=2.5):
     with VideoWriter(path, 16, size=(256, 144)) as writer:
-        for number, frame in enumerate(iterate_frames(PERSON, 16, 0, 2.5)):
+        for number, frame in enumerate(iterate_frames(PERSON, 16, 0, seconds)):
             picture = frame[::2, ::2].copy()
-            writer.write(picture // 20 if number >= 20 else picture)
+            writer.write(picture // 20 if number >= dark else picture)
 
 
-def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path):
+LONGER = RECIPE.replace("num_frames = 5", "num_frames = 17")
+"""Clips of two seconds, of which there are samples enough while their video passes."""
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path, together):
     (tmp_path / "in").mkdir()
-    half_dark(tmp_path / "in" / "a.mp4")
-    work = work_in(tmp_path, poisoned_scorer)
+    half_dark(tmp_path / "in" / "a.mp4", 72, 7.0)
+    work = replace(work_in(tmp_path, poisoned_scorer, LONGER), together=together)
     videos = find_videos([str(tmp_path / "in")])
     scored(work, videos)
     clips = list(read_clips(work, videos))
@@ -181,6 +194,72 @@ def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path):
     assert crashed
     assert all("SIGSEGV), 2 times" in clip.failed for clip in crashed)
     assert len([clip for clip in clips if clip.scores]) >= 1
+
+
+def written_scores(work):
+    folder = Path(work.scores.url)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+
+
+def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_they_have_alone(tmp_path):
+    """Of two scenes with more clips than one task has; the first is never decoded again, even if half is kept."""
+    half_dark(person_video(tmp_path / "in" / "a.mp4"), 100, 11.9)
+    person_video(tmp_path / "in" / "b.mp4", seconds=3.0)
+    videos = find_videos([str(tmp_path / "in")])
+    alone = work_in(tmp_path / "alone", text=LONGER)
+    scored(alone, videos)
+    passing = replace(work_in(tmp_path / "together", text=LONGER), together=True)
+    looks = looked(passing, videos)
+    assert [len(look["windows"]) for look in looks] == [4, 1]
+    assert looks[0]["cuts"]
+    kept = written_scores(passing)
+    assert len(kept) == 5
+    rows = {Path(name).stem: json.loads(content) for name, content in kept.items()}
+    together = {clip.key: clip.scores for clip in read_clips(alone, videos)}
+    assert {key: row["scores"] for key, row in rows.items()} == together
+    first = min(name for name in kept)
+    mark = rows[Path(first).stem] | {"scores": {"brightness": -1.0}}
+    work = replace(work_in(tmp_path / "again", text=LONGER), together=True)
+    work.scores.write(first, json.dumps(mark).encode())
+    scored(work, videos)
+    scored(passing, videos)
+    assert written_scores(passing) == written_scores(alone)
+    marked = [clip for clip in read_clips(work, videos) if clip.scores == {"brightness": -1.0}]
+    assert [clip.key for clip in marked] == [Path(first).stem], "what was kept is not computed again"
+
+
+def test_a_long_video_is_left_to_several_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "MOST_TOGETHER", 2)
+    path = person_video(tmp_path / "in" / "a.mp4", seconds=9.0)
+    work = replace(work_in(tmp_path, text=LONGER), together=True)
+    (video,) = find_videos([str(tmp_path / "in")])
+    look = make_functions(work)(("look and score", path, video.id))
+    assert len(look["windows"]) == 4
+    assert len(written_scores(work)) == 2
+
+
+def test_a_video_that_is_cut_all_the_time_is_no_work_for_memory(tmp_path):
+    """Samples are forgotten while they pass, also where no clip fits between two cuts."""
+    path = tmp_path / "a.mp4"
+    shapes = ClipSettings(num_frames=33, fps=16.0, size=(96, 64))
+    random = np.random.default_rng(0)
+    with VideoWriter(path, 16, size=(96, 128)) as writer:
+        for _ in range(8):
+            scene = random.integers(0, 255, (96, 128, 3), np.uint8)
+            for _ in range(24):
+                writer.write(scene)
+    held = []
+    keep = PassingSamples.keep
+
+    def counted(self, frame):
+        keep(self, frame)
+        held.append(len(self._kept))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PassingSamples, "keep", counted)
+        look = look_through(path, shapes, lambda number, window, clip: pytest.fail("there is no clip"))
+    assert len(look.cuts) == 7
+    assert max(held) <= 16  # of 48
 
 
 def scorer_that_is_set_up(recipe, device):

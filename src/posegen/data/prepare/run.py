@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
@@ -108,7 +108,9 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
         for _ in _counted(engine.look_and_score(work, videos), progress, "clips scored", 0):
             pass
         return
-    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], False)
+    # with fewer videos, workers that have none would wait, instead of scoring clips of the others' videos
+    work = replace(work, together=len(videos) >= 2 * engine.cpus)
+    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], work.together)
     for done, _ in enumerate(looked, start=1):
         progress.update("videos looked through", done, len(videos))
     tasks, total = [], 0

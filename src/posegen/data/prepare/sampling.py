@@ -1,9 +1,11 @@
-"""What filters look at: a few frames of a clip, evenly spaced, each with the frame after it, from one decoding pass.
+"""What filters look at: a few frames of a clip, evenly spaced, each with the frame after it.
 
-What is judged about the clip is `filters.py`'s.
+Which frames of a video those are hangs on the video alone, so that they can be kept while it passes by, before it is
+known where its clips are. They are decoded for one clip (`sample_clip`), or come from a pass through the whole video
+(`PassingSamples`). What is judged about the clip is `filters.py`'s.
 """
 
-import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from jaxtyping import UInt8
 
 from posegen.errors import PosegenError
 from posegen.media.probing import Source, inspect
-from posegen.media.reading import sample_stored_frames
+from posegen.media.reading import Size, StoredFrame, sample_stored_frames
 
 RATE = 2.0
 """Samples a second."""
@@ -29,8 +31,10 @@ class SampledClip:
 
     frames: UInt8[np.ndarray, "n height width 3"]
     """RGB, upright, evenly spaced, longer side at most `LONG_SIDE` pixels."""
+    small_frames: UInt8[np.ndarray, "n small_height small_width 3"]
+    """The same frames, longer side at most `SMALL_SIDE` pixels."""
     neighbours: UInt8[np.ndarray, "n small_height small_width 3"]
-    """For each of them the next frame of the video, longer side at most `SMALL_SIDE` pixels."""
+    """For each of them the next frame of the video, as small."""
     fps: float
     """Of the source."""
     seconds: float
@@ -41,12 +45,6 @@ class SampledClip:
     def __len__(self) -> int:
         return len(self.frames)
 
-    @functools.cached_property
-    def small_frames(self) -> UInt8[np.ndarray, "n small_height small_width 3"]:
-        """The frames, as small as their neighbours."""
-        height, width = self.neighbours.shape[1:3]
-        return np.stack([reduce(frame, (height, width)) for frame in self.frames])
-
 
 def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
@@ -56,19 +54,74 @@ def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: 
     """
     if not isinstance(source, Source):
         source = inspect(source)
-    numbers = clip_frames(source, start_seconds, end_seconds)
+    frames = clip_frames(source, start_seconds, end_seconds)
+    numbers = sample_numbers(frames, float(source.info.fps))
+    large, small = _sizes(source)
+    wanted: dict[int, tuple[Size, ...]] = {_after(number, frames): (small,) for number in numbers}
+    wanted |= dict.fromkeys(numbers, (small, large))
+    return _put_together(source, frames, numbers, {each.number: each for each in sample_stored_frames(source, wanted)})
+
+
+class PassingSamples:
+    """Keeps the samples of a video while its stored frames pass by, until they are dropped.
+
+    They are those that `sample_clip` would decode of any clip that is not too short for `sample_step`.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._step = sample_step(float(source.info.fps))
+        self._large, self._small = _sizes(source)
+        self._kept: dict[int, StoredFrame] = {}
+
+    def sizes(self, number: int) -> tuple[Size, ...]:
+        """At which sizes the stored frame with this number is wanted."""
+        if number % self._step == 0:
+            return (self._small, self._large)
+        return (self._small,) if number % self._step == 1 else ()
+
+    def keep(self, frame: StoredFrame) -> None:
+        """A frame that has come, at the sizes asked for."""
+        self._kept[frame.number] = frame
+
+    def clip(self, start_seconds: float, end_seconds: float) -> SampledClip | None:
+        """What `sample_clip` returns for this part; None where it would need other frames than are kept."""
+        frames = clip_frames(self._source, start_seconds, end_seconds)
+        numbers = sample_numbers(frames, float(self._source.info.fps))
+        if any(number % self._step for number in numbers):
+            return None
+        return _put_together(self._source, frames, numbers, self._kept)
+
+    def drop_before(self, seconds: float) -> None:
+        """Forget what lies before this moment."""
+        first = int(np.searchsorted(self._source.info.frame_times, seconds)) - 1
+        for number in [number for number in self._kept if number < first]:
+            del self._kept[number]
+
+
+def _sizes(source: Source) -> tuple[Size, Size]:
     size = (source.info.height, source.info.width)
-    large, small = (_reduced(size, side) for side in (LONG_SIDE, SMALL_SIDE))
-    chosen = sample_numbers(len(numbers), float(source.info.fps))
-    wanted = sorted({(number + after, after) for number in chosen for after in (0, 1)})
-    stored = [numbers.start + min(number, len(numbers) - 1) for number, _ in wanted]
-    pictures = sample_stored_frames(source, stored, large)
-    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for (_, after), picture in zip(wanted, pictures, strict=True):
-        found[after].append(reduce(picture, small) if after else picture)
+    return _reduced(size, LONG_SIDE), _reduced(size, SMALL_SIDE)
+
+
+def _after(number: int, frames: range) -> int:
+    """The frame of the clip after this one; a single one is its own neighbour."""
+    return min(number + 1, frames.stop - 1)
+
+
+def _put_together(
+    source: Source, frames: range, numbers: Sequence[int], kept: Mapping[int, StoredFrame]
+) -> SampledClip:
+    samples = [kept[number].pictures for number in numbers]
     fps = float(source.info.fps)
-    spacing = (chosen[1] - chosen[0]) / fps if len(chosen) > 1 else 1 / fps
-    return SampledClip(np.stack(found[0]), np.stack(found[1]), fps, spacing, size)
+    return SampledClip(
+        np.stack([large for _, large in samples]),
+        np.stack([small for small, _ in samples]),
+        np.stack([kept[_after(number, frames)].pictures[0] for number in numbers]),
+        fps,
+        (numbers[1] - numbers[0]) / fps if len(numbers) > 1 else 1 / fps,
+        (source.info.height, source.info.width),
+    )
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
@@ -84,17 +137,33 @@ def clip_frames(source: Source, start_seconds: float | int, end_seconds: float |
     return range(first, stop)
 
 
-def sample_numbers(num_frames: int, fps: float) -> list[int]:
-    """Which frames of a clip are sampled: rising, evenly spaced, from the middle of equal parts.
+def sample_step(fps: float) -> int:
+    """Frames from each sample to the next, unless a clip is too short or too long for it."""
+    return max(1, round(fps / RATE))
 
-    As `RATE` says, but at least `FEWEST` and at most `MOST`; never the last frame, which has none after it, unless
-    there is only one.
+
+def sample_numbers(frames: range, fps: float) -> list[int]:
+    """Which of a clip's stored frames are sampled: rising, evenly spaced.
+
+    Those whose number is a multiple of `sample_step`, if they are at least `FEWEST`; where they are more than `MOST`,
+    multiples of a multiple of it. Else `FEWEST`, from the middle of equal parts. Never the last frame, which has none
+    after it, unless there is only one.
     """
-    usable = max(1, num_frames - 1)
-    count = min(usable, max(FEWEST, min(MOST, round(num_frames / fps * RATE))))
-    step = max(1, usable // count)
-    offset = (usable - 1 - step * (count - 1)) // 2
-    return [offset + step * index for index in range(count)]
+    usable = frames[: max(1, len(frames) - 1)]
+    step = sample_step(fps)
+    chosen = _multiples(usable, step)
+    if len(chosen) > MOST:
+        return list(_multiples(usable, step * -(-len(chosen) // MOST)))
+    if len(chosen) >= FEWEST:
+        return list(chosen)
+    count = min(len(usable), FEWEST)
+    step = max(1, len(usable) // count)
+    offset = (len(usable) - 1 - step * (count - 1)) // 2
+    return [usable[offset + step * index] for index in range(count)]
+
+
+def _multiples(frames: range, step: int) -> range:
+    return range(-(-frames.start // step) * step, frames.stop, step)
 
 
 def reduce(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:

@@ -1,11 +1,13 @@
 """Looks through a video once, at a few pixels: where its cuts are, which clips lie between them, and their hashes.
 
 Cuts are found as in driving videos (`conditions/cuts.py`): one finder for both, and it sees the frames that pass by
-here anyway. Memory does not grow with the video's length but by 32 bytes a second. Nothing is judged here.
+here anyway. Who wants to see the clips themselves gets their samples while they pass. Memory does not grow with the
+video's length but by 32 bytes a second. Nothing is judged here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import imagehash
@@ -15,10 +17,12 @@ from PIL import Image
 
 from posegen.conditions.cuts import CutFinder
 from posegen.data.prepare.recipe import ClipSettings
+from posegen.data.prepare.sampling import MOST, RATE, PassingSamples, SampledClip
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
+from posegen.media.probing import VideoInfo, inspect
+from posegen.media.reading import Size, StoredFrame, iterate_with_stored
 from posegen.media.timing import as_rate
-from posegen.media.video import VideoInfo, iterate_frames, probe_video
 
 _LONGEST = 192
 """Pixels of the longer side at which frames are looked at."""
@@ -68,42 +72,99 @@ def check_shape(info: VideoInfo, settings: ClipSettings) -> None:
         raise PosegenError(f"{100 * cropped:.0f} % of the picture ({info.height}x{info.width}) would be cut off")
 
 
-def look_through(path: Path, settings: ClipSettings) -> Look:
+Visit = Callable[[int, tuple[float, float], SampledClip], bool]
+"""Called with a clip: its number, where it begins and ends (seconds), its samples; whether more are wanted."""
+
+
+def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None) -> Look:
     """Cuts, clips and hashes of a video, in one pass over its frames.
+
+    `visit` gets clips while they pass, as `sample_clip` would sample them: they are decoded once, not twice. Left out
+    are those of more than `MOST` samples (they would take memory) or too few, and all after it wants no more.
 
     Raises `PosegenError` for a video that cannot be read, or of which no clip of the wanted shape can be made.
     """
-    info = probe_video(path)
+    source = inspect(path)
+    info = source.info
     check_shape(info, settings)
     rate = min(info.fps, as_rate(_MOST_FPS))
     finder, count = CutFinder(), 0
     hashes: list[int] = []
-    for count, frame in enumerate(iterate_frames(path, rate, longest=_LONGEST), start=1):
+    passing = _Passing(PassingSamples(source), settings, visit) if visit and settings.seconds * RATE < MOST else None
+    for frame in iterate_with_stored(source, rate, _LONGEST, passing.sizes if passing else lambda number: ()):
+        if isinstance(frame, StoredFrame):
+            assert passing
+            passing.samples.keep(frame)
+            continue
+        count += 1
         finder.add(frame)
         if len(hashes) <= (count - 1) * _HASHES // rate:
             hashes.append(perceptual_hash(frame))
-    cuts = tuple(float(cut / rate) for cut in finder.finish())
+        if passing and passing.waits_for <= float(finder.settled / rate):
+            passing.advance(float(finder.settled / rate), _seconds(finder.cuts, rate))
+    cuts = _seconds(finder.finish(), rate)
     table = np.array(hashes, np.uint64)
     duration = min(info.duration, float(count / rate))
-    windows = tuple(
-        Window(start, end, clip_hash(table, start, end)) for start, end in place_windows(duration, cuts, settings)
-    )
+    windows = place_windows(duration, cuts, settings)
+    if passing:
+        passing.show(windows)
     return Look(
-        info.width, info.height, float(info.fps), info.duration, info.rotation, info.is_hdr, cuts, windows
+        info.width, info.height, float(info.fps), info.duration, info.rotation, info.is_hdr, cuts,
+        tuple(Window(start, end, clip_hash(table, start, end)) for start, end in windows),
     )  # fmt: skip
 
 
-def place_windows(duration: float, cuts: Sequence[float], settings: ClipSettings) -> list[tuple[float, float]]:
+def _seconds(cuts: Sequence[int], rate: Fraction) -> tuple[float, ...]:
+    return tuple(float(cut / rate) for cut in cuts)
+
+
+class _Passing:
+    """Shows clips as soon as it is known where they are, and forgets their samples."""
+
+    def __init__(self, samples: PassingSamples, settings: ClipSettings, visit: Visit) -> None:
+        self.samples, self._settings, self._visit = samples, settings, visit
+        self._shown, self._more = 0, True
+        self.waits_for = 0.0
+        """Seconds of the video that must be settled before another clip can be told."""
+
+    def sizes(self, number: int) -> Sequence[Size]:
+        """At which sizes a stored frame is wanted."""
+        return self.samples.sizes(number) if self._more else ()
+
+    def advance(self, settled: float, cuts: Sequence[float]) -> None:
+        """Show what lies before this moment, of which it is known by now where the cuts are."""
+        windows = place_windows(settled, cuts, self._settings, ends=False)
+        self.show(windows)
+        margin, seconds = self._settings.margin, self._settings.seconds
+        begin = max(cuts[-1] + margin if cuts else 0.0, windows[-1][1] if windows else 0.0)
+        self.samples.drop_before(begin)
+        # not in every frame while there are cuts and no clips
+        self.waits_for = max(begin + seconds + margin, settled + seconds / 2)
+
+    def show(self, windows: Sequence[tuple[float, float]]) -> None:
+        """Visit those that were not shown yet."""
+        for number in range(self._shown, len(windows) if self._more else 0):
+            clip = self.samples.clip(*windows[number])
+            if clip is not None and not self._visit(number, windows[number], clip):
+                self._more = False
+                return
+        self._shown = len(windows)
+
+
+def place_windows(
+    duration: float, cuts: Sequence[float], settings: ClipSettings, ends: bool = True
+) -> list[tuple[float, float]]:
     """(start, end) in seconds of the clips: one after the other in each scene, away from its cuts by the margin.
 
-    Starts are whole milliseconds. The last one may end half a frame after the video.
+    Starts are whole milliseconds. The last one may end half a frame after the video. Without `ends` the video goes on
+    after `duration`, perhaps with a cut: these are the first of the clips that it has, whatever comes.
     """
-    slack = 0.5 / settings.fps
+    last = 0.5 / settings.fps if ends else -settings.margin
     edges = [0.0, *cuts, duration]
     windows = []
     for number in range(len(edges) - 1):
         begin = edges[number] + (settings.margin if number else 0.0)
-        end = edges[number + 1] - (settings.margin if number < len(edges) - 2 else -slack)
+        end = edges[number + 1] - (settings.margin if number < len(edges) - 2 else -last)
         for place in range(int((end - begin) / settings.seconds)):
             start = np.ceil(1000 * (begin + place * settings.seconds)) / 1000
             if start + settings.seconds <= end + 0.001:

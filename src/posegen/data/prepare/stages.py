@@ -31,6 +31,8 @@ Row = dict[str, Any]
 Scorer = Callable[[Any], dict[str, float]]
 CLIPS_PER_TASK = 16
 """Clips of one video that a worker takes at a time; names of what is kept hang on it."""
+MOST_TOGETHER = 16 * CLIPS_PER_TASK
+"""Clips of one video that are scored while it is looked through."""
 _WHOLE_VIDEO = 10
 """A whole video may take this many times as long as a clip."""
 
@@ -47,6 +49,8 @@ class Work:
     """What is encoded for a training, if anything."""
     weights: WeightSizes = field(default_factory=WeightSizes)
     """Of the models of filters and conditions."""
+    together: bool = False
+    """Score clips while their video is looked through, which decodes it once instead of twice."""
 
     @property
     def clips(self) -> Store:
@@ -73,6 +77,11 @@ class Work:
 def clip_key(video: str, start: float) -> str:
     """A clip's name: its video's identifier, and where it begins in milliseconds."""
     return f"{video}-{round(1000 * start):09d}"
+
+
+def scores_name(video: str, number: int) -> str:
+    """What the scores of one task's clips are called."""
+    return f"{video}-{number:05d}"
 
 
 def default_scorer(recipe: PrepareRecipe, device: str) -> Scorer:
@@ -165,7 +174,11 @@ class Stage:
 
 
 class LookStage(Stage):
-    """Videos -> their clips."""
+    """Videos -> their clips, and where the work says so their scores."""
+
+    def weights_bytes(self, work: Work) -> int:
+        """Those of the filters, if they run."""
+        return work.weights.scoring if work.together else 0
 
     def run(self, task: Row) -> Row:
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
@@ -177,9 +190,19 @@ class LookStage(Stage):
             if path is None:
                 found = {"failed": reason, "again": True}
             else:
-                found = _without_path(self.isolated("look", path, whole_video=True), path, video)
+                found = _without_path(self._look(path, video), path, video)
         store.write(f"{video.id}.json", json.dumps(found, sort_keys=True).encode())
         return found
+
+    def _look(self, path: Path, video: Video) -> Row:
+        if self.work.together:
+            try:
+                return dict(self._child(("look and score", path, video.id), _WHOLE_VIDEO))
+            except (OutputError, SetupError):
+                raise
+            except (PosegenError, RuntimeError):
+                """Perhaps the fault of a single clip: `ScoreStage` finds out which."""
+        return self.isolated("look", path, whole_video=True)
 
 
 class ScoreStage(Stage):
@@ -194,7 +217,7 @@ class ScoreStage(Stage):
     def run(self, task: Row) -> Row:
         """How many there are now; each has {"scores", "thumbnail"} or {"failed"}, and "asked": what is judged by."""
         video, store = self.video(task), self.work.scores
-        name = f"{video.id}-{task['number']:05d}"
+        name = scores_name(video.id, task["number"])
         rows: dict[str, Row] = parsed(store.read(f"{name}.json")) or {}
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
         waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
@@ -367,11 +390,14 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
 
                 return dataclasses.asdict(look_through(path, work.recipe.clips))
             case ("score", path, start, end):
-                from posegen.data.prepare.sampling import sample_clip, thumbnail
+                from posegen.data.prepare.sampling import sample_clip
 
-                clip = sample_clip(path, start, end)
-                picture = base64.b64encode(thumbnail(clip)).decode()
-                return {"scores": scorer()(clip), "thumbnail": picture}
+                return _scored(scorer(), sample_clip(path, start, end))
+            case ("look and score", path, video):
+                from posegen.data.prepare.scenes import look_through
+
+                visit = functools.partial(_score_passing, work, scorer(), video)
+                return dataclasses.asdict(look_through(path, work.recipe.clips, visit))
             case ("sample", path, key, url, start, end):
                 made = maker().make(path, key, url, start, end)
                 work.samples.write(f"{key}.tar", made.content)
@@ -381,6 +407,29 @@ def make_functions(work: Work) -> Callable[[tuple[Any, ...]], Row]:
         raise AssertionError(arguments[0])
 
     return call
+
+
+def _scored(scorer: Scorer, clip: Any) -> Row:
+    from posegen.data.prepare.sampling import thumbnail
+
+    return {"scores": scorer(clip), "thumbnail": base64.b64encode(thumbnail(clip)).decode()}
+
+
+def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: tuple[float, float], clip: Any) -> bool:
+    """Keep a clip's scores for `ScoreStage`, which does what is left; whether more clips are wanted.
+
+    A long video's other clips are left to several workers. Raises `OutputError`.
+    """
+    key, name = clip_key(video, window[0]), scores_name(video, number // CLIPS_PER_TASK)
+    whole, own = f"{name}.json", f"{name}/{key}.json"
+    kept = dict(work.scores.read_many((whole, own)))
+    if key not in (parsed(kept[whole]) or {}) and parsed(kept[own]) is None:
+        try:
+            row = _scored(scorer, clip) | {"asked": sorted(wanted_columns(work.recipe.filters))}
+        except (PosegenError, RuntimeError):
+            return True  # tried again by itself, and recorded
+        work.scores.write(own, json.dumps(row, sort_keys=True).encode())
+    return number + 1 < MOST_TOGETHER
 
 
 def _maker(work: Work) -> Any:
