@@ -45,17 +45,22 @@ class CutFinder:
         self._cuts: list[int] = []
         self._count = 0
         self._pictures: deque[Picture] = deque(maxlen=2 * _AROUND + 2)
+        self._changes: deque[float] = deque(maxlen=2 * _AROUND + 1)  # from each of them to the next one
 
     def add(self, frame: UInt8[np.ndarray, "height width 3"]) -> None:
         """The next frame."""
-        self._pictures.append(_small(frame))
+        picture = _small(frame)
+        if self._pictures:
+            self._changes.append(_change(self._pictures[-1], picture))
+        self._pictures.append(picture)
         self._count += 1
         self._judge(self._count - 1 - _AROUND)
 
     @property
     def may_have_begun(self) -> bool:
         """Whether a new scene may have begun with the latest frame, as far as the frames before it tell."""
-        return len(self._pictures) > 1 and _is_cut(list(self._pictures)[-_AROUND - 2 :], -1)
+        first = max(0, len(self._pictures) - _AROUND - 2)
+        return len(self._pictures) > 1 and self._is_cut(first, len(self._pictures) - 1)
 
     @property
     def settled(self) -> int:
@@ -76,8 +81,24 @@ class CutFinder:
     def _judge(self, number: int) -> None:
         """Decide about the frame with this number, once the frames after it are there."""
         place = number - (self._count - len(self._pictures))
-        if place >= 1 and _is_cut(list(self._pictures)[: place + _AROUND + 1], place):
+        if place >= 1 and self._is_cut(0, place):
             self._cuts.append(number)
+
+    def _is_cut(self, first: int, place: int) -> bool:
+        """Whether a new scene begins at a place, told by the pictures from `first` on to those soon after it."""
+        pictures, changes = self._pictures, list(self._changes)
+        later = pictures[min(place + 1, len(pictures) - 1)]
+        around = max([*changes[first : place - 1], *changes[place : place + _AROUND]], default=0.0)
+        jump = changes[place - 1]
+        if jump < max(_LEAST, around):  # as almost always
+            return False
+        stays = min(jump, _change(pictures[place - 1], later))
+        if stays < max(_LEAST, around):
+            return False
+        if stays >= _ABOVE * around:
+            return True
+        found, better = (_FOUND, _BETTER) if stays >= _AMONG_MOVEMENT * around else (_SURELY_FOUND, _SURELY_BETTER)
+        return _is_other_scale(pictures[place - 1], pictures[place], found, better)
 
 
 def look_for_cuts(
@@ -129,22 +150,6 @@ def _small(frame: UInt8[np.ndarray, "height width 3"]) -> Picture:
 
 def _change(before: Picture, after: Picture) -> float:
     return float(np.abs(after - before).mean())
-
-
-def _is_cut(pictures: Sequence[Picture], place: int) -> bool:
-    """Whether a new scene begins with this one (counted from the end if negative) of a few successive pictures."""
-    place %= len(pictures)
-    changes = [_change(before, now) for before, now in pairwise(pictures)]
-    jump = changes.pop(place - 1)
-    later = pictures[min(place + 1, len(pictures) - 1)]
-    stays = min(jump, _change(pictures[place - 1], later))
-    around = max(changes, default=0.0)
-    if stays < max(_LEAST, around):
-        return False
-    if stays >= _ABOVE * around:
-        return True
-    found, better = (_FOUND, _BETTER) if stays >= _AMONG_MOVEMENT * around else (_SURELY_FOUND, _SURELY_BETTER)
-    return _is_other_scale(pictures[place - 1], pictures[place], found, better)
 
 
 def _is_other_scale(before: Picture, now: Picture, least: float, better: float) -> bool:
