@@ -192,11 +192,11 @@ def _reversals(values: np.ndarray) -> int:
 
 def _continues(before: Letter, letter: Letter) -> bool:
     """Whether a letter may stand next in the line."""
-    size = max(before.height, letter.height)
-    gap = letter.left - before.right
-    alike = max(before.height, letter.height) <= 1.9 * min(before.height, letter.height)
-    level = min(before.bottom, letter.bottom) - max(before.top, letter.top) >= 0.5 * min(before.height, letter.height)
-    return alike and level and -0.3 * size <= gap <= 0.9 * size
+    small, size = min(before.height, letter.height), max(before.height, letter.height)
+    if not -0.3 * size <= letter.left - before.left - before.width <= 0.9 * size:  # nearly all
+        return False
+    alike = size <= 1.9 * small
+    return alike and min(before.bottom, letter.bottom) - max(before.top, letter.top) >= 0.5 * small
 
 
 def _is_text(line: list[Letter]) -> bool:

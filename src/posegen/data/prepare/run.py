@@ -111,8 +111,9 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
     # with fewer videos, workers that have none would wait, instead of scoring clips of the others' videos
     work = replace(work, together=len(videos) >= 2 * engine.cpus)
     looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], work.together)
+    shown = "videos looked through and scored" if work.together else "videos looked through"
     for done, _ in enumerate(looked, start=1):
-        progress.update("videos looked through", done, len(videos))
+        progress.update(shown, done, len(videos))
     tasks, total = [], 0
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
