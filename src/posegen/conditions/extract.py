@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.conditions.cuts import CutFinder, describe_cuts
+from posegen.conditions.drawings import drawn, laid_over
 from posegen.conditions.estimators.choosing import (
     draws_given_skeletons,
     estimator_names,
@@ -298,11 +299,9 @@ def write_overlay(conditions: Conditions, driving: Path, path: Path, kept_fit: F
                 over, hand_map = draw_skeleton(person.keypoints, person.scores, pose.size), _capsules(person, pose.size)
             else:
                 over, hand_map = (_unfitted(picture, kept_fit) for picture in next(kept))
-            hand = hand_map.any(axis=-1, keepdims=True)
-            over = np.where(hand & ~over.any(axis=-1, keepdims=True), hand_map, over)
-            drawn = over.any(axis=-1, keepdims=True)
-            picture = np.where(drawn, np.rint(0.25 * frame + 0.75 * over).astype(np.uint8), frame)
-            writer.write(np.ascontiguousarray(picture[: even[0], : even[1]]))
+            hand = drawn(hand_map) & ~drawn(over)
+            over[hand] = hand_map[hand]
+            writer.write(np.ascontiguousarray(laid_over(frame, over)[: even[0], : even[1]]))
 
 
 def _capsules(person: PersonPose, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:

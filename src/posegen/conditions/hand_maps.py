@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator
 from posegen.conditions.keypoints import PersonPose, PoseSequence
 from posegen.media.fitting import Fit
@@ -43,7 +44,7 @@ def fit_hand_map(hand_map: UInt8[np.ndarray, "h w 3"], fit: Fit) -> Frame:
     """
     if not hand_map.any():
         return np.zeros((*fit.target, 3), np.uint8)
-    hand = np.asarray(hand_map.any(axis=-1))
+    hand = drawn(hand_map)
     fitted = fit.apply(hand_map).astype(np.float32)
     share = _share(hand, fit)[..., None]
     return np.where(share > 0.5, np.rint(fitted / np.maximum(share, 0.5)).clip(0, 255), 0).astype(np.uint8)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from posegen.conditions.drawings import drawn
 from posegen.conditions.extract import draw_fitted
 from posegen.conditions.folder import HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
 from posegen.conditions.hands import CapsuleHandNormals
@@ -128,13 +129,13 @@ def move_hands(hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms:
     edges stay sharp, and nothing mixes with the black.
     """
     result = np.zeros_like(hand_map)
-    drawn = hand_map.any(axis=-1)
-    if not drawn.any():
+    shown = drawn(hand_map)
+    if not shown.any():
         return result
-    rows, columns = np.nonzero(drawn)
+    rows, columns = np.nonzero(shown)
     away = np.linalg.norm(np.stack([columns, rows], 1)[:, None] - middles, axis=-1)
     away = np.where(np.isfinite(away), away, np.inf)
-    belongs = np.zeros(drawn.shape, np.int8)
+    belongs = np.zeros(shown.shape, np.int8)
     belongs[rows, columns] = away.argmin(axis=1) + 1
     for side in (0, 1):
         mask = belongs == side + 1

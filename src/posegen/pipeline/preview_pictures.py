@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from posegen.conditions.drawings import drawn
 from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.media.image import write_image
@@ -129,5 +130,4 @@ def over(picture: Picture, person: PersonPose | None, skeleton: Picture | None =
         if person is None:
             return picture
         skeleton = draw_skeleton(person.keypoints, person.scores, picture.shape[:2])
-    drawn = skeleton.any(axis=-1, keepdims=True)
-    return np.where(drawn, skeleton, np.rint(0.75 * picture).astype(np.uint8))
+    return np.where(drawn(skeleton)[..., None], skeleton, np.rint(0.75 * picture).astype(np.uint8))

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.camera import person_mask
 from posegen.conditions.description import SHOTS, describe_reference, with_subject
+from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.protocols import PoseEstimator
 from posegen.conditions.extract import estimate_pose, fit_pose
@@ -82,7 +83,7 @@ class SampleMaker:
         caption = self._caption(frames[number], fitted[number], pose, fit)
         keypoints = np.stack([person.keypoints for person in fitted]).astype(np.float32)
         arrays = {
-            "normals": np.where(maps.any(axis=-1, keepdims=True), maps, 128).astype(np.uint8),
+            "normals": np.where(drawn(maps)[..., None], maps, np.uint8(128)),
             "masks": np.stack([_masks(person, image) for person, image in zip(fitted, maps, strict=True)]),
             "keypoints": keypoints,
             "visibility": visibility,
@@ -173,7 +174,7 @@ def _masks(
 ) -> UInt8[np.ndarray, "height width"]:  # fmt: skip
     """Bits: about where the person is, and where each hand is."""
     bits = np.where(person_mask(person.keypoints, person.scores, hand_map.shape[:2]), PERSON_BIT, 0).astype(np.uint8)
-    hands = hand_map.any(axis=-1)
+    hands = drawn(hand_map)
     if hands.any():
         left = _nearer_left(person, np.argwhere(hands)[:, ::-1].astype(np.float32))
         bits[hands] |= np.where(left, LEFT_HAND_BIT, RIGHT_HAND_BIT).astype(np.uint8)
