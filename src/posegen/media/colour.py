@@ -24,6 +24,7 @@ _FAIR_RESAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 # for pictures of which only a rough idea is wanted: averaged, in two thirds of the time
 _ROUGH_RESAMPLING = Interpolation.AREA
 
+Quality = Literal["exact", "fair", "rough"]
 _UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
 _HDR_TRANSFERS: dict[int, Literal["pq", "hlg"]] = {int(ColorTrc.SMPTE2084): "pq", int(ColorTrc.ARIB_STD_B67): "hlg"}
 
@@ -69,9 +70,7 @@ class RgbConverter:
     be off by 3.
     """
 
-    def __init__(
-        self, size: tuple[int, int], orientation: Orientation, quality: Literal["exact", "fair", "rough"] = "exact"
-    ) -> None:
+    def __init__(self, size: tuple[int, int], orientation: Orientation, quality: Quality = "exact") -> None:
         self._height, self._width = size
         self._orientation = orientation
         self._resampling = {"exact": RESAMPLING, "fair": _FAIR_RESAMPLING, "rough": _ROUGH_RESAMPLING}[quality]

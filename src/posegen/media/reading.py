@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import Float64, Int64, UInt8
 
 from posegen.errors import PosegenError, logger
-from posegen.media.colour import Orientation, RgbConverter
+from posegen.media.colour import Orientation, Quality, RgbConverter
 from posegen.media.deinterlacing import deinterlaced
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
 from posegen.media.timing import as_rate, resample
@@ -139,8 +139,9 @@ def sample_stored_frames(source: Source, wanted: Mapping[int, Sequence[Size]]) -
     """Yield stored frames, those of the lowest numbers first, each at the sizes (H, W) that it is `wanted` at.
 
     Decoded once, in one pass; frames that are not asked for are skipped where no other needs them (about half of them
-    in most videos). Turned as in `iterate_frames`; colours are good enough to measure, not to keep. Where a frame is
-    lost, the one before stands in. Raises `PosegenError` where the pictures cannot be decoded.
+    in most videos). Turned as in `iterate_frames`; at half of the video's size and below, colours are good enough to
+    measure, not to keep. Where a frame is lost, the one before stands in. Raises `PosegenError` where the pictures
+    cannot be decoded.
     """
     numbers = sorted(wanted)
     convert = _Sizes(source)
@@ -189,10 +190,13 @@ def iterate_with_stored(
 
 
 class _Sizes:
-    """Converts the frames of one video to several sizes, each with tables of its own."""
+    """Converts the frames of one video to several sizes, each with tables of its own.
+
+    Where at most every second pixel is left, coarser colours are no loss: most videos have no finer ones.
+    """
 
     def __init__(self, source: Source) -> None:
-        self._orientation = source.orientation
+        self._orientation, self._half = source.orientation, max(source.stored_size) // 2
         self._converters: dict[Size, RgbConverter] = {}
 
     def __call__(self, frame: VideoFrame, sizes: Sequence[Size]) -> tuple[UInt8[np.ndarray, "_ _ 3"], ...]:
@@ -201,7 +205,8 @@ class _Sizes:
     def _converter(self, size: Size) -> RgbConverter:
         if size not in self._converters:
             stored = size[::-1] if self._orientation.transposed else size
-            self._converters[size] = RgbConverter(stored, self._orientation, "fair")
+            quality: Quality = "fair" if max(size) <= self._half else "exact"
+            self._converters[size] = RgbConverter(stored, self._orientation, quality)
         return self._converters[size]
 
 

@@ -33,7 +33,7 @@ def counted(tmp_path):
 
 
 def levels(frames):
-    return np.rint((frames.mean(axis=(1, 2, 3)) + 1) / 4).astype(int).tolist()  # levels are up to 3 too low
+    return np.rint(frames.mean(axis=(1, 2, 3)) / 4).astype(int).tolist()
 
 
 def test_samples_are_frames_of_the_part_and_the_ones_after_them(counted):
