@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # One more than there are cores: while a test waits for its processes to start, another one computes
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+# pip would compile on one core, and the packages' own tests, too
+PIP := --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: setup demo test lint types ci clean browser
 
@@ -14,8 +16,9 @@ $(READY): pyproject.toml constraints.txt src/posegen/conditions/estimators/task_
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "posegen needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,synthetic,evaluate,prepare]'
+	$(BIN)/python -m pip install $(PIP) torch
+	$(BIN)/python -m pip install $(PIP) -e '.[dev,synthetic,evaluate,prepare]'
+	$(BIN)/python -m compileall -q -j 0 -x '/tests/' $(VENV)/lib > /dev/null 2>&1 || true
 	$(BIN)/python -m posegen.conditions.estimators.task_files
 	touch $@
 

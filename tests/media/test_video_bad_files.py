@@ -30,7 +30,13 @@ def refused(path, expected, function=probe_video):
 @pytest.mark.parametrize("function", [probe_video, iterate_frames, lambda path: read_frames(path, 0, 1)])
 def test_not_a_video(tmp_path, shared_media, function):
     refused(tmp_path / "none.mp4", "no such file", function)
-    refused(tmp_path, "is a folder", function)
+    refused(tmp_path, "is a folder, not a video", function)
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        (tmp_path / "pictures" / f"{number}.jpg").touch()
+    refused(
+        tmp_path / "pictures", rf"folder of pictures.*ffmpeg -framerate 24 .* '{tmp_path}/pictures/\*\.jpg'", function
+    )
     (tmp_path / "text.mp4").write_text("hello " * 1000)
     refused(tmp_path / "text.mp4", "not a video", function)
     (tmp_path / "empty.mp4").touch()

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -112,10 +113,22 @@ def video_is_complete(path: str | os.PathLike[str]) -> bool:
     return source_packets.missing <= 0.002  # Matroska rounds to milliseconds
 
 
+def _check_video(path: Path) -> None:
+    with contextlib.suppress(OSError):  # not a folder, or none that may be read
+        kinds = Counter(each.suffix for each in path.iterdir())
+        kind = max((".png", ".jpg", ".jpeg", ".webp"), key=lambda kind: kinds[kind])
+        if kinds[kind] > 1:
+            raise PosegenError(
+                f"{path}: is a folder of pictures, not a video; make one, with the rate that they were taken at: "
+                f"ffmpeg -framerate 24 -pattern_type glob -i '{path}/*{kind}' -crf 15 -pix_fmt yuv420p video.mp4"
+            )
+    check_input(path, "a video")
+
+
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file and find its moving picture. Raises `PosegenError` if there is no such file or no video in it."""
-    check_input(path, "a video")
+    _check_video(path)
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
         container = av.open(f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace")
@@ -137,7 +150,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 def inspect(path: Path) -> Source:
     """Everything about a video file; that of the last few is kept. Raises `PosegenError` as `probe_video` tells."""
-    check_input(path, "a video")
+    _check_video(path)
     state = path.stat()
     return _inspect(path, (state.st_ino, state.st_size, state.st_mtime_ns))
 
