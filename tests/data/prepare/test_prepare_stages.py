@@ -262,6 +262,30 @@ def test_a_video_that_is_cut_all_the_time_is_no_work_for_memory(tmp_path):
     assert max(held) <= 16  # of 48
 
 
+def hanging_scorer(recipe, device):
+    def score(clip):
+        if clip.frames.mean() < 20:
+            time.sleep(100)
+        return {"brightness": float(clip.frames.mean())}
+
+    return score
+
+
+def test_a_clip_that_hangs_ends_the_pass_after_its_own_time_limit(tmp_path):
+    (tmp_path / "in").mkdir()
+    half_dark(tmp_path / "in" / "a.mp4", 72, 7.0)
+    text = LONGER.replace("timeout = 100.0", "timeout = 6.0\nattempts = 1")
+    work = replace(work_in(tmp_path, hanging_scorer, text), together=True)
+    videos = find_videos([str(tmp_path / "in")])
+    begin = time.monotonic()
+    (look,) = looked(work, videos)
+    assert time.monotonic() - begin < 50  # the whole pass has sixty
+    assert len(look["windows"]) == 3
+    assert len(written_scores(work)) == 2
+    list(run_here(ScoreStage, work, iter(tasks_of(videos[0], look))))
+    assert [bool(clip.scores) for clip in read_clips(work, videos)] == [True, True, False]
+
+
 def scorer_that_is_set_up(recipe, device):
     if "MENDED" not in os.environ:
         raise PosegenError("the weights no/model are not on this machine")

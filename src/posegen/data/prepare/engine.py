@@ -1,6 +1,7 @@
 """Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What they do is not known here.
 
-Looking through videos and packing shards run as tasks, stages with models as pools of actors that keep them loaded.
+Packing shards and looking through videos run as tasks, stages with models as pools of actors that keep them loaded
+(also looking through videos, if their clips are scored meanwhile).
 Only rows of two short texts travel. A task whose worker dies is run again by Ray; what was kept is not computed again.
 """
 

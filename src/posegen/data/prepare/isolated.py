@@ -29,6 +29,8 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
+_works = threading.Event()
+"""Set in such a process."""
 
 
 class CrashError(PosegenError):
@@ -84,7 +86,7 @@ class Isolated:
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "posegen.data.prepare.isolated"],
+            [sys.executable, "-c", "from posegen.data.prepare import isolated; isolated.work()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )  # fmt: skip
         _send(self._process.stdin, os.getpid())
@@ -157,8 +159,15 @@ def _receive(stream: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
-def _work() -> None:
+def allow(seconds: float) -> None:
+    """Let a part of an item take so long from now on, in the process in which it is worked on; elsewhere nothing."""
+    if _works.is_set():
+        signal.alarm(int(seconds) + _GRACE)
+
+
+def work() -> None:
     """What the process does: answer items until there are no more."""
+    _works.set()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is not to disturb the answers
     # if memory ends for the machine, this process goes first
@@ -170,7 +179,7 @@ def _work() -> None:
         function: Callable[[Any], Any] | None = None
         while True:
             item, timeout = _receive(requests)
-            signal.alarm(int(timeout) + _GRACE)  # by the system, even if Python itself hangs
+            allow(timeout)  # by the system, even if Python itself hangs
             try:
                 if function is None:  # the first item is what makes it
                     function = item()
@@ -196,7 +205,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    _work()

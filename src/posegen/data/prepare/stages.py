@@ -20,7 +20,7 @@ from typing import Any, Literal
 from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.filters import wanted_columns
 from posegen.data.prepare.inputs import Video, local_copy
-from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError
+from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError, allow
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
 from posegen.data.prepare.store import Store, parsed
 from posegen.data.prepare.weights import WeightSizes
@@ -424,10 +424,14 @@ def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: 
     whole, own = f"{name}.json", f"{name}/{key}.json"
     kept = dict(work.scores.read_many((whole, own)))
     if key not in (parsed(kept[whole]) or {}) and parsed(kept[own]) is None:
+        limit = work.recipe.compute.timeout
+        allow(limit)  # of a clip, not of a whole video
         try:
             row = _scored(scorer, clip) | {"asked": sorted(wanted_columns(work.recipe.filters))}
         except (PosegenError, RuntimeError):
             return True  # tried again by itself, and recorded
+        finally:
+            allow(_WHOLE_VIDEO * limit)
         work.scores.write(own, json.dumps(row, sort_keys=True).encode())
     return number + 1 < MOST_TOGETHER
 
