@@ -4,8 +4,9 @@
 
 Service times of one core come from results/prepare_speed.json (embedded backends). Models on a GPU were not measured
 here: their times, in seconds for each second of video, are assumptions, given by the options and told in the result.
-The simulation is that of `engine.look_and_score`: videos wait in order; each core looks through one at a time; what it
-finds goes to the scorers, in tasks of 16 clips; clips that are kept are made into samples when all are judged. Videos
+The simulation does what the engine does: videos wait in order; each core looks through one at a time, and without GPUs
+scores its first clips meanwhile; the others go to the scorers, in tasks of 16 clips: with GPUs at once, else when all
+videos are looked through. Clips that are kept are made into samples when all are judged. Videos
 have lengths drawn from a log-normal distribution with a median of 4 minutes, the largest being tens of times longer.
 """
 
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from posegen.data.prepare.run import clips_together
+from posegen.data.prepare.stages import CLIPS_PER_TASK
 from results_file import RESULTS, write_result
 
 CLIP = 81 / 16
-TASK = 16 * CLIP
+TASK = CLIPS_PER_TASK * CLIP
 """Seconds of video in a task."""
 KEPT = 0.3
 """Share of the clips that is kept: an assumption; the method's own is not published."""
@@ -49,16 +52,19 @@ def finish_times(ready: list[tuple[float, float]], workers: int) -> tuple[list[f
 def simulate(hours: float, cpus: int, gpus: int, cost: dict[str, float]) -> dict[str, float | str]:
     """Hours on the clock, and what is busy for which share of the time."""
     lengths = video_lengths(hours)
-    looked, look_busy = finish_times([(0.0, length * cost["look"]) for length in lengths], cpus)
-    pieces = [
-        (end, min(TASK, length - at)) for length, end in zip(lengths, looked, strict=True)
-        for at in np.arange(0, length, TASK)
+    meanwhile = np.minimum(lengths, 0 if gpus else CLIP * clips_together(len(lengths), cpus))
+    takes = meanwhile * cost["filters"] + (lengths - meanwhile) * cost["look"]
+    looked, look_busy = finish_times([(0.0, each) for each in takes.tolist()], cpus)
+    left = [
+        (end, min(TASK, length - at)) for length, first, end in zip(lengths, meanwhile, looked, strict=True)
+        for at in np.arange(first, length, TASK)
     ]  # fmt: skip
     scorers = gpus or cpus
     begin = 0.0 if gpus else max(looked)  # without GPUs both stages share the cores, one after the other
-    scored, score_busy = finish_times([(max(end, begin), piece * cost["score"]) for end, piece in pieces], scorers)
-    judged = max(scored)
-    kept = [(judged, piece * KEPT * cost["sample"]) for _, piece in pieces]
+    scored, score_busy = finish_times([(max(end, begin), piece * cost["score"]) for end, piece in left], scorers)
+    judged = max([*scored, max(looked)])
+    pieces = [min(TASK, length - at) for length in lengths for at in np.arange(0, length, TASK)]
+    kept = [(judged, piece * KEPT * cost["sample"]) for piece in pieces]
     made, sample_busy = finish_times(kept, scorers)
     end = max(made)
     shares = {"look": max(looked), "score": judged - (0.0 if gpus else begin), "samples": end - judged}
@@ -78,7 +84,7 @@ def main() -> None:
     parser.add_argument("--gpu-sample", type=float, default=0.3, help="the same for pose, normals and caption")
     arguments = parser.parse_args()
     speeds = json.loads(Path(RESULTS, "prepare_speed.json").read_text())["figures"]["real_time_per_core"]
-    cpu = {stage: 1 / speeds[stage] for stage in ("look", "score", "sample")}
+    cpu = {stage: 1 / speeds[stage] for stage in ("look", "score", "filters", "sample")}
     gpu = {**cpu, "score": arguments.gpu_score, "sample": arguments.gpu_sample}
     plans = [(33, 2, 0), (33, 32, 0), (33, 32, 4), (10_000, 256, 0), (10_000, 1024, 0), (10_000, 256, 32)]
     figures: dict[str, object] = {

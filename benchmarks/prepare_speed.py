@@ -41,7 +41,7 @@ import posegen
 from posegen.data.prepare.cores import one_core
 from posegen.data.prepare.isolated import Isolated
 from posegen.data.prepare.recipe import ClipSettings, PrepareRecipe
-from posegen.data.prepare.stages import Work, default_scorer, make_functions, make_in_worker
+from posegen.data.prepare.stages import CLIPS_PER_TASK, Work, default_scorer, make_functions, make_in_worker
 from posegen.data.prepare.store import Store
 from posegen.media.video import VideoWriter, iterate_frames
 from results_file import figures_of, write_result
@@ -68,7 +68,7 @@ def film(source: Path, target: Path, seconds: float) -> Path:
 
 def work_in(folder: Path) -> Work:
     recipe = PrepareRecipe(clips=ClipSettings(size=(832, 480), most_cropped=0.9, most_enlarged=2.0))
-    return Work(recipe, Store(str(folder)), default_scorer)
+    return Work(recipe, Store(str(folder)), default_scorer, together=CLIPS_PER_TASK)
 
 
 def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
-from posegen.data.prepare import stages
 from posegen.data.prepare.duplicates import find_duplicates
 from posegen.data.prepare.engine import _score_tasks
 from posegen.data.prepare.filters import FilterSettings, wanted_columns
@@ -21,7 +20,7 @@ from posegen.data.prepare.inputs import Video, find_videos
 from posegen.data.prepare.isolated import CrashError, Isolated
 from posegen.data.prepare.packing import check_shards, open_packing, shards_in
 from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
-from posegen.data.prepare.run import prepare_data, tell_of_missing
+from posegen.data.prepare.run import clips_together, prepare_data, tell_of_missing
 from posegen.data.prepare.sampling import PassingSamples
 from posegen.data.prepare.scenes import look_through, place_windows
 from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, make_functions, run_here, tasks_of
@@ -182,7 +181,7 @@ LONGER = RECIPE.replace("num_frames = 5", "num_frames = 17")
 """Clips of two seconds, of which there are samples enough while their video passes."""
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("together", [0, 16])
 def test_a_poisoned_clip_is_recorded_and_the_others_are_scored(tmp_path, together):
     (tmp_path / "in").mkdir()
     half_dark(tmp_path / "in" / "a.mp4", 72, 7.0)
@@ -208,7 +207,7 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     videos = find_videos([str(tmp_path / "in")])
     alone = work_in(tmp_path / "alone", text=LONGER)
     scored(alone, videos)
-    passing = replace(work_in(tmp_path / "together", text=LONGER), together=True)
+    passing = replace(work_in(tmp_path / "together", text=LONGER), together=16)
     looks = looked(passing, videos)
     assert [len(look["windows"]) for look in looks] == [4, 1]
     assert looks[0]["cuts"]
@@ -219,7 +218,7 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     assert {key: row["scores"] for key, row in rows.items()} == together
     first = min(name for name in kept)
     mark = rows[Path(first).stem] | {"scores": {"brightness": -1.0}}
-    work = replace(work_in(tmp_path / "again", text=LONGER), together=True)
+    work = replace(work_in(tmp_path / "again", text=LONGER), together=16)
     work.scores.write(first, json.dumps(mark).encode())
     scored(work, videos)
     scored(passing, videos)
@@ -228,14 +227,14 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     assert [clip.key for clip in marked] == [Path(first).stem], "what was kept is not computed again"
 
 
-def test_a_long_video_is_left_to_several_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "MOST_TOGETHER", 2)
+def test_a_long_video_is_left_to_several_workers(tmp_path):
     path = person_video(tmp_path / "in" / "a.mp4", seconds=9.0)
-    work = replace(work_in(tmp_path, text=LONGER), together=True)
+    work = replace(work_in(tmp_path, text=LONGER), together=2)
     (video,) = find_videos([str(tmp_path / "in")])
     look = make_functions(work)(("look and score", path, video.id))
     assert len(look["windows"]) == 4
     assert len(written_scores(work)) == 2
+    assert [clips_together(videos, 4) for videos in (1, 3, 4, 11, 10_000)] == [0, 0, 16, 32, 256]
 
 
 def test_a_video_that_is_cut_all_the_time_is_no_work_for_memory(tmp_path):
@@ -275,7 +274,7 @@ def test_a_clip_that_hangs_ends_the_pass_after_its_own_time_limit(tmp_path):
     (tmp_path / "in").mkdir()
     half_dark(tmp_path / "in" / "a.mp4", 72, 7.0)
     text = LONGER.replace("timeout = 100.0", "timeout = 6.0\nattempts = 1")
-    work = replace(work_in(tmp_path, hanging_scorer, text), together=True)
+    work = replace(work_in(tmp_path, hanging_scorer, text), together=16)
     videos = find_videos([str(tmp_path / "in")])
     begin = time.monotonic()
     (look,) = looked(work, videos)

@@ -49,6 +49,8 @@ from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
 
 _VIDEOS = "work/videos.json"
+_TASKS_TOGETHER = 16
+"""Most tasks of one video's clips that are done while it is looked through."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,8 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
         for _ in _counted(engine.look_and_score(work, videos), progress, "clips scored", 0):
             pass
         return
-    # with fewer videos, workers that have none would wait, instead of scoring clips of the others' videos
-    work = replace(work, together=len(videos) >= 2 * engine.cpus)
-    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], work.together)
+    work = replace(work, together=clips_together(len(videos), engine.cpus))
+    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], work.together > 0)
     shown = "videos looked through and scored" if work.together else "videos looked through"
     for done, _ in enumerate(looked, start=1):
         progress.update(shown, done, len(videos))
@@ -122,6 +123,15 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
         tasks += found
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
         pass
+
+
+def clips_together(videos: int, workers: int) -> int:
+    """How many clips of each video are scored while it is looked through.
+
+    The fewer videos there are for each worker, the longer all would wait for who has a long one: its other clips are
+    scored by all of them.
+    """
+    return CLIPS_PER_TASK * min(_TASKS_TOGETHER, videos // workers)
 
 
 def _counted(results: Iterator[Row], progress: Progress, name: str, total: int) -> Iterator[Row]:

@@ -31,8 +31,6 @@ Row = dict[str, Any]
 Scorer = Callable[[Any], dict[str, float]]
 CLIPS_PER_TASK = 16
 """Clips of one video that a worker takes at a time; names of what is kept hang on it."""
-MOST_TOGETHER = 16 * CLIPS_PER_TASK
-"""Clips of one video that are scored while it is looked through."""
 _WHOLE_VIDEO = 10
 """A whole video may take this many times as long as a clip."""
 
@@ -49,8 +47,8 @@ class Work:
     """What is encoded for a training, if anything."""
     weights: WeightSizes = field(default_factory=WeightSizes)
     """Of the models of filters and conditions."""
-    together: bool = False
-    """Score clips while their video is looked through, which decodes it once instead of twice."""
+    together: int = 0
+    """Clips of each video that are scored while it is looked through, which decodes them once instead of twice."""
 
     @property
     def clips(self) -> Store:
@@ -418,7 +416,7 @@ def _scored(scorer: Scorer, clip: Any) -> Row:
 def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: tuple[float, float], clip: Any) -> bool:
     """Keep a clip's scores for `ScoreStage`, which does what is left; whether more clips are wanted.
 
-    A long video's other clips are left to several workers. Raises `OutputError`.
+    Raises `OutputError`.
     """
     key, name = clip_key(video, window[0]), scores_name(video, number // CLIPS_PER_TASK)
     whole, own = f"{name}.json", f"{name}/{key}.json"
@@ -433,7 +431,7 @@ def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: 
         finally:
             allow(_WHOLE_VIDEO * limit)
         work.scores.write(own, json.dumps(row, sort_keys=True).encode())
-    return number + 1 < MOST_TOGETHER
+    return number + 1 < work.together
 
 
 def _maker(work: Work) -> Any:
