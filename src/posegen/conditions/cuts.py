@@ -68,9 +68,9 @@ class CutFinder:
         return max(0, self._count - _AROUND)
 
     @property
-    def cuts(self) -> list[int]:
+    def cuts(self) -> Sequence[int]:
         """The numbers of the frames that begin a new scene, of those that are settled."""
-        return list(self._cuts)
+        return self._cuts
 
     def finish(self) -> list[int]:
         """The numbers of the frames that begin a new scene, after the last frame."""

@@ -139,7 +139,7 @@ def sample_stored_frames(source: Source, wanted: Mapping[int, Sequence[Size]]) -
     """Yield stored frames, those of the lowest numbers first, each at the sizes (H, W) that it is `wanted` at.
 
     Decoded once, in one pass; frames that are not asked for are skipped where no other needs them (about half of them
-    in most videos). Turned as in `iterate_frames`; at half of the video's size and below, colours are good enough to
+    in most videos). Turned as in `iterate_frames`; below half of the video's size, colours are good enough to
     measure, not to keep. Where a frame is lost, the one before stands in. Raises `PosegenError` where the pictures
     cannot be decoded.
     """
@@ -192,7 +192,7 @@ def iterate_with_stored(
 class _Sizes:
     """Converts the frames of one video to several sizes, each with tables of its own.
 
-    Where at most every second pixel is left, coarser colours are no loss: most videos have no finer ones.
+    Where less than every second pixel is left, coarser colours are no loss: most videos have no finer ones.
     """
 
     def __init__(self, source: Source) -> None:
@@ -205,7 +205,7 @@ class _Sizes:
     def _converter(self, size: Size) -> RgbConverter:
         if size not in self._converters:
             stored = size[::-1] if self._orientation.transposed else size
-            quality: Quality = "fair" if max(size) <= self._half else "exact"
+            quality: Quality = "fair" if max(size) < self._half else "exact"
             self._converters[size] = RgbConverter(stored, self._orientation, quality)
         return self._converters[size]
 

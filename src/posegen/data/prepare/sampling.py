@@ -1,11 +1,11 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it.
 
-Which frames of a video those are hangs on the video alone, so that they can be kept while it passes by, before it is
-known where its clips are. They are decoded for one clip (`sample_clip`), or come from a pass through the whole video
-(`PassingSamples`). What is judged about the clip is `filters.py`'s.
+They are decoded for one clip (`sample_clip`), or kept while a whole video passes by (`PassingSamples`). What is judged
+about the clip is `filters.py`'s.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,49 +54,56 @@ def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: 
     """
     if not isinstance(source, Source):
         source = inspect(source)
-    frames = clip_frames(source, start_seconds, end_seconds)
-    numbers = sample_numbers(frames, float(source.info.fps))
-    large, small = _sizes(source)
-    wanted: dict[int, tuple[Size, ...]] = {_after(number, frames): (small,) for number in numbers}
-    wanted |= dict.fromkeys(numbers, (small, large))
-    return _put_together(source, frames, numbers, {each.number: each for each in sample_stored_frames(source, wanted)})
+    start, end = float(start_seconds), float(end_seconds)
+    kept = {each.number: each for each in sample_stored_frames(source, _wanted(source, start, end))}
+    return _put_together(source, start, end, kept)
 
 
 class PassingSamples:
-    """Keeps the samples of a video while its stored frames pass by, until they are dropped.
-
-    They are those that `sample_clip` would decode of any clip that is not too short for `sample_step`.
-    """
+    """Keeps the samples of clips while the stored frames of their video pass by."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._step = sample_step(float(source.info.fps))
-        self._large, self._small = _sizes(source)
+        self._wanted: dict[int, tuple[Size, ...]] = {}
         self._kept: dict[int, StoredFrame] = {}
+
+    def expect(self, parts: Iterable[tuple[float, float]]) -> None:
+        """These parts of the video may be asked for, no others any more: (start, end) in seconds."""
+        self._wanted = {}
+        for start, end in parts:
+            with contextlib.suppress(PosegenError):  # behind the video's end
+                self._wanted |= _wanted(self._source, start, end)
+        self._kept = {number: frame for number, frame in self._kept.items() if number in self._wanted}
 
     def sizes(self, number: int) -> tuple[Size, ...]:
         """At which sizes the stored frame with this number is wanted."""
-        if number % self._step == 0:
-            return (self._small, self._large)
-        return (self._small,) if number % self._step == 1 else ()
+        return self._wanted.get(number, ())
 
     def keep(self, frame: StoredFrame) -> None:
         """A frame that has come, at the sizes asked for."""
         self._kept[frame.number] = frame
 
     def clip(self, start_seconds: float, end_seconds: float) -> SampledClip | None:
-        """What `sample_clip` returns for this part; None where it would need other frames than are kept."""
-        frames = clip_frames(self._source, start_seconds, end_seconds)
-        numbers = sample_numbers(frames, float(self._source.info.fps))
-        if any(number % self._step for number in numbers):
-            return None
-        return _put_together(self._source, frames, numbers, self._kept)
+        """What `sample_clip` returns for this part; None where it was not expected before its frames had passed.
 
-    def drop_before(self, seconds: float) -> None:
-        """Forget what lies before this moment."""
-        first = int(np.searchsorted(self._source.info.frame_times, seconds)) - 1
-        for number in [number for number in self._kept if number < first]:
-            del self._kept[number]
+        Raises `PosegenError` for a part outside the video.
+        """
+        if not _wanted(self._source, start_seconds, end_seconds).keys() <= self._kept.keys():
+            return None
+        return _put_together(self._source, start_seconds, end_seconds, self._kept)
+
+
+def _wanted(source: Source, start_seconds: float, end_seconds: float) -> dict[int, tuple[Size, ...]]:
+    """Which stored frames are needed for a part of the video, and at which sizes."""
+    large, small = _sizes(source)
+    frames, numbers = _frames_and_samples(source, start_seconds, end_seconds)
+    wanted: dict[int, tuple[Size, ...]] = {_after(number, frames): (small,) for number in numbers}
+    return wanted | dict.fromkeys(numbers, (small, large))
+
+
+def _frames_and_samples(source: Source, start_seconds: float, end_seconds: float) -> tuple[range, list[int]]:
+    frames = clip_frames(source, start_seconds, end_seconds)
+    return frames, [frames[number] for number in sample_numbers(len(frames), float(source.info.fps))]
 
 
 def _sizes(source: Source) -> tuple[Size, Size]:
@@ -110,8 +117,9 @@ def _after(number: int, frames: range) -> int:
 
 
 def _put_together(
-    source: Source, frames: range, numbers: Sequence[int], kept: Mapping[int, StoredFrame]
+    source: Source, start_seconds: float, end_seconds: float, kept: Mapping[int, StoredFrame]
 ) -> SampledClip:
+    frames, numbers = _frames_and_samples(source, start_seconds, end_seconds)
     samples = [kept[number].pictures for number in numbers]
     fps = float(source.info.fps)
     return SampledClip(
@@ -137,33 +145,17 @@ def clip_frames(source: Source, start_seconds: float | int, end_seconds: float |
     return range(first, stop)
 
 
-def sample_step(fps: float) -> int:
-    """Frames from each sample to the next, unless a clip is too short or too long for it."""
-    return max(1, round(fps / RATE))
+def sample_numbers(num_frames: int, fps: float) -> list[int]:
+    """Which frames of a clip are sampled: rising, evenly spaced, from the middle of equal parts.
 
-
-def sample_numbers(frames: range, fps: float) -> list[int]:
-    """Which of a clip's stored frames are sampled: rising, evenly spaced.
-
-    Those whose number is a multiple of `sample_step`, if they are at least `FEWEST`; where they are more than `MOST`,
-    multiples of a multiple of it. Else `FEWEST`, from the middle of equal parts. Never the last frame, which has none
-    after it, unless there is only one.
+    As `RATE` says, but at least `FEWEST` and at most `MOST`; never the last frame, which has none after it, unless
+    there is only one.
     """
-    usable = frames[: max(1, len(frames) - 1)]
-    step = sample_step(fps)
-    chosen = _multiples(usable, step)
-    if len(chosen) > MOST:
-        return list(_multiples(usable, step * -(-len(chosen) // MOST)))
-    if len(chosen) >= FEWEST:
-        return list(chosen)
-    count = min(len(usable), FEWEST)
-    step = max(1, len(usable) // count)
-    offset = (len(usable) - 1 - step * (count - 1)) // 2
-    return [usable[offset + step * index] for index in range(count)]
-
-
-def _multiples(frames: range, step: int) -> range:
-    return range(-(-frames.start // step) * step, frames.stop, step)
+    usable = max(1, num_frames - 1)
+    count = min(usable, max(FEWEST, min(MOST, round(num_frames / fps * RATE))))
+    step = max(1, usable // count)
+    offset = (usable - 1 - step * (count - 1)) // 2
+    return [offset + step * index for index in range(count)]
 
 
 def reduce(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:

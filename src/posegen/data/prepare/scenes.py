@@ -17,7 +17,7 @@ from PIL import Image
 
 from posegen.conditions.cuts import CutFinder
 from posegen.data.prepare.recipe import ClipSettings
-from posegen.data.prepare.sampling import MOST, RATE, PassingSamples, SampledClip
+from posegen.data.prepare.sampling import PassingSamples, SampledClip
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.probing import VideoInfo, inspect
@@ -80,7 +80,7 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     """Cuts, clips and hashes of a video, in one pass over its frames.
 
     `visit` gets clips while they pass, as `sample_clip` would sample them: they are decoded once, not twice. Left out
-    are those of more than `MOST` samples (they would take memory) or too few, and all after it wants no more.
+    are those that begin before the cut ahead of them is known (at few frames a second), and all after it wants no more.
 
     Raises `PosegenError` for a video that cannot be read, or of which no clip of the wanted shape can be made.
     """
@@ -90,7 +90,7 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     rate = min(info.fps, as_rate(_MOST_FPS))
     finder, count = CutFinder(), 0
     hashes: list[int] = []
-    passing = _Passing(PassingSamples(source), settings, visit) if visit and settings.seconds * RATE < MOST else None
+    passing = _Passing(PassingSamples(source), settings, visit, finder, rate) if visit else None
     for frame in iterate_with_stored(source, rate, _LONGEST, passing.sizes if passing else lambda number: ()):
         if isinstance(frame, StoredFrame):
             assert passing
@@ -100,8 +100,8 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
         finder.add(frame)
         if len(hashes) <= (count - 1) * _HASHES // rate:
             hashes.append(perceptual_hash(frame))
-        if passing and passing.waits_for <= float(finder.settled / rate):
-            passing.advance(float(finder.settled / rate), _seconds(finder.cuts, rate))
+        if passing:
+            passing.advance()
     cuts = _seconds(finder.finish(), rate)
     table = np.array(hashes, np.uint64)
     duration = min(info.duration, float(count / rate))
@@ -121,25 +121,32 @@ def _seconds(cuts: Sequence[int], rate: Fraction) -> tuple[float, ...]:
 class _Passing:
     """Shows clips as soon as it is known where they are, and forgets their samples."""
 
-    def __init__(self, samples: PassingSamples, settings: ClipSettings, visit: Visit) -> None:
+    def __init__(
+        self, samples: PassingSamples, settings: ClipSettings, visit: Visit, finder: CutFinder, rate: Fraction
+    ) -> None:
         self.samples, self._settings, self._visit = samples, settings, visit
+        self._finder, self._rate = finder, rate
         self._shown, self._more = 0, True
-        self.waits_for = 0.0
-        """Seconds of the video that must be settled before another clip can be told."""
+        self._cuts, self._waits_for = -1, 0.0
+        self.advance()
 
     def sizes(self, number: int) -> Sequence[Size]:
         """At which sizes a stored frame is wanted."""
         return self.samples.sizes(number) if self._more else ()
 
-    def advance(self, settled: float, cuts: Sequence[float]) -> None:
-        """Show what lies before this moment, of which it is known by now where the cuts are."""
+    def advance(self) -> None:
+        """Show the clips of which the finder of cuts knows by now that they are some; expect those that may come."""
+        settled = float(self._finder.settled / self._rate)
+        if len(self._finder.cuts) == self._cuts and settled < self._waits_for:
+            return
+        cuts = _seconds(self._finder.cuts, self._rate)
+        margin, seconds = self._settings.margin, self._settings.seconds
         windows = place_windows(settled, cuts, self._settings, ends=False)
         self.show(windows)
-        margin, seconds = self._settings.margin, self._settings.seconds
-        begin = max(cuts[-1] + margin if cuts else 0.0, windows[-1][1] if windows else 0.0)
-        self.samples.drop_before(begin)
-        # not in every frame while there are cuts and no clips
-        self.waits_for = max(begin + seconds + margin, settled + seconds / 2)
+        # were there no other cut: the clip that has begun, and the one after it
+        coming = place_windows(settled + 2 * (seconds + margin), cuts, self._settings, ends=False)[len(windows) :]
+        self.samples.expect(coming)
+        self._cuts, self._waits_for = len(cuts), coming[0][1] + margin
 
     def show(self, windows: Sequence[tuple[float, float]]) -> None:
         """Visit those that were not shown yet."""
