@@ -34,7 +34,7 @@ class VideoWriter:
     """A video file being written, a context manager: it appears at `path` on leaving without an error, else not at all.
 
     `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
-    x264's quality, 0 (lossless) to 51, and its `preset` veryfast takes a third of the time, for videos to look at.
+    x264's quality, 0 (lossless) to 51, and its `preset`: veryfast is for videos to look at.
     `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums. `h264rgb` (.mkv): the same without
     checksums, in a quarter of the time where most of a picture is of one colour.
     `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.

@@ -23,7 +23,16 @@ from posegen.data.prepare.recipe import ClipSettings, ConditionSettings, Prepare
 from posegen.data.prepare.run import clips_together, prepare_data, tell_of_missing
 from posegen.data.prepare.sampling import PassingSamples
 from posegen.data.prepare.scenes import look_through, place_windows
-from posegen.data.prepare.stages import LookStage, SampleStage, ScoreStage, clip_key, make_functions, run_here, tasks_of
+from posegen.data.prepare.stages import (
+    CLIPS_PER_TASK,
+    LookStage,
+    SampleStage,
+    ScoreStage,
+    clip_key,
+    make_functions,
+    run_here,
+    tasks_of,
+)
 from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
@@ -178,7 +187,7 @@ def half_dark(path, dark=20, seconds=2.5):
 
 
 LONGER = RECIPE.replace("num_frames = 5", "num_frames = 17")
-"""Clips of two seconds, of which there are samples enough while their video passes."""
+"""Clips of two seconds."""
 
 
 @pytest.mark.parametrize("together", [0, 16])
@@ -201,30 +210,30 @@ def written_scores(work):
 
 
 def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_they_have_alone(tmp_path):
-    """Of two scenes with more clips than one task has; the first is never decoded again, even if half is kept."""
+    """Of two scenes, with more clips than a task has; what was kept before is not scored again."""
     half_dark(person_video(tmp_path / "in" / "a.mp4"), 100, 11.9)
-    person_video(tmp_path / "in" / "b.mp4", seconds=3.0)
+    person_video(tmp_path / "in" / "b.mp4", seconds=1.4)
     videos = find_videos([str(tmp_path / "in")])
-    alone = work_in(tmp_path / "alone", text=LONGER)
+    alone = work_in(tmp_path / "alone")
     scored(alone, videos)
-    passing = replace(work_in(tmp_path / "together", text=LONGER), together=16)
+    passing = replace(work_in(tmp_path / "together"), together=64)
     looks = looked(passing, videos)
-    assert [len(look["windows"]) for look in looks] == [4, 1]
     assert looks[0]["cuts"]
+    numbers = [len(look["windows"]) for look in looks]
+    assert numbers[0] > CLIPS_PER_TASK
+    assert numbers[1] == 2
     kept = written_scores(passing)
-    assert len(kept) == 5
-    rows = {Path(name).stem: json.loads(content) for name, content in kept.items()}
-    together = {clip.key: clip.scores for clip in read_clips(alone, videos)}
-    assert {key: row["scores"] for key, row in rows.items()} == together
-    first = min(name for name in kept)
-    mark = rows[Path(first).stem] | {"scores": {"brightness": -1.0}}
-    work = replace(work_in(tmp_path / "again", text=LONGER), together=16)
+    assert len(kept) == sum(numbers) - 1, "all but the one whose first frames had passed when the cut was settled"
+    assert len({Path(name).parent for name in kept}) == 3
+    first = min(kept)
+    mark = json.loads(kept[first]) | {"scores": {"brightness": -1.0}}
+    work = replace(work_in(tmp_path / "again"), together=64)
     work.scores.write(first, json.dumps(mark).encode())
     scored(work, videos)
+    marked = [clip.key for clip in read_clips(work, videos) if clip.scores == {"brightness": -1.0}]
+    assert marked == [Path(first).stem]
     scored(passing, videos)
     assert written_scores(passing) == written_scores(alone)
-    marked = [clip for clip in read_clips(work, videos) if clip.scores == {"brightness": -1.0}]
-    assert [clip.key for clip in marked] == [Path(first).stem], "what was kept is not computed again"
 
 
 def test_a_long_video_is_left_to_several_workers(tmp_path):

@@ -80,7 +80,7 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     """Cuts, clips and hashes of a video, in one pass over its frames.
 
     `visit` gets clips while they pass, as `sample_clip` would sample them: they are decoded once, not twice. Left out
-    are those that begin before the cut ahead of them is known (at few frames a second), and all after it wants no more.
+    are those whose first sample passes before the cut ahead of them is known, and all after it wants no more.
 
     Raises `PosegenError` for a video that cannot be read, or of which no clip of the wanted shape can be made.
     """
