@@ -12,12 +12,16 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def processor_name() -> str:
+    """Name, generation and widest vectors: rented processors of five generations may all be called the same."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    if not cpuinfo.exists():
+        return platform.processor() or platform.machine()
+    first = cpuinfo.read_text().split("\n\n")[0]
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    flags = set(facts.get("flags", "").split())
+    vectors = next((name for name in ("avx512_bf16", "avx512f", "avx2") if name in flags), "no AVX2")
+    generation = f"family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
+    return f"{facts.get('model name', platform.machine())} ({generation}, {vectors})"
 
 
 def installed_versions(*packages: str) -> dict[str, str | None]:

@@ -27,6 +27,7 @@ from posegen.data.prepare.picture_filters import BlurFilter, TechnicalQualityFil
 from posegen.data.prepare.sampling import SampledClip, sample_clip
 from posegen.errors import PosegenError
 from posegen.media.image import read_image
+from posegen.media.video import iterate_frames
 
 HEIGHT, WIDTH, SAMPLES = 180, 320, 6
 
@@ -378,6 +379,37 @@ def test_somebody_whom_the_pose_model_misses_beside_another_is_found_by_the_face
     assert alone.more_faces == (0, 0)  # his own face belongs to him
     assert [len(people) for people in both.seen] == [1, 1]
     assert both.counts == (2, 2)
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.25, True), (0.25, False), (0.3, True), (0.3, False)])
+def test_somebody_who_is_small_beside_another_is_found_in_a_tile(shared_media, share, left):
+    picture = read_image(shared_media / "reference_man_half_body.png")
+    other = next(iterate_frames(shared_media / "driving_dance_full_body.mp4"))
+    height, width = (round(side * share * picture.shape[0] / other.shape[0]) for side in other.shape[:2])
+    place = slice(0, width) if left else slice(-width, None)
+    together = picture.copy()
+    together[:height, place] = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA)
+    small = np.zeros((1, 320, 180, 3), np.uint8)
+    finder = MediaPipePeople()
+    try:
+        alone, both = (
+            finder.find(SampledClip(frame[None], small, small, 24.0, 0.5, (1280, 720))) for frame in (picture, together)
+        )
+    finally:
+        finder.close()
+    assert alone.counts == (1,)
+    assert both.counts == (2,)
+    found = np.array(both.seen[0][1].box)  # where the other was put, in shares of the whole picture
+    at = np.array([0 if left else 1 - width / 720, 0, width / 720 if left else 1, height / 1280])
+    assert (found[:2] >= at[:2] - 0.03).all()
+    assert (found[2:] <= at[2:] + 0.03).all()
+    head = both.seen[0][1].head_at
+    assert found[0] < head[0] < found[2]
+    assert found[1] < head[1] < found[3]
+    new = both.masks[0] & ~alone.masks[0]
+    top, rest = new[: round(320 * at[3]), round(180 * at[0]) : round(180 * at[2])], new[round(320 * at[3]) + 16 :]
+    assert top.mean() > 0.2
+    assert rest.mean() < 0.02
 
 
 def test_an_arm_that_is_left_when_a_person_is_painted_over_is_nobody(shared_media):

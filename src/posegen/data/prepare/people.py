@@ -6,7 +6,7 @@ Real detectors, and networks for faces, are in `detectors.py`. What is concluded
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -27,6 +27,11 @@ _OVERLAP = 0.5
 _SECOND_FACE, _SECOND = 0.6, 0.055
 """Of somebody who is seen only once the others are painted over: least sureness of the face, and least share of the
 picture times mean score of the body's points. What is below is mostly what is left of a painted arm."""
+_TILE_SECOND, _TILE_MOST = 0.08, 0.4
+"""The same least for somebody who is seen in a tile only, and the most that such a person's box takes, as shares of the
+tile: whoever is larger would have been seen in the whole picture, and is a thing of the background or a painted arm."""
+_LONG = 1.2
+"""Longer side over shorter one from which a picture is looked at in two tiles, in which everybody is larger."""
 _FACE = 0.55
 """Least score of a face: what scores less may be a hand or a pattern."""
 _NOTICED_FACE = 0.25
@@ -163,12 +168,37 @@ class MediaPipePeople:
         seen, taken = found[number]
         if not seen:
             return False
-        others, more = self._look(without(frames[number], taken), taken.shape, surely=True)
+        rest = without(frames[number], taken)
+        others, more = self._look(rest, taken.shape, least=_SECOND)
+        if not others:
+            others, closer = self._look_closer(rest, taken.shape)
+            more |= closer
         found[number] = (seen + others, taken | more)
         return bool(others)
 
-    def _look(self, frame: Frame, small: tuple[int, ...], surely: bool = False) -> tuple[list[Seen], SmallMask]:
-        """Who is in the picture, and where; `surely`: only who is no slip of the model."""
+    def _look_closer(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
+        """Who is in one of the two squares at the ends of a picture, and where; nobody in a picture that is one."""
+        height, width = frame.shape[:2]
+        side = min(height, width)
+        if max(height, width) < _LONG * side:
+            return [], np.zeros(small, bool)
+        for top, left in ((0, 0), (height - side, width - side)):
+            shares = (left / width, top / height, side / width, side / height)
+            rows, columns = (
+                slice(round(begin * length), round((begin + share) * length))
+                for begin, share, length in ((shares[1], shares[3], small[0]), (shares[0], shares[2], small[1]))
+            )
+            taken = np.zeros(small, bool)
+            tile = taken[rows, columns].shape
+            others, mask = self._look(frame[top : top + side, left : left + side], tile, least=_TILE_SECOND)
+            if others and others[0].area <= _TILE_MOST:
+                taken[rows, columns] = mask
+                return [_placed(person, shares) for person in others], taken
+        return [], np.zeros(small, bool)
+
+    def _look(self, frame: Frame, small: tuple[int, ...], least: float | None = None) -> tuple[list[Seen], SmallMask]:
+        """Who is in the picture, and where; with `least` only who is no slip of the model: their faces are sure, and
+        their share of the picture times the mean score of their body's points is at least that."""
         result = self._pose.detect(self._picture(frame))
         height, width = frame.shape[:2]
         taken = np.zeros(small, bool)
@@ -182,9 +212,11 @@ class MediaPipePeople:
             if person is None:
                 continue
             taken |= mask
-            sure = person.face >= _SECOND_FACE and person.area * float(pose.scores[BODY].mean()) >= _SECOND
-            if sure or not surely:
-                seen.append(person)
+            if least is not None:
+                sureness = person.area * float(pose.scores[BODY].mean())
+                if person.face < _SECOND_FACE or sureness < least:
+                    continue
+            seen.append(person)
         return seen, taken
 
     def close(self) -> None:
@@ -218,6 +250,17 @@ def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> 
     face = float(person.scores[FACE_POINTS].mean())
     x, y = (person.keypoints[HEAD_POINTS].mean(axis=0) / size[::-1]).tolist()
     return Seen((left, top, right, bottom), face, max(face, head_of(person.scores)), (x, y))
+
+
+def _placed(person: Seen, shares: tuple[float, float, float, float]) -> Seen:
+    """Somebody of a tile in the whole picture; `shares`: the tile's (left, top, width, height) of the picture's."""
+    left, top, width, height = shares
+    box = person.box
+    moved = (left + box[0] * width, top + box[1] * height, left + box[2] * width, top + box[3] * height)
+    head = None
+    if person.head_at is not None:
+        head = (left + person.head_at[0] * width, top + person.head_at[1] * height)
+    return replace(person, box=moved, head_at=head)
 
 
 def head_of(scores: Float[np.ndarray, " 133"]) -> float:

@@ -22,7 +22,7 @@ from posegen.media.packed import PackedCodec
 
 FORMAT = 3
 """Raised when what is kept changes its meaning: it is then made anew."""
-_SCORING = 4
+_SCORING = 5
 """Raised when filters measure otherwise: clips are then scored anew."""
 
 
