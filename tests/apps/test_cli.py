@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import av
@@ -56,6 +57,11 @@ def inputs(tmp_path_factory, shared_media):
     whole = (shared_media / "driving_presenter_half_body.mp4").read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     return folder
+
+
+def test_the_version_is_that_of_the_package():
+    done = posegen("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"posegen {metadata.version('posegen')}\n", "")
 
 
 def test_help_is_fast_and_every_command_explains_itself():

@@ -16,6 +16,7 @@ from typing import Annotated, get_args
 
 import tyro
 
+from posegen import __version__
 from posegen.apps.argument_errors import one_line
 from posegen.apps.inputs import check_inputs
 from posegen.config import (
@@ -100,8 +101,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> Settings:
-    """Read the arguments into a settings object; raises `PosegenError` for those that it cannot be made of."""
+    """Read the arguments into a settings object; raises `PosegenError` for those that it cannot be made of.
+
+    Raises `SystemExit` where they only ask for help or the version.
+    """
     given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--version"]:
+        print(f"posegen {__version__}")
+        raise SystemExit(0)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -111,7 +118,7 @@ def parse(arguments: list[str] | None) -> Settings:
                 args=given,
                 config=(tyro.conf.DisallowNone,),
                 description="One reference image of a person + one driving video -> a video of that person moving so, "
-                "of any length. `posegen COMMAND --help` explains each command.",
+                "of any length. `posegen COMMAND --help` explains each command, `posegen --version` names this one.",
             )
     except SystemExit as exit_request:
         cause: BaseException | None = exit_request
