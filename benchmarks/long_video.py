@@ -189,12 +189,14 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
     }, sheets
 
 
+MOMENTS, MOST_SHOWN = 9, 3
 LONG_METHODS = ("interleaved", "autoregressive")
 
 
-def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict[str, object]]:
+def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict[str, object], list[np.ndarray]]:
     ends: dict[str, dict[str, list[float]]] = {method: {} for method in LONG_METHODS}
     curves: dict[str, object] = {}
+    sheets = []
     for number in range(arguments.long_clips):
         config = make_inputs(arguments.data / f"long{number:02d}", number, arguments.long_clips, arguments.long_seconds)
         request = prepare(config)
@@ -202,8 +204,10 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
         person = load_person(conditions.folder)
         points, scores = conditions.pose.keypoints, conditions.pose.scores
         truth = np.stack(list(iterate_frames(config.driving)))
+        moments = np.linspace(FPS // 2, len(truth) - FPS // 2, MOMENTS).round().astype(int)
+        rows = [truth[moments]]
         reference = describe_appearance(truth[:END], points[:END], scores[:END])
-        for method, rows in ends.items():
+        for method, measured in ends.items():
             frames, report = make_video(config, method, long_method=method)
             looks = appearance_drift(frames, points, scores, reference, END)
             background = background_drift(frames, person, END)
@@ -216,7 +220,10 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
                 "seam_flicker": float(np.nanmean([v for v in report["seam_flicker"] if v is not None])),
             }
             for name, value in values.items():
-                rows.setdefault(name, []).append(value)
+                measured.setdefault(name, []).append(value)
+            rows.append(frames[moments])
+        if number % 4 == 0:
+            sheets.append(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
         print(number, {m: {n: round(v[-1], 2) for n, v in r.items()} for m, r in ends.items()}, flush=True)
     figures: dict[str, object] = {m: {n: summary(v) for n, v in rows.items()} for m, rows in ends.items()}
     ours, chain = ends.values()
@@ -225,7 +232,7 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
         name: {**summary(values), "share_of_clips_below": round(float(np.mean(np.array(values) < 0)), 3)}
         for name, values in differences.items()
     }
-    return figures, curves
+    return figures, curves, sheets[:MOST_SHOWN]
 
 
 def main() -> None:
@@ -244,7 +251,9 @@ def main() -> None:
         if sheets:
             write_image(arguments.sheets / "long_video_background.jpg", np.concatenate(sheets, axis=1))
     if "drift" in arguments.only:
-        figures["at_the_end"], figures["curves"] = drift_claims(arguments)
+        figures["at_the_end"], figures["curves"], sheets = drift_claims(arguments)
+        if sheets:
+            write_image(arguments.sheets / "long_video_60_seconds.jpg", np.concatenate(sheets))
         figures |= {"long_clips": arguments.long_clips, "long_seconds": arguments.long_seconds, "drift_measured": today}
     write_result("long_video", figures)
 
