@@ -85,7 +85,7 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
     """Everything that is made from one rendered person."""
     random = np.random.default_rng([seed, 11])
     source = render(seed, folder)
-    other = render(seed + 1 if (folder / f"{seed + 1}.npz").exists() else seed - 1, folder)
+    other = render(seed + 1, folder)
     good = source.frames
     sound = {"static_camera": False, "background_jitter": False, CUTS: False, "overlay": False, "bars": False,
              "blur": False, "video_quality": False}  # fmt: skip

@@ -1,6 +1,7 @@
 """What a small model is worth, on synthetic people and movements that it was never trained on: the table of its card.
 
-    python benchmarks/mini_quality.py [--model mini|FOLDER] [--clips 24] [--data FOLDER] [--sheets docs]
+    python benchmarks/mini_quality.py [--model mini|FOLDER] [--clips 24] [--only quality speed] [--data FOLDER]
+        [--sheets docs]
 
 val-same: the reference is another moment of the same clip, so the clip is the truth. val-cross: it is another person.
 Baselines for val-same: the reference image repeated, and the model with another clip's skeletons and hands. Clips are
@@ -15,6 +16,7 @@ background).
 """
 
 import argparse
+import datetime
 import os
 import subprocess
 import sys
@@ -49,8 +51,9 @@ from posegen.synthetic.clip import Clip as SyntheticClip
 from posegen.synthetic.clip import ClipSettings
 from posegen.synthetic.shards import ShardSettings, make_shards, place_of
 from posegen.train.objective import stutter
-from results_file import write_result
+from results_file import figures_of, processor_name, write_result
 
+PARTS = ("quality", "speed")
 SEED = 1234
 CPU = torch.device("cpu")
 SIZE = (256, 144)
@@ -333,25 +336,8 @@ def write_sheets(folder: Path, name: str, sheets: list[np.ndarray]) -> None:
     picture.save(folder / f"{name}.jpg", quality=80, optimize=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--data", type=Path, default=Path(f"outputs/mini_quality_{SIZE[0]}x{SIZE[1]}"))
-    parser.add_argument("--clips", type=int, default=ALL)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--guidance", type=float)
-    parser.add_argument("--pose-guidance", type=float)
-    parser.add_argument("--pose-strength", type=float, help="of what is measured, not of the timed commands")
-    parser.add_argument("--without-speed", action="store_true", help="do not time whole commands")
-    parser.add_argument("--sheets", type=Path, default=Path("docs"))
-    arguments = parser.parse_args()
-    if arguments.clips < CANDIDATES:
-        parser.error(f"--clips: at least {CANDIDATES}, one for each candidate")
-    options = [
-        f"--{name.replace('_', '-')}={value}"
-        for name in ("steps", "guidance", "pose_guidance")
-        if (value := getattr(arguments, name)) is not None
-    ]
+def quality(arguments: argparse.Namespace, figures: dict[str, object]) -> list[Row]:
+    """All that is no time; pictures go to `--sheets`."""
     model = Model(
         arguments.model, arguments.steps, arguments.guidance, arguments.pose_guidance, arguments.pose_strength
     )
@@ -359,7 +345,7 @@ def main() -> None:
     drawing = Drawing(config.draw_scale, config.skeleton_colors)
     same = load_clips(arguments.data, "val-same", arguments.clips, drawing)
     cross = load_clips(arguments.data, "val-cross", arguments.clips, drawing)
-    figures: dict[str, object] = {
+    figures |= {
         "clips": arguments.clips,
         "steps": config.default_steps if arguments.steps is None else arguments.steps,
         "guidance": config.default_guidance if arguments.guidance is None else arguments.guidance,
@@ -373,11 +359,41 @@ def main() -> None:
         *autoencoder(model, same, figures),
         *same_person(model, same, figures, same_sheets),
         *other_person(model, cross, same, figures, cross_sheets),
-        *([] if arguments.without_speed else speed(arguments.model, options, figures)),
     ]
     write_sheets(arguments.sheets, "mini_val_same", same_sheets)
     write_sheets(arguments.sheets, "mini_val_cross", cross_sheets)
-    figures["table"] = [vars(row) | {"reached": bool(row.reached)} for row in rows]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, default=Path(f"outputs/mini_quality_{SIZE[0]}x{SIZE[1]}"))
+    parser.add_argument("--clips", type=int, default=ALL)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--pose-guidance", type=float)
+    parser.add_argument("--pose-strength", type=float, help="of what is measured, not of the timed commands")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS,
+                        help="the other figures stay what they are in the result file")  # fmt: skip
+    parser.add_argument("--sheets", type=Path, default=Path("docs"))
+    arguments = parser.parse_args()
+    if arguments.clips < CANDIDATES:
+        parser.error(f"--clips: at least {CANDIDATES}, one for each candidate")
+    options = [
+        f"--{name.replace('_', '-')}={value}"
+        for name in ("steps", "guidance", "pose_guidance")
+        if (value := getattr(arguments, name)) is not None
+    ]
+    figures, rows = figures_of("mini_quality"), []
+    measured = dict(figures.get("measured", {}))
+    if "quality" in arguments.only:
+        rows += quality(arguments, figures)
+    if "speed" in arguments.only:
+        rows += speed(arguments.model, options, figures)
+    figures["measured"] = measured | dict.fromkeys(arguments.only, f"{datetime.date.today()}, {processor_name()}")
+    table = {row["what"]: row for row in figures.get("table", [])}
+    figures["table"] = list((table | {row.what: vars(row) | {"reached": bool(row.reached)} for row in rows}).values())
     write_result("mini_quality", figures)
     for row in rows:
         print(f"{'reached' if row.reached else 'MISSED ':<8} {row.what}: {row.value} (target {row.target})")
