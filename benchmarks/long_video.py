@@ -216,6 +216,8 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
             values = {
                 "appearance_at_the_end": looks[-1],
                 "background_at_the_end": background[-1],
+                "appearance_of_all_seconds": float(np.mean(looks)),
+                "background_of_all_seconds": float(np.mean(background[1:])),
                 "psnr_frame_at_the_end": psnr(frames[-END:], truth[-END:]),
                 "seam_flicker": float(np.nanmean([v for v in report["seam_flicker"] if v is not None])),
             }
