@@ -14,6 +14,7 @@ import argparse
 import datetime
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -38,7 +39,7 @@ from posegen.pipeline.seams import SeamReport, watch_seams
 from posegen.pipeline.segments import SegmentPlan
 from posegen.synthetic.clip import PERSON, Clip, ClipSettings
 from posegen.synthetic.shards import ShardSettings, place_of
-from results_file import figures_of, write_result
+from results_file import figures_of, processor_name, write_result
 
 SEED, FPS, SIZE = 11, 16, (256, 144)
 PARTS = ("background", "drift")
@@ -246,17 +247,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     figures = figures_of("long_video")
-    today = datetime.date.today().isoformat()
+    origin = f"{datetime.date.today()}, {processor_name()}: {' '.join(sys.argv[1:]) or 'no options'}"
     if "background" in arguments.only:
         found, sheets = background_claims(arguments)
-        figures |= {"clips": arguments.clips, "seconds": arguments.seconds, **found, "background_measured": today}
+        figures |= {"clips": arguments.clips, "seconds": arguments.seconds, **found, "background_measured": origin}
         if sheets:
             write_image(arguments.sheets / "long_video_background.jpg", np.concatenate(sheets, axis=1))
     if "drift" in arguments.only:
         figures["at_the_end"], figures["curves"], sheets = drift_claims(arguments)
         if sheets:
             write_image(arguments.sheets / "long_video_60_seconds.jpg", np.concatenate(sheets))
-        figures |= {"long_clips": arguments.long_clips, "long_seconds": arguments.long_seconds, "drift_measured": today}
+        figures |= {
+            "long_clips": arguments.long_clips,
+            "long_seconds": arguments.long_seconds,
+            "drift_measured": origin,
+        }
     write_result("long_video", figures)
 
 

@@ -8,11 +8,11 @@ Baselines for val-same: the reference image repeated, and the model with another
 made with a seed of their own; all conditions are the renderer's, so no estimator's errors are in the scores. Figures
 are means over clips, in brackets the 95 % interval of the mean (bootstrap over clips). PSNR of a clip pools the
 squared errors of all its frames. The autoencoder's last frames are compared with its first ones on clips that run
-forwards and backwards: people begin calmer than they go on, and calm frames are easier. Movement: for each generated
-frame, which true frame is nearest, wherever the person is in any frame of the clip; chance is the same in any order
-of the frames, "decoded" the truth through the autoencoder. Identity: ten candidate references; "real frames" is the
-test on clips that were not generated, against references of the same scene and of another scene (other light, other
-background).
+forwards and, beside that, also backwards: people begin calmer than they go on, and calm frames are easier. Movement:
+for each generated frame, which true frame is nearest, wherever the person is in any frame of the clip; chance is the
+same in any order of the frames, "decoded" the truth through the autoencoder. Identity: ten candidate references;
+"real frames" is the test on clips that were not generated, against references of the same scene and of another scene
+(other light, other background).
 """
 
 import argparse
@@ -146,7 +146,6 @@ def autoencoder(model: Model, clips: list[Clip], figures: dict[str, object]) -> 
         motion.append(motion_score(frame_distances(decoded, truth, clip.person(0, model.length).any(axis=0))))
     curve, turned_curve = np.mean(curves, axis=0), np.mean(backwards, axis=0)
     forwards, back = (float(each[:4].mean() - each[-4:].mean()) for each in (curve, turned_curve))
-    drop = (forwards + back) / 2
     figures["autoencoder_psnr"] = {"mean": round(mean(whole), 2), "interval": interval(whole)}
     figures["autoencoder_stutter"] = round(mean(even), 2)
     figures["autoencoder_motion"] = round(mean(motion), 3)
@@ -155,8 +154,9 @@ def autoencoder(model: Model, clips: list[Clip], figures: dict[str, object]) -> 
     return [
         Row("autoencoder, PSNR of whole held-out segments", ">= 27 dB", f"{mean(whole):.2f} dB {bracket(whole)}",
             mean(whole) >= 27),
-        Row("autoencoder, last four frames below the first four", "<= 1 dB",
-            f"{drop:.2f} dB (clips forwards {forwards:.2f}, backwards {back:.2f})", drop <= 1),
+        Row("autoencoder, last four frames below the first four", "<= 1 dB", f"{forwards:.2f} dB", forwards <= 1),
+        Row("... mean of clips forwards and backwards: the same frames at both ends", "<= 1 dB",
+            f"{(forwards + back) / 2:.2f} dB (backwards {back:.2f})", (forwards + back) / 2 <= 1),
     ]  # fmt: skip
 
 
@@ -391,7 +391,8 @@ def main() -> None:
         rows += quality(arguments, figures)
     if "speed" in arguments.only:
         rows += speed(arguments.model, options, figures)
-    figures["measured"] = measured | dict.fromkeys(arguments.only, f"{datetime.date.today()}, {processor_name()}")
+    origin = f"{datetime.date.today()}, {processor_name()}: {' '.join(sys.argv[1:]) or 'no options'}"
+    figures["measured"] = measured | dict.fromkeys(arguments.only, origin)
     table = {row["what"]: row for row in figures.get("table", [])}
     figures["table"] = list((table | {row.what: vars(row) | {"reached": bool(row.reached)} for row in rows}).values())
     write_result("mini_quality", figures)
