@@ -75,6 +75,7 @@ def test_a_person_answers_everything(browser, address, tmp_path, width):
     for place in range(6):
         page.wait_for_function(f"() => document.getElementById('at').textContent === '{place + 1} of 6'")
         page.wait_for_function("() => [...document.querySelectorAll('video')].every((video) => video.readyState >= 2)")
+        page.wait_for_function("() => document.querySelector('#videos img').complete")
         assert page.locator("#videos img").evaluate("(image) => image.naturalWidth") == SIZE[1]
         assert page.locator("#send").is_disabled()
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width

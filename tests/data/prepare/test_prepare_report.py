@@ -133,7 +133,7 @@ def test_thresholds_can_be_tried_in_a_browser(browser, tmp_path, width):
     assert page.inner_text("#would").startswith(f"{passing(**moved)} of 200 ")
     shown = page.locator("#filter-person_area .kept figcaption").all_inner_texts()
     assert all(float(text) >= limit - 0.005 for text in shown)
-    assert page.locator("#filter-person_area .dropped img").first.evaluate("(image) => image.naturalWidth") == 60
+    page.wait_for_function("() => document.querySelector('#filter-person_area .dropped img').naturalWidth === 60")
     page.click("#reset")
     assert page.inner_text("#would").startswith(f"{passing()} of 200 ")
     assert not troubles
