@@ -372,7 +372,8 @@ class SynthConfig:
     """Make synthetic people for training: short clips with exact keypoints, normals, masks and captions, as shards."""
 
     output: Path
-    """Folder for the shards and their index; the same command again checks what is there and makes what is missing."""
+    """Folder for the shards and their index; the same command again checks what is there and makes what is missing, and
+    with more --clips it adds those."""
     split: Split = "train"
     """Training; validation with the person's own reference picture; or with that of another person."""
     clips: int = 100

@@ -132,6 +132,17 @@ def test_other_settings_in_the_same_folder_are_refused(whole):
         make_shards(whole, "train", workers=0, **{**TINY, "frames": 3})
 
 
+def test_a_folder_grows_and_never_shrinks(whole, tmp_path):
+    make_shards(tmp_path, "train", workers=0, **{**TINY, "clips": 3})  # the second shard has one clip
+    kept = (tmp_path / "train-000000.tar").stat().st_mtime_ns
+    make_shards(tmp_path, "train", workers=0, **TINY)
+    assert content(tmp_path) == content(whole)
+    assert (tmp_path / "train-000000.tar").stat().st_mtime_ns == kept
+    with pytest.raises(PosegenError, match=r"other settings \(clips 4 instead of 3\)"):
+        make_shards(tmp_path, "train", workers=0, **{**TINY, "clips": 3})
+    assert content(tmp_path) == content(whole)
+
+
 def test_a_folder_that_cannot_be_made_is_told_of(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

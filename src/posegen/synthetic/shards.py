@@ -54,6 +54,11 @@ class ShardSettings:
         """How many shards there will be."""
         return -(-self.clips // self.clips_per_shard)
 
+    def places(self, shard: int) -> range:
+        """Numbers of the clips of a shard."""
+        start = shard * self.clips_per_shard
+        return range(start, min(start + self.clips_per_shard, self.clips))
+
     def shard_name(self, shard: int) -> str:
         """File name of a shard."""
         return f"{self.split}-{shard:06d}.tar"
@@ -86,9 +91,10 @@ def make_shards(
 ) -> Path:
     """Write `clips` clips of `size` (height, width) under `out` and return the path of the index.
 
-    Whole shards that are there already are kept: called again on a finished folder, it only checks their hashes.
-    `workers` = 0 works in this process. `progress` is told of clips done and wanted. Raises `PosegenError` where the
-    folder holds shards of other settings, `OutputError` where it cannot be written.
+    Whole shards that are there already are kept: called again on a finished folder, it only checks their hashes, and
+    with more clips it adds those that are missing. `workers` = 0 works in this process. `progress` is told of clips
+    done and wanted. Raises `PosegenError` where the folder holds shards of other settings or more clips, `OutputError`
+    where it cannot be written.
     """
     settings = ShardSettings(split, clips, seed, clips_per_shard, ClipSettings(*size, num_frames=frames, fps=fps))
     index = out / f"{split}.json"
@@ -136,8 +142,7 @@ def _seed(*words: int) -> int:
 
 def samples(settings: ShardSettings, shard: int) -> Iterator[dict[str, Any]]:
     """The samples of one shard, as `webdataset.TarWriter` takes them."""
-    start = shard * settings.clips_per_shard
-    for number in range(start, min(start + settings.clips_per_shard, settings.clips)):
+    for number in settings.places(shard):
         place = place_of(settings, number)
         clip = Clip(place.identity_seed, place.seed, settings.clip, place.framing)
         arrays = _stacked(clip.frames())
@@ -215,6 +220,8 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
     path = out / settings.shard_name(shard)
     try:
         entry = json.loads(path.with_suffix(".json").read_text())
+        if entry["samples"] < len(settings.places(shard)):
+            return None  # the last one of a folder that grows
         if path.stat().st_size == entry["bytes"] and _digest(path) == entry["sha256"]:
             return dict(entry)
     except FileNotFoundError:
@@ -262,7 +269,7 @@ def _described(settings: ShardSettings) -> dict[str, Any]:
 
 
 def _claim(index: Path, settings: ShardSettings) -> None:
-    """Refuse to mix settings in one folder; write the index's head where there is none."""
+    """Refuse to mix settings in one folder; write the index's head where there is none. A folder may grow."""
     wanted = json.loads(json.dumps(_described(settings)))
     if not index.exists():
         _write_json(index, {**wanted, "complete": False, "shards": []})
@@ -272,6 +279,8 @@ def _claim(index: Path, settings: ShardSettings) -> None:
         before, now = ({"format": head["format"], **_flat(head["settings"])} for head in (found, wanted))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PosegenError(f"{index} is not an index of shards: choose another folder, or delete the file") from None
+    if isinstance(before.get("clips"), int) and before["clips"] < now["clips"]:
+        before["clips"] = now["clips"]
     differences = [f"{name} {before.get(name)} instead of {now[name]}" for name in now if before.get(name) != now[name]]
     if differences or before.keys() != now.keys():
         raise PosegenError(
