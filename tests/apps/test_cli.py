@@ -1,6 +1,8 @@
 """The command line as a user meets it: real processes, real files."""
 
+import contextlib
 import os
+import pty
 import re
 import resource
 import shutil
@@ -354,3 +356,24 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGPIPE
     assert said == b""
+
+
+def test_a_terminal_hears_at_once_that_libraries_are_loaded(tmp_path):
+    leader, follower = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm"}
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen([*COMMAND, "models"], stdout=said, stderr=follower, env=environment)
+    os.close(follower)
+    heard = b""
+    while b"loading libraries" not in heard:
+        heard += os.read(leader, 1024)
+    assert (tmp_path / "said").stat().st_size == 0
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while os.read(leader, 1024):
+            pass
+    os.close(leader)
+    assert process.wait(timeout=120) == 0
+    answer = (tmp_path / "said").read_text()
+    assert "mini" in answer
+    quiet = posegen("models")
+    assert (quiet.stdout, quiet.stderr) == (answer, "")

@@ -11,10 +11,12 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
 import tyro
+from rich.console import Console
 
 from posegen import __version__
 from posegen.apps.argument_errors import one_line
@@ -167,53 +169,57 @@ def dispatch(config: Settings) -> None:
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if isinstance(config, SynthConfig):
-        from posegen.apps.synth import synth
+    with Console(stderr=True).status("loading libraries"):  # seconds of silence otherwise; shown in a terminal only
+        work = _work_of(config)
+    work()
 
-        synth(config)
-        return
-    if isinstance(config, PrepareConfig):
-        from posegen.apps.prepare import prepare
 
-        prepare(config)
-        return
-    if isinstance(config, JobsConfig):
-        from posegen.apps.jobs import jobs
+def _work_of(config: Settings) -> Callable[[], None]:
+    """The function that does the work, its module imported."""
+    match config:
+        case SynthConfig():
+            from posegen.apps.synth import synth
 
-        jobs(config)
-        return
-    if isinstance(config, EvaluateConfig | BenchmarkConfig | AblateConfig):
-        from posegen.apps import evaluation
+            return partial(synth, config)
+        case PrepareConfig():
+            from posegen.apps.prepare import prepare
 
-        evaluation.run(config)
-        return
-    if isinstance(config, StudyConfig):
-        from posegen.apps.study import study
+            return partial(prepare, config)
+        case JobsConfig():
+            from posegen.apps.jobs import jobs
 
-        study(config)
-        return
-    if isinstance(config, ScreenConfig):
-        from posegen.apps.screen import screen
+            return partial(jobs, config)
+        case EvaluateConfig() | BenchmarkConfig() | AblateConfig():
+            from posegen.apps import evaluation
 
-        screen(config)
-        return
+            return partial(evaluation.run, config)
+        case StudyConfig():
+            from posegen.apps.study import study
+
+            return partial(study, config)
+        case ScreenConfig():
+            from posegen.apps.screen import screen
+
+            return partial(screen, config)
     from posegen.apps import commands
 
     match config:
         case PreviewConfig():  # is a GenerateConfig too
-            commands.preview(config)
+            return partial(commands.preview, config)
         case GenerateConfig():
-            commands.generate(config)
+            return partial(commands.generate, config)
         case ExtractConfig():
-            commands.extract(config)
+            return partial(commands.extract, config)
         case PromptConfig():
-            commands.print_prompt(config)
+            return partial(commands.print_prompt, config)
         case TrainConfig():
-            commands.train_stage(config)
+            return partial(commands.train_stage, config)
         case ModelsConfig():
-            commands.list_models()
+            return commands.list_models
         case DemoConfig():
-            commands.demo(config.output, config.model, config.steps, config.guidance, config.pose_guidance)
+            return partial(
+                commands.demo, config.output, config.model, config.steps, config.guidance, config.pose_guidance
+            )
 
 
 if __name__ == "__main__":
