@@ -141,6 +141,10 @@ def test_a_folder_grows_and_never_shrinks(whole, tmp_path):
     with pytest.raises(PosegenError, match=r"other settings \(clips 4 instead of 3\)"):
         make_shards(tmp_path, "train", workers=0, **{**TINY, "clips": 3})
     assert content(tmp_path) == content(whole)
+    index = tmp_path / "train.json"  # of a run that was to make more and was stopped
+    index.write_text(index.read_text().replace('"clips": 4', '"clips": 40').replace("true", "false"))
+    make_shards(tmp_path, "train", workers=0, **TINY)
+    assert content(tmp_path) == content(whole)
 
 
 def test_a_folder_that_cannot_be_made_is_told_of(tmp_path):

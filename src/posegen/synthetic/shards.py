@@ -5,6 +5,7 @@ interruptions: the bytes are the same. A shard that is there is kept if its byte
 otherwise. What a clip is, is `clip.py`'s; how processes live, `workers.py`'s.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -279,14 +280,24 @@ def _claim(index: Path, settings: ShardSettings) -> None:
         before, now = ({"format": head["format"], **_flat(head["settings"])} for head in (found, wanted))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PosegenError(f"{index} is not an index of shards: choose another folder, or delete the file") from None
-    if isinstance(before.get("clips"), int) and before["clips"] < now["clips"]:
-        before["clips"] = now["clips"]
+    if isinstance(before.get("clips"), int) and _clips_made(index.parent, settings) <= settings.clips:
+        before["clips"] = settings.clips
     differences = [f"{name} {before.get(name)} instead of {now[name]}" for name in now if before.get(name) != now[name]]
     if differences or before.keys() != now.keys():
         raise PosegenError(
             f"{index} was made with other settings ({', '.join(differences) or 'of another version'}): "
             "choose another folder, or the same settings"
         )
+
+
+def _clips_made(out: Path, settings: ShardSettings) -> int:
+    """One more than the number of the last clip that is in a shard of the folder."""
+    made = [0]
+    for path in out.glob(f"{settings.split}-*.tar"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged ones are made again anyway
+            entry = json.loads(path.with_suffix(".json").read_text())
+            made.append(int(path.stem.rsplit("-", 1)[1]) * settings.clips_per_shard + int(entry["samples"]))
+    return max(made)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
