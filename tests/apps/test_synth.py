@@ -84,7 +84,7 @@ BAD = {
     "a sheet that is no picture": (["--contact-sheet", "sheet.txt"], ".jpg"),
     "a sheet in a file": (["--contact-sheet", "{made}/train.json/sheet.jpg"], "cannot be written"),
     "output in a file": (["--output", "{made}/train.json/out"], "cannot be written"),
-    "other settings": (["--output", "{made}", "--clips", "3"], "clips 2 instead of 3"),
+    "other settings": (["--output", "{made}", "--clips", "1"], "clips 2 instead of 1"),
 }
 
 
