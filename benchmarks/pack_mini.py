@@ -49,8 +49,8 @@ in a mirror too{parts}. No real person was filmed; no real video was used.
 - 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
 - The text and image encoder are random projections that were never trained: the prompt has little effect.
 - The autoencoder is small, and four frames make a latent: fast movement is blurred.
-- Training stopped with the time on the GPU, not because it was done: it knows its clips better than new
-  ones, so that more clips, then more steps, would help.
+- Training stopped with the time on the GPU, not because it was done: it knows its clips far better than new people
+  (`python benchmarks/mini_generalization.py`), so that more clips, then more steps, should help.
 """
 
 
