@@ -308,9 +308,14 @@ def test_a_frame_with_padded_rows_is_seen_all_the_same(shared_media):
     estimator.close()
 
 
-def test_missing_models_name_the_command(monkeypatch, tmp_path):
+def test_missing_models_that_cannot_be_fetched_name_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("POSEGEN_CACHE", str(tmp_path))
-    with pytest.raises(PosegenError, match=r"python -m posegen\.conditions\.estimators\.task_files"):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
+    for name, value in nowhere.items():
+        monkeypatch.setenv(name, value)
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(PosegenError, match="posegen setup"):
         MediaPipePose()
 
 

@@ -37,11 +37,17 @@ from posegen.config import (
     TrainConfig,
 )
 from posegen.errors import PosegenError
+from posegen.extras import require_extra
 
 
 @dataclass(frozen=True)
 class ModelsConfig:
     """List the models that can be used by name, and what each needs."""
+
+
+@dataclass(frozen=True)
+class SetupConfig:
+    """Fetch what cannot come inside the package (MediaPipe's pose models), and list which extras are installed."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ Command = (
     | Annotated[ScreenConfig, tyro.conf.subcommand("screen")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
+    | Annotated[SetupConfig, tyro.conf.subcommand("setup")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
 _COMMANDS = tuple(get_args(command)[1].name for command in get_args(Command))
@@ -93,8 +100,19 @@ Settings = (
     | ScreenConfig
     | JobsConfig
     | ModelsConfig
+    | SetupConfig
     | DemoConfig
 )
+_EXTRA_OF: dict[type, str] = {
+    SynthConfig: "synthetic",
+    PrepareConfig: "prepare",
+    ScreenConfig: "evaluate",
+    EvaluateConfig: "evaluate",
+    BenchmarkConfig: "evaluate",
+    AblateConfig: "evaluate",
+    StudyConfig: "evaluate",
+}
+"""Extras without which a command cannot even begin; `posegen.extras` says what they install."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -165,6 +183,8 @@ def guarded(run: Callable[[], None]) -> int:
 def dispatch(config: Settings) -> None:
     """Hand the settings to the function that does the work."""
     check_inputs(config)
+    if type(config) in _EXTRA_OF:
+        require_extra(_EXTRA_OF[type(config)], "this command")
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for
@@ -197,6 +217,10 @@ def _work_of(config: Settings) -> Callable[[], None]:
             from posegen.apps.study import study
 
             return partial(study, config)
+        case SetupConfig():
+            from posegen.apps.setup import set_up
+
+            return set_up
         case ScreenConfig():
             from posegen.apps.screen import screen
 

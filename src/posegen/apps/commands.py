@@ -14,6 +14,7 @@ from posegen.config import (
     parse_fps,
     parse_size,
 )
+from posegen.extras import require_extra
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
 from posegen.pipeline.job import check_writable, side_by_side_path, work_folder
@@ -100,6 +101,7 @@ def train_stage(config: TrainConfig) -> None:
     if config.dry_run:
         print(dry_run(config.stage, recipe, places, config.processes))
         return
+    require_extra("train", "training")
     with Terminal() as terminal:
         folder = train(config.stage, recipe, places, terminal, config.encode_only)
         figures = "" if config.encode_only else f"; figures and pictures: tensorboard --logdir {config.output}"

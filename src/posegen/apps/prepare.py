@@ -1,19 +1,13 @@
 """`posegen prepare`: raw video as training data; apart from the other commands because it loads no model itself."""
 
-import importlib.util
-
 from posegen.apps.terminal import Terminal
 from posegen.config import PrepareConfig
-from posegen.errors import PosegenError
-
-_PACKAGES = ("ray", "pyarrow", "imagehash", "fsspec")
+from posegen.extras import require_extra
 
 
 def prepare(config: PrepareConfig) -> None:
     """Make the data set, then say what came out."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise PosegenError(f"{missing[0]} is not installed: pip install 'posegen[prepare]'")
+    require_extra("prepare", "posegen prepare")
     from posegen.data.prepare.recipe import read_prepare_recipe
     from posegen.data.prepare.run import prepare_data
 

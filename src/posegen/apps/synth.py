@@ -4,13 +4,13 @@ import json
 
 from posegen.apps.terminal import Terminal
 from posegen.config import SynthConfig, parse_fps, parse_size
+from posegen.extras import require_extra
 from posegen.media.files import AtomicFile
-from posegen.synthetic import check_installed
 
 
 def synth(config: SynthConfig) -> None:
     """Make the shards, then the contact sheet if there is to be one."""
-    check_installed()
+    require_extra("synthetic", "posegen synth")
     if config.contact_sheet is not None:
         AtomicFile(config.contact_sheet).discard()  # a place where it cannot be written shows before hours of work
     from posegen.synthetic.shards import make_shards

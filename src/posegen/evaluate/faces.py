@@ -14,6 +14,7 @@ from skimage.transform import SimilarityTransform
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
 from posegen.errors import PosegenError
 from posegen.evaluate.weights import file_digest
+from posegen.extras import require_extra
 from posegen.media.files import check_input
 
 _SIDE, _FEATURES = 112, 512
@@ -31,10 +32,9 @@ class ArcFace:
 
     def __init__(self, path: Path) -> None:
         check_input(path, "an ArcFace network (.onnx)")
-        try:
-            import onnxruntime
-        except ImportError:
-            raise PosegenError("ONNX networks need onnxruntime: pip install 'posegen[evaluate]'") from None
+        require_extra("evaluate", "an ONNX network")
+        import onnxruntime
+
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
         except Exception as error:  # its errors have no common class

@@ -13,6 +13,7 @@ from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
+from posegen.extras import require_extra
 from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
@@ -49,9 +50,7 @@ def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
 
 def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
     """Clips that nobody was trained on, with exact keypoints; what is there already is kept."""
-    from posegen.synthetic import check_installed
-
-    check_installed()
+    require_extra("synthetic", "a benchmark of synthetic people")
     from posegen.data.clips import Drawing
     from posegen.evaluate.filming import film
     from posegen.synthetic.clip import Clip, ClipSettings

