@@ -23,7 +23,8 @@ GIGABYTES = {"demo": 2.5, "all": 5.0}
 """Free space that a set-up from nothing needs, pip's temporary files included."""
 NO_NETWORK = re.compile(
     r"NewConnectionError|NameResolutionError|Failed to establish|ProxyError|SSLError|Temporary failure in name|"
-    r"ConnectTimeoutError|ReadTimeoutError|Connection refused|Network is unreachable|No route to host|ConnectionReset"
+    r"ConnectTimeoutError|ReadTimeoutError|Connection refused|Network is unreachable|No route to host|ConnectionReset|"
+    r"from versions: none"
 )
 """What pip prints where a package index cannot be reached."""
 
@@ -80,8 +81,8 @@ def check_place(venv: Path, level: str) -> None:
     free = shutil.disk_usage(venv).free / 1e9
     installed = (venv / "bin" / "posegen").exists()  # then most of it is there
     if not installed and free < GIGABYTES[level]:
-        raise SetUpError(f"{free:.1f} GB are free in {ROOT}, about {GIGABYTES[level]:g} are needed: free some space and "
-                         "run the same command again")  # fmt: skip
+        raise SetUpError(f"{free:.1f} GB free in {ROOT}, about {GIGABYTES[level]:g} are needed: free some space, "
+                         "then run the same command again")  # fmt: skip
 
 
 def run_step(name: str, command: list[str], log: Path, must_succeed: bool = True) -> None:
