@@ -7,7 +7,7 @@ PACKAGES := pyproject.toml constraints.txt tools/set_up.py
 # One more than there are cores: while a test waits for its processes to start, another one computes
 WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1) + 1 )))
 
-.PHONY: setup demo test lint types ci clean browser
+.PHONY: setup demo test lint types cell clean browser
 
 # Everything: extras, test tools, pose models
 setup: $(VENV)/.everything
@@ -36,10 +36,15 @@ lint: $(VENV)/.everything
 types: $(VENV)/.everything
 	$(BIN)/mypy
 
+# One cell of the matrix of versions: make cell PYTHON=python3.12 VERSIONS=lowest (or newest, pinned)
+VERSIONS ?= pinned
+cell:
+	$(PYTHON) tools/run_cell.py $(VERSIONS)
+
 # Chromium, in which the tests look at pages; it is no Python package, so it comes from the system's
 browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; }
 
 clean:
-	rm -rf $(VENV) outputs build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .cells outputs build .pytest_cache .mypy_cache .ruff_cache
