@@ -2,7 +2,7 @@
 
     python tools/run_cell.py pinned|lowest|newest [pytest's arguments]
 
-uv chooses the versions (`--resolution lowest-direct` or `highest`) within the bounds of pyproject.toml; pip installs them
+uv chooses the versions (lowest-direct or highest) within the bounds of pyproject.toml, and pip installs them
 into `.cells/PYTHON-VERSIONS`, which is kept. Prints the versions that matter most before the tests begin.
 """
 
