@@ -497,17 +497,18 @@ class BenchmarkConfig:
     """How many synthetic clips."""
     seconds: float = 10.0
     """Length of the synthetic clips."""
-    size: str = "384x224"
-    """HEIGHTxWIDTH of the synthetic clips."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the synthetic clips; by default the size at which the model makes upright videos."""
     fps: str | None = None
     """Frame rate: of synthetic clips (16), of frames in folders (30)."""
     seed: int = 0
     """Same seed, same clips."""
     model: str = "mini"
-    """Skeletons of synthetic clips are drawn as this model wants them, in the shape of --size."""
+    """Synthetic clips have this model's shape, and their skeletons are drawn as it wants them."""
 
     def __post_init__(self) -> None:
-        parse_size(self.size)
+        if self.size is not None:
+            parse_size(self.size)
         _finite("--clips", self.clips, 1, 10_000)
         _finite("--seconds", self.seconds, 0.5, 36_000)
         _finite("--seed", self.seed, 0, 2**63 - 1)
@@ -536,8 +537,8 @@ class AblateConfig:
     """How many synthetic clips."""
     seconds: float = 12.0
     """Length of the synthetic clips."""
-    size: str = "256x144"
-    """HEIGHTxWIDTH of the synthetic clips."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the synthetic clips; by default the size at which the model makes upright videos."""
     steps: int | None = None
     """Denoising steps; by default the model's usual number."""
     pose_guidance: float | None = None
@@ -553,7 +554,8 @@ class AblateConfig:
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
-        parse_size(self.size)
+        if self.size is not None:
+            parse_size(self.size)
         _finite("--clips", self.clips, 1, 10_000)
         _finite("--seconds", self.seconds, 0.5, 36_000)
         _finite("--seed", self.seed, 0, 2**63 - 1)
