@@ -26,7 +26,6 @@ from posegen.train.run import Places, dry_run
 from tiny_shards import write_shards
 
 CPU = torch.device("cpu")
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 PHASE = Phase(steps=1, num_frames=9, batch_size=4)
 
 
@@ -161,7 +160,7 @@ def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
 
 @pytest.mark.parametrize("name", ["wan2.1-i2v-14b", "wan2.1-i2v-14b-one-gpu"])
 def test_the_14b_recipes_fit_what_they_are_written_for(name, tmp_path):
-    recipe = read_recipe(RECIPES / f"{name}.toml")
+    recipe = read_recipe(name)
     stage, settings = "base", recipe.stage("base")
     assert recipe.stage("stitch") == settings  # they differ in what is given only
     processes = 8 if settings.strategy == "fsdp" else 1
@@ -241,7 +240,7 @@ def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
 
 
 def test_a_dry_run_tells_the_memory_of_the_vae_too(tmp_path):
-    recipe, nothing = read_recipe(RECIPES / "mini-autoencoder.toml"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    recipe, nothing = read_recipe("mini-autoencoder"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
     sized = replace(recipe, data=replace(recipe.data, size=(192, 112)))
     memory = estimate_autoencoder(recipe.stage("vae"), VAE, (192, 112), 2)
     assert f"{memory.total / 1e9:.2f} GB" in dry_run("vae", sized, replace(nothing, start="mini"), 2)

@@ -31,6 +31,10 @@ _AT_ONCE = 4
 """Shards fetched at once: which arrives first is chance, but they are given in order of name."""
 
 
+class NoShardsError(PosegenError):
+    """A local folder holds no shards of a split, or is not there."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Where a file lies inside a shard, in bytes."""
@@ -103,7 +107,7 @@ def _opened_here(folder: Path, split: str) -> Iterator[tuple[str, Shard | str]]:
     """Name and shard, or what is wrong with it, of each in a local folder."""
     paths = sorted(folder.glob(f"{split}-*.tar"))
     if not paths:
-        raise PosegenError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
+        raise NoShardsError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
     index = _read_index(folder / f"{split}.json")
     for path in paths:
         try:

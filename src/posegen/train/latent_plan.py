@@ -1,7 +1,6 @@
 """What a training will read of encoded clips, so that `posegen prepare` can encode them ahead of it."""
 
 import hashlib
-from pathlib import Path
 
 from posegen.data.encoding import Encoding
 from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
@@ -18,7 +17,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
     """
     if not settings.recipe:
         return None
-    recipe = read_recipe(Path(settings.recipe)).computed_on(computes_bfloat16(choose_device("auto")))
+    recipe = read_recipe(settings.recipe).computed_on(computes_bfloat16(choose_device("auto")))
     name = settings.model or recipe.model.start
     if name.startswith("scratch:"):
         raise PosegenError(

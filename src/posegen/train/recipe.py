@@ -7,13 +7,13 @@ Unknown keys, wrong types and contradictions are errors that name the key. What 
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from posegen.data.tables import build
 from posegen.errors import PosegenError
+from posegen.recipes.lookup import load_recipe
 
 Stage = Literal["vae", "pretrain", "base", "stitch"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -310,14 +310,12 @@ class Recipe:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe. Raises `PosegenError` that names the file and the key."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe: one that comes with posegen, by its name, or a TOML file.
+
+    Raises `PosegenError` that names the recipe and the key.
+    """
+    content = load_recipe(path, "train")
     for stage in STAGES:
         if isinstance(content.get(stage), dict):
             content[stage] = _with_phases(content[stage])

@@ -20,12 +20,13 @@ from posegen.config import TrainConfig
 from posegen.data.encoders import Encoders
 from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
-from posegen.data.shards import Shard, open_shards
+from posegen.data.shards import NoShardsError, Shard, open_shards
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
+    NAMES,
     autoencoder_arguments,
     choose_device,
     computes_bfloat16,
@@ -54,7 +55,8 @@ _PATIENCE = datetime.timedelta(hours=4)
 class Places:
     """Where a run reads and writes."""
 
-    output: Path
+    output: Path | None
+    """None only for a dry run."""
     train: Path | RemoteFolder
     validation: Path | RemoteFolder
     cache: Path
@@ -98,6 +100,8 @@ def train(
         progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
+    if places.output is None:
+        raise PosegenError("training needs a folder to write to (output)")
     folder = places.output / stage
     if (folder / FINISHED).is_file():
         _check_finished(folder, fingerprint)
@@ -189,9 +193,8 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
     if places.start is not None:
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
-        folder = places.output / earlier / MODEL
-        if (places.output / earlier / FINISHED).is_file():
-            return str(folder)
+        if places.output is not None and (places.output / earlier / FINISHED).is_file():
+            return str(places.output / earlier / MODEL)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
                 f"{stage} needs the model of the stage {earlier}: train that first, or name one (--init)"
@@ -200,20 +203,44 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
 
 
 def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) -> str:
-    """What a run would do and need, without data or weights: for planning on any machine."""
+    """Describe what a run would do and need, without data or weights, for planning on any machine.
+
+    What depends on clips or a model that are not there yet is reported as unknown.
+    """
     settings = recipe.stage(stage)
     shapes = ", ".join(
         f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
     )
     lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
     start = starting_model(stage, recipe, places, must_exist=False)
-    lines.append(f"starts from {start}; writes {places.output / stage / MODEL}")
+    written = "" if places.output is None else f"; writes {places.output / stage / MODEL}"
+    earlier = [name for name in STAGES[: STAGES.index(stage)] if getattr(recipe, name) is not None]
+    needed = f"the model of the stage {earlier[-1]}, not trained yet" if start == SCRATCH and earlier else start
+    lines.append(f"starts from {needed}{written}")
+    if places.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
+        lines.append(f"memory is unknown: {start} is not there yet; --init names another model")
+        return "\n".join(lines)
+    size, clips = _size_of_clips(stage, recipe, places)
+    if size is None:
+        lines.append(f"{clips}; memory depends on it")
+        return "\n".join(lines)
+    memory = estimate_memory(stage, recipe, start, size, processes)
+    lines.append(f"{clips}; on each of {processes} device(s), estimated:")
+    return "\n".join([*lines, memory.describe()])
+
+
+def _size_of_clips(stage: Stage, recipe: Recipe, places: Places) -> tuple[tuple[int, int] | None, str]:
+    """(height, width) of what a batch holds, in pixels, and in words; None where it depends on clips not yet there."""
     size = recipe.data.size
     if not any(size):
-        size = open_shards(places.train, "train")[0].samples[0].size
-    memory = estimate_memory(stage, recipe, start, size, processes)
-    lines.append(f"clips of {size[0]}x{size[1]} pixels; on each of {processes} device(s), estimated:")
-    return "\n".join([*lines, memory.describe()])
+        try:
+            size = open_shards(places.train, "train")[0].samples[0].size
+        except NoShardsError:
+            crops = [phase.crop for phase in recipe.stage(stage).phases]
+            if not all(crops):
+                return None, f"the size of clips is unknown: there are none in {places.train} yet"
+            return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {places.train} yet)"
+    return size, f"clips of {size[0]}x{size[1]} pixels"
 
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:

@@ -8,7 +8,6 @@ other settings.
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
 from posegen.media.packed import PackedCodec
+from posegen.recipes.lookup import load_recipe
 
 FORMAT = 3
 """Raised when what is kept changes its meaning: it is then made anew."""
@@ -117,7 +117,7 @@ class LatentSettings:
     """Encodes the clips for a training ahead of it, into the data set's `cache/`; not without a recipe."""
 
     recipe: str = ""
-    """A training recipe: what its stages read is encoded."""
+    """A training recipe, by name or path: what its stages read is encoded."""
     stages: tuple[Literal["pretrain", "base", "stitch"], ...] = ("base",)
     model: str = ""
     """Name or folder of the model that training will start from; the recipe's own, if none is named."""
@@ -187,16 +187,16 @@ class PrepareRecipe:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def read_prepare_recipe(path: Path | None) -> PrepareRecipe:
-    """Read and check a recipe; the defaults without a file. Raises `PosegenError` that names the file and the key."""
+def read_prepare_recipe(path: str | Path | None) -> PrepareRecipe:
+    """Read and check a recipe: one that comes with posegen, by its name, or a TOML file; the defaults for None.
+
+    Raises `PosegenError` that names the recipe and the key.
+    """
     if path is None:
         return PrepareRecipe()
+    content = load_recipe(path, "prepare")
     try:
-        recipe: PrepareRecipe = build(PrepareRecipe, tomllib.loads(path.read_text()), "")
+        recipe: PrepareRecipe = build(PrepareRecipe, content, "")
         return recipe
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
     except PosegenError as error:
         raise PosegenError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
