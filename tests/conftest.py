@@ -12,7 +12,9 @@ import pytest
 hypothesis.settings.register_profile("posegen", deadline=None)  # machines may be slow, and have other work
 hypothesis.settings.load_profile("posegen")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_MEDIA = os.environ.get("POSEGEN_REAL_MEDIA", "")
+LEFT_OUT = "real media: "
+"""Begins the reason of a test that is skipped for want of real media."""
 LONGEST = ("test_prepare_runs.py", "test_run.py", "test_killed_jobs.py", "test_long_video.py")
 """Files whose tests take longest: they begin first, so that no process is left with one when the others are done."""
 
@@ -21,10 +23,51 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+def pytest_configure():
+    if REAL_MEDIA and not Path(REAL_MEDIA).is_dir():
+        raise pytest.UsageError(
+            f"POSEGEN_REAL_MEDIA={REAL_MEDIA} is no folder: name the folder of real media, or leave it unset"
+        )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that the line comes below that of the terminal reporter
+def pytest_sessionfinish(session):
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # a worker process has none
+    skipped = [] if reporter is None else reporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    left_out = [reason.removeprefix(LEFT_OUT) for reason in reasons if reason.startswith(LEFT_OUT)]
+    if left_out:
+        tests = "1 test of real media was" if len(left_out) == 1 else f"{len(left_out)} tests of real media were"
+        reporter.write_line(f"{tests} left out: {'; '.join(sorted(set(left_out)))}")
+    return result
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Folder of small rendered videos and a picture; its README says what they show."""
+    return Path(__file__).parent / "media_files"
+
+
+@pytest.fixture
+def real_media():
+    """`real_media(name)`: a file of the folder that POSEGEN_REAL_MEDIA names; without it, the test is left out."""
+
+    def find(name):
+        if not REAL_MEDIA:
+            pytest.skip(f"{LEFT_OUT}POSEGEN_REAL_MEDIA names no folder")
+        path = Path(REAL_MEDIA, name).resolve()
+        if not path.is_file():
+            pytest.skip(f"{LEFT_OUT}{REAL_MEDIA} holds no {name}")
+        return path
+
+    return find
+
+
 @pytest.fixture(scope="session")
 def shared_media() -> Path:
     """Folder of real videos and pictures, kept beside the checkout."""
-    folder = REPOSITORY.parent / "shared" / "media"
+    folder = Path(__file__).resolve().parents[2] / "shared" / "media"
     assert folder.is_dir(), f"{folder} is missing: the tests use real media"
     return folder
 

@@ -51,10 +51,7 @@ def delay(found, expected, rate):
     return (peak if peak < size // 2 else peak - size) / rate
 
 
-@pytest.mark.parametrize("name", ["driving_dance_full_body.mp4", "driving_presenter_half_body.mp4"])
-@pytest.mark.parametrize("start", [0.0, 1.37])
-def test_real_sound_is_copied_in_time(shared_media, tmp_path, name, start):
-    source = shared_media / name
+def copied_in_time(source, tmp_path, start):
     write(tmp_path / "out.mp4", source, 50, audio_start=start)
     expected, rate, codec = sound_of(source)
     found, found_rate, found_codec = sound_of(tmp_path / "out.mp4")
@@ -65,6 +62,17 @@ def test_real_sound_is_copied_in_time(shared_media, tmp_path, name, start):
     original, copied = packets_of(source), packets_of(tmp_path / "out.mp4")
     first = original.index(copied[0])
     assert copied == original[first : first + len(copied)]
+
+
+@pytest.mark.parametrize("name", ["dancer.mp4", "presenter.mp4"])
+@pytest.mark.parametrize("start", [0.0, 1.27])
+def test_sound_is_copied_in_time(media, tmp_path, name, start):
+    copied_in_time(media / name, tmp_path, start)
+
+
+@pytest.mark.parametrize("name", ["driving_dance_full_body.mp4", "driving_presenter_half_body.mp4"])
+def test_sound_of_other_encoders_is_copied_in_time(real_media, tmp_path, name):
+    copied_in_time(real_media(name), tmp_path, 1.37)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +121,16 @@ def test_silent_source_makes_a_silent_result(make_video, tmp_path, caplog):
     assert not probe_video(tmp_path / "out.mp4").has_audio
 
 
-def test_sound_beside_lossless_frames(shared_media, tmp_path):
-    write(tmp_path / "out.mkv", shared_media / "driving_presenter_half_body.mp4", 10, codec="ffv1")
+def test_sound_beside_lossless_frames(media, tmp_path):
+    write(tmp_path / "out.mkv", media / "presenter.mp4", 10, codec="ffv1")
     assert probe_video(tmp_path / "out.mkv").has_audio
 
 
-def test_damaged_sound_is_left_out(shared_media, tmp_path):
+def test_damaged_sound_is_left_out(media, tmp_path):
     """The pictures matter: sound that cannot be decoded does not end the work."""
-    with av.open(str(shared_media / "driving_presenter_half_body.mp4")) as container:
+    with av.open(str(media / "presenter.mp4")) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
-    shutil.copyfile(shared_media / "driving_presenter_half_body.mp4", tmp_path / "a.mp4")
+    shutil.copyfile(media / "presenter.mp4", tmp_path / "a.mp4")
     content = bytearray((tmp_path / "a.mp4").read_bytes())
     for position, size in places[10:40]:
         content[position : position + size] = bytes(size)

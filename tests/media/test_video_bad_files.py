@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from skimage import data
 from video_files import make_video as write_video
 from video_files import read_number
 
@@ -28,7 +29,7 @@ def refused(path, expected, function=probe_video):
 
 
 @pytest.mark.parametrize("function", [probe_video, iterate_frames, lambda path: read_frames(path, 0, 1)])
-def test_not_a_video(tmp_path, shared_media, function):
+def test_not_a_video(tmp_path, media, function):
     refused(tmp_path / "none.mp4", "no such file", function)
     refused(tmp_path, "is a folder, not a video", function)
     (tmp_path / "pictures").mkdir()
@@ -41,8 +42,9 @@ def test_not_a_video(tmp_path, shared_media, function):
     refused(tmp_path / "text.mp4", "not a video", function)
     (tmp_path / "empty.mp4").touch()
     refused(tmp_path / "empty.mp4", "not a video", function)
-    refused(shared_media / "reference_man_half_body.png", "not a video", function)
-    refused(shared_media / "reference_elf_half_body.jpeg", "not a video", function)
+    refused(media / "man.png", "not a video", function)
+    Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpeg")
+    refused(tmp_path / "photo.jpeg", "not a video", function)
 
 
 @pytest.mark.parametrize("with_cover", [False, True])
