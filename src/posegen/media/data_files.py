@@ -62,15 +62,23 @@ def read_json(
     return parse_json(read_bytes(path, kind, max_bytes), str(path), kind, allow_nan, max_memory)
 
 
+def read_json_object(path: Path, kind: str = "a JSON object", max_bytes: int = MAX_TEXT) -> dict[str, Any]:
+    """The content of a JSON file that must be one object."""
+    content = read_json(path, kind, max_bytes)
+    if not isinstance(content, dict):
+        raise PosegenError(f"{path} is not {kind}: the whole of it is a {type(content).__name__}")
+    return content
+
+
 def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_TOML) -> dict[str, Any]:
     """The content of a TOML file."""
     text = read_text(path, kind, max_bytes)
     try:
         content = tomllib.loads(text)
     except RecursionError:
-        raise PosegenError(f"{path}: is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+        raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
-        raise PosegenError(f"{path}: is not {kind}: {_line(error)}") from None
+        raise PosegenError(f"{path} is not {kind}: {_line(error)}") from None
     _check_values(content, str(path), kind, allow_nan=True)
     return content
 
@@ -84,11 +92,11 @@ def read_yaml(path: Path, kind: str = "YAML", max_bytes: int = MAX_YAML) -> Any:
             raise PosegenError(f"{path}: aliases (*name) are not read: write the value out")
         content = yaml.load(text, Loader=loader)
     except RecursionError:
-        raise PosegenError(f"{path}: is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+        raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # OverflowError: a date or a number beyond all bounds
         if isinstance(error, PosegenError):
             raise
-        raise PosegenError(f"{path}: is not {kind}: {_line(error)}") from None
+        raise PosegenError(f"{path} is not {kind}: {_line(error)}") from None
     _check_values(content, str(path), kind, allow_nan=True)
     return content
 
@@ -110,7 +118,7 @@ def decode_text(content: bytes, where: str, kind: str = "a text") -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise PosegenError(f"{where}: is not {kind} in UTF-8 ({error.reason} at byte {error.start})") from None
+        raise PosegenError(f"{where} is not {kind} in UTF-8 ({error.reason} at byte {error.start})") from None
 
 
 def parse_json(
@@ -132,7 +140,7 @@ def parse_json(
         found = dict(pairs)
         if len(found) < len(pairs):
             double = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise PosegenError(f"{where}: is not {kind}: the key {double!r:.80} comes twice in one object")
+            raise PosegenError(f"{where} is not {kind}: the key {double!r:.80} comes twice in one object")
         return found
 
     try:
@@ -140,9 +148,9 @@ def parse_json(
     except PosegenError:
         raise
     except RecursionError:
-        raise PosegenError(f"{where}: is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+        raise PosegenError(f"{where} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
-        raise PosegenError(f"{where}: is not {kind}: {_line(error)}") from None
+        raise PosegenError(f"{where} is not {kind}: {_line(error)}") from None
     _check_values(value, where, kind, allow_nan)
     return value
 
@@ -166,7 +174,7 @@ def parse_npz(
                 name = member.filename.removesuffix(".npy")
                 if names is None or name in names:
                     if name in arrays:
-                        raise PosegenError(f"{where}: is damaged: two arrays are called {name!r:.80}")
+                        raise PosegenError(f"{where} is damaged: two arrays are called {name!r:.80}")
                     left -= _check_array(archive, member, where, kind, left)
                     with archive.open(member) as opened:
                         arrays[name] = np.lib.format.read_array(opened, allow_pickle=False)
@@ -175,7 +183,7 @@ def parse_npz(
     except (
         Exception
     ) as error:  # zipfile, zlib and numpy each have errors of their own for damage, SyntaxError among them
-        raise PosegenError(f"{where}: is not {kind}, or damaged ({_line(error)})") from None
+        raise PosegenError(f"{where} is not {kind}, or damaged ({_line(error)})") from None
     return arrays
 
 
@@ -196,7 +204,7 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
     count = math.prod(shape)
     size = count * dtype.itemsize
     if size != member.file_size - header or member.file_size > _MAX_DEFLATE * member.compress_size + MEGABYTE:
-        raise PosegenError(f"{where}: is damaged: {name} has {size} bytes by its header, which are not there")
+        raise PosegenError(f"{where} is damaged: {name} has {size} bytes by its header, which are not there")
     if max(count, size) > most:
         raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the most that is read of {kind}")
     return size
@@ -222,20 +230,20 @@ def _check_values(value: Any, where: str, kind: str, allow_nan: bool) -> None:
                 known = type(item)
                 if known is float:
                     if not (allow_nan or math.isfinite(item)):
-                        raise PosegenError(f"{where}: is not {kind}: {item} is no finite number")
+                        raise PosegenError(f"{where} is not {kind}: {item} is no finite number")
                 elif known is list or known is dict:
                     below.append(item)
                 elif known is int:
                     if not -(2**63) <= item < 2**64:
-                        raise PosegenError(f"{where}: is not {kind}: a whole number has more than 64 bits")
+                        raise PosegenError(f"{where} is not {kind}: a whole number has more than 64 bits")
                 elif known is str and not _encodable(item):
-                    raise PosegenError(f"{where}: is not {kind}: half a character, {item!r:.80}")
+                    raise PosegenError(f"{where} is not {kind}: half a character, {item!r:.80}")
             if isinstance(container, dict) and not all(_encodable(key) for key in container if type(key) is str):
-                raise PosegenError(f"{where}: is not {kind}: half a character in the name of a key")
+                raise PosegenError(f"{where} is not {kind}: half a character in the name of a key")
         if not below:
             return
         level = below
-    raise PosegenError(f"{where}: is not {kind}: nested deeper than {MAX_DEPTH} levels")
+    raise PosegenError(f"{where} is not {kind}: nested deeper than {MAX_DEPTH} levels")
 
 
 def _encodable(text: str) -> bool:

@@ -10,8 +10,8 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from posegen.errors import DiskFullError, OutputError, PosegenError
 
@@ -34,7 +34,7 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def open_input(path: Path, kind: str) -> BinaryIO:
+def open_input(path: Path, kind: str) -> BufferedReader:
     """Open a regular file for reading; `kind` is what it should be ("a video"). Never waits, as opening a pipe would.
 
     Raises `PosegenError` for a missing or unreadable file, a folder, a pipe or a device.
@@ -45,15 +45,15 @@ def open_input(path: Path, kind: str) -> BinaryIO:
     except FileNotFoundError:
         raise PosegenError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise PosegenError(f"{path}: is a folder, not {kind}") from None
+        raise PosegenError(f"{path} is a folder, not {kind}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         raise PosegenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         if stat.S_ISDIR(mode):
-            raise PosegenError(f"{path}: is a folder, not {kind}")
-        raise PosegenError(f"{path}: is a pipe or a device, not {kind} in a file")
+            raise PosegenError(f"{path} is a folder, not {kind}")
+        raise PosegenError(f"{path} is a pipe or a device, not {kind} in a file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -7,13 +7,13 @@ Unknown keys, wrong types and contradictions are errors that name the key. What 
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from posegen.data.tables import build
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_toml
 
 Stage = Literal["vae", "pretrain", "base", "stitch"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -312,12 +312,7 @@ class Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises `PosegenError` that names the file and the key."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
+    content = read_toml(path)
     for stage in STAGES:
         if isinstance(content.get(stage), dict):
             content[stage] = _with_phases(content[stage])

@@ -8,7 +8,6 @@ other settings.
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from posegen.data.encoding import Encoding
 from posegen.data.prepare.filters import FilterSettings
 from posegen.data.tables import build
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_toml
 from posegen.media.packed import PackedCodec
 
 FORMAT = 3
@@ -191,12 +191,9 @@ def read_prepare_recipe(path: Path | None) -> PrepareRecipe:
     """Read and check a recipe; the defaults without a file. Raises `PosegenError` that names the file and the key."""
     if path is None:
         return PrepareRecipe()
+    content = read_toml(path)
     try:
-        recipe: PrepareRecipe = build(PrepareRecipe, tomllib.loads(path.read_text()), "")
+        recipe: PrepareRecipe = build(PrepareRecipe, content, "")
         return recipe
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
     except PosegenError as error:
         raise PosegenError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
