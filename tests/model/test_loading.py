@@ -281,7 +281,7 @@ def test_broken_folders(tmp_path):
     with pytest.raises(PosegenError, match="no transformer in"):
         load_transformer(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(PosegenError, match="cannot be read"):
+    with pytest.raises(PosegenError, match=r"config\.json is not a JSON object"):
         load_transformer(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(PosegenError, match="UNet2DModel"):

@@ -85,7 +85,7 @@ def test_slips_are_named(tmp_path, text, message):
 
 
 def test_a_missing_file_and_a_missing_stage_are_named(tmp_path):
-    with pytest.raises(PosegenError, match="no such recipe"):
+    with pytest.raises(PosegenError, match=r"none\.toml: no such"):
         read_recipe(tmp_path / "none.toml")
     with pytest.raises(PosegenError, match="has no stage stitch: it has base"):
         read(tmp_path, GOOD).stage("stitch")

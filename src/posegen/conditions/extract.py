@@ -41,6 +41,7 @@ from posegen.conditions.framing import describe_back
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
@@ -95,10 +96,11 @@ def extract_conditions(
             )
         finally:
             estimator.close()
-        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
+        places = describe_place(pose)
+        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0), *places):
             if warning:
                 logger.warning("%s", warning)
-        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0), *places]
         if chosen.smoothing:
             pose, repaired = smooth_poses(pose, tracking.cuts)
             report.append(repaired.describe())

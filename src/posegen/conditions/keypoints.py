@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from posegen.errors import PosegenError
+from posegen.media.data_files import read_npz
 from posegen.media.files import AtomicFile, output_errors
 
 NUM_KEYPOINTS = 133
@@ -128,8 +130,11 @@ class PoseSequence:
 
     @classmethod
     def load(cls, path: Path) -> "PoseSequence":
-        """Read what `save` wrote."""
-        with path.open("rb") as file, np.load(file) as data:  # numpy leaves the file of a damaged archive open
+        """Read what `save` wrote. Raises `PosegenError` for another or a damaged file."""
+        data = read_npz(path, "keypoints of `posegen extract`")
+        try:
             height, width = data["size_hw"].tolist()
             fps = Fraction(*data["fps"].tolist())
             return cls(data["keypoints"], data["scores"], data["hands"], (height, width), fps)
+        except (ValueError, KeyError, TypeError, ArithmeticError, IndexError) as error:
+            raise PosegenError(f"{path}: holds no keypoints of `posegen extract` ({error})") from None

@@ -6,7 +6,6 @@ the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, unless they
 uint8.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
+from posegen.media.data_files import parse_npz
 from posegen.media.packed import unpack_frames
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -48,7 +48,7 @@ class Clip:
     def __init__(self, sample: Sample, drawing: Drawing, mirrored: bool = False) -> None:
         """Open the arrays; nothing is decompressed yet. `mirrored`: left and right exchanged, as in a mirror."""
         self.sample, self.drawing, self.mirrored = sample, drawing, mirrored
-        self._arrays = self._guarded(lambda: np.load(io.BytesIO(sample.read("npz"))))
+        self._packed = self._guarded(lambda: sample.read("npz"))
         self._kept: dict[str, np.ndarray] = {}
 
     def _guarded(self, read: Callable[[], Any]) -> Any:
@@ -62,7 +62,7 @@ class Clip:
     def array(self, name: str) -> np.ndarray:
         """One array of the sample."""
         if name not in self._kept:
-            array = self._guarded(lambda: self._arrays[name])
+            array = self._guarded(lambda: parse_npz(self._packed, f"{self.sample.key}.npz", names=(name,))[name])
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 

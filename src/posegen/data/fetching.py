@@ -7,7 +7,6 @@ at all, and go again, the oldest first, when there are too many. What is in a sh
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.data_files import parse_json
 from posegen.media.files import output_errors
 
 _PIECE = 4 << 20
@@ -104,7 +104,7 @@ class RemoteFolder:
         url = f"{self.url.rstrip('/')}/{split}.json"
         system, path = filesystem(url)
         try:
-            index = json.loads(system.cat_file(path))
+            index = parse_json(system.cat_file(path), url, "an index of shards")
             found = [
                 RemoteShard(self, str(entry["file"]), str(entry["sha256"]), int(entry["bytes"]))
                 for entry in index["shards"]
@@ -113,6 +113,8 @@ class RemoteFolder:
             raise PosegenError(
                 f"{url} is not there: shards at a URL need the index that `posegen synth` and `posegen prepare` write"
             ) from None
+        except PosegenError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise PosegenError(f"{url} is not an index of shards with sizes and hashes ({error!r})") from error
         except Exception as error:  # every file system has its own errors

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableError, has_hash
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.data_files import parse_json, read_json
 from posegen.media.files import write_whole
 
 PARTS = ("json", "npz", "txt")
@@ -146,7 +147,7 @@ def _open_remote(remote: RemoteShard) -> Shard:
         remote.path.unlink()  # damaged since it was fetched
     notes = remote.path.with_suffix(".json")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        written = json.loads(notes.read_text())
+        written = read_json(notes)
         return Shard(remote.path, remote.sha256, tuple(_noted(remote, *sample) for sample in written["samples"]))
     samples = _present(remote, remote.path, samples_of)
     content = [[sample.key, _places(sample), sample.description] for sample in samples]
@@ -190,9 +191,11 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        index = json.loads(path.read_text())
+        index = read_json(path, "an index of shards")
         entries, complete = {entry["file"]: entry for entry in index["shards"]}, index.get("complete", True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except PosegenError as error:
+        raise PosegenError(f"{error}: delete it to go without") from None
+    except (KeyError, TypeError, AttributeError) as error:
         raise PosegenError(f"{path} is not an index of shards ({error!r}): delete it to go without") from error
     if not complete:
         raise PosegenError(
@@ -236,10 +239,12 @@ def samples_of(path: Path) -> tuple[Sample, ...]:
         if lacking:
             raise PosegenError(f"{key} has no .{lacking[0]}")
         try:
-            description = json.loads(_read(path, parts["json"]))
+            description = parse_json(_read(path, parts["json"]), f"{key}.json")
             samples.append(Sample(path, key, parts, description))
             _ = samples[-1].num_frames, samples[-1].size
-        except (ValueError, KeyError, TypeError) as error:
+        except PosegenError:
+            raise
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise PosegenError(f"{key}.json cannot be used: {error!r}") from error
     return tuple(samples)
 

@@ -24,6 +24,7 @@ from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import read_seams
 from posegen.evaluate.report import write_report
 from posegen.evaluate.text_reports import number
+from posegen.media.data_files import read_json
 from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
@@ -153,7 +154,7 @@ def make_variant(config: GenerateConfig, progress: Progress) -> bool:
     settings = json.loads(json.dumps(prepare(config).settings()))
     record = config.output.with_suffix(".json")
     if record.exists() and config.output.exists():
-        changes = describe_changes(json.loads(record.read_text()), settings)
+        changes = describe_changes(read_json(record), settings)
         if not changes:
             return False
         progress.say(f"{config.output} is made again: {'; '.join(changes)}")

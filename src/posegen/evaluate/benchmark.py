@@ -27,6 +27,7 @@ from posegen.conditions.folder import KEYPOINTS
 from posegen.config import parse_fps
 from posegen.errors import PosegenError
 from posegen.evaluate.footage import Footage, open_footage
+from posegen.media.data_files import read_yaml
 from posegen.media.files import check_input, write_whole
 
 _CLIP_KEYS = ("name", "reference", "truth", "driving", "keypoints", "conditions", "prompt", "aligned", "fps")
@@ -71,11 +72,7 @@ def read_benchmark(path: Path) -> Benchmark:
     path = path / "benchmark.yaml" if path.is_dir() else path
     if not path.exists() and path.name == "benchmark.yaml":
         raise PosegenError(f"{path.parent}: holds no benchmark.yaml: `posegen benchmark --help` says how to make one")
-    check_input(path, "a benchmark description")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PosegenError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
+    content = read_yaml(path, "a benchmark description in YAML")
     top = _checked(content, _KEYS, f"{path}")
     clips = top.get("clips")
     if not isinstance(clips, list) or not clips:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from posegen.errors import PosegenError
 from posegen.evaluate.scores import Frames, Masks, frame_distances, motion_chance, motion_score, psnr
+from posegen.media.data_files import read_npz
 from posegen.media.files import write_whole
 from posegen.media.video import VideoWriter, iterate_frames
 from posegen.pipeline.request import Request
@@ -88,8 +89,8 @@ def save_person(folder: Path, masks: Bool[np.ndarray, "frames height width"]) ->
 def load_person(folder: Path) -> Masks:
     """What `save_person` kept. Raises `PosegenError` where there is nothing."""
     try:
-        with np.load(folder / PERSON) as data:
-            shape = data["shape"].tolist()
-            return np.unpackbits(data["packed"], count=int(np.prod(shape))).reshape(shape).astype(bool)
-    except (OSError, ValueError, KeyError) as error:
+        data = read_npz(folder / PERSON)
+        shape = data["shape"].tolist()
+        return np.unpackbits(data["packed"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    except (ValueError, KeyError) as error:
         raise PosegenError(f"{folder / PERSON} cannot be read: {error}") from None

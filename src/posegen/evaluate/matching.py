@@ -3,7 +3,6 @@
 Missing and short results are refused, or left out and counted; nothing is dropped in silence.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import Benchmark, BenchmarkClip
 from posegen.evaluate.footage import PICTURES, VIDEOS, Footage, find_video, open_footage
 from posegen.evaluate.protocols import Protocol
+from posegen.media.data_files import read_json
 from posegen.media.video import count_frames, probe_video
 
 _NAMED = 4
@@ -138,7 +138,7 @@ def read_seams(path: Path) -> tuple[int, ...]:
             return ()
         beside = reports[-1]
     try:
-        content = json.loads(beside.read_text())
+        content = read_json(beside, "a list of frame numbers")
         numbers = content.get("seam_frames", []) if isinstance(content, dict) else content
         return tuple(sorted(int(number) for number in numbers))
     except (ValueError, TypeError) as error:

@@ -30,6 +30,7 @@ from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Metric
 from posegen.evaluate.protocols import Protocol
 from posegen.evaluate.weights import file_digest
+from posegen.media.data_files import parse_json, read_npz
 from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
@@ -204,15 +205,15 @@ def load_scores(path: Path) -> ClipScores | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file) as data:  # numpy leaves the file of a damaged archive open
-            plain = json.loads(str(data["scores"]))
-            names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data.files if key != "scores")
-            features = {
-                name: FeatureSet.of_arrays({
-                    key.rsplit("/", 1)[1]: data[key] for key in data.files if key.rsplit("/", 1)[0] == name
-                })
-                for name in names
-            }  # fmt: skip
+        data = read_npz(path)
+        plain = parse_json(str(data["scores"]), str(path), allow_nan=True)
+        names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data if key != "scores")
+        features = {
+            name: FeatureSet.of_arrays({
+                key.rsplit("/", 1)[1]: data[key] for key in data if key.rsplit("/", 1)[0] == name
+            })
+            for name in names
+        }  # fmt: skip
     except _UNREADABLE:
         logger.warning("%s is damaged: these scores are measured again", path)
         return None

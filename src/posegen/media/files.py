@@ -8,7 +8,9 @@ import errno
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from posegen.errors import DiskFullError, OutputError, PosegenError
@@ -32,17 +34,32 @@ def output_errors(target: Path) -> Iterator[None]:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
+def open_input(path: Path, kind: str) -> BufferedReader:
+    """Open a regular file for reading; `kind` is what it should be ("a video"). Never waits, as opening a pipe would.
+
+    Raises `PosegenError` for a missing or unreadable file, a folder, a pipe or a device.
+    """
+    try:
+        # without O_NONBLOCK, opening a pipe waits for somebody who writes into it
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise PosegenError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise PosegenError(f"{path} is a folder, not {kind}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise PosegenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise PosegenError(f"{path} is a folder, not {kind}")
+        raise PosegenError(f"{path} is a pipe or a device, not {kind} in a file")
+    return os.fdopen(descriptor, "rb")
+
+
 def check_input(path: Path, kind: str) -> None:
     """Raise `PosegenError` unless `path` is a file that may be read; `kind` is what it should be ("a video")."""
-    try:
-        if path.is_dir():
-            raise PosegenError(f"{path}: is a folder, not {kind}")
-        with path.open("rb"):
-            pass
-    except FileNotFoundError as error:
-        raise PosegenError(f"{path}: no such file") from error
-    except OSError as error:
-        raise PosegenError(f"{path}: cannot be read ({error.strerror})") from error
+    open_input(path, kind).close()
 
 
 class AtomicFile:

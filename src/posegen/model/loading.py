@@ -4,7 +4,6 @@ Files are read and compared with the model before anything large is built; what 
 Only safetensors, and `.bin` shards with `weights_only=True`, are read. No downloads: paths are local folders.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from posegen.errors import PosegenError, logger
+from posegen.media.data_files import read_json_object
 from posegen.model.lora import NEW_EMBEDDINGS, attach_weights, use_adapter
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.transformer import PoseGenTransformer3DModel
@@ -42,7 +42,7 @@ def load_transformer(
     if (folder / RELEASE_CONFIG).is_file():
         return load_release_checkpoint(folder, merge=merge, dtype=dtype)
     folder = _transformer_folder(folder)
-    kind = _read_json(folder / CONFIG).get("_class_name")
+    kind = read_json_object(folder / CONFIG).get("_class_name")
     if kind == PoseGenTransformer3DModel.__name__:
         config = PoseGenTransformer3DModel.load_config(str(folder))
         return PoseGenTransformer3DModel.from_weights(
@@ -69,7 +69,7 @@ def init_from_wan(
         config, weights, source = dict(base.config), base.state_dict(), "the given Wan transformer"
     else:
         folder = _transformer_folder(Path(base))
-        config, weights, source = _read_json(folder / CONFIG), _read_safetensors(folder), str(folder)
+        config, weights, source = read_json_object(folder / CONFIG), _read_safetensors(folder), str(folder)
     weights = {name: tensor for name, tensor in weights.items() if "norm_added_q" not in name}  # unused by Wan too
     arguments = _constructor_arguments(config)
     with torch.device("meta"):
@@ -99,7 +99,7 @@ def load_release_checkpoint(
         PosegenError: files are missing or unreadable, or weights do not fit.
     """
     folder = Path(folder)
-    config = release_config(_read_json(folder / RELEASE_CONFIG))
+    config = release_config(read_json_object(folder / RELEASE_CONFIG))
     base, lora = _read_release(folder)
     if merge or not lora:
         return PoseGenTransformer3DModel.from_weights(merge_lora_weights(base, lora), config, str(folder), dtype)
@@ -180,21 +180,11 @@ def _transformer_folder(folder: Path) -> Path:
     return folder
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{file} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise PosegenError(f"{file}: expected a JSON object")
-    return content
-
-
 def _read_safetensors(folder: Path) -> dict[str, Tensor]:
     """All tensors of a diffusers folder."""
     index = folder / "diffusion_pytorch_model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        names = sorted(set(read_json_object(index).get("weight_map", {}).values()))
     else:
         names = ["diffusion_pytorch_model.safetensors"]
     weights: dict[str, Tensor] = {}

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from posegen.errors import PosegenError, logger
+from posegen.media.data_files import parse_json
 from posegen.media.tensors import save_safetensors
 from posegen.model.release import check_weights
 from posegen.model.transformer import PoseGenTransformer3DModel
@@ -168,7 +169,7 @@ def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
         raise PosegenError(f"no adapter in {folder}: {LORA_WEIGHT_NAME_SAFE} is missing")
     try:
         with safe_open(file, framework="pt") as opened:
-            config = json.loads((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY])
+            config = parse_json((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY], str(file))
         weights = load_file(file)
     except Exception as error:
         raise PosegenError(f"{file} is not an adapter written by posegen: {error}") from error

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from posegen.conditions.skeleton import Colors
 from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
+from posegen.media.data_files import read_json_object
 from posegen.media.files import write_whole
 from posegen.media.fitting import choose_size
 from posegen.model import lora
@@ -145,10 +146,9 @@ def _unknown(name: str) -> PosegenError:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return read_json_object(path)
+    except PosegenError as error:
         raise PosegenError(f"{path.parent} is not a whole model folder: {path.name} cannot be read ({error})") from None
-    return content
 
 
 def describe_model(name: str) -> ModelDescription:

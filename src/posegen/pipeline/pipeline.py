@@ -4,7 +4,6 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenize
 from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_json
 from posegen.media.tensors import saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
@@ -353,7 +353,7 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
 def _autoencoder_class(folder: Path) -> type[AutoencoderKLWan] | type[AutoencoderLightVideo]:
     """Wan's autoencoder, or ours, by what the folder's configuration says."""
     try:
-        name = json.loads((folder / "config.json").read_text()).get("_class_name")
+        name = read_json(folder / "config.json").get("_class_name")
     except (OSError, ValueError, AttributeError):
         name = None  # loading says what is wrong
     return AutoencoderLightVideo if name == AutoencoderLightVideo.__name__ else AutoencoderKLWan

@@ -19,6 +19,7 @@ from posegen.conditions.cuts import describe_cuts
 from posegen.conditions.extract import find_reference_pose, fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
+from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.retargeted_conditions import carry_hands, hands_are_drawn
 from posegen.conditions.retargeting import Retargeted
 from posegen.conditions.sampling import Pictures, Samples, kept_samples, sample_conditions, sequence_of
@@ -86,6 +87,8 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     warnings += [line] if line else []
     if found.skeletons is None:
         warnings += _about_people(request, numbers, seen, found.most_people)
+        driving = (request.driving.height, request.driving.width)
+        warnings += describe_place(sequence_of(found.people, driving, request.fps))
         warnings += _about_fit(request, pose) if moved is None else []
         warnings += _about_hands(request, pose, found, seen)
     framing = _framing(pose, size)

@@ -3,13 +3,13 @@
 Only finds and parses it: what a recipe may say is checked where recipes are read (`train/`, `data/prepare/`).
 """
 
-import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_toml
 
 Purpose = Literal["train", "prepare"]
 SUFFIX = ".toml"
@@ -26,13 +26,10 @@ def load_recipe(recipe: str | Path, purpose: Purpose) -> dict[str, Any]:
     A path ends in ".toml", or names a file where there is no recipe of that name. Raises `PosegenError` that names the
     recipe and, if there is none, those that there are.
     """
-    file = _find(str(recipe), purpose)
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise _unknown(recipe, purpose) from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{recipe} is not a recipe in TOML: {error}") from None
+    with resources.as_file(_find(str(recipe), purpose)) as path:
+        if not path.exists():
+            raise _unknown(recipe, purpose)
+        return read_toml(path)
 
 
 def _find(recipe: str, purpose: Purpose) -> Traversable:

@@ -20,6 +20,7 @@ import filelock
 import numpy as np
 
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.data_files import read_json
 from posegen.media.files import output_errors
 from posegen.synthetic.clip import Clip, ClipSettings, Frame, prepare
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS
@@ -276,7 +277,7 @@ def _claim(index: Path, settings: ShardSettings) -> None:
         _write_json(index, {**wanted, "complete": False, "shards": []})
         return
     try:
-        found = json.loads(index.read_text())
+        found = read_json(index, "an index of shards")
         before, now = ({"format": head["format"], **_flat(head["settings"])} for head in (found, wanted))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PosegenError(f"{index} is not an index of shards: choose another folder, or delete the file") from None

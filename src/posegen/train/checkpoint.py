@@ -18,6 +18,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.data_files import read_json
 
 _PREFIX = "step-"
 _OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
@@ -114,7 +115,7 @@ class Checkpoints:
             return None
         newest = kept[-1]
         try:
-            state = json.loads((newest / "state.json").read_text())
+            state = read_json(newest / "state.json")
             found, counters = state["origin"], Counters(**state["counters"])
             for key, what in (("recipe", "recipe"), ("start", "starting model"), ("data", "training data")):
                 if found[key] != asdict(self.origin)[key]:

@@ -22,6 +22,7 @@ from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import NoShardsError, Shard, open_shards
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_json
 from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
@@ -142,7 +143,7 @@ def train(
 
 def _check_finished(folder: Path, fingerprint: str) -> None:
     """Raise `PosegenError` if the stage was trained with another recipe. Old runs have not noted it."""
-    if json.loads((folder / FINISHED).read_text()).get("recipe", fingerprint) != fingerprint:
+    if read_json(folder / FINISHED).get("recipe", fingerprint) != fingerprint:
         raise PosegenError(
             f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
         )

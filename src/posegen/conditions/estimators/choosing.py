@@ -66,8 +66,11 @@ def make_pose_estimator(
             return MediaPipePose(single_image=samples is not None)
         case "file":
             assert config.pose_file is not None
-            estimator: PoseEstimator = FilePose(config.pose_file, size, shown, num_source_frames, samples)
-            return WithHands(estimator) if config.normals == "mediapipe" else estimator
+            given = FilePose(config.pose_file, size, shown, num_source_frames, samples)
+            logger.info("%s", given.description)
+            for doubt in given.doubts:
+                logger.warning("%s", doubt)
+            return WithHands(given) if config.normals == "mediapipe" else given
         case _:
             top_down = _make_top_down(config, device)
             if not top_down.finds_hands:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posegen.conditions.estimators.frame_numbers import place_entries
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.weights import identity
@@ -28,7 +29,10 @@ def is_video(path: Path) -> bool:
 
 
 class FilePose:
-    """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order."""
+    """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order.
+
+    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each.
+    """
 
     name = "file"
     batch_size = 1
@@ -45,13 +49,18 @@ class FilePose:
         """size: (height, width) of the driving video; shown: which of its `num_source_frames` frames are used; samples:
         numbers of those used frames that will be asked for, by default all.
 
-        Raises `PosegenError` for an unreadable file or another number of frames.
+        Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
         self.version = identity(str(path))
-        frames = read_keypoints(path, size)
-        used = chosen(path, "keypoints", len(frames), shown, num_source_frames)
-        self._people = [frames[index] for index in (used if samples is None else [used[number] for number in samples])]
+        file = read_keypoints(path, size)
+        placed = place_entries(
+            path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
+        )
+        used = placed.entries if samples is None else [placed.entries[number] for number in samples]
+        self._people = [[] if entry is None else file.people[entry] for entry in used]
         self._next = 0
+        self.description = f"{file.description}; {placed.description}"
+        self.doubts = (*file.doubts, *placed.doubts)
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """The people of the next frame."""

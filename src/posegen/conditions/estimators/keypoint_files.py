@@ -1,61 +1,143 @@
 """Reads keypoints that others have found, from the usual files, as people frame by frame in pixels of the video.
 
-COCO-WholeBody JSON (annotations or results), MMPose's and Sapiens' JSON, OpenPose JSON (a folder, or one file with a
-list), DWPose's dictionaries as JSON, and NPZ with `keypoints` and `scores`. Files that need unpickling are
-refused: they can run code. Whether the number of frames fits the video is the caller's concern.
+OpenPose, MMPose (Inferencer, demo), Sapiens, AlphaPose, COCO and COCO-WholeBody, DWPose, MediaPipe landmarks, all as
+JSON (a folder with a file for each frame, or one file), and NPZ with `keypoints` and `scores`. Points are known by name
+where a file names them, else by their number. Files that need unpickling are refused: they can run code. Which entry
+belongs to which frame is decided in `frame_numbers`, the unit in `units`.
 """
 
-import json
 import re
-import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from posegen.conditions.estimators.layouts import OPENPOSE_18, layout_of_count, to_wholebody
-from posegen.conditions.keypoints import FACE, FEET, LEFT_HAND, RIGHT_HAND, PersonPose, empty_hands
-from posegen.errors import PosegenError
-
-People = list[PersonPose]
-FORMATS = (
-    "COCO-WholeBody JSON, MMPose or Sapiens JSON, OpenPose JSON (a folder, or a list in one file), DWPose JSON, NPZ "
-    "with keypoints (frames, points, 2) and scores (frames, points), or a skeleton video (.mp4, .mkv, .mov, .webm)"
+from posegen.conditions.estimators.frame_numbers import numbers_in_names
+from posegen.conditions.estimators.keypoint_forms import (
+    Content,
+    Entry,
+    People,
+    canvas_of,
+    parse,
+    person_of,
+    plane_of,
 )
-_OPENPOSE_PARTS = {
-    "face_keypoints_2d": FACE,
-    "hand_left_keypoints_2d": LEFT_HAND,
-    "hand_right_keypoints_2d": RIGHT_HAND,
-}
-_COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
+from posegen.conditions.estimators.units import IN_WORDS, choose_unit, describe_canvas, in_pixels
+from posegen.errors import PosegenError
+from posegen.media.data_files import MEGABYTE, read_json, read_npz
+
+FORMATS = (
+    "JSON of OpenPose, MMPose, Sapiens, AlphaPose, COCO-WholeBody, DWPose or MediaPipe (one file, or a folder with one "
+    "for each frame), NPZ with keypoints (frames, points, 2) and scores (frames, points), or a skeleton video (.mp4, "
+    ".mkv, .mov, .webm)"
+)
+MAX_BYTES = 512 * MEGABYTE
+"""Of one JSON file: 20 minutes of one person's 133 points. NPZ takes a fifth of that."""
+_MAX_MEMORY = 2048 * MEGABYTE
+_UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 
 
-def read_keypoints(path: Path, size: tuple[int, int]) -> list[People]:
-    """The people of each frame, in pixels of a video of `size` = (height, width).
+@dataclass(frozen=True)
+class KeypointFile:
+    """People in pixels of the video, an entry at a time.
 
-    Coordinates that all lie between 0 and 1 count as shares of the picture; those of another canvas, where the file
-    says it, are scaled. Raises `PosegenError` for a file that is none of the known ones, and names them.
+    numbers: of the entries, rising; None where they have none; first, all_listed: as in `Content`; description: the
+    form, the points and the unit in words; doubts: what may be wrong, a line each.
+    """
+
+    people: list[People]
+    numbers: list[int] | None
+    first: int | None
+    all_listed: bool
+    description: str
+    doubts: list[str] = field(default_factory=list)
+
+
+def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
+    """Read a file or folder, in pixels of a video of `size` = (height, width).
+
+    Raises `PosegenError` for a file that is none of the known ones, and names them.
     """
     if not path.exists():
         raise PosegenError(f"{path}: there is no such file or folder of keypoints")
     try:
-        if path.is_dir():
-            files = sorted(path.glob("*.json"), key=_natural)
-            if not files:
-                raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
-            frames = [people for file in files for people in _parse(json.loads(file.read_text()), file)]
-        elif path.suffix.lower() == ".npz":
-            frames = _read_npz(path)
-        elif path.suffix.lower() == ".json":
-            frames = _parse(json.loads(path.read_text()), path)
-        else:
-            raise PosegenError(f"{path}: not a file of keypoints that is known; known are {FORMATS}")
+        content, numbers = _read_folder(path) if path.is_dir() else _read_file(path)
     except PosegenError:
         raise
-    except (ValueError, KeyError, TypeError, IndexError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        raise PosegenError(f"{path}: cannot be read as keypoints ({error!r}); known are {FORMATS}") from None
-    return _in_pixels(frames, size)
+    except _UNREADABLE as error:
+        raise PosegenError(f"{path}: cannot be read as keypoints ({error!r:.160}); known are {FORMATS}") from None
+    people = [person for entry in content.entries for person in entry.people]
+    canvases = [entry.canvas for entry in content.entries if entry.people]
+    choice = choose_unit(people, content.centred and not any(canvases))
+    frames = [
+        [in_pixels(person, choice.unit, size, entry.canvas, content.guessed_outside) for person in entry.people]
+        for entry in content.entries
+    ]
+    unit = IN_WORDS[choice.unit]
+    doubts = []
+    if choice.doubt is not None:
+        doubts.append(f"{path.name}: coordinates are taken {unit}, but that is not certain: {choice.doubt}")
+    stretched = describe_canvas(canvases, size) if choice.unit == "pixels" else None
+    if stretched is not None:
+        doubts.append(f"{path.name}: {stretched}")
+    if choice.unit == "pixels" and any(canvases):
+        width, height = next(canvas for canvas in canvases if canvas is not None)
+        unit += f" of a picture of {height:g}x{width:g} (height x width)"
+    description = f"{path.name}: {content.form}, coordinates {unit}"
+    return KeypointFile(frames, numbers, content.first, content.all_listed, description, doubts)
+
+
+def _read_file(path: Path) -> tuple[Content, list[int] | None]:
+    """One file, and the numbers of its entries, which are put in order."""
+    if path.suffix.lower() == ".npz":
+        content = _read_npz(path)
+    elif path.suffix.lower() == ".json":
+        content = _known(_load(path), path)
+    else:
+        raise PosegenError(f"{path}: not a file of keypoints that is known; known are {FORMATS}")
+    return _in_order(content, [entry.number for entry in content.entries])
+
+
+def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
+    """A folder of JSON files. Frames are numbered by the files' names, else by what the files say."""
+    files = sorted((file for file in path.glob("*.json") if not file.name.startswith(".")), key=_natural)
+    if not files:
+        raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
+    if len(files) == 1:
+        return _read_file(files[0])
+    contents = []
+    for file in files:
+        try:
+            loaded = _load(file)
+            contents.append(_known(loaded, file) if loaded else Content("", [Entry([])]))
+        except PosegenError:
+            raise
+        except _UNREADABLE as error:
+            raise PosegenError(f"{file}: cannot be read as keypoints ({error!r:.160}); known are {FORMATS}") from None
+    entries = [entry for content in contents for entry in content.entries]
+    known = next((content for content in contents if content.form), contents[0])
+    merged = replace(known, entries=entries, first=None, all_listed=False)
+    if len(entries) != len(files):  # several frames in a file: one after the other
+        return merged, None
+    names = [file.name for file in files]
+    if all(re.search(r"_\d{12}_keypoints\.json$", name) for name in names):
+        merged = replace(merged, first=0)  # OpenPose's own names for frames of a video
+    if numbers_in_names(names) is None:
+        return _in_order(merged, [entry.number for entry in entries])
+    return _in_order(merged, list(names))
+
+
+def _known(loaded: Any, path: Path) -> Content:
+    content = parse(loaded, path)
+    if content is None:
+        raise PosegenError(f"{path}: this JSON has none of the known forms; known are {FORMATS}")
+    return content
+
+
+def _load(path: Path) -> Any:
+    return read_json(path, "keypoints in JSON", MAX_BYTES, allow_nan=True, max_memory=_MAX_MEMORY)
 
 
 def _natural(path: Path) -> list[int | str]:
@@ -63,145 +145,51 @@ def _natural(path: Path) -> list[int | str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
 
 
-def _person(points: np.ndarray, scores: np.ndarray, where: Path, hands: np.ndarray | None = None) -> PersonPose:
-    keypoints, scores = to_wholebody(points, scores, layout_of_count(points.shape[-2], str(where)))
-    return PersonPose(keypoints, scores, empty_hands() if hands is None else hands.astype(np.float32))
+def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Content, list[int] | None]:
+    """The entries by rising number, and these numbers. Without numbers they stay in the order of the file."""
+    numbers: list[int] | None = None
+    if given and all(isinstance(number, int) and number >= 0 for number in given):
+        numbers = [int(number) for number in given if number is not None]
+    elif given and all(isinstance(number, str) for number in given):
+        names = [str(number) for number in given]
+        numbers = numbers_in_names(names)
+        if numbers is None:
+            order = sorted(range(len(names)), key=lambda index: _natural(Path(names[index])))
+            return replace(content, entries=[content.entries[index] for index in order]), None
+    if numbers is None or (len(numbers) > 1 and len(set(numbers)) == 1):  # the same number in each says nothing
+        return content, None
+    order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    entries = [content.entries[index] for index in order]
+    return replace(content, entries=entries), [numbers[index] for index in order]
 
 
-def _read_npz(path: Path) -> list[People]:
-    with np.load(path, allow_pickle=False) as data:
-        points = data["keypoints"].astype(np.float32)
-        scores = data["scores"].astype(np.float32) if "scores" in data else np.ones(points.shape[:-1], np.float32)
-        hands = data.get("hands")
-    if points.shape[-1] == 3:
-        points, scores = points[..., :2], points[..., 2]
+def _read_npz(path: Path) -> Content:
+    data = read_npz(path, "keypoints in NPZ", ("keypoints", "scores", "hands", "size_hw"))
+    points, scores = data["keypoints"], data.get("scores")
+    with np.errstate(over="ignore"):
+        points = points.astype(np.float32)
+        scores = None if scores is None else scores.astype(np.float32)
+    if points.ndim in (3, 4) and points.shape[-1] in (3, 4):
+        points, scores = plane_of(points, scores, path)
+    if scores is None:
+        scores = points.any(axis=-1).astype(np.float32)  # a point at 0, 0 is one that is missing
     if points.ndim not in (3, 4) or points.shape[-1] != 2 or scores.shape != points.shape[:-1]:
         raise PosegenError(
             f"{path}: expected keypoints (frames, points, 2) or (frames, people, points, 2) and scores of the same "
             f"frames and points, not {points.shape} and {scores.shape}"
         )
+    canvas = None
+    if "size_hw" in data:
+        height, width = data["size_hw"].tolist()
+        canvas = canvas_of(width, height)
+    form = f"NPZ of {points.shape[-2]} points"
     if points.ndim == 3:
+        hands = data.get("hands")
         given = [None] * len(points) if hands is None else list(hands)
-        return [[_person(*frame[:2], path, frame[2])] for frame in zip(points, scores, given, strict=True)]
-    return [
-        [_person(person, score, path) for person, score in zip(*frame, strict=True) if score.max() > 0]
-        for frame in zip(points, scores, strict=True)
-    ]
-
-
-def _parse(content: Any, path: Path) -> list[People]:
-    """Frames of one JSON file, whichever of the known forms it has."""
-    if isinstance(content, dict):
-        if "annotations" in content:
-            return _coco(content["annotations"], path, [image["id"] for image in content.get("images", [])])
-        if "instance_info" in content:
-            frames = content["instance_info"]
-            if frames and "instances" in frames[0]:
-                return [_instances(frame["instances"], path) for frame in frames]
-            return [_instances(frames, path)]
-        if "people" in content:
-            return [_openpose(content, path)]
-        if "bodies" in content:
-            return [_dwpose(content, path)]
-    if isinstance(content, list) and content:
-        first = content[0]
-        if isinstance(first, list):
-            return [_instances(frame, path) for frame in content]
-        if "people" in first:
-            return [_openpose(frame, path) for frame in content]
-        if "bodies" in first:
-            return [_dwpose(frame, path) for frame in content]
-        if "image_id" in first:
-            return _coco(content, path, [])
-    raise PosegenError(f"{path}: this JSON has none of the known forms; known are {FORMATS}")
-
-
-def _instances(people: list[dict[str, Any]], path: Path) -> People:
-    """MMPose, Sapiens and the published code: points and scores apart."""
-    return [
-        _person(np.array(person["keypoints"], np.float32), np.array(person["keypoint_scores"], np.float32), path)
-        for person in people
-    ]
-
-
-def _triples(values: Sequence[float], where: Path) -> tuple[np.ndarray, np.ndarray]:
-    flat = np.array(values, np.float32).ravel()
-    if len(flat) % 3:
-        raise PosegenError(f"{where}: {len(flat)} numbers are no x, y, score of whole points")
-    return flat.reshape(-1, 3)[:, :2], flat.reshape(-1, 3)[:, 2]
-
-
-def _openpose(frame: dict[str, Any], path: Path) -> People:
-    people = []
-    for person in frame["people"] or []:
-        body = _person(*_triples(person["pose_keypoints_2d"], path), path)
-        people.append(_with_parts(body, person, _OPENPOSE_PARTS, path))
-    return [_from_canvas(person, frame) for person in people]
-
-
-def _coco(annotations: list[dict[str, Any]], path: Path, images: list[Any]) -> list[People]:
-    """Frames are images, in the order of their numbers; numbers that nobody is in are frames without people."""
-    found: dict[Any, People] = {image: [] for image in images}
-    for person in annotations:
-        body = _person(*_triples(person["keypoints"], path), path)
-        found.setdefault(person["image_id"], []).append(_with_parts(body, person, _COCO_PARTS, path))
-    if not images and all(isinstance(image, int) for image in found):
-        first, last = min(found), max(found)
-        return [found.get(image, []) for image in range(min(first, 1), last + 1)]
-    return [found[image] for image in sorted(images or found, key=lambda image: _natural(Path(str(image))))]
-
-
-def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
-    """The body with face, hands and feet as far as they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
-    keypoints, scores = body.keypoints.copy(), body.scores.copy()
-    for name, place in parts.items():
-        if person.get(name):
-            points, seen = _triples(person[name], path)
-            wanted = place.stop - place.start
-            if len(points) == wanted + 2 and place == FACE:  # OpenPose's face has the pupils, too
-                points, seen = points[:wanted], seen[:wanted]
-            if len(points) != wanted:
-                raise PosegenError(f"{path}: {name} has {len(points)} points, not {wanted}")
-            keypoints[place], scores[place] = points, np.clip(seen, 0, 1)
-    return PersonPose(keypoints, scores, body.hands)
-
-
-def _dwpose(frame: dict[str, Any], path: Path) -> People:
-    """Shares of the picture; which of the 18 body points were seen, or their scores; all left hands, then all right."""
-    bodies = frame["bodies"]
-    if not np.size(bodies["candidate"]):
-        return []
-    points = np.array(bodies["candidate"], np.float32)[..., :2].reshape(-1, 18, 2)
-    subset = np.array(bodies["subset"], np.float32).reshape(-1, np.array(bodies["subset"]).shape[-1])[:, :18]
-    scores = np.array(bodies["score"], np.float32).reshape(-1, 18) if "score" in bodies else (subset >= 0) * 1.0
-    people = []
-    for body, seen in zip(points, scores, strict=True):
-        people.append(PersonPose(*to_wholebody(body, seen.astype(np.float32), OPENPOSE_18)))
-    for name, places in (("hands", (LEFT_HAND, RIGHT_HAND)), ("faces", (FACE,))):
-        if not frame.get(name):
-            continue
-        given = np.array(frame[name], np.float32)
-        sure = np.array(frame.get(f"{name}_score", (given >= 0).all(axis=-1)), np.float32)
-        if given.shape != (len(places) * len(people), places[0].stop - places[0].start, 2):
-            raise PosegenError(f"{path}: {name} has the shape {given.shape} for {len(people)} people")
-        for number, place in enumerate(places):
-            for index, person in enumerate(people):
-                row = number * len(people) + index
-                person.keypoints[place], person.scores[place] = given[row], np.clip(sure[row], 0, 1)
-    return [_from_canvas(person, frame) for person in people]
-
-
-def _from_canvas(person: PersonPose, frame: dict[str, Any]) -> PersonPose:
-    """Shares of the picture, if the frame says how large its canvas is in pixels and the points lie in it."""
-    width, height = frame.get("canvas_width"), frame.get("canvas_height")
-    if not width or not height or np.abs(person.keypoints).max() <= 1:
-        return person
-    return PersonPose(person.keypoints / np.array([width, height], np.float32), person.scores, person.hands)
-
-
-def _in_pixels(frames: list[People], size: tuple[int, int]) -> list[People]:
-    farthest = max((float(np.abs(p.keypoints[p.scores > 0]).max(initial=0)) for f in frames for p in f), default=0.0)
-    if farthest > 1.5:  # shares may lie a little outside the picture
-        return frames
-    scale = np.array([size[1], size[0]], np.float32)
-    return [[PersonPose(person.keypoints * scale, person.scores, person.hands) for person in f] for f in frames]
+        people = [[person_of(*frame[:2], path, hands=frame[2])] for frame in zip(points, scores, given, strict=True)]
+    else:
+        people = [
+            [person_of(person, score, path) for person, score in zip(*frame, strict=True) if (score > 0).any()]
+            for frame in zip(points, scores, strict=True)
+        ]
+    return Content(form, [Entry(each, canvas=canvas) for each in people], centred=canvas is None)

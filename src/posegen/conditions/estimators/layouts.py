@@ -4,13 +4,18 @@ A layout is a tuple of 133 numbers: which of its points is COCO-WholeBody's poin
 are the person's own.
 """
 
+import re
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Float
 
-from posegen.conditions.keypoints import BODY_NAMES, FACE, HANDS, NUM_KEYPOINTS
+from posegen.conditions.keypoints import BODY_NAMES, FACE, NUM_KEYPOINTS
 from posegen.errors import PosegenError
 
 Layout = tuple[int, ...]
+Layouts = Mapping[int, Layout]
+"""Layouts by their number of points."""
 
 _FACE_NAMES = tuple(f"face_{index}" for index in range(FACE.stop - FACE.start))
 _HAND_NAMES = tuple(tuple(f"{side}_hand_{index}" for index in range(21)) for side in ("left", "right"))
@@ -24,6 +29,22 @@ _OPENPOSE_18 = (
 )  # fmt: skip
 _FEET = BODY_NAMES[17:23]
 _OPENPOSE_25 = (*_OPENPOSE_18[:8], "middle_hip", *_OPENPOSE_18[8:], *_FEET)
+
+_HALPE_26 = (
+    *BODY_NAMES[:17], "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
+    "left_heel", "right_heel",
+)  # fmt: skip
+_MEDIAPIPE_33 = (
+    "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
+    "left_ear", "right_ear", "mouth_left", "mouth_right", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index", "left_thumb",
+    "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "left_heel",
+    "right_heel", "left_foot_index", "right_foot_index",
+)  # fmt: skip
+_HUMAN36M_17 = (
+    "root", "right_hip", "right_knee", "right_foot", "left_hip", "left_knee", "left_foot", "spine", "thorax",
+    "neck_base", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+)  # fmt: skip
 
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 
@@ -40,16 +61,67 @@ _GOLIATH = (
 """The first 63 of Sapiens' 308 points: body, feet, hands with wrists. Its face points are other ones than COCO's."""
 
 
-def layout_of_names(names: tuple[str, ...]) -> Layout:
-    """The layout with these names: COCO-WholeBody's own or Sapiens' (case and separators do not matter)."""
-    found = {name.lower().replace(" ", "_").replace("-", "_"): index for index, name in enumerate(names)}
-    layout = [found.get(name, -1) for name in WHOLEBODY_NAMES]
-    for side, points in zip(("left", "right"), HANDS, strict=True):
-        joints = [f"{side}_wrist"]
-        joints += [f"{side}_{finger}{joint}" for finger in _FINGERS for joint in ("_third_joint", "2", "3", "4")]
-        if all(joint in found for joint in joints):  # else the hands, if there are any, have COCO-WholeBody's names
-            layout[points] = [found[joint] for joint in joints]
-    return tuple(layout)
+_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+_PARTS = {
+    "eye": "eye", "ear": "ear", "shoulder": "shoulder", "sho": "shoulder", "elbow": "elbow", "elb": "elbow",
+    "wrist": "wrist", "wri": "wrist", "hip": "hip", "knee": "knee", "kne": "knee", "ankle": "ankle", "ank": "ankle",
+    "big_toe": "big_toe", "bigtoe": "big_toe", "foot_index": "big_toe", "small_toe": "small_toe",
+    "smalltoe": "small_toe", "little_toe": "small_toe", "heel": "heel", "hand_root": "hand_0",
+}  # fmt: skip
+"""Words for parts that there are two of."""
+_FINGER_WORDS = {
+    "thumb": 0, "forefinger": 1, "index": 1, "index_finger": 1, "middle": 2, "middle_finger": 2, "ring": 3,
+    "ring_finger": 3, "pinky": 4, "pinky_finger": 4, "little_finger": 4,
+}  # fmt: skip
+_JOINT_WORDS = {"third_joint": 1, "cmc": 1, "mcp": 1, "pip": 2, "dip": 3, "tip": 4}
+_THUMB_WORDS = {"cmc": 1, "mcp": 2, "ip": 3, "tip": 4}
+_MEANINGLESS = {"keypoint", "kp", "kpt", "point", "pt", "joint", "landmark", "part", "p", "k"}
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def wholebody_name(name: str) -> str | None:
+    """COCO-WholeBody's name for a point that another tool or data set calls `name`; None for a point it does not have.
+
+    Known are the words of COCO, MMPose, OpenPose, Halpe, MPII, Human3.6M, MediaPipe and Sapiens; case and separators do
+    not matter.
+    """
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if words and words[0] not in _SIDES and words[0][:1] in _SIDES and words[0][1:] in _PARTS:
+        words[:1] = [words[0][0], words[0][1:]]  # lshoulder
+    sides = [_SIDES[word] for word in words if word in _SIDES]
+    part = "_".join(word for word in words if word not in _SIDES)
+    if not sides:
+        return part if part == "nose" or (part.startswith("face_") and part in WHOLEBODY_NAMES) else None
+    if len(sides) > 1:
+        return None
+    if part in _PARTS:
+        return f"{sides[0]}_{_PARTS[part]}"
+    if f"{sides[0]}_{part}" in WHOLEBODY_NAMES:  # points of a hand by number
+        return f"{sides[0]}_{part}"
+    for finger, number in _FINGER_WORDS.items():
+        rest = part.removeprefix(f"{finger}_")
+        joints = _THUMB_WORDS if number == 0 and rest in _THUMB_WORDS else _JOINT_WORDS
+        joint = int(rest) if rest in ("1", "2", "3", "4") else joints.get(rest)
+        if rest != part and joint is not None:
+            return f"{sides[0]}_hand_{4 * number + joint}"
+    return None
+
+
+def layout_of_names(names: Sequence[str]) -> Layout:
+    """The layout with these names, as `wholebody_name` knows them; -1 for all that are not among them."""
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        known = wholebody_name(name)
+        if known is not None:
+            found.setdefault(known, index)
+    for index, name in enumerate(names):  # Human3.6M calls the ankle a foot
+        words = [word.lower() for word in _WORDS.findall(name)]
+        if len(words) == 2 and words[0] in _SIDES and words[1] == "foot":
+            found.setdefault(f"{_SIDES[words[0]]}_ankle", index)
+    for side in ("left", "right"):
+        if f"{side}_hand_1" in found and f"{side}_wrist" in found:  # a hand whose root has no name of its own
+            found.setdefault(f"{side}_hand_0", found[f"{side}_wrist"])
+    return tuple(found.get(name, -1) for name in WHOLEBODY_NAMES)
 
 
 COCO_17 = layout_of_names(BODY_NAMES[:17])
@@ -58,20 +130,51 @@ OPENPOSE_18 = layout_of_names(_OPENPOSE_18)
 OPENPOSE_25 = layout_of_names(_OPENPOSE_25)
 DWPOSE_134 = layout_of_names((*_OPENPOSE_18, *_FEET, *WHOLEBODY_NAMES[23:]))
 GOLIATH_308 = layout_of_names(_GOLIATH)
+HALPE_26 = layout_of_names(_HALPE_26)
+HALPE_136 = layout_of_names((*_HALPE_26, *WHOLEBODY_NAMES[23:]))
+MEDIAPIPE_33 = layout_of_names(_MEDIAPIPE_33)
+HUMAN36M_17 = layout_of_names(_HUMAN36M_17)
+"""As many points as COCO's, so it must be told by name."""
 
-LAYOUTS = {17: COCO_17, 18: OPENPOSE_18, 25: OPENPOSE_25, 133: WHOLEBODY_133, 134: DWPOSE_134, 308: GOLIATH_308}
+LAYOUTS: Layouts = {
+    17: COCO_17, 18: OPENPOSE_18, 25: OPENPOSE_25, 26: HALPE_26, 33: MEDIAPIPE_33, 133: WHOLEBODY_133, 134: DWPOSE_134,
+    136: HALPE_136, 308: GOLIATH_308,
+}  # fmt: skip
 """By the number of points, which tells the known ones apart."""
 KNOWN = (
-    "17 (COCO), 18 and 25 (OpenPose), 133 (COCO-WholeBody), 134 (DWPose: OpenPose's body with neck, feet, face, hands) "
-    "and 308 (Sapiens)"
+    "17 (COCO), 18 and 25 (OpenPose), 26 and 136 (Halpe), 33 (MediaPipe), 133 (COCO-WholeBody), 134 (DWPose: "
+    "OpenPose's body with neck, feet, face, hands) and 308 (Sapiens)"
 )
 
 
-def layout_of_count(count: int, where: str) -> Layout:
-    """The layout with `count` points. Raises `PosegenError`, which lists the known ones, if there is none."""
-    if count not in LAYOUTS:
+def layouts_with_names(names: Sequence[str], where: str) -> Layouts:
+    """The known layouts, and for as many points as a file names the one that it names.
+
+    Names that say nothing ("keypoint_3") are passed over. Raises `PosegenError` for names that are not those of a
+    person's body.
+    """
+    words = {word.lower() for name in names for word in _WORDS.findall(name) if not word.isdigit()}
+    if words <= _MEANINGLESS:
+        return LAYOUTS
+    layout = layout_of_names(names)
+    shoulders = [layout[BODY_NAMES.index(f"{side}_shoulder")] for side in ("left", "right")]
+    if max(shoulders) < 0 or sum(source >= 0 for source in layout[:17]) < 4:
+        raise PosegenError(
+            f"{where}: its points are called {', '.join(names[:5]):.120}, ...: left_shoulder, right_shoulder and the "
+            "other joints of a person's body were expected"
+        )
+    return {**LAYOUTS, len(names): layout}
+
+
+def layout_of_count(count: int, where: str, layouts: Layouts | None = None) -> Layout:
+    """The layout with `count` points, of `layouts` or the known ones.
+
+    Raises `PosegenError`, which lists the known ones, if there is none.
+    """
+    known = LAYOUTS if layouts is None else layouts
+    if count not in known:
         raise PosegenError(f"{where}: {count} points a person is no known layout; known are {KNOWN}")
-    return LAYOUTS[count]
+    return known[count]
 
 
 def to_wholebody(

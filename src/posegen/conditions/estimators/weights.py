@@ -6,12 +6,13 @@ imported when a model is loaded, because processes that load none import this fi
 """
 
 import hashlib
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 from posegen.errors import PosegenError
+from posegen.media.data_files import read_json_object
+from posegen.media.files import open_input
 
 DEFAULTS = {
     "detector": "PekingU/rtdetr_r50vd_coco_o365",
@@ -74,7 +75,7 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
     folder, place = model_folder(name, option), torch_device(device)
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
     expected = kind.config_class.model_type if hasattr(kind, "config_class") and kind.config_class else None
-    found = _json(folder / "config.json").get("model_type")
+    found = read_json_object(folder / "config.json").get("model_type")
     if expected and found != expected:
         raise PosegenError(f"{option} {name} is a {found} model, not a {expected} one")
     transformers.utils.logging.disable_progress_bar()  # the terminal is for posegen's own lines
@@ -119,7 +120,7 @@ def torch_device(device: str) -> Any:
 def preprocessing(folder: Path) -> dict[str, Any]:
     """The model's preprocessor_config.json, or nothing where there is none."""
     path = folder / "preprocessor_config.json"
-    return _json(path) if path.is_file() else {}
+    return read_json_object(path) if path.is_file() else {}
 
 
 def identity(name: str) -> str:
@@ -129,14 +130,6 @@ def identity(name: str) -> str:
         return name
     digest = hashlib.sha256()
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-        with file.open("rb") as content:
+        with open_input(file, "weights or a file of keypoints") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return f"{path.name} {digest.hexdigest()[:16]}"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} cannot be read ({error})") from None
-    return content

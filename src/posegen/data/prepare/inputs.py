@@ -7,7 +7,6 @@ except lists. A source's identifier hangs on where it is and on its size and tim
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from posegen.data.fetching import filesystem, one_line, open_at, read_pieces
 from posegen.errors import OutputError, PosegenError
+from posegen.media.data_files import decode_text, parse_json, read_bytes
 from posegen.media.files import output_errors
 
 SUFFIXES = frozenset(
@@ -115,7 +115,7 @@ def _video(path: Path) -> Video:
 
 
 def _listed(path: Path) -> Iterator[Video]:
-    for entry in _entries(str(path), path.read_bytes()):
+    for entry in _entries(str(path), read_bytes(path, "a list of videos")):
         yield from _remote_entry(entry) if "://" in entry else [_video(path.parent / entry)]
 
 
@@ -127,17 +127,13 @@ def _listed_remotely(url: str, content: bytes) -> Iterator[Video]:
 
 def _entries(name: str, content: bytes) -> list[str]:
     """What a list names."""
-    is_json = name.lower().endswith(".json")
-    try:
-        text = content.decode("utf-8")
-        entries = json.loads(text) if is_json else text.splitlines()
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            raise ValueError("an array of names was expected")
-    except ValueError as error:
-        raise PosegenError(f"{name} is not a list of videos: {error}") from error
-    if is_json:
-        return entries
-    return [entry.strip() for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
+    if not name.lower().endswith(".json"):
+        lines = [line.strip() for line in decode_text(content, name, "a list of videos").splitlines()]
+        return [line for line in lines if line and not line.startswith("#")]
+    entries = parse_json(content, name, "a list of videos in JSON")
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise PosegenError(f"{name} is not a list of videos: an array of names was expected")
+    return entries
 
 
 def _remote_entry(url: str) -> Iterator[Video]:

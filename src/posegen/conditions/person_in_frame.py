@@ -1,0 +1,54 @@
+"""Says where the followed person is too small to be drawn, or mostly outside the frame, whoever found the keypoints.
+
+Nothing is changed: such keypoints usually come from a file in another unit, of another video, or of somebody far away.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from posegen.conditions.keypoints import BODY, SEEN, PoseSequence
+
+_MIN_EXTENT = 0.03
+"""Share of the frame's longer side that a person must extend over at least: 32 pixels of 1080."""
+_INSIDE = 0.5
+"""Share of a person's seen body points that must lie inside the frame at least."""
+_MANY = 0.1
+"""Share of the frames with a person from which it is worth a line."""
+
+
+def describe_place(pose: PoseSequence) -> list[str]:
+    """A line for a person who is tiny, and one for a person who is mostly outside the frame; none if all is well."""
+    height, width = pose.size
+    extents, inside = _extents_and_inside(pose.keypoints[:, BODY], pose.scores[:, BODY], (height, width))
+    seen = np.isfinite(extents)
+    if not seen.any():
+        return []
+    lines = []
+    tiny = extents[seen] < _MIN_EXTENT * max(height, width)
+    if tiny.mean() > _MANY:
+        lines.append(
+            f"the person is only {np.median(extents[seen][tiny]):.3g} pixels large in {tiny.sum()} of {len(tiny)} "
+            f"frames of {height}x{width}: too small to follow; if keypoints come from a file, check their unit"
+        )
+    outside = inside[seen] < _INSIDE
+    if outside.mean() > _MANY:
+        lines.append(
+            f"the person is mostly outside the frame in {outside.sum()} of {len(outside)} frames: little of them can "
+            "be drawn there; if keypoints come from a file, check that it was made from this video"
+        )
+    return lines
+
+
+def _extents_and_inside(
+    points: Float[np.ndarray, "frames points 2"], scores: Float[np.ndarray, "frames points"], size: tuple[int, int]
+) -> tuple[Float[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
+    """How many pixels the seen points extend over, and which share of them is inside; NaN where fewer than two are."""
+    seen = scores >= SEEN
+    enough = seen.sum(axis=1) > 1
+    highest = np.where(seen[..., None], points, -np.inf).max(axis=1)
+    lowest = np.where(seen[..., None], points, np.inf).min(axis=1)
+    with np.errstate(invalid="ignore"):
+        extents = np.where(enough, (highest - lowest).max(axis=1), np.nan)
+    within = ((points >= 0) & (points <= np.array([size[1], size[0]]))).all(axis=-1)
+    inside = np.where(enough, (seen & within).sum(axis=1) / np.maximum(seen.sum(axis=1), 1), np.nan)
+    return extents, inside

@@ -1,0 +1,265 @@
+"""Reads JSON, TOML, YAML, NPZ and text that a user or another tool may have written: whole and bounded, or one line.
+
+Each reader raises `PosegenError` that names the file for whatever is wrong with it: missing, a folder, a pipe, too
+large, another encoding, cut off, nested too deep, keys that come twice, numbers that no array can hold. A byte order
+mark is skipped. What the content means is the caller's concern.
+"""
+
+import codecs
+import io
+import json
+import math
+import tomllib
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
+from yaml.events import AliasEvent
+
+from posegen.errors import PosegenError
+from posegen.media.files import open_input
+
+MEGABYTE = 2**20
+MAX_TEXT = 64 * MEGABYTE
+"""Bytes of a JSON or text file, unless the caller allows more."""
+MAX_TOML = MEGABYTE
+MAX_YAML = MEGABYTE
+MAX_ARRAYS = 1024 * MEGABYTE
+"""Bytes of all arrays of an NPZ file together, unpacked, unless the caller allows more."""
+MAX_DEPTH = 64
+"""How deep arrays, objects and tables may be nested."""
+_MAX_ARRAY_COUNT = 1024
+_MAX_DEFLATE = 1032
+"""How many bytes one deflated byte can become at most."""
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def read_bytes(path: Path, kind: str, max_bytes: int = MAX_TEXT) -> bytes:
+    """The content of a regular file of at most `max_bytes`."""
+    with open_input(path, kind) as stream:
+        try:
+            content = stream.read(max_bytes + 1)
+        except OSError as error:
+            raise PosegenError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(content) > max_bytes:
+        raise PosegenError(f"{path}: larger than {_size(max_bytes)}, the most that is read of {kind}")
+    return content
+
+
+def read_text(path: Path, kind: str = "a text", max_bytes: int = MAX_TEXT) -> str:
+    """A text file in UTF-8, with or without a byte order mark; in UTF-16 with one."""
+    return decode_text(read_bytes(path, kind, max_bytes), str(path), kind)
+
+
+def read_json(
+    path: Path, kind: str = "JSON", max_bytes: int = MAX_TEXT, allow_nan: bool = False, max_memory: int | None = None
+) -> Any:
+    """The content of a JSON file; arguments as in `parse_json`."""
+    return parse_json(read_bytes(path, kind, max_bytes), str(path), kind, allow_nan, max_memory)
+
+
+def read_json_object(path: Path, kind: str = "a JSON object", max_bytes: int = MAX_TEXT) -> dict[str, Any]:
+    """The content of a JSON file that must be one object."""
+    content = read_json(path, kind, max_bytes)
+    if not isinstance(content, dict):
+        raise PosegenError(f"{path} is not {kind}: the whole of it is a {type(content).__name__}")
+    return content
+
+
+def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_TOML) -> dict[str, Any]:
+    """The content of a TOML file."""
+    text = read_text(path, kind, max_bytes)
+    try:
+        content = tomllib.loads(text)
+    except RecursionError:
+        raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise PosegenError(f"{path} is not {kind}: {_line(error)}") from None
+    _check_values(content, str(path), kind, allow_nan=True)
+    return content
+
+
+def read_yaml(path: Path, kind: str = "YAML", max_bytes: int = MAX_YAML) -> Any:
+    """The content of a YAML file of plain values. Aliases (`*name`) are refused: they can multiply without end."""
+    text = read_text(path, kind, max_bytes)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        if any(isinstance(event, AliasEvent) for event in _yaml_events(text, loader)):
+            raise PosegenError(f"{path}: aliases (*name) are not read: write the value out")
+        content = yaml.load(text, Loader=loader)
+    except RecursionError:
+        raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # OverflowError: a date or a number beyond all bounds
+        if isinstance(error, PosegenError):
+            raise
+        raise PosegenError(f"{path} is not {kind}: {_line(error)}") from None
+    _check_values(content, str(path), kind, allow_nan=True)
+    return content
+
+
+def read_npz(
+    path: Path, kind: str = "arrays (.npz)", names: Collection[str] | None = None, max_bytes: int = MAX_ARRAYS
+) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, or those of `names` that it has; together at most `max_bytes` unpacked.
+
+    Nothing is unpickled. An array whose header promises more than the file holds is refused before memory is taken.
+    """
+    with open_input(path, kind) as stream:
+        return parse_npz(stream, str(path), kind, names, max_bytes)
+
+
+def decode_text(content: bytes, where: str, kind: str = "a text") -> str:
+    """Text from bytes that came from `where`: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+    encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise PosegenError(f"{where} is not {kind} in UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def parse_json(
+    content: bytes | str, where: str, kind: str = "JSON", allow_nan: bool = False, max_memory: int | None = None
+) -> Any:
+    """The value of JSON that came from `where`, a file's name or a URL.
+
+    allow_nan: numbers that are not finite may be there, as some tools write them; max_memory: bytes that the value may
+    take as Python objects, by default what `MAX_TEXT` bytes of usual content need.
+    """
+    text = content if isinstance(content, str) else decode_text(content, where, kind)
+    most = 8 * MAX_TEXT if max_memory is None else max_memory
+    # the least that CPython needs: an empty array takes 3 characters of text and 64 bytes of memory
+    needed = len(text) + 64 * text.count("[") + 200 * text.count("{") + 32 * text.count(",")
+    if needed > most:
+        raise PosegenError(f"{where}: would take more than {_size(most)} of memory, too much for {kind}")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            double = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise PosegenError(f"{where} is not {kind}: the key {double!r:.80} comes twice in one object")
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except PosegenError:
+        raise
+    except RecursionError:
+        raise PosegenError(f"{where} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise PosegenError(f"{where} is not {kind}: {_line(error)}") from None
+    _check_values(value, where, kind, allow_nan)
+    return value
+
+
+def parse_npz(
+    stream: BinaryIO | bytes,
+    where: str,
+    kind: str = "arrays (.npz)",
+    names: Collection[str] | None = None,
+    max_bytes: int = MAX_ARRAYS,
+) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file that came from `where`, as `read_npz` reads them."""
+    source = io.BytesIO(stream) if isinstance(stream, bytes) else stream
+    arrays, left = {}, max_bytes
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [each for each in archive.infolist() if each.filename.endswith(".npy")]
+            if len(members) > _MAX_ARRAY_COUNT:
+                raise PosegenError(f"{where}: {len(members)} arrays, more than the {_MAX_ARRAY_COUNT} that are read")
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if names is None or name in names:
+                    if name in arrays:
+                        raise PosegenError(f"{where} is damaged: two arrays are called {name!r:.80}")
+                    left -= _check_array(archive, member, where, kind, left)
+                    with archive.open(member) as opened:
+                        arrays[name] = np.lib.format.read_array(opened, allow_pickle=False)
+    except PosegenError:
+        raise
+    except (
+        Exception
+    ) as error:  # zipfile, zlib and numpy each have errors of their own for damage, SyntaxError among them
+        raise PosegenError(f"{where} is not {kind}, or damaged ({_line(error)})") from None
+    return arrays
+
+
+def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, kind: str, most: int) -> int:
+    """The bytes of an array, by its header. Raises `PosegenError` where they are not there, or more than `most`."""
+    name = member.filename.removesuffix(".npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PosegenError(f"{where}: {name} is packed in a way that numpy does not write")
+    with archive.open(member) as opened:
+        version = np.lib.format.read_magic(opened)
+        if version not in ((1, 0), (2, 0)):
+            raise PosegenError(f"{where}: {name} is not a plain array of numbers or text")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(opened)
+        header = opened.tell()
+    if dtype.hasobject or any(length < 0 for length in shape):
+        raise PosegenError(f"{where}: {name} is not a plain array of numbers or text; nothing is unpickled")
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    if size != member.file_size - header or member.file_size > _MAX_DEFLATE * member.compress_size + MEGABYTE:
+        raise PosegenError(f"{where} is damaged: {name} has {size} bytes by its header, which are not there")
+    if max(count, size) > most:
+        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the most that is read of {kind}")
+    return size
+
+
+def _yaml_events(text: str, loader: Any) -> Iterator[Any]:
+    """The parts of a YAML text. Raises `RecursionError` where they are nested too deep for a loader."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise RecursionError
+        yield event
+
+
+def _check_values(value: Any, where: str, kind: str, allow_nan: bool) -> None:
+    """Raise `PosegenError` for values that later work would stumble over; level by level, without recursion."""
+    level = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for container in level:
+            for item in container.values() if isinstance(container, dict) else container:
+                known = type(item)
+                if known is float:
+                    if not (allow_nan or math.isfinite(item)):
+                        raise PosegenError(f"{where} is not {kind}: {item} is no finite number")
+                elif known is list or known is dict:
+                    below.append(item)
+                elif known is int:
+                    if not -(2**63) <= item < 2**64:
+                        raise PosegenError(f"{where} is not {kind}: a whole number has more than 64 bits")
+                elif known is str and not _encodable(item):
+                    raise PosegenError(f"{where} is not {kind}: half a character, {item!r:.80}")
+            if isinstance(container, dict) and not all(_encodable(key) for key in container if type(key) is str):
+                raise PosegenError(f"{where} is not {kind}: half a character in the name of a key")
+        if not below:
+            return
+        level = below
+    raise PosegenError(f"{where} is not {kind}: nested deeper than {MAX_DEPTH} levels")
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can write half of a pair of surrogates
+        return False
+    return True
+
+
+def _line(error: BaseException) -> str:
+    """What an error says, in one line of bounded length."""
+    return " ".join(f"{error}".split())[:160] or type(error).__name__
+
+
+def _size(count: int) -> str:
+    return f"{count // MEGABYTE} MB" if count >= MEGABYTE else f"{count:,} bytes"
