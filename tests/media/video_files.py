@@ -32,13 +32,13 @@ def chirp(rate, start, stop):
 # fmt: off
 def make_video(folder, name, frames, fps=25, codec="libx264", pix_fmt="yuv420p", times=None, rotation=None, flip=False,
          aspect=None, options=None, matrix=1, colour_range=1, transfer=1, primaries=1, sound=None, gop=12,
-               container_options=None) -> Path:
+               container_options=None, file_format=None) -> Path:
     # fmt: on
     """Write a video file and give its path; whole numbers among the frames become numbered frames."""
     path = folder / name
     frames = [numbered_frame(frame) if isinstance(frame, int) else frame for frame in frames]
     time_base = Fraction(1, 1000) if times is not None else 1 / Fraction(fps)
-    with av.open(str(path), "w", container_options=container_options or {}) as container:
+    with av.open(str(path), "w", format=file_format, container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.gop_size = pix_fmt, gop

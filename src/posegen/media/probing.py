@@ -17,9 +17,10 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int64
 
 from posegen.errors import PosegenError, logger
+from posegen.media.clock import Clock, Shifts, Stamps, Tolerance, continued_clock, filled_clock, uncounted_clock
 from posegen.media.colour import Orientation, is_hdr
 from posegen.media.files import check_input
 from posegen.media.timing import average_rate
@@ -32,6 +33,10 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,ogg,asf,gif,mxf,"
     "mjpeg,yuv4mpegpipe,nut,dv"
 )
+_TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
+"""Raw streams: FFmpeg counts some of them at a rate of its own invention."""
+_DISCONTINUOUS = {"mpegts", "mpeg"}
+"""Containers whose clocks may begin anew by their standard."""
 _OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 
 
@@ -78,6 +83,9 @@ class Source:
     orientation: Orientation
     stored_size: tuple[int, int]  # (H, W) with square pixels, before turning
     is_interlaced: bool  # by its first frame
+    order: Int64[np.ndarray, " packets"] | None = None  # see `clock.Clock`; None where a frame's own time tells it
+    keys: Bool[np.ndarray, " packets"] | None = None  # where decoding can begin
+    sounds: tuple[Shifts, ...] = ()  # what to add to the times of each track of sound; nothing where it is empty
 
     @property
     def tolerable_loss(self) -> float:
@@ -93,6 +101,8 @@ class _Packets:
     has_times: bool
     last_duration: float
     missing: float  # seconds that the container declares and the file does not hold
+    clock: Clock | None  # None where each packet's own time is right
+    are_keys: Bool[np.ndarray, " packets"]
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -163,6 +173,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         frame = _first_frame(path, container, stream)
         orientation, is_interlaced = Orientation(frame), bool(frame.interlaced_frame)
         stored_size = _square_pixels(frame, stream.sample_aspect_ratio)
+        own_rate = stream.codec_context.framerate or None
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         has_audio, codec = bool(container.streams.audio), stream.codec_context.codec.canonical_name
     if max(stored_size) > MAX_SIDE:
@@ -172,6 +183,8 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
     height, width = reversed(stored_size) if orientation.transposed else stored_size
     fps = average_rate(packets.times, rates)
     times = packets.times - packets.times[0]
+    if not packets.has_times:
+        fps = _assumed_rate(path, own_rate, rates)
     if not packets.has_times or (len(times) > 1 and times[-1] == 0):
         times = np.arange(len(times)) / float(fps)
     info = VideoInfo(
@@ -189,48 +202,113 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         frame_times=times,
     )
     origin = float(packets.times[0]) if packets.has_times else None
-    source = Source(info, origin, orientation, stored_size, is_interlaced)
+    clock = packets.clock
+    if clock is None:
+        source = Source(info, origin, orientation, stored_size, is_interlaced)
+    else:
+        source = Source(
+            info, origin, orientation, stored_size, is_interlaced, clock.order, packets.are_keys, clock.sounds
+        )
+        _report_breaks(path, clock)
     if packets.missing > source.tolerable_loss:
         raise broken(path, info.duration, f"{packets.missing:.2f} s that it declares are missing")
     return source
 
 
+def _assumed_rate(path: Path, own_rate: Fraction | None, guesses: list[Fraction | None]) -> Fraction:
+    """The rate of a stream without times: what its pictures say, else FFmpeg's guess. It is said in one line."""
+    if own_rate:
+        logger.warning("%s: its frames carry no times: %g a second are shown, as the stream says", path, own_rate)
+        return own_rate
+    rate = next((rate for rate in guesses if rate), Fraction(25))
+    logger.warning(
+        "%s: its frames carry no times, and it names no rate: %g a second are assumed; for another rate, put them into "
+        "an .mp4 file first (ffmpeg -r RATE -i %s -c copy video.mp4)", path, rate, path,
+    )  # fmt: skip
+    return rate
+
+
+def _report_breaks(path: Path, clock: Clock) -> None:
+    if clock.breaks:
+        where = ", ".join(f"{second:.2f}" for second in clock.breaks[:5]) + (", ..." if len(clock.breaks) > 5 else "")
+        logger.warning("%s: its clock begins anew at %s s (joined files?): pictures and sound are shown one after the "
+                       "other", path, where)  # fmt: skip
+
+
+class _Track:
+    """The times of one stream's packets, as they come."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, float, float, float, bool]] = []
+
+    def add(self, place: int, packet: Any) -> None:
+        base = packet.time_base
+        decoded, shown = (math.nan if time is None else float(time * base) for time in (packet.dts, packet.pts))
+        length = float((packet.duration or 0) * base)
+        self.rows.append((place, decoded, shown, length, bool(packet.is_keyframe)))
+
+    def stamps(self) -> Stamps:
+        places, decoded, shown, lengths, keys = zip(*self.rows, strict=True) if self.rows else [()] * 5
+        times = [np.array(column, np.float64) for column in (decoded, shown, lengths)]
+        return Stamps(np.array(places, np.int64), *times, np.array(keys, bool))
+
+
 def _walk_packets(path: Path) -> _Packets:
     """Read all packets of the file. An end that cannot be demuxed counts as missing."""
-    times: list[float | None] = []
-    packet_count, last_end, last_time, last_duration = 0, 0.0, -math.inf, 0.0
+    pictures, sounds = _Track(), dict[int, _Track]()
+    visible, corrupt = list[bool](), list[bool]()
+    packet_count, last_end = 0, 0.0
     with open_video(path) as (container, stream):
         beginning = (container.start_time or 0) / av.time_base
+        sounds = {sound.index: _Track() for sound in container.streams.audio}
         try:
-            for packet in container.demux():
-                if not packet.size or packet.is_corrupt:
+            for place, packet in enumerate(container.demux()):
+                if not packet.size:
                     continue
-                moment = packet.pts if packet.pts is not None else packet.dts
-                time = None if moment is None else float(moment * packet.time_base)
-                duration = float((packet.duration or 0) * packet.time_base)
-                last_end = max(last_end, (time or 0.0) + duration - beginning)
-                if packet.stream_index != stream.index:
-                    continue
-                packet_count += 1
-                if packet.is_discard or _is_hidden(packet, stream):
-                    continue
-                times.append(time)
-                if time is not None and time >= last_time:
-                    last_time, last_duration = time, duration
+                is_picture = packet.stream_index == stream.index
+                if not packet.is_corrupt:
+                    moment = packet.pts if packet.pts is not None else packet.dts
+                    duration = float((packet.duration or 0) * packet.time_base)
+                    last_end = max(last_end, float((moment or 0) * packet.time_base) + duration - beginning)
+                    packet_count += is_picture
+                if is_picture:
+                    pictures.add(place, packet)
+                    visible.append(not (packet.is_discard or _is_hidden(packet, stream)))
+                    corrupt.append(packet.is_corrupt)
+                elif packet.stream_index in sounds:
+                    sounds[packet.stream_index].add(place, packet)
         except av.error.FFmpegError as error:
             logger.warning("%s: reading stopped at %.2f s (%s)", path, last_end, error.strerror)
         declared_frames, declared_duration = stream.frames, (container.duration or 0) / av.time_base
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if not times:
+        formats, is_reordered = set(container.format.name.split(",")), bool(stream.codec_context.has_b_frames)
+    stamps, are_corrupt = pictures.stamps(), np.array(corrupt, bool)
+    are_shown = np.array(visible, bool) & ~are_corrupt
+    if not are_shown.any():
         raise PosegenError(f"{path}: the video contains no frames")
+    clock, has_times = None, True
+    beside = [track.stamps() for track in sounds.values()]
+    tolerance = Tolerance(1.0 if "matroska" in formats else 0.1, 10.0 if formats & _DISCONTINUOUS else 3600.0)
+    if formats & _TIMELESS or np.isnan(stamps.moments).all():
+        clock, has_times = uncounted_clock(np.arange(float(len(are_shown))), are_shown), False
+    elif np.isnan(stamps.moments).any():
+        clock = filled_clock(stamps, are_shown, beside, tolerance)
+    elif "avi" in formats and is_reordered:  # it stores the order of decoding only
+        clock = uncounted_clock(stamps.moments, are_shown)
+    else:
+        clock = continued_clock(stamps, are_shown, are_corrupt & np.array(visible, bool), beside, tolerance)
     missing = [0.0]
     if declared_frames:
         missing.append(float((declared_frames - packet_count) / rate))
-    elif declared_duration and None not in times:
+    elif declared_duration and has_times and not (clock and clock.breaks) and not np.isnan(stamps.moments).any():
         missing.append(declared_duration - last_end)
-    has_times = None not in times
-    clean = np.sort(np.array([time or 0.0 for time in times], dtype=np.float64))
-    return _Packets(clean, has_times, last_duration, max(missing))
+    moments, lengths = stamps.moments[are_shown], stamps.lengths[are_shown]
+    times = np.sort(moments) if clock is None else clock.times
+    last_duration = 0.0
+    if has_times and not np.isnan(moments).all():
+        latest = len(moments) - 1 - int(np.nanargmax(moments[::-1])) if clock is None else len(moments) - 1
+        last_duration = float(lengths[latest])
+    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys)
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:

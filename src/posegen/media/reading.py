@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import Float64, Int64, UInt8
 
 from posegen.errors import PosegenError, logger
+from posegen.media.clock import HIDDEN, UNKNOWN
 from posegen.media.colour import Orientation, Quality, RgbConverter
 from posegen.media.deinterlacing import deinterlaced
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
@@ -253,19 +254,27 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
     info = source.info
     if source.is_interlaced:  # lines are filled from the frames beside
         first, wanted = max(0, first - 1), None
-    with open_video(info.path) as (container, stream):
-        previous = -1
-        if first > 0 and source.origin is not None:
-            _seek(container, stream, source.origin + float(info.frame_times[first]))
-            begun = next(_decode_good(source, container, stream, -1), None)
-            if begun is not None and begun[0] <= first:
-                previous = begun[0] - 1
-                target = info.frame_times[first]
-            else:  # the container's index leads too far: from the beginning
-                target = 0.0
-            _seek(container, stream, source.origin + float(target))
-        left_out: set[int] = set()
-        for index, frame in deinterlaced(_decode_good(source, container, stream, previous, wanted, left_out)):
+    if source.order is not None and (source.order == UNKNOWN).any():  # frames are counted: none may be left out
+        wanted = None
+    previous, left_out = -1, set[int]()
+    with contextlib.ExitStack() as stack:
+        container, stream = stack.enter_context(open_video(info.path))
+        if source.order is not None:
+            begin = _key_before(source, first)
+            previous = int(source.order[begin]) - 1 if begin else -1
+            good = _decode_ordered(source, source.order, begin, container, stream, wanted, left_out)
+        else:
+            if first > 0 and source.origin is not None:
+                target = source.origin + float(info.frame_times[first])
+                _seek(container, stream, target)
+                begun = next(_decode_good(source, container, stream, -1), None)
+                if begun is not None and begun[0] <= first:
+                    previous = begun[0] - 1
+                    _seek(container, stream, target)
+                else:  # the container's index leads too far: from the beginning
+                    container, stream = stack.enter_context(open_video(info.path))
+            good = _decode_good(source, container, stream, previous, wanted, left_out)
+        for index, frame in deinterlaced(good):
             _check_loss(source, previous, index, left_out)
             if index > previous:
                 yield index, frame
@@ -295,6 +304,52 @@ def _decode_good(
                         time = float(frame.pts * frame.time_base) - source.origin
                         previous = _index(times, time, slack)
                     yield previous, frame
+    except av.error.FFmpegError:
+        return  # the container ends here
+
+
+def _key_before(source: Source, first: int) -> int:
+    """The number of the packet with which decoding can begin, so that frame `first` and what follows are decoded."""
+    assert source.order is not None
+    assert source.keys is not None
+    possible = np.flatnonzero(source.keys & (source.order >= 0) & (source.order <= first))
+    has_unknown = bool((source.order == UNKNOWN).any())  # then frames are counted from the first one on
+    return 0 if has_unknown or not len(possible) else int(possible[-1])
+
+
+def _decode_ordered(
+    source: Source,
+    order: Int64[np.ndarray, " packets"],
+    begin: int,
+    container: Any,
+    stream: Any,
+    wanted: Collection[int] | None,
+    left_out: set[int],
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield what `_decode_good` yields, where times cannot tell which frame is which: each packet takes its number.
+
+    The file is read from its beginning, and decoded from packet `begin` on.
+    """
+    previous, number = -1, 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                index = int(order[number]) if number < len(order) else HIDDEN
+                number += 1
+                if number <= begin:
+                    continue
+                packet.pts, packet.dts = (None if index == UNKNOWN else index), None
+                if wanted is not None:
+                    stream.codec_context.skip_frame = "DEFAULT" if index in wanted else "NONREF"
+                    if index >= 0 and index not in wanted:
+                        left_out.add(index)
+            with contextlib.suppress(av.error.FFmpegError):  # a loss is judged by the frames that do not come
+                for frame in packet.decode():
+                    if frame.pts == HIDDEN:
+                        continue
+                    previous = previous + 1 if frame.pts is None else int(frame.pts)
+                    if previous < source.info.num_frames:
+                        yield previous, frame
     except av.error.FFmpegError:
         return  # the container ends here
 
