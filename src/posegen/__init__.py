@@ -3,4 +3,4 @@
 Importing this package is cheap: nothing heavy is loaded until it is used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,0 +1,237 @@
+"""Every shell command of the README and the docs runs, small, or is read by its own program; none is left out."""
+
+import argparse
+import ast
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from itertools import islice
+
+import pytest
+from packaging.requirements import Requirement
+from pages import HISTORY, PAGES, REPOSITORY, commands, name_of
+from printed_commands import READ_ONLY, RUN_ELSEWHERE, SMALLER_RECIPE, STORIES, options_of
+
+from posegen.apps import cli
+from posegen.apps.study import open_study
+from posegen.errors import PosegenError
+from posegen.evaluate.study import ASPECTS
+from posegen.media.video import VideoWriter, iterate_frames
+from posegen.pipeline.progress import Silent
+
+RUN = [entry for story in STORIES.values() for entry in story if not isinstance(entry, str)]
+TABLE = {tuple(shlex.split(entry.printed)): entry for entry in (*RUN, *RUN_ELSEWHERE, *READ_ONLY)}
+PRINTED = [command for page in PAGES if name_of(page) not in HISTORY for command in commands(page)]
+DEMO = resources.files("posegen") / "demo"
+
+
+def only_names(words):
+    """Whether the words name a command of posegen, and perhaps options of it, without anything to run."""
+    program, *rest = words
+    if program != "posegen" or not rest or rest[0] not in cli._COMMANDS:
+        return False
+    return all(word in options_of(rest[0]) for word in rest[1:])
+
+
+@pytest.mark.parametrize("command", PRINTED, ids=lambda command: f"{command.page}: {command}")
+def test_every_printed_command_is_in_the_table(command):
+    assert command.words in TABLE or (command.inline and only_names(command.words)), (
+        f"{command.page} prints a command that no test runs: {command}\n"
+        "add it to tests/docs/printed_commands.py, small enough to run, or with the reason why it cannot be run"
+    )
+
+
+def test_the_table_holds_no_command_twice_and_none_that_no_page_prints():
+    assert len(TABLE) == len(RUN) + len(RUN_ELSEWHERE) + len(READ_ONLY)
+    printed = {command.words for command in PRINTED}
+    assert not [shlex.join(words) for words in TABLE if words not in printed]
+
+
+def test_every_difference_has_a_reason():
+    for entry in RUN:
+        assert entry.why or not (entry.changes or entry.exit_code), entry.printed
+
+
+# ---- commands that run
+
+
+def inputs_of_a_reader(folder, narrow):
+    """What a reader has: a picture, a video, folders of videos; and a recipe in small."""
+    shutil.copy(DEMO / "reference.png", folder / "person.png")
+    shutil.copy(DEMO / "reference.png", folder / "me.png")
+    shutil.copy(DEMO / "driving.mp4", folder / "dance.mp4")
+    (folder / "recipes").symlink_to(REPOSITORY / "recipes")
+    text = (REPOSITORY / "recipes" / "mini.toml").read_text()
+    for line, smaller in SMALLER_RECIPE.items():
+        text, count = re.subn(line, smaller, text, flags=re.MULTILINE)
+        assert count, f"recipes/mini.toml has no line {line} any more"
+    (folder / "small.toml").write_text(text)
+
+
+def results_of_a_reader(folder, narrow):
+    """A folder of videos to make a benchmark of, pairs, and results of two methods."""
+    frames = list(islice(iterate_frames(DEMO / "driving.mp4"), 8))
+    (folder / "pairs").mkdir()
+    shutil.copy(DEMO / "reference.png", folder / "pairs" / "dance.png")
+    for path in ("TikTok_dataset/00337.mp4", "pairs/dance.mp4"):
+        write_video(folder / path, frames)
+    for method, shift in (("ours", 8), ("theirs", 40)):
+        shown = [(frame.astype(int) + shift).clip(0, 255).astype("uint8") for frame in frames]
+        write_video(folder / "results" / method / "000.mp4", shown)
+
+
+def write_video(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 16, size=frames[0].shape[:2]) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def somebody_answers(folder):
+    """One person rates everything, through what the served page calls."""
+    (words,) = (entry.printed for entry in RUN_ELSEWHERE if entry.printed.startswith("posegen study"))
+    opened, _, _ = open_study(cli.parse(shlex.split(words)[1:]), Silent())
+    person = opened.enter("a reader")
+    while (question := opened.next_question(person)) is not None:
+        ratings = dict.fromkeys(ASPECTS, 3)
+        opened.answer(person, question.token, ratings if question.kind == "rate" else {"choice": "left"})
+
+
+BY_HAND = {"somebody answers the study": somebody_answers}
+GIVEN = {"score results": results_of_a_reader}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_readers_commands_run_one_after_another(story, narrow, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    GIVEN.get(story, inputs_of_a_reader)(tmp_path, narrow)
+    for entry in STORIES[story]:
+        if isinstance(entry, str):
+            BY_HAND[entry](tmp_path)
+            continue
+        words = [word.format(narrow=narrow) for word in entry.words()]
+        code = cli.guarded(lambda words=words: cli.dispatch(cli.parse(words[1:])))
+        said = "".join(capfd.readouterr())
+        assert code == entry.exit_code, f"{shlex.join(words)}\n{said}"
+        assert entry.says in said.replace("\n", " "), f"{shlex.join(words)}\n{said}"
+        for made in entry.makes:
+            assert (tmp_path / made).stat().st_size, f"{shlex.join(words)} made no {made}"
+
+
+# ---- commands that another test runs
+
+
+@pytest.mark.parametrize("entry", RUN_ELSEWHERE, ids=lambda entry: entry.printed)
+def test_a_command_that_runs_elsewhere_is_right_as_printed(entry, capfd):
+    file, function = entry.test.split("::")
+    tree = ast.parse((REPOSITORY / file).read_text())
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{entry.test} is gone"
+    read_by_posegen(shlex.split(entry.printed)[1:])
+
+
+# ---- commands that are only read
+
+
+class ReadError(Exception):
+    """Ends a benchmark as soon as its arguments are read."""
+
+
+def read_by_posegen(words):
+    if "--help" not in words:
+        cli.parse(words)
+        return
+    with pytest.raises(SystemExit) as asked_for_help:
+        cli.parse(words)
+    assert asked_for_help.value.code == 0
+
+
+def read_by_a_benchmark(words, monkeypatch):
+    """Run a script up to where it has read its arguments."""
+    read = argparse.ArgumentParser.parse_args
+
+    def read_and_end(parser, *rest, **keywords):
+        read(parser, *rest, **keywords)
+        raise ReadError
+
+    script = REPOSITORY / words[0]
+    monkeypatch.setattr(sys, "argv", [str(script), *words[1:]])
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read_and_end)
+    with pytest.raises(ReadError):
+        runpy.run_path(str(script), run_name="__main__")
+
+
+def read_by_torchrun(words):
+    from torch.distributed.run import get_args_parser
+
+    read = get_args_parser().parse_args(words)
+    assert read.module
+    assert read.training_script == "posegen.apps.cli"
+    read_by_posegen(read.training_script_args)
+
+
+def read_by_the_hub(words, tmp_path):
+    """Offline it reads its words, and ends with 1 because the files are not there; bad words are 2."""
+    done = subprocess.run(
+        [sys.executable, "-m", "huggingface_hub.cli.hf", *words], capture_output=True, text=True, check=False,
+        timeout=60, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "offline" in done.stderr
+
+
+def read_by_pip(words):
+    """The project in this folder, with extras that it has."""
+    assert words[:2] == ["install", "-e"]
+    wanted = Requirement(words[2].replace(".[", "posegen["))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert wanted.name == project["name"]
+    assert wanted.extras <= project["optional-dependencies"].keys()
+
+
+def read_by_make(words):
+    subprocess.run(["make", "--dry-run", *words], cwd=REPOSITORY, check=True, capture_output=True, timeout=60)
+
+
+def read_by_git(words):
+    """The commit is one of this project's, if the history is at hand."""
+    assert words[:2] == ["worktree", "add"]
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() == "false":
+        assert git("cat-file", "-e", f"{words[3]}^{{commit}}").returncode == 0
+
+
+def read_by_a_shell(words):
+    """A file that `make` leaves."""
+    assert words == [".venv/bin/activate"]
+
+
+@pytest.mark.parametrize("entry", READ_ONLY, ids=lambda entry: entry.printed)
+def test_a_command_that_cannot_run_here_is_read_by_its_program(entry, monkeypatch, tmp_path, capfd):
+    program, *words = shlex.split(f"{entry.printed} {entry.completed}")
+    readers = {"posegen": read_by_posegen, "torchrun": read_by_torchrun, "pip": read_by_pip,
+               "make": read_by_make, "git": read_by_git, "source": read_by_a_shell}  # fmt: skip
+    if program == "python":
+        read_by_a_benchmark(words, monkeypatch)
+    elif program == "hf":
+        read_by_the_hub(words, tmp_path)
+    else:
+        words = ["hand-normals" if word == "NAME" else word for word in words]
+        readers[program](words)
+
+
+def test_what_is_wrong_is_not_read(monkeypatch):
+    with pytest.raises(PosegenError):
+        read_by_posegen(["generate", "--colour", "red"])
+    with pytest.raises(SystemExit):
+        read_by_a_benchmark(["benchmarks/ablations.py", "--colour", "red"], monkeypatch)
