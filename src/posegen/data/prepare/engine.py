@@ -125,7 +125,10 @@ def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
             raise PosegenError(row["fatal"])
-        yield json.loads(row["result"])
+        result = json.loads(row["result"])
+        for damaged in result.pop("damaged", ()):
+            logger.warning("made again: %s", damaged)
+        yield result
 
 
 def _run_task(row: Row, work: Work, stage: type[Stage]) -> Row:
