@@ -2,7 +2,7 @@
 
 Everything a user can cause (a bad file, a bad option, a bad checkpoint) is raised as `PosegenError` with one
 line that says what was expected, what came and what to do; the command line prints that line and exits with 2.
-Anything else that escapes is a defect of posegen and keeps its traceback.
+Anything else that escapes is a defect of posegen: the command line writes its traceback to a log file.
 """
 
 import logging

@@ -173,7 +173,7 @@ def test_packing_keeps_three_bits_of_every_number(numbers, exponent):
 def test_a_damaged_file_is_named(tmp_path):
     store, place = DiskStore(tmp_path), Place(0, "positive", 1)
     store.put(place, {"key": torch.ones(3)})
-    file = next(tmp_path.iterdir())
+    (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(PosegenError, match=r"step000-positive-layer001\.safetensors cannot be read.*delete"):
         store.get(place)
@@ -234,3 +234,18 @@ def test_what_was_read_ahead_is_not_served_after_a_change(tmp_path):
     store.clear()
     fill(3)
     assert store.get(places[0])["key"].tolist() == [3, 3]
+
+
+def test_what_is_damaged_when_a_job_is_taken_up_is_removed_and_told(tmp_path, caplog):
+    store = DiskStore(tmp_path)
+    for layer in range(3):
+        store.put(Place(0, "positive", layer), {"key": torch.full((3,), float(layer))})
+    first, second, third = sorted(tmp_path.glob("*.safetensors"))
+    content = bytearray(first.read_bytes())
+    content[-1] ^= 1  # a value
+    first.write_bytes(content)
+    second.with_name(second.name + ".sha256").unlink()  # its writer was killed
+    again = DiskStore(tmp_path)
+    assert list(again.places()) == [Place(0, "positive", 2)]
+    assert first.name in caplog.text
+    assert sorted(tmp_path.glob("*.safetensors")) == [third]

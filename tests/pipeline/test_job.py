@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from posegen.errors import DiskFullError, OutputError
+from posegen.media.checksums import checked_json, checksum_path, read_checked_json
 from posegen.media.video import VideoWriter
 from posegen.pipeline import manifest
 from posegen.pipeline.job import (
     Job,
     background_folder,
-    checksum_path,
     growing_path,
     hold_output,
     readable_size,
@@ -115,7 +115,9 @@ def test_checksums_are_those_that_sha256sum_reads(output):
     with Job(output, {}) as job:
         job.save(FIRST, noise(), FPS)
         digest = hashlib.sha256(job.path(FIRST).read_bytes()).hexdigest()
-        assert (job.segments / "0000-base.mkv.sha256").read_text() == f"{digest}  0000-base.mkv\n"
+        line, owner = (job.segments / "0000-base.mkv.sha256").read_text().splitlines()
+        assert line == f"{digest}  0000-base.mkv"
+        assert owner == f"# {job.folder.name}"  # sha256sum takes it for a comment
 
 
 def test_the_manifest_says_what_it_was_made_from_and_with(output):
@@ -184,7 +186,8 @@ def test_a_manifest_of_a_newer_format_is_refused_in_one_line_and_left_alone(outp
     with Job(output, {"seed": 3}) as job:
         pass
     path = manifest_path(job.folder)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": manifest.FORMAT + 1}))
+    content = {**read_checked_json(path.read_bytes(), path), "format": manifest.FORMAT + 1}
+    path.write_bytes(checked_json(content))
     before = path.read_bytes()
     for _ in range(2):  # the lock is not kept
         with pytest.raises(NewerFormatError, match="update posegen") as caught, Job(output, {"seed": 3}):

@@ -17,11 +17,12 @@ import torch
 
 from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
+from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.pipeline import latents, long_video, segment_maker
-from posegen.pipeline.job import Job, file_digest, growing_path, work_folder
+from posegen.pipeline.job import Job, growing_path, work_folder
 from posegen.pipeline.kept_jobs import list_jobs
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import load_pipeline

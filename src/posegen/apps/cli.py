@@ -1,13 +1,12 @@
 """`posegen`: the commands. Each builds a settings object and calls one function; nothing heavy is imported before.
 
-Exit codes: 0 done, 2 a problem of the input (one line on stderr), 130 interrupted (the same command goes on).
+Exit codes: 0 done; 1 a defect of posegen; 2 a problem of the input; 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
+(the same command resumes). Each but 0 comes with one line on stderr (`failures.py`).
 """
 
 import contextlib
-import errno
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from posegen import __version__
 from posegen.apps.argument_errors import one_line
+from posegen.apps.failures import check_address_space, guarded
 from posegen.apps.inputs import check_inputs
 from posegen.config import (
     AblateConfig,
@@ -151,40 +151,12 @@ def parse(arguments: list[str] | None) -> Settings:
         raise
 
 
-def guarded(run: Callable[[], None]) -> int:
-    """Run and turn what a user can cause into one line and an exit code."""
-    try:
-        run()
-    except PosegenError as error:
-        print(f"posegen: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("posegen: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read has seen enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            print("posegen: the disk is full: free some space, then the same command goes on", file=sys.stderr)
-        elif error.filename is not None:  # a name that is too long, a folder that may not be read, ...
-            print(f"posegen: {error.filename}: {error.strerror}", file=sys.stderr)
-        else:
-            raise
-        return 2
-    except ValueError as error:
-        if "embedded null" not in str(error):  # Python's words for a path that it does not hand on
-            raise
-        print("posegen: a path contains a NUL character: correct the file that it comes from", file=sys.stderr)
-        return 2
-    return 0
-
-
 def dispatch(config: Settings) -> None:
     """Hand the settings to the function that does the work."""
     check_inputs(config)
     if type(config) in _EXTRA_OF:
         require_extra(_EXTRA_OF[type(config)], "this command")
+    check_address_space()
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for

@@ -60,6 +60,7 @@ def extract(config: ExtractConfig) -> None:
             progress=lambda done, total: terminal.update("conditions", done, total),
             chosen=config,
             device=config.device,
+            edited=True,
         )
         for line in conditions.report:
             terminal.say(line)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -20,8 +21,9 @@ from jaxtyping import Bool, Complex, Float, Int
 
 from posegen.conditions.camera import CameraTracker, Step, person_mask
 from posegen.conditions.folder import Conditions
-from posegen.errors import PosegenError
-from posegen.media.files import write_whole
+from posegen.digests import file_digest
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import state_of, write_checked
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames
 
@@ -120,18 +122,26 @@ class BackgroundMotion:
             content, turn=self.turn, shift=self.shift, scene=self.scene, known=self.known, residual=self.residual,
             fps=self.fps, key=key,
         )  # fmt: skip
-        write_whole(path, content.getvalue())
+        write_checked(path, content.getvalue())
 
     @classmethod
     def load(cls, path: Path, key: str) -> "BackgroundMotion | None":
-        """What `save` wrote under the same key; None if there is nothing, something else, or a damaged file."""
+        """What `save` wrote under the same key; None if there is nothing, something else, or a damaged file.
+
+        A damaged file is reported in one line.
+        """
+        state = state_of(path)
+        if state != "intact":
+            if state == "damaged":
+                logger.warning("%s is damaged: the background's motion is measured again", path)
+            return None
         try:
             with path.open("rb") as file, np.load(file) as data:
                 if str(data["key"]) != key:
                     return None
                 turn, shift, scene, known, residual = (data[name] for name in _FIELDS)
                 return cls(turn, shift, scene, known, residual, float(data["fps"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 
 
@@ -192,8 +202,7 @@ def _inside_padding(fit: Fit) -> Bool[np.ndarray, "height width"]:
 def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
     """A hash of everything the result depends on. Raises `PosegenError` if the video cannot be read."""
     try:
-        with driving.open("rb") as file:
-            video = hashlib.file_digest(file, "sha256").hexdigest()
+        video = file_digest(driving)
     except OSError as error:
         raise PosegenError(f"{driving}: cannot be read ({error.strerror})") from error
     pose = conditions.pose

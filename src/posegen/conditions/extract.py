@@ -63,19 +63,21 @@ def extract_conditions(
     progress: Callable[[int, int], None] = lambda done, total: None,
     chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
     device: str = "auto",
+    edited: bool = False,
 ) -> Conditions:
     """Make the conditions of `driving` in `folder`, or take those that are there if nothing changed.
 
     fit: how the driving video becomes the size of the result; fps: frames per second of the conditions;
     draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
-    720p); chosen: which part of the video is taken, and who estimates, on which `device`. Raises `PosegenError` if
-    nobody is seen in the video.
+    720p); chosen: which part of the video is taken, and who estimates, on which `device`; edited: the folder is the
+    user's own, so files changed since they were made are kept; otherwise they count as damaged and are made again.
+    Raises `PosegenError` if nobody is seen in the video.
     """
     start, end = chosen.start, chosen.end
     inputs = Inputs.of(
         driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end
     )  # fmt: skip
-    kept = find_conditions(folder, inputs)
+    kept = find_conditions(folder, inputs, edited)
     if kept is not None:
         logger.info("conditions in %s are up to date: using them", folder)
         return kept

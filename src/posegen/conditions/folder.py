@@ -1,11 +1,13 @@
 """A folder of conditions: what is in it, what it was made from, and whether it fits what is to be made.
 
 `extract` fills such folders from driving videos; anybody else may, who writes the same files. The manifest comes last,
-so a folder without one is not finished.
+so a folder without one is not finished. It holds the SHA-256 of every file. In a job's own folder a file that does not
+agree with it is made again; in a folder that belongs to the user it counts as edited, one line says so, and it is used.
 """
 
 import hashlib
-import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +19,9 @@ from jaxtyping import UInt8
 
 from posegen.conditions.keypoints import PoseSequence
 from posegen.conditions.skeleton import Colors
-from posegen.errors import PosegenError
+from posegen.digests import file_digest
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import KEY, DamagedFileError, checked_json, digests_of, read_checked_json
 from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video, read_frames
@@ -27,6 +31,12 @@ MANIFEST, KEYPOINTS, SKELETON, HAND_NORMALS = "manifest.json", "keypoints.npz", 
 FILES = (KEYPOINTS, SKELETON, HAND_NORMALS)
 FORMAT = 1
 """Raised when the same inputs would give other files."""
+_AGAIN = "make them with `posegen extract`"
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, ArithmeticError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged file can raise."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Conditions:
 
     def digest(self) -> str:
         """A hash of everything that steers the model."""
-        digests = [_digest(self.folder / name) for name in FILES]
+        digests = [file_digest(self.folder / name) for name in FILES]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
@@ -103,7 +113,7 @@ class Inputs:
         end: float | None = None,
     ) -> "Inputs":
         """The inputs with the driving video's content."""
-        return cls(_digest(driving), fit, fps, hands, colors, draw_scale, estimators, start, end)
+        return cls(file_digest(driving), fit, fps, hands, colors, draw_scale, estimators, start, end)
 
     def as_json(self) -> dict[str, Any]:
         """As the manifest has them."""
@@ -128,51 +138,89 @@ def save_conditions(folder: Path, pose: PoseSequence, inputs: Inputs, report: li
         "inputs": inputs.as_json(),
         "report": report,
         "size": list(inputs.fit.target),
-        "files": list(FILES),
+        "files": digests_of(folder, FILES),
     }
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2).encode())
+    write_whole(folder / MANIFEST, checked_json(manifest))
     return Conditions(folder, pose, inputs.fit.target, tuple(report), inputs.start, inputs.end)
 
 
-def find_conditions(folder: Path, inputs: Inputs) -> Conditions | None:
-    """The finished conditions in `folder`, if they were made from exactly these inputs."""
-    try:
-        conditions, found = open_conditions(folder)
-    except PosegenError:
+def find_conditions(folder: Path, inputs: Inputs, edited: bool = False) -> Conditions | None:
+    """The finished conditions in `folder`, if they were made from exactly these inputs.
+
+    Files that do not agree with their checksums count as damaged, and so do conditions without checksums; or, with
+    `edited`, as changed on purpose if they can still be read. Either is reported in one line.
+    """
+    if not (folder / MANIFEST).is_file():
         return None
-    return conditions if found == inputs else None
+    try:
+        _, found = open_manifest(folder, required=not edited)
+        if found != inputs:
+            return None
+        if not edited and (damaged := changed_files(folder)):
+            raise PosegenError(f"{', '.join(damaged)} in {folder} {'is' if len(damaged) == 1 else 'are'} damaged")
+        conditions, _ = open_conditions(folder)
+        if edited:
+            _check_videos(conditions, len(conditions.pose))
+        return conditions
+    except PosegenError as error:
+        logger.warning("the conditions are made again: %s", error)
+        return None
 
 
 def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
     """Finished conditions and what they were made from. Raises `PosegenError` where there are none."""
-    again = "make them with `posegen extract`"
+    manifest, inputs = open_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        pose = PoseSequence.load(folder / KEYPOINTS)
+        report = tuple(manifest["report"])
+        if not all(isinstance(line, str) for line in report):
+            raise ValueError("report is not a list of lines")
+    except _UNREADABLE as error:
+        raise PosegenError(f"the conditions in {folder} are damaged ({KEYPOINTS}: {error}): {_AGAIN}") from None
+    return Conditions(folder, pose, inputs.fit.target, report, inputs.start, inputs.end), inputs
+
+
+def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any], Inputs]:
+    """The manifest of finished conditions, and the inputs that it names. Raises `PosegenError` where there is none.
+
+    required: it must have a checksum. One that is there and does not match is an error.
+    """
+    try:
+        content = (folder / MANIFEST).read_bytes()
     except OSError as error:
         reason = error.strerror or error
-        raise PosegenError(f"there are no conditions in {folder} ({MANIFEST}: {reason}): {again}") from None
-    except ValueError as error:
-        raise PosegenError(f"the conditions in {folder} are damaged ({MANIFEST}: {error}): {again}") from None
+        raise PosegenError(f"there are no conditions in {folder} ({MANIFEST}: {reason}): {_AGAIN}") from None
     try:
+        manifest = read_checked_json(content, MANIFEST, required)
         given = manifest["inputs"]
         if given["format"] != FORMAT:
-            raise PosegenError(f"the conditions in {folder} were made by another version of posegen: {again}")
+            raise PosegenError(f"the conditions in {folder} were made by another version of posegen: {_AGAIN}")
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
-            raise PosegenError(f"the conditions in {folder} are not whole ({missing[0]} is missing): {again}")
+            raise PosegenError(f"the conditions in {folder} are not whole ({missing[0]} is missing): {_AGAIN}")
         mode, *sides = given["fit"]
         inputs = Inputs(
             given["driving_sha256"], plan_fit((sides[0], sides[1]), (sides[2], sides[3]), mode), Fraction(given["fps"]),
             given["hands"], given["colors"], given["draw_scale"], tuple(given["estimators"]),
             given.get("start"), given.get("end"),
         )  # fmt: skip
-        pose = PoseSequence.load(folder / KEYPOINTS)
-        report = tuple(manifest["report"])
-        return Conditions(folder, pose, inputs.fit.target, report, inputs.start, inputs.end), inputs
+        return manifest, inputs
+    except DamagedFileError as error:
+        advice = f"{_AGAIN}, or delete its entry {KEY!r} if it was edited on purpose"
+        raise PosegenError(f"the conditions in {folder} are damaged ({error}): {advice}") from None
     except PosegenError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise PosegenError(f"the conditions in {folder} are damaged ({error}): {again}") from None
+    except _UNREADABLE as error:
+        raise PosegenError(f"the conditions in {folder} are damaged ({MANIFEST}: {error!r}): {_AGAIN}") from None
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Names of the files that are not what the manifest says; none where it holds no checksums."""
+    manifest, _ = open_manifest(folder)
+    digests = manifest.get("files")
+    if not isinstance(digests, dict):  # of an older posegen, or of somebody else
+        return []
+    return [name for name in FILES if file_digest(folder / name) != digests.get(name)]
 
 
 def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_frames: int) -> None:
@@ -200,15 +248,26 @@ def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_
         raise PosegenError(f"{given} were drawn for another model: extract them with the same --model")
     if len(conditions.pose) != num_frames:
         raise PosegenError(f"{given} have {len(conditions.pose)} frames, not {num_frames}: extract them again")
+    _check_videos(conditions, num_frames)
+
+
+def _check_videos(conditions: Conditions, num_frames: int) -> None:
+    """Raise `PosegenError` unless both videos have so many frames of the right size.
+
+    Files that were changed since the conditions were made are decoded as a whole, and named in one line.
+    """
+    given = f"the conditions in {conditions.folder}"
+    changed = changed_files(conditions.folder)
+    if changed:
+        logger.warning(
+            "%s in %s: changed since it was extracted, used as it is now", ", ".join(changed), conditions.folder
+        )
     for name in (SKELETON, HAND_NORMALS):
-        info = probe_video(conditions.folder / name)
-        have_video, want_video = (info.num_frames, info.height, info.width), (num_frames, *conditions.size)
+        path = conditions.folder / name
+        info = probe_video(path)
+        frames = sum(1 for _ in iterate_frames(path)) if name in changed else info.num_frames
+        have_video, want_video = (frames, info.height, info.width), (num_frames, *conditions.size)
         if have_video != want_video:
             raise PosegenError(
                 f"{given} are damaged: {name} has (frames, height, width) {have_video}, not {want_video}"
             )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,13 +1,13 @@
 """Conditions carried to a reference person: skeletons drawn anew, hand normals moved with their hands.
 
-They become a folder of their own beside the driving video's conditions, and are used again when nothing changed. How
-points move is `retargeting.py`'s concern.
+They become a folder of their own beside the driving video's conditions, and are used again when nothing changed and
+every file agrees with its checksum. How points move is `retargeting.py`'s concern.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,11 +15,13 @@ from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.drawings import drawn
 from posegen.conditions.extract import draw_fitted
-from posegen.conditions.folder import HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
+from posegen.conditions.folder import FILES, HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, INDEX, SEEN, PoseSequence
 from posegen.conditions.retargeting import Retargeted
 from posegen.conditions.skeleton import Colors
+from posegen.errors import logger
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter, iterate_frames
@@ -57,7 +59,7 @@ def save_retargeted(
     """
     kept = Conditions(folder, moved.pose, fitted.size, (moved.report,), conditions.start, conditions.end)
     made_from = {"conditions": conditions.digest(), "moved": _digest(moved), "drawn": [colors, draw_scale, VERSION]}
-    if _made_from(folder) == made_from:
+    if _is_kept(folder, made_from):
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MADE_FROM).unlink(missing_ok=True)
@@ -73,7 +75,7 @@ def save_retargeted(
             hand_maps.write(hand_map)
             progress(index + 1, total)
     moved.pose.save(folder / KEYPOINTS)
-    write_whole(folder / MADE_FROM, json.dumps(made_from, indent=1).encode())
+    write_whole(folder / MADE_FROM, checked_json({**made_from, "files": digests_of(folder, FILES)}))
     return kept
 
 
@@ -85,11 +87,20 @@ def _digest(moved: Retargeted) -> str:
     return content.hexdigest()
 
 
-def _made_from(folder: Path) -> object:
+def _is_kept(folder: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the folder holds what was made from exactly this, undamaged; one line says if it is damaged."""
     try:
-        return json.loads((folder / MADE_FROM).read_text())
-    except (OSError, ValueError):
-        return None
+        found = read_checked_json((folder / MADE_FROM).read_bytes(), folder / MADE_FROM, required=True)
+        digests = found.pop("files")
+        if found != made_from:
+            return False
+        check_digests(folder, digests)
+    except OSError:
+        return False
+    except DamagedFileError as error:
+        logger.warning("the retargeted conditions are made again: %s", error)
+        return False
+    return True
 
 
 def hands_are_drawn(conditions: Conditions) -> bool:

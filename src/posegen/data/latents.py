@@ -22,7 +22,8 @@ from posegen.data.clips import Clip, Drawing
 from posegen.data.encoding import Encoding
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample, Shard, tolerate
-from posegen.errors import OutputError, PosegenError
+from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.checksums import forget_checksum, state_of, write_checksum
 from posegen.media.tensors import save_safetensors
 from posegen.pipeline.latents import encode_frames
 from posegen.pipeline.pipeline import PoseGenPipeline
@@ -215,7 +216,9 @@ def write_encoded(file: Path, clips: list[dict[str, torch.Tensor]], encoding: En
     """Write the encoded clips of a shard, in order; all may have been left out. Raises `OutputError`."""
     metadata = {"posegen": json.dumps({"windows": encoding.windows, "left_out": left_out})}
     together = {name: torch.cat([clip[name] for clip in clips]) for name in (clips[0] if clips else ())}
+    forget_checksum(file)
     save_safetensors(together, file, metadata)
+    write_checksum(file)
 
 
 def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -> tuple[int, int]:
@@ -226,8 +229,12 @@ def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a file of the cache is there and can be read."""
-    if not file.exists():
+    """Whether a file of the cache is there and agrees with its checksum; a damaged one is reported in one line."""
+    state = state_of(file)
+    if state != "intact":
+        if state != "missing":
+            reason = "damaged" if state == "damaged" else "without a checksum"
+            logger.warning("%s is %s: its clips are encoded again", file, reason)
         return False
     try:
         with safe_open(file, framework="pt") as opened:

@@ -10,7 +10,6 @@ does not matter, as long as each sample has a `.json` (with "num_frames", "heigh
 
 import contextlib
 import hashlib
-import json
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableError, has_hash
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.data_files import parse_json, read_json
 from posegen.media.files import write_whole
 
@@ -146,12 +146,12 @@ def _open_remote(remote: RemoteShard) -> Shard:
     if remote.path.exists() and not has_hash(remote.path, remote.sha256):
         remote.path.unlink()  # damaged since it was fetched
     notes = remote.path.with_suffix(".json")
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        written = read_json(notes)
+    with contextlib.suppress(OSError, DamagedFileError):  # they are written again
+        written = read_checked_json(notes.read_bytes(), notes, required=True)
         return Shard(remote.path, remote.sha256, tuple(_noted(remote, *sample) for sample in written["samples"]))
     samples = _present(remote, remote.path, samples_of)
     content = [[sample.key, _places(sample), sample.description] for sample in samples]
-    write_whole(notes, json.dumps({"samples": content}).encode())
+    write_whole(notes, checked_json({"samples": content}, indent=None))
     return Shard(remote.path, remote.sha256, tuple(replace(sample, remote=remote) for sample in samples))
 
 

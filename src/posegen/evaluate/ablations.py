@@ -24,7 +24,7 @@ from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import read_seams
 from posegen.evaluate.report import write_report
 from posegen.evaluate.text_reports import number
-from posegen.media.data_files import read_json
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
@@ -154,16 +154,28 @@ def make_variant(config: GenerateConfig, progress: Progress) -> bool:
     settings = json.loads(json.dumps(prepare(config).settings()))
     record = config.output.with_suffix(".json")
     if record.exists() and config.output.exists():
-        changes = describe_changes(read_json(record), settings)
-        if not changes:
+        reasons = _reasons_to_make_again(config.output, record, settings)
+        if not reasons:
             return False
-        progress.say(f"{config.output} is made again: {'; '.join(changes)}")
+        progress.say(f"{config.output} is made again: {'; '.join(reasons)}")
     generate_video(config, progress)
     seams = read_seams(config.output)
-    write_whole(config.output.with_name(f"{config.output.stem}.seams.json"), json.dumps(seams).encode())
-    write_whole(record, json.dumps(settings, indent=1, ensure_ascii=False).encode())
+    beside = config.output.with_name(f"{config.output.stem}.seams.json")
+    write_whole(beside, json.dumps(seams).encode())
+    digests = digests_of(beside.parent, (config.output.name, beside.name))
+    write_whole(record, checked_json({"settings": settings, "files": digests}))
     shutil.rmtree(work_folder(config.output), ignore_errors=True)  # segments without loss are large
     return True
+
+
+def _reasons_to_make_again(output: Path, record: Path, settings: dict[str, Any]) -> list[str]:
+    """Why a variant's video that is there cannot be used: other settings, or damage."""
+    try:
+        kept = read_checked_json(record.read_bytes(), record, required=True)
+        check_digests(output.parent, kept["files"])
+    except DamagedFileError as error:
+        return [str(error)]
+    return describe_changes(kept["settings"], settings)
 
 
 def write_summary(

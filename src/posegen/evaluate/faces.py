@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 from skimage.transform import SimilarityTransform
 
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
+from posegen.digests import content_digest
 from posegen.errors import PosegenError
-from posegen.evaluate.weights import file_digest
 from posegen.extras import require_extra
 from posegen.media.files import check_input
 
@@ -47,7 +47,7 @@ class ArcFace:
                 "the file that is usually called w600k_r50.onnx"
             )
         self._input = inputs[0].name
-        self.identity = f"ArcFace 1 {file_digest(path)}"
+        self.identity = f"ArcFace 1 {content_digest(path)}"
 
     def embed(
         self, frame: UInt8[np.ndarray, "height width 3"], person: PersonPose

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from posegen.config import BenchmarkConfig, parse_fps, parse_size
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
 from posegen.extras import require_extra
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
+from posegen.media.files import write_whole
 from posegen.media.fitting import Size, plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
@@ -83,10 +85,11 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
     for number in range(config.clips):
         name = f"{number:03d}"
         folder = config.output / name
-        done = folder / "done.txt"
-        if not done.exists() or done.read_text() != description:
+        done = folder / "done.json"
+        if not _is_made(folder, done, description):
             place = place_of(ShardSettings(config.kind, config.clips, config.seed), number)
             clip = Clip(place.identity_seed, place.seed, settings, place.framing)
+            done.unlink(missing_ok=True)
             film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), size,
                  Drawing(model.draw_scale, model.skeleton_colors), crf=12)  # fmt: skip
             shown = clip
@@ -94,7 +97,7 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
                 shown = Clip(place.reference_identity_seed, place.reference_seed, settings, place.framing)
             write_image(folder / "reference.png", shown.reference().rgb)
             (folder / "prompt.txt").write_text(shown.caption + "\n")
-            done.write_text(description)
+            write_whole(done, checked_json({"made": description, "files": digests_of(folder)}))
         prompt = (folder / "prompt.txt").read_text().strip()
         entry: dict[str, Any] = {"name": name, "reference": f"{name}/reference.png"}
         entry |= {"truth" if config.kind == "val-same" else "driving": f"{name}/driving.mp4"}
@@ -102,6 +105,21 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
         clips.append(entry)
         progress.update("clips", number + 1, config.clips)
     return clips
+
+
+def _is_made(folder: Path, done: Path, description: str) -> bool:
+    """Whether a clip is there, made as described and undamaged; a damaged one is reported."""
+    if not done.exists():
+        return False
+    try:
+        kept = read_checked_json(done.read_bytes(), done, required=True)
+        if kept["made"] != description:
+            return False
+        check_digests(folder, kept["files"])
+    except DamagedFileError as error:
+        logger.warning("the clip is made again: %s", error)
+        return False
+    return True
 
 
 def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from posegen.digests import content_digest
 from posegen.evaluate import inception, perceptual, video_networks
 from posegen.evaluate.embedded import Windows
 from posegen.evaluate.frechet import FeatureSet
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
-from posegen.evaluate.weights import file_digest
 
 _WINDOWS_ABOUT = "windows of the frames themselves; the field's tables pass theirs through GIFs of 256 colours first"
 _AT_ONCE = 4
@@ -42,7 +42,7 @@ class FeatureMetric:
         windows: bool,
     ) -> None:
         self.scores, self.windows = (score,), windows
-        self.identity = f"{score.name} 1 {file_digest(weights)}"
+        self.identity = f"{score.name} 1 {content_digest(weights)}"
         self.prepare, self.extract = prepare, extract
 
     def start(self, clip: ClipInputs) -> Scorer:
@@ -123,7 +123,7 @@ class LpipsMetric:
 
     def __init__(self, weights: Path, device: torch.device) -> None:
         self.network, self.device = perceptual.load_lpips(weights).to(device), device
-        self.identity = f"LPIPS 1 {file_digest(weights)}"
+        self.identity = f"LPIPS 1 {content_digest(weights)}"
         self.scores = (
             Score("LPIPS", "lower", f"LPIPS 0.1, {perceptual.NAME}",
                   about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for"),

@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from posegen.conditions.estimators.weights import model_folder
 from posegen.data.prepare.rating import RatingModel, load_whole, model_config
+from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Curves, Frames, Score, Scorer, TruthFrames
-from posegen.evaluate.weights import file_digest
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -40,7 +40,7 @@ class DinoMetric:
         self.device = device
         self.network = load_whole(AutoModel, folder, "DINO").to(device)
         self.side = 224
-        self.identity = f"DINO 1 {file_digest(folder)}"
+        self.identity = f"DINO 1 {content_digest(folder)}"
         self.scores = (
             Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
                   digits=4, about="cosine similarity of neighbouring frames; a still picture scores 1"),
@@ -89,7 +89,7 @@ class QualityMetric:
     def __init__(self, weights: str, device: torch.device) -> None:
         folder = model_folder(weights, "--q-align")
         self.model = RatingModel(folder, device)
-        self.identity = f"Q-Align rule 1 {file_digest(folder)}"
+        self.identity = f"Q-Align rule 1 {content_digest(folder)}"
         self.scores = (
             Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="1–5",
                   digits=3,

@@ -18,12 +18,15 @@ import numpy as np
 from markupsafe import Markup
 
 from posegen.config import EvaluateConfig
+from posegen.digests import content_digest
+from posegen.errors import logger
 from posegen.evaluate import text_reports
 from posegen.evaluate.evaluation import Evaluation, default_cache
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.metrics import ClipScores, Score
-from posegen.evaluate.scoring import TRUTH, content_digest
+from posegen.evaluate.scoring import TRUTH
 from posegen.evaluate.tables import worst_first
+from posegen.media.checksums import forget_checksum, state_of, write_checksum
 from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
@@ -162,14 +165,19 @@ def _video(footage: Footage, num_frames: int, seconds: float, cache: Path) -> st
     count = min(num_frames, max(1, round(seconds * float(footage.fps))))
     named = "\n".join([content_digest(footage.path), str(footage.fps), str(count), str(_SIDE), "preview 1"])
     path = cache / f"preview-{hashlib.sha256(named.encode()).hexdigest()[:40]}.mp4"
-    if not path.exists():
+    state = state_of(path)
+    if state != "intact":
+        if state != "missing":
+            logger.warning("%s is damaged or has no checksum: it is made again", path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        forget_checksum(path)
         scale = min(1.0, _SIDE / max(footage.size))
         height, width = (max(2, round(side * scale / 2) * 2) for side in footage.size)
         fit = plan_fit(footage.size, (height, width), "crop")
         with VideoWriter(path, footage.fps, size=(height, width), crf=26) as writer:
             for _, frame in zip(range(count), footage.frames(), strict=False):
                 writer.write(fit.apply(frame))
+        write_checksum(path)
     return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

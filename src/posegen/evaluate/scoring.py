@@ -5,7 +5,6 @@ files are called. What is made of the scores is `tables.py`'s concern.
 """
 
 import dataclasses
-import functools
 import hashlib
 import io
 import itertools
@@ -22,6 +21,7 @@ import numpy as np
 from posegen.conditions.estimators.protocols import PoseEstimator
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.tracking import shoulders_seen
+from posegen.digests import content_digest
 from posegen.errors import PosegenError, logger
 from posegen.evaluate.benchmark import BenchmarkClip
 from posegen.evaluate.footage import Footage
@@ -29,9 +29,8 @@ from posegen.evaluate.frechet import FeatureSet
 from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics import ClipInputs, ClipScores, Metric
 from posegen.evaluate.protocols import Protocol
-from posegen.evaluate.weights import file_digest
+from posegen.media.checksums import forget_checksum, state_of, write_checked, write_checksum
 from posegen.media.data_files import parse_json, read_npz
-from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
 from posegen.media.read_ahead import read_ahead
@@ -147,11 +146,11 @@ class Scoring:
         estimator = f"{self.estimator.name} {self.estimator.version}"
         key = _hash([content_digest(moving.path), estimator, str(footage.fps), str(sampled)])
         path = self.cache / f"pose-{key}.npz"
-        if path.exists():
-            try:
-                return PoseSequence.load(path)
-            except _UNREADABLE:
-                logger.warning("%s is damaged: these keypoints are estimated again", path)
+        state = state_of(path)
+        if state == "intact":
+            return PoseSequence.load(path)
+        if state != "missing":
+            logger.warning("%s is damaged or has no checksum: these keypoints are estimated again", path)
         nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
         people = []
         rate = moving if moving.stills else moving.at_rate(footage.fps)
@@ -165,7 +164,9 @@ class Scoring:
         )
         found = PoseSequence(points, scores, hands, moving.size, footage.fps)
         self.cache.mkdir(parents=True, exist_ok=True)
+        forget_checksum(path)
         found.save(path)
+        write_checksum(path)
         return found
 
     def _key(self, result: Result, metric: Metric, against: Footage | None) -> str:
@@ -196,15 +197,18 @@ def save_scores(path: Path, scores: ClipScores) -> None:
     content = io.BytesIO()
     np.savez(content, scores=np.array(json.dumps(plain)), **arrays)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path.with_suffix(".npz"), content.getvalue())
+    write_checked(path.with_suffix(".npz"), content.getvalue())
 
 
 def load_scores(path: Path) -> ClipScores | None:
     """What `save_scores` kept; None where there is nothing, or something damaged (then a line says so)."""
     path = path.with_suffix(".npz")
-    if not path.exists():
+    state = state_of(path)
+    if state == "missing":
         return None
     try:
+        if state != "intact":
+            raise ValueError(state)
         data = read_npz(path)
         plain = parse_json(str(data["scores"]), str(path), allow_nan=True)
         names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data if key != "scores")
@@ -215,21 +219,10 @@ def load_scores(path: Path) -> ClipScores | None:
             for name in names
         }  # fmt: skip
     except _UNREADABLE:
-        logger.warning("%s is damaged: these scores are measured again", path)
+        logger.warning("%s is damaged or has no checksum: these scores are measured again", path)
         return None
     curves = {name: (numbers, values) for name, (numbers, values) in plain["curves"].items()}
     return ClipScores(plain["values"], plain["samples"], curves, features, plain["counts"])
-
-
-def content_digest(path: Path) -> str:
-    """`file_digest`, computed once per state of a file."""
-    status = path.stat()
-    return _content_digest(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=4096)
-def _content_digest(path: Path, changed: int, size: int) -> str:
-    return file_digest(path)
 
 
 def _hash(parts: Sequence[str]) -> str:

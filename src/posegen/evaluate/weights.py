@@ -3,7 +3,6 @@
 What each network is, is in the files of the networks.
 """
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TypeVar
@@ -19,15 +18,6 @@ Module = TypeVar("Module", bound=nn.Module)
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
-    if path.is_dir():
-        parts = [f"{file.relative_to(path)} {file_digest(file)}" for file in sorted(path.rglob("*")) if file.is_file()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
     """Fill a network with the file's weights, all of them, and make it ready for inference.
 
@@ -36,7 +26,7 @@ def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
     """
     check_input(path, f"the weights of {name}")
     promised = _HASH_IN_NAME.search(path.name)
-    if promised and not file_digest(path).startswith(promised[1]):
+    if promised and not content_digest(path).startswith(promised[1]):
         raise PosegenError(f"{path}: the hash in its name is not that of its content: download it again")
     state = _read(path, name)
     wanted = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}

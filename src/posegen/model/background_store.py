@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import forget_checksum, remove_checked, state_of, write_checksum
 from posegen.media.tensors import save_safetensors
 
 Branch = Literal["positive", "negative", "unposed"]
@@ -110,7 +111,8 @@ class MemoryStore:
 class DiskStore:
     """Keeps one safetensors file for each place in a folder, mapped into memory where it is read.
 
-    What a killed process left is still there: every file is whole. Raises `OutputError` where it cannot be written.
+    What a killed process left is still there, if it agrees with its checksum. Raises `OutputError` where it cannot be
+    written.
     """
 
     _NAME = re.compile(rf"step(\d+)-({'|'.join(get_args(Branch))})-layer(\d+)\.safetensors")
@@ -121,6 +123,7 @@ class DiskStore:
         self._ahead = _ReadAhead(self._load, torch.device(device))
         found = [match for path in folder.glob("step*.safetensors") if (match := self._NAME.fullmatch(path.name))]
         branches = get_args(Branch)
+        found = [match for match in found if self._is_intact(folder / match[0])]
         self._places = dict.fromkeys(
             sorted(
                 (Place(int(match[1]), cast(Branch, match[2]), int(match[3]))
@@ -132,10 +135,22 @@ class DiskStore:
     def _path(self, place: Place) -> Path:
         return self.folder / f"step{place.step:03d}-{place.branch}-layer{place.layer:03d}.safetensors"
 
+    @staticmethod
+    def _is_intact(path: Path) -> bool:
+        """Whether a file that an earlier run left agrees with its checksum; else it is removed, and that is logged."""
+        state = state_of(path)
+        if state == "damaged":
+            logger.warning("%s is damaged: the shared background is recorded again", path)
+        if state != "intact":
+            remove_checked(path)
+        return state == "intact"
+
     def put(self, place: Place, tensors: Tensors) -> None:
         """Write the tensors of one place."""
         place = Place(*place)
+        forget_checksum(self._path(place))
         save_safetensors(tensors, self._path(place))
+        write_checksum(self._path(place))
         self._ahead.forget()
         self._places[place] = None
 
@@ -166,7 +181,7 @@ class DiskStore:
         """Delete the files, and the folder if nothing else is in it."""
         self._ahead.forget()
         for place in self._places:
-            self._path(place).unlink(missing_ok=True)
+            remove_checked(self._path(place))
         self._places.clear()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from posegen.config import SharingPrecision, SharingStore
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import forget_checksum, state_of, write_checksum
 from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
 from posegen.model.background_store import BackgroundStore, Branch, DiskStore, MemoryStore, StorePrecision
@@ -230,7 +231,9 @@ class SharedBackground:
         """The anchor has passed all shared steps."""
         self.ready = True
         if self.kind == "recompute":
+            forget_checksum(self._latents_file)
             save_safetensors({f"step{step}": latents for step, latents in self._latents.items()}, self._latents_file)
+            write_checksum(self._latents_file)
 
     def share(self, step: int, branch: Branch) -> SharingPass | None:
         """For the denoising of another base segment."""
@@ -266,7 +269,10 @@ class SharedBackground:
         return self.folder / "latents.safetensors"
 
     def _read_latents(self) -> dict[int, torch.Tensor]:
-        if not self._latents_file.is_file():
+        state = state_of(self._latents_file)
+        if state != "intact":
+            if state == "damaged":
+                logger.warning("%s is damaged: the anchor's shared steps run again", self._latents_file)
             return {}
         try:
             return {int(name.removeprefix("step")): tensor for name, tensor in load_file(self._latents_file).items()}

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from posegen.errors import logger
+from posegen.media.checksums import remove_checked, state_of, write_checksum
 from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
 from posegen.pipeline.blend import Frame
@@ -109,13 +111,17 @@ class FreeNoise:
     def finish(self) -> None:
         """The video is written: the kept latents go."""
         for file in self.folder.glob("step-*.safetensors"):
-            file.unlink(missing_ok=True)
+            remove_checked(file)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def _kept(self) -> tuple[int, Latents | None]:
-        """The newest step that can be read."""
+        """The newest step that is undamaged; a damaged one is reported."""
         for file in sorted(self.folder.glob("step-*.safetensors"), reverse=True):
+            if state_of(file) != "intact":
+                logger.warning("%s is damaged or has no checksum: its steps are computed again", file)
+                remove_checked(file)
+                continue
             try:
                 return int(file.stem.removeprefix("step-")), load_file(file)["latents"]
             except (OSError, SafetensorError, KeyError, ValueError):
@@ -123,6 +129,8 @@ class FreeNoise:
         return 0, None
 
     def _keep(self, step: int, latents: Latents) -> None:
-        save_safetensors({"latents": latents}, self.folder / f"step-{step:04d}.safetensors")
+        file = self.folder / f"step-{step:04d}.safetensors"
+        save_safetensors({"latents": latents}, file)
+        write_checksum(file)
         for older in sorted(self.folder.glob("step-*.safetensors"))[:-1]:
-            older.unlink(missing_ok=True)
+            remove_checked(older)

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.errors import DiskFullError, OutputError, PosegenError, logger
-from posegen.media.files import remove_leftovers, write_whole
+from posegen.media.checksums import checksum_path, remove_checked, state_of, write_checksum
 from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.pipeline.manifest import JobProgress, Manifest, NewerFormatError, describe_changes, now, versions
 from posegen.pipeline.segments import Segment
@@ -58,12 +58,6 @@ def growing_path(output: Path) -> Path:
 def side_by_side_path(output: Path) -> Path:
     """OUTPUT_side_by_side.mp4."""
     return output.with_stem(output.stem + "_side_by_side")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lock_path(folder: Path) -> Path:
@@ -117,11 +111,6 @@ def remove_if_unused(folder: Path) -> None:
         lock_path(folder).unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def checksum_path(path: Path) -> Path:
-    """Where the checksum of a finished segment is kept."""
-    return path.with_name(path.name + ".sha256")
 
 
 def check_writable(folder: Path, advice: str = "choose another --output") -> None:
@@ -287,41 +276,34 @@ class Job:
 
     def has(self, segment: Segment) -> bool:
         """Whether the segment is finished and undamaged (its file is read). A damaged one is said, and removed."""
-        path = self.path(segment)
-        if not path.is_file():
-            return False
-        try:
-            expected = checksum_path(path).read_text().split()[:1]
-        except (OSError, UnicodeDecodeError):
+        state = state_of(self.path(segment), self.folder.name)
+        if state == "unchecked":
             logger.info("segment %s was kept without a checksum: it is made again", segment.name)
-            return False
-        if expected == [file_digest(path)]:
-            return True
-        logger.warning("segment %s is damaged (its checksum is another): it is made again", segment.name)
-        self._remove(segment)
-        return False
+        elif state == "damaged":
+            logger.warning("segment %s is damaged (its checksum is another): it is made again", segment.name)
+            self.remove(segment)
+        return state == "intact"
 
     def save(self, segment: Segment, frames: Iterable[Frame], fps: Fraction) -> None:
         """Keep the segment's frames, losslessly and at once (never half a file). Raises `OutputError`.
 
         `frames` are written one by one as they come, so they need not be in memory together.
         """
-        self._remove(segment)
+        self.remove(segment)
         path, frames = self.path(segment), iter(frames)
         first = next(frames)
         with VideoWriter(path, fps, size=(first.shape[0], first.shape[1]), codec="ffv1") as writer:
             for frame in chain([first], frames):
                 writer.write(frame)
-        write_whole(checksum_path(path), f"{file_digest(path)}  {path.name}\n".encode())
+        write_checksum(path, self.folder.name)
 
     def load(self, segment: Segment) -> Frames:
         """The frames of a finished segment, exactly as they were saved."""
         return read_frames(self.path(segment), 0, probe_video(self.path(segment)).num_frames)
 
-    def _remove(self, segment: Segment) -> None:
-        for path in (checksum_path(self.path(segment)), self.path(segment)):
-            path.unlink(missing_ok=True)
-            remove_leftovers(path)
+    def remove(self, segment: Segment) -> None:
+        """Forget a segment, so that it is made again."""
+        remove_checked(self.path(segment))
 
 
 def finished_sizes(folder: Path) -> list[int]:

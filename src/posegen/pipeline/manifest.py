@@ -1,7 +1,7 @@
 """What a job's folder says about the job: what it was asked for and made with (manifest), how far it is (progress).
 
-Both are small JSON files, written whole or not at all. The manifest never changes once it is there; a posegen that
-does not know its format leaves the folder alone. Segments and locks are `job`'s business.
+Both are small JSON files with a checksum, written whole or not at all. The manifest never changes once it is there; a
+posegen that does not know its format leaves the folder alone. Segments and locks are `job`'s business.
 """
 
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from posegen import __version__
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.files import remove_leftovers, write_whole
 
 FORMAT = 1
@@ -56,9 +57,8 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write it into the job's folder. Raises `OutputError`."""
         content = {**vars(self), "seed": self.settings.get("seed")}
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str)
         remove_leftovers(manifest_path(folder))
-        write_whole(manifest_path(folder), text.encode())
+        write_whole(manifest_path(folder), checked_json(content, indent=2))
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":
@@ -92,10 +92,12 @@ def manifest_path(folder: Path) -> Path:
 
 def _read_object(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_checked_json(path.read_bytes(), path)
+    except OSError:
         return None
-    return content if isinstance(content, dict) else None
+    except DamagedFileError as error:
+        logger.warning("%s: it is not used", error)
+        return None
 
 
 def describe_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -146,7 +148,7 @@ class JobProgress:
     def write(self, folder: Path) -> None:
         """Write it into the job's folder. Raises `OutputError`."""
         remove_leftovers(_progress_path(folder))
-        write_whole(_progress_path(folder), json.dumps(vars(self), indent=2).encode())
+        write_whole(_progress_path(folder), checked_json(vars(self), indent=2))
 
     @classmethod
     def read(cls, folder: Path) -> "JobProgress":

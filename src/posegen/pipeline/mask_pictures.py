@@ -5,12 +5,14 @@ They show what counts as the person, and what is taken. The masks are made in `m
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from posegen.media.files import remove_leftovers, write_whole
+from posegen.errors import logger
+from posegen.media.checksums import state_of, write_checked
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
 Mask = Bool[np.ndarray, "latent_frames rows columns"]
@@ -36,16 +38,20 @@ def keep_masks(path: Path, anchor: Mask, subject: Mask) -> None:
     """Write the anchor's mask and that of the segment that shares its background. Raises `OutputError`."""
     content = io.BytesIO()
     np.savez_compressed(content, anchor=anchor, subject=subject)
-    remove_leftovers(path)
-    write_whole(path, content.getvalue())
+    write_checked(path, content.getvalue())
 
 
 def kept_masks(path: Path) -> tuple[Mask, Mask] | None:
-    """What `keep_masks` wrote; None where there is nothing, or nothing that can be read."""
+    """What `keep_masks` wrote; None where there is nothing, or it is damaged, which is reported in one line."""
+    state = state_of(path)
+    if state != "intact":
+        if state == "damaged":
+            logger.warning("%s is damaged", path)
+        return None
     try:
         with path.open("rb") as file, np.load(file) as data:
             return data["anchor"], data["subject"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -5,7 +5,6 @@ needs that. How colours and pictures become words is `conditions/description.py`
 """
 
 import gc
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +15,12 @@ from posegen.conditions.extract import find_reference_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig
-from posegen.errors import PosegenError
+from posegen.digests import file_digest
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.files import write_whole
 from posegen.media.image import read_image
-from posegen.pipeline.job import check_writable, file_digest, work_folder
+from posegen.pipeline.job import check_writable, work_folder
 from posegen.pipeline.models import choose_device
 from posegen.pipeline.progress import Progress
 from posegen.pipeline.request import Request
@@ -47,7 +48,7 @@ def with_prompt(request: Request, progress: Progress) -> Request:
     prompt, who = write_prompt(request.reference, config.subject, framing, config.prompt_model, config.device, config)
     if config.prompt_model is not None:
         check_writable(kept.parent)
-        write_whole(kept, (json.dumps(asked | {"prompt": prompt}, indent=1, ensure_ascii=False) + "\n").encode())
+        write_whole(kept, checked_json(asked | {"prompt": prompt}))
     progress.say(f"prompt written {who} (--prompt for your own)")
     return replace(request, prompt=prompt)
 
@@ -110,10 +111,13 @@ def _framing(person: PersonPose | None, size: tuple[int, int]) -> Framing:
 
 
 def _kept(path: Path, asked: dict[str, str | None]) -> str | None:
-    """What was written for the same picture and wishes; None if nothing was."""
+    """What was written for the same picture and wishes; None if nothing was, or it is damaged, which is reported."""
     try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError):
+        kept = read_checked_json(path.read_bytes(), path, required=True)
+    except OSError:
         return None
-    prompt = kept.pop("prompt", None) if isinstance(kept, dict) else None
+    except DamagedFileError as error:
+        logger.warning("the prompt is written again: %s", error)
+        return None
+    prompt = kept.pop("prompt", None)
     return prompt if isinstance(prompt, str) and kept == asked else None

@@ -20,6 +20,7 @@ from posegen.conditions.extract import check_estimators
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
+from posegen.digests import file_digest
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, check_size, plan_fit
 from posegen.media.image import read_image
@@ -38,7 +39,6 @@ from posegen.pipeline.denoise import PoseGuidance, forward_passes
 from posegen.pipeline.job import (
     background_folder,
     background_sizes,
-    file_digest,
     growing_path,
     job_folder,
     side_by_side_path,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import UInt8
 
+from posegen.media.checksums import remove_checked, state_of
 from posegen.media.image import write_image
 from posegen.model.background_store import Branch
 from posegen.model.sharing import BackgroundSharing, SharingPass
@@ -60,6 +61,8 @@ class SegmentMaker:
         """The segment's frames (F, H, W, 3), from the job's folder if it is finished."""
         told = segment.name in self._told
         self._told.add(segment.name)
+        if not told:
+            self._check_masks(segment)
         if not self.job.has(segment):
             make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
             frames = make(segment)
@@ -85,6 +88,14 @@ class SegmentMaker:
         masks = self.background.masks()
         if masks is not None:
             keep_masks(masks_path(self.job.path(segment)), *masks)
+
+    def _check_masks(self, segment: Segment) -> None:
+        """Have a finished segment made again if its masks are wanted and damaged: only its denoising gives them."""
+        path = masks_path(self.job.path(segment))
+        if self.config.save_masks and self.config.sharing_mask and state_of(path) == "damaged":
+            self.progress.say(f"the masks of segment {segment.name} are damaged: the segment is made again")
+            self.job.remove(segment)
+            remove_checked(path)
 
     def _draw_masks(self, segment: Segment) -> None:
         """If wanted, a picture of what a finished base segment has taken from the anchor."""

@@ -8,7 +8,6 @@ otherwise. What a clip is, is `clip.py`'s; how processes live, `workers.py`'s.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -208,7 +207,7 @@ def write_shard(
                 count += 1
                 if tell:
                     tell(count)
-        entry = {"file": path.name, "samples": count, "bytes": partial.stat().st_size, "sha256": _digest(partial)}
+        entry = {"file": path.name, "samples": count, "bytes": partial.stat().st_size, "sha256": file_digest(partial)}
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -224,7 +223,9 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
         entry = json.loads(path.with_suffix(".json").read_text())
         if entry["samples"] < len(settings.places(shard)):
             return None  # the last one of a folder that grows
-        if path.stat().st_size == entry["bytes"] and _digest(path) == entry["sha256"]:
+        described = (entry["file"], entry["samples"], entry["bytes"])
+        is_right = described == (path.name, len(settings.places(shard)), path.stat().st_size)
+        if is_right and file_digest(path) == entry["sha256"]:
             return dict(entry)
     except FileNotFoundError:
         return None
@@ -232,11 +233,6 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
         pass
     logger.warning("%s is damaged or does not belong to its .json; it is made again.", path)
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _run(

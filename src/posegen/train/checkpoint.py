@@ -6,7 +6,6 @@ Random numbers, learning rate and data order need no state: they are functions o
 
 import contextlib
 import errno
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from posegen.errors import OutputError, PosegenError, logger
-from posegen.media.data_files import read_json
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 
 _PREFIX = "step-"
 _OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
@@ -87,9 +86,11 @@ class Checkpoints:
             torch.save(optimizer_state, partial / "optimizer.pt")
             if average is not None:
                 save_file(average, partial / "average.safetensors")
-            state = {"origin": asdict(self.origin), "counters": asdict(counters)}
-            (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
-            shutil.rmtree(final, ignore_errors=True)
+            state = {"origin": asdict(self.origin), "counters": asdict(counters), "files": digests_of(partial)}
+            (partial / "state.json").write_bytes(checked_json(state))
+            for later in self.all():  # damaged ones, after which training did not resume
+                if later.name >= final.name:
+                    shutil.rmtree(later, ignore_errors=True)
             partial.rename(final)
         except Exception as error:  # safetensors and torch each have errors of their own for a full disk
             shutil.rmtree(partial, ignore_errors=True)
@@ -106,16 +107,19 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self, module: nn.Module, optimizers: list[Any]) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
-        """Bring back the newest checkpoint; None without one.
+        """Bring back the newest undamaged checkpoint; None without one. Damaged ones are reported.
 
         Raises `PosegenError` if it belongs to another recipe, start or data, or cannot be read.
         """
-        kept = self.all()
-        if not kept:
+        for newest in reversed(self.all()):
+            try:
+                state = _checked_state(newest)
+                break
+            except DamagedFileError as error:
+                logger.warning("%s: training resumes from an earlier checkpoint, or begins again", error)
+        else:
             return None
-        newest = kept[-1]
         try:
-            state = read_json(newest / "state.json")
             found, counters = state["origin"], Counters(**state["counters"])
             for key, what in (("recipe", "recipe"), ("start", "starting model"), ("data", "training data")):
                 if found[key] != asdict(self.origin)[key]:
@@ -138,6 +142,18 @@ class Checkpoints:
             )
         logger.info("going on from %s", newest)
         return counters, average
+
+
+def _checked_state(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself. Raises `DamagedFileError` where a file does not agree with its checksum."""
+    path = checkpoint / "state.json"
+    state = read_checked_json(path.read_bytes(), path)
+    files = state.get("files")
+    if not isinstance(files, dict):
+        logger.warning("%s is of an older posegen, without checksums: it is used unchecked", checkpoint)
+        return state
+    check_digests(checkpoint, files)
+    return state
 
 
 def trained_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -5,7 +5,6 @@ and, at the end, `model/`; a stage starts from the model of the stage before it,
 """
 
 import datetime
-import json
 import logging
 import time
 import warnings
@@ -23,7 +22,7 @@ from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import NoShardsError, Shard, open_shards
 from posegen.errors import PosegenError
-from posegen.media.data_files import read_json
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
@@ -107,8 +106,7 @@ def train(
     if places.output is None:
         raise PosegenError("training needs a folder to write to (output)")
     folder = places.output / stage
-    if (folder / FINISHED).is_file():
-        _check_finished(folder, fingerprint)
+    if _is_finished(folder, fingerprint):
         progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
         return folder / MODEL
     with output_errors(folder):
@@ -137,19 +135,32 @@ def train(
         finally:
             loop.close()
         if accelerator.is_main_process:
-            summary = json.dumps({**loop.summary(), "recipe": fingerprint}, indent=1)
-            write_whole(folder / FINISHED, f"{summary}\n".encode())
+            noted = {**loop.summary(), "recipe": fingerprint, "files": digests_of(folder / MODEL)}
+            write_whole(folder / FINISHED, checked_json(noted))
         accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / MODEL
 
 
-def _check_finished(folder: Path, fingerprint: str) -> None:
-    """Raise `PosegenError` if the stage was trained with another recipe. Old runs have not noted it."""
-    if read_json(folder / FINISHED).get("recipe", fingerprint) != fingerprint:
-        raise PosegenError(
-            f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
-        )
+def _is_finished(folder: Path, fingerprint: str) -> bool:
+    """Whether the stage's model is there and undamaged; a damaged one is reported, and written again.
+
+    Raises `PosegenError` if it was trained with another recipe. Old runs have noted neither recipe nor files.
+    """
+    path = folder / FINISHED
+    if not path.is_file():
+        return False
+    try:
+        found = read_checked_json(path.read_bytes(), path)
+        if found.get("recipe", fingerprint) != fingerprint:
+            raise PosegenError(
+                f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
+            )
+        check_digests(folder / MODEL, found.get("files", {}))
+    except DamagedFileError as error:
+        logger.warning("%s: the end of the stage is done again, from its last checkpoint", error)
+        return False
+    return True
 
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
@@ -197,8 +208,11 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
     if places.start is not None:
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
-        if places.output is not None and (places.output / earlier / FINISHED).is_file():
-            return str(places.output / earlier / MODEL)
+        if places.output is not None and (finished := places.output / earlier / FINISHED).is_file():
+            folder = places.output / earlier / MODEL
+            if must_exist:
+                check_digests(folder, read_checked_json(finished.read_bytes(), finished).get("files", {}))
+            return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
                 f"{stage} needs the model of the stage {earlier}: train that first, or name one (--init)"

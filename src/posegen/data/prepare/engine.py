@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -40,9 +42,12 @@ class Engine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would add to the user's own `nice`, and starve
+        handler = signal.getsignal(signal.SIGTERM)
         import ray
         import ray.data
 
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
             _remove_leftovers()
@@ -125,7 +130,10 @@ def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
             raise PosegenError(row["fatal"])
-        yield json.loads(row["result"])
+        result = json.loads(row["result"])
+        for damaged in result.pop("damaged", ()):
+            logger.warning("made again: %s", damaged)
+        yield result
 
 
 def _run_task(row: Row, work: Work, stage: type[Stage]) -> Row:

@@ -5,6 +5,7 @@ what belongs to one shard is then put together. Which encodings a training reads
 (`train/latent_plan.py`); what they are is `data/latents.py`'s.
 """
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from posegen.data.prepare.stages import read_sample
 from posegen.data.prepare.store import Store
 from posegen.data.shards import samples_of
 from posegen.errors import OutputError
+from posegen.media.checksums import checksum_path
 from posegen.media.files import output_errors
 from posegen.pipeline.models import choose_device, load_for_encoding
 
@@ -43,9 +45,12 @@ class LatentMaker:
             with output_errors(path):
                 path.write_bytes(read_sample(self._samples, key, sha256))
             (sample,) = samples_of(path)
+            digests = []
             for number, encoding in enumerate(self._plan.encodings):
-                self._kept.write(f"{key}-{number}.safetensors", save(self._cache.encode(sample, encoding)))
-        return {"sample": sha256, "identity": self._cache.identity}
+                encoded = save(self._cache.encode(sample, encoding))
+                self._kept.write(f"{key}-{number}.safetensors", encoded)
+                digests.append(hashlib.sha256(encoded).hexdigest())
+        return {"sample": sha256, "identity": self._cache.identity, "files": digests}
 
 
 def put_together(
@@ -67,11 +72,15 @@ def put_together(
         clips = []
         for key in there:
             content = kept.read(f"{key}-{number}.safetensors")
-            if not content:
+            if content is None or hashlib.sha256(content).hexdigest() != there[key]["files"][number]:
                 kept.delete(f"{key}.json")  # made again by the next run
-                raise OutputError(f"{kept.path(key)}-{number}.safetensors is missing: the same command makes it again")
+                raise OutputError(
+                    f"{kept.path(key)}-{number}.safetensors is missing or damaged: the same command makes it again"
+                )
             clips.append(load(content))
         with tempfile.TemporaryDirectory(prefix="posegen-latents-") as folder:
             path = Path(folder, Path(name).name)
             write_encoded(path, clips, encoding, [key for key in made if key not in there])
+            digest = checksum_path(path)
             output.put(path, name)
+            output.put(digest, f"{name}.sha256")

@@ -18,9 +18,10 @@ from typing import Any
 from posegen.data.prepare.filters import thresholds_of
 from posegen.data.prepare.report import write_report
 from posegen.data.prepare.stages import Row, Stage, Work, read_sample
-from posegen.data.prepare.store import Store, parsed
+from posegen.data.prepare.store import Store, note_damaged, parsed
 from posegen.data.prepare.verdicts import settings_of
 from posegen.errors import PosegenError
+from posegen.media.checksums import checked_json
 from posegen.media.files import output_errors
 
 SPLITS = ("train", "val-same")
@@ -47,9 +48,11 @@ class PackStage(Stage):
         """The shard's entry of the index: file, samples, bytes, sha256."""
         output, name = self.work.output, task["shard"]
         content = hashlib.sha256(json.dumps([task["keys"], task["hashes"]]).encode()).hexdigest()
-        entry = parsed(output.read(f"work/shards/{name}.json"))
-        if entry is not None and entry.pop("content") == content and _is_whole(output, entry):
-            return dict(entry)
+        entry = parsed(output.read(f"work/shards/{name}.json"), output.path(f"work/shards/{name}.json"))
+        if entry is not None and entry.pop("content") == content:
+            if _is_whole(output, entry):
+                return dict(entry)
+            note_damaged(f"{output.path(name)}: missing or damaged")
         with tempfile.TemporaryDirectory(prefix="posegen-shard-") as folder:
             shard = Path(folder, name)
             with output_errors(shard), tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -59,7 +62,7 @@ class PackStage(Stage):
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             entry = {"file": name, "samples": len(task["keys"]), "bytes": shard.stat().st_size, "sha256": digest}
             output.put(shard, name)
-        output.write(f"work/shards/{name}.json", json.dumps({**entry, "content": content}).encode())
+        output.write(f"work/shards/{name}.json", checked_json({**entry, "content": content}))
         return entry
 
 
@@ -101,7 +104,7 @@ def open_packing(work: Work, tasks: list[Row]) -> None:
     claimed = set(work.output.names("work/shards/*.json"))
     for name in names:
         if f"{name}.json" not in claimed:  # ours from now on, should the run end between a shard and its record
-            work.output.write(f"work/shards/{name}.json", json.dumps({"content": ""}).encode())
+            work.output.write(f"work/shards/{name}.json", checked_json({"content": ""}))
     for split in SPLITS:
         work.output.write(f"{split}.json", _index(work, [], complete=False))
         for name in work.output.names(f"{split}-*.tar"):

@@ -6,7 +6,6 @@ first looks at what is kept.
 """
 
 import contextlib
-import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -40,11 +39,12 @@ from posegen.data.prepare.stages import (
     default_scorer,
     tasks_of,
 )
-from posegen.data.prepare.store import Store, parsed
+from posegen.data.prepare.store import Store, parsed, take_damaged
 from posegen.data.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import measure_weights
 from posegen.data.shards import tolerate
 from posegen.errors import OutputError, PosegenError, logger
+from posegen.media.checksums import checked_json
 from posegen.media.files import output_errors
 from posegen.pipeline.progress import Progress, Silent
 
@@ -91,7 +91,7 @@ def prepare_data(
     tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
         work = Work(recipe, store, make_scorer, engine.device, plan, weights)
-        store.write(_VIDEOS, json.dumps([[video.url, video.state] for video in videos]).encode())
+        store.write(_VIDEOS, checked_json({"videos": [[video.url, video.state] for video in videos]}))
         if not refilter:
             _find_and_score(engine, work, videos, progress)
         judge = Judge(recipe, read_answers(store.read(FILE)))
@@ -118,7 +118,7 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
     tasks, total = [], 0
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
-        found = tasks_of(names[name], parsed(content) or {})
+        found = tasks_of(names[name], parsed(content, name) or {})
         total += sum(len(task["windows"]) for task in found)
         tasks += found
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
@@ -166,7 +166,7 @@ def _write(
     made = {
         Path(name).stem: notes
         for name, content in work.samples.read_many(f"{key}.json" for key in names)
-        if (notes := parsed(content)) is not None
+        if (notes := parsed(content, name)) is not None
     }
     samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
     splits = draw_splits(list(samples), work.recipe.output.validation)
@@ -222,7 +222,8 @@ def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str]
 
 def tell_of_missing(store: Store, videos: list[Video]) -> None:
     """Warn of videos of the run before that are no longer among the inputs."""
-    before, urls = parsed(store.read(_VIDEOS)) or [], {video.url for video in videos}
+    kept = parsed(store.read(_VIDEOS), store.path(_VIDEOS)) or {}
+    before, urls = kept.get("videos", []), {video.url for video in videos}
     gone = [url for url, _ in before if url not in urls]
     if gone:
         logger.warning(
@@ -232,10 +233,13 @@ def tell_of_missing(store: Store, videos: list[Video]) -> None:
 
 
 def _kept_videos(store: Store) -> list[Video]:
-    kept = parsed(store.read(_VIDEOS))
+    kept = parsed(store.read(_VIDEOS), store.path(_VIDEOS))
     if kept is None:
-        raise PosegenError(f"{store.url}: there is nothing to filter again; run `posegen prepare` with inputs first")
-    return [Video(url, state) for url, state in kept]
+        damaged = "".join(f" ({line})" for line in take_damaged())
+        raise PosegenError(
+            f"{store.url}: there is nothing to filter again{damaged}; run `posegen prepare` with inputs first"
+        )
+    return [Video(url, state) for url, state in kept["videos"]]
 
 
 @contextlib.contextmanager

@@ -22,9 +22,10 @@ from posegen.data.prepare.filters import wanted_columns
 from posegen.data.prepare.inputs import Video, local_copy
 from posegen.data.prepare.isolated import CrashError, Isolated, SetupError, UnreachableError, allow
 from posegen.data.prepare.recipe import LatentPlan, PrepareRecipe
-from posegen.data.prepare.store import Store, parsed
+from posegen.data.prepare.store import Store, parsed, take_damaged
 from posegen.data.prepare.weights import WeightSizes
 from posegen.errors import OutputError, PosegenError
+from posegen.media.checksums import checked_json
 
 Row = dict[str, Any]
 """What travels: {"task": ..., "result": ...} as JSON texts, or {"fatal": ...} that stops the run."""
@@ -116,7 +117,10 @@ class Stage:
         if row.get("fatal"):  # of the stage before
             return row
         try:
-            return {"task": row["task"], "result": json.dumps(self.run(json.loads(row["task"])))}
+            result = self.run(json.loads(row["task"]))
+            if damaged := take_damaged():
+                result = {**result, "damaged": damaged}
+            return {"task": row["task"], "result": json.dumps(result)}
         except (OutputError, SetupError) as error:
             return {"task": row["task"], "fatal": str(error)}
 
@@ -181,7 +185,7 @@ class LookStage(Stage):
     def run(self, task: Row) -> Row:
         """What is in a video: see `scenes.Look`; or {"failed": reason}."""
         video, store = self.video(task), self.work.clips
-        kept: Row | None = parsed(store.read(f"{video.id}.json"))
+        kept: Row | None = parsed(store.read(f"{video.id}.json"), store.path(f"{video.id}.json"))
         if kept is not None and not self.is_open(kept):
             return kept
         with _Fetched(video, self.work) as (path, reason):
@@ -189,7 +193,7 @@ class LookStage(Stage):
                 found = {"failed": reason, "again": True}
             else:
                 found = _without_path(self._look(path, video), path, video)
-        store.write(f"{video.id}.json", json.dumps(found, sort_keys=True).encode())
+        store.write(f"{video.id}.json", checked_json(found, indent=None))
         return found
 
     def _look(self, path: Path, video: Video) -> Row:
@@ -216,13 +220,13 @@ class ScoreStage(Stage):
         """How many there are now; each has {"scores", "thumbnail"} or {"failed"}, and "asked": what is judged by."""
         video, store = self.video(task), self.work.scores
         name = scores_name(video.id, task["number"])
-        rows: dict[str, Row] = parsed(store.read(f"{name}.json")) or {}
+        rows: dict[str, Row] = parsed(store.read(f"{name}.json"), store.path(f"{name}.json")) or {}
         waiting = [(clip_key(video.id, window["start"]), window) for window in task["windows"]]
         waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
         if not waiting:
             return {"clips": len(rows)}
         for key, content in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
-            row = parsed(content)
+            row = parsed(content, store.path(key))
             if row is not None:
                 rows[Path(key).stem] = row
         asked = sorted(wanted_columns(self.work.recipe.filters))
@@ -239,8 +243,8 @@ class ScoreStage(Stage):
                 if before and "scores" in before and "scores" in found:  # of filters that are skipped now
                     rows[key]["scores"] = before["scores"] | found["scores"]
                     rows[key]["asked"] = sorted({*before["asked"], *asked})
-                store.write(f"{name}/{key}.json", json.dumps(rows[key], sort_keys=True).encode())
-        store.write(f"{name}.json", json.dumps(rows, sort_keys=True).encode())
+                store.write(f"{name}/{key}.json", checked_json(rows[key], indent=None))
+        store.write(f"{name}.json", checked_json(rows, indent=None))
         for key in rows:
             store.delete(f"{name}/{key}.json")
         return {"clips": len(rows)}
@@ -268,8 +272,10 @@ class SampleStage(Stage):
         keys = [clip_key(video.id, window["start"]) for window in task["windows"]]
         waiting = [
             window
-            for window, (_, kept) in zip(task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True)
-            if self.is_open(parsed(kept))
+            for window, (name, kept) in zip(
+                task["windows"], store.read_many(f"{key}.json" for key in keys), strict=True
+            )
+            if self.is_open(parsed(kept, store.path(name)))
         ]
         if not waiting:
             return {"clips": len(keys)}
@@ -281,7 +287,7 @@ class SampleStage(Stage):
                 else:
                     made = self.isolated("sample", path, key, video.url, window["start"], window["end"])
                     made = _without_path(made, path, video)
-                store.write(f"{key}.json", json.dumps(made, sort_keys=True).encode())
+                store.write(f"{key}.json", checked_json(made, indent=None))
         return {"clips": len(keys)}
 
 
@@ -305,14 +311,14 @@ class LatentStage(Stage):
         hashes = dict(zip(task["keys"], task["hashes"], strict=True))
         for name, content in store.read_many(f"{key}.json" for key in hashes):
             key = Path(name).stem
-            notes = parsed(content)
+            notes = parsed(content, store.path(name))
             if notes is None or notes["sample"] != hashes[key]:
                 notes = self.isolated("latents", key, hashes[key], whole_video=True)  # there may be several encodings
                 if "failed" in notes:  # not kept: it may do next time
                     reasons[key] = notes["failed"]
                     notes = None
                 else:
-                    store.write(f"{key}.json", json.dumps(notes, sort_keys=True).encode())
+                    store.write(f"{key}.json", checked_json(notes, indent=None))
             made[key] = notes
         if len(reasons) < len(made):
             put_together(work.plan, store, work.output, task["sha256"], made)
@@ -421,7 +427,7 @@ def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: 
     key, name = clip_key(video, window[0]), scores_name(video, number // CLIPS_PER_TASK)
     whole, own = f"{name}.json", f"{name}/{key}.json"
     kept = dict(work.scores.read_many((whole, own)))
-    if key not in (parsed(kept[whole]) or {}) and parsed(kept[own]) is None:
+    if key not in (parsed(kept[whole], whole) or {}) and parsed(kept[own], own) is None:
         limit = work.recipe.compute.timeout
         allow(limit)  # of a clip, not of a whole video
         try:
@@ -430,7 +436,7 @@ def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: 
             return True  # tried again by itself, and recorded
         finally:
             allow(_WHOLE_VIDEO * limit)
-        work.scores.write(own, json.dumps(row, sort_keys=True).encode())
+        work.scores.write(own, checked_json(row, indent=None))
     return number + 1 < work.together
 
 

@@ -4,8 +4,6 @@ Local files are written beside their place and renamed; object stores show an ob
 mean is not known here.
 """
 
-import contextlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ from typing import Any
 
 from posegen.data.fetching import filesystem
 from posegen.errors import OutputError
+from posegen.media.checksums import DamagedFileError, read_checked_json
 from posegen.media.files import AtomicFile, output_errors, write_whole
 
 _AT_ONCE = 16
@@ -23,11 +22,28 @@ _OBJECT_STORES = frozenset({"s3", "gs", "abfs", "az", "oci"})
 """They have no folders, and a bucket that is not there is a mistake in a name: it is not made."""
 
 
-def parsed(content: bytes | None) -> Any:
-    """What a JSON file holds; None where there is no file, or a power failure has left none of its content."""
-    with contextlib.suppress(ValueError):
-        return None if content is None else json.loads(content)
-    return None
+_damaged: list[str] = []
+
+
+def parsed(content: bytes | None, name: str) -> Any:
+    """What a file of `checked_json` holds; None where there is none, or it is damaged: then its name is noted."""
+    try:
+        return None if content is None else read_checked_json(content, name, required=True)
+    except DamagedFileError as error:
+        _damaged.append(str(error))
+        return None
+
+
+def note_damaged(line: str) -> None:
+    """Note what was found damaged, to be reported by the process that the user started."""
+    _damaged.append(line)
+
+
+def take_damaged() -> list[str]:
+    """What this process has found damaged since it was last asked."""
+    found = list(dict.fromkeys(_damaged))
+    _damaged.clear()
+    return found
 
 
 class Store:

@@ -53,13 +53,13 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[Clip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = parsed(content) or {"failed": _UNSEEN}
+        look = parsed(content, name) or {"failed": _UNSEEN}
         tasks = tasks_of(video, look)
         if not tasks:
             yield Clip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
         found = work.scores.read_many(f"{video.id}-{task['number']:05d}.json" for task in tasks)
-        for task, (_, kept) in zip(tasks, found, strict=True):
-            rows = parsed(kept) or {}
+        for task, (scores, kept) in zip(tasks, found, strict=True):
+            rows = parsed(kept, scores) or {}
             for window in task["windows"]:
                 key = clip_key(video.id, window["start"])
                 row = rows.get(key, {"failed": _UNSCORED})

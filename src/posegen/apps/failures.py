@@ -1,0 +1,161 @@
+"""How a command ends that does not succeed: one line and an exit code, whatever happened.
+
+Signals that ask a process to end count as Ctrl-C does. What posegen did not foresee is one line, too, and its traceback
+goes to a log file that the line names. Apart from `cli`, which says what commands there are.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import platformdirs
+
+from posegen import __version__
+from posegen.errors import PosegenError
+
+ADDRESS_SPACE = 4_000_000_000
+"""Bytes that a process must be allowed to map: the libraries alone map 2.8 GB."""
+_RESUMES = "finished work is kept, and the same command resumes"
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread",
+              "failed to map", "not enough memory", "bad_alloc")  # fmt: skip
+_UNREADABLE = (EOFError, ArithmeticError, RecursionError, zipfile.BadZipFile, zlib.error)
+_KEPT_LOGS = 20
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to end: as Ctrl-C does, so everything that is kept then is kept now."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def answering_signals() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise `Stopped`, once; a second one ends the process at once.
+
+    A signal that is ignored, as `nohup` has it, stays ignored. Only the main thread can do this; others are left alone.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {number: signal.getsignal(number) for number in numbers}
+    mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in mine:
+            signal.signal(each, signal.SIG_DFL)
+        raise Stopped(number)
+
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])
+
+
+def guarded(run: Callable[[], None]) -> int:
+    """Run and turn whatever happens into one line and an exit code: see `cli`."""
+    try:
+        with answering_signals():
+            run()
+    except PosegenError as error:
+        return _end(2, str(error))
+    except Stopped as error:
+        return _end(128 + error.number, f"stopped by {error}; the same command resumes")
+    except KeyboardInterrupt:
+        return _end(130, "interrupted; the same command resumes")
+    except BrokenPipeError:  # whoever read has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        return _unforeseen(error)
+    return 0
+
+
+def _end(code: int, line: str) -> int:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(f"posegen: {' '.join(line.splitlines())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _unforeseen(error: Exception) -> int:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _end(2, f"the disk is full: free some space; {_RESUMES}")
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY) or _is(error, errno.ENOMEM):
+        told = f"there is not enough memory ({text[:120] or 'none is left'}): free some, or choose a smaller size"
+        return _end(2, f"{told}; {_RESUMES}; {_write_log(error)}")
+    if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":
+        return _end(2, f"{error.filename}: {error.strerror}")  # too long a name, a folder that may not be read, ...
+    if isinstance(error, ValueError) and "embedded null" in text:  # Python's words for a path that it does not hand on
+        return _end(2, "a path contains a NUL character: correct the file that it comes from")
+    what = f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    file = file_of(error)
+    if isinstance(error, (*_UNREADABLE, OSError)) or type(error).__module__.startswith("av."):
+        where = f"{file}: cannot be used" if file else "an input cannot be used"
+        return _end(2, f"{where} ({what}); {_write_log(error)}")
+    where = f" with {file}" if file else ""
+    return _end(1, f"a defect of posegen{where} ({what}): please report it; {_write_log(error)}")
+
+
+def _is(error: BaseException, number: int) -> bool:
+    return isinstance(error, OSError) and error.errno == number
+
+
+def file_of(error: BaseException) -> Path | None:
+    """The file that was being worked on: the error's own, or the nearest argument that is one; None if none is."""
+    named = getattr(error, "filename", None)
+    if isinstance(named, str) and named:
+        return Path(named.removeprefix("file:"))
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        code = frame.f_code
+        if "posegen" in Path(code.co_filename).parts:
+            for name in code.co_varnames[: code.co_argcount]:
+                value: Any = frame.f_locals.get(name)
+                with contextlib.suppress(OSError):
+                    if isinstance(value, Path) and value.is_file():
+                        return value
+    return None
+
+
+def _write_log(error: BaseException) -> str:
+    """Write the traceback to a file; words that name it."""
+    text = f"posegen {__version__}, Python {sys.version}\n{sys.argv}\n{''.join(traceback.format_exception(error))}"
+    for folder in (platformdirs.user_log_path("posegen"), Path(tempfile.gettempdir())):
+        path = folder / f"posegen-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, errors="backslashreplace")
+            for old in sorted(folder.glob("posegen-error-*.log"))[:-_KEPT_LOGS]:
+                old.unlink(missing_ok=True)
+            return f"the traceback is in {path}"
+    return "its traceback cannot be written anywhere"
+
+
+def check_address_space() -> None:
+    """Raise `PosegenError` where the process may map too little memory for its libraries, which would crash."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < ADDRESS_SPACE:
+        raise PosegenError(
+            f"the address space is limited to {limit / 1e9:.1f} GB (ulimit -v), and posegen's libraries alone need "
+            f"{ADDRESS_SPACE / 1e9:.0f} GB: raise the limit, for example with `ulimit -v unlimited`"
+        )
