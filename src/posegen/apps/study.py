@@ -18,12 +18,12 @@ from werkzeug.wrappers import Request, Response
 from posegen.apps.serving import POLICY, json_body, json_response, start_server
 from posegen.apps.terminal import Terminal
 from posegen.config import StudyConfig
+from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.matching import match, parse_methods
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.scoring import content_digest
 from posegen.evaluate.study import ASPECTS, AlreadyAnsweredError, Question, Study
 from posegen.evaluate.study_results import markdown, write_results
 from posegen.media.fitting import plan_fit
