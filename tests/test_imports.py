@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "posegen"
-STATIONS = ["digests", "errors", "extras", "types", "config", "media", "recipes", "conditions", "model", "pipeline",
-            "synthetic", "data", "train", "evaluate", "apps"]  # fmt: skip
+STATIONS = ["digests", "errors", "extras", "quiet", "types", "config", "media", "recipes", "conditions", "model",
+            "pipeline", "synthetic", "data", "train", "evaluate", "apps"]  # fmt: skip
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__")
 
 

@@ -233,7 +233,7 @@ def merge_adapter(transformer: PoseGenTransformer3DModel, name: str) -> PoseGenT
             elif isinstance(module, ModulesToSaveWrapper):
                 own = name in module.modules_to_save
                 setattr(parent, key, module.modules_to_save[name] if own else module.original_module)
-    _forget(transformer)
+    forget_adapters(transformer)
     return transformer
 
 
@@ -256,10 +256,11 @@ def _delete(transformer: PoseGenTransformer3DModel, name: str, previous: str | N
                 setattr(parent, key, module.get_base_layer())
             elif isinstance(module, ModulesToSaveWrapper):
                 setattr(parent, key, module.original_module)
-    _forget(transformer)
+    forget_adapters(transformer)
 
 
-def _forget(transformer: PoseGenTransformer3DModel) -> None:
+def forget_adapters(transformer: PoseGenTransformer3DModel) -> None:
+    """Take away what peft and diffusers note on a transformer whose layers have no adapters any more."""
     del transformer.peft_config
     transformer._hf_peft_config_loaded = False
     transformer.requires_grad_(True)

@@ -38,6 +38,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from posegen.errors import PosegenError
+from posegen.model import cpu_attention
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.sharing import LayerSharing, SequenceShard, SharingPass
 
@@ -120,6 +121,9 @@ class PoseGenAttnProcessor:
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, parallel_config: Any
     ) -> Tensor:
+        chosen = self._attention_backend is not None or attention_mask is not None or parallel_config is not None
+        if not chosen and cpu_attention.is_preferred(query):
+            return cpu_attention.attend(query, key, value).flatten(2, 3)
         hidden_states = dispatch_attention_fn(
             query,
             key,

@@ -28,6 +28,7 @@ from posegen.model.loading import init_from_wan, load_release_adapter, load_rele
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
 from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders
+from posegen.quiet import quiet_libraries
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
 WAN_PARTS = ("tokenizer", "text_encoder", "image_processor", "image_encoder", "vae")
@@ -277,6 +278,7 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
     return pipeline
 
 
+@quiet_libraries()
 def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
     """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
     if name == "mini":
@@ -294,9 +296,14 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
         pipeline = load_folder(Path(name), dtype)
     else:
         raise _unknown(name)
+    if device.type == "cpu":
+        for module in pipeline.vae.modules():
+            if isinstance(module, torch.nn.Conv2d):  # 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)
+                module.to(memory_format=torch.channels_last)
     return pipeline.to(device)
 
 
+@quiet_libraries()
 def load_for_encoding(name: str, dtype: torch.dtype) -> PoseGenPipeline:
     """A model's tokenizer, encoders and autoencoder, on the CPU, around a transformer without weights.
 
@@ -332,6 +339,7 @@ def save_adapters(pipeline: PoseGenPipeline, base: str, folder: Path) -> None:
     write_whole(folder / ADAPTED, (json.dumps({"base": base}, indent=1) + "\n").encode())
 
 
+@quiet_libraries()
 def load_folder(folder: Path, dtype: torch.dtype) -> PoseGenPipeline:
     """Load one of our own folders (whole, or adapters only), or a stock Wan2.1 image-to-video checkpoint.
 

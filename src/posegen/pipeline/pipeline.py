@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import ftfy
 import numpy as np
+import psutil
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float, UInt8
@@ -24,6 +25,7 @@ from posegen.media.tensors import saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import load_transformer, without_adapters
+from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Background, Conditioning, PoseGuidance, PoseLatents, denoise, no_background
 from posegen.pipeline.latents import decode_latents, encode_frames, preserve_mask
@@ -71,7 +73,7 @@ class PoseGenPipeline(DiffusionPipeline):
         trained_size: list[int] | tuple[int, int] | None = None,
         draw_scale: int = 1,
         max_text_tokens: int = 512,
-        skeleton_colors: Literal["openpose", "release"] = "openpose",
+        skeleton_colors: str = "openpose",
         default_steps: int = 25,
         default_guidance: float | int = 5.0,
         default_pose_guidance: float | int = 1.0,
@@ -109,14 +111,19 @@ class PoseGenPipeline(DiffusionPipeline):
         )
         for module in (text_encoder, image_encoder, vae, transformer):
             module.eval()
+        self._merged: MergedAdapters | None = None
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer.
 
-        Raises `OutputError` where it cannot be written.
+        Raises `OutputError` where it cannot be written, and `PosegenError` once adapters are merged.
         """
+        if self._merged is not None:
+            raise PosegenError(
+                "the adapters of this pipeline are merged: save it before merge_adapters, or load it again"
+            )
         folder = Path(save_directory)
         transformer: PoseGenTransformer3DModel = self.components["transformer"]
         self.transformer = without_adapters(transformer)
@@ -256,8 +263,30 @@ class PoseGenPipeline(DiffusionPipeline):
 
     # -- one segment ---------------------------------------------------------------------------------------------------
 
+    def merge_adapters(self) -> bool:
+        """Merge all adapters for inference and keep the weights of each, where the device has room; call it last.
+
+        Room means a thirty-second of the device's memory: a resumed job must decide alike, so what is free does not
+        count. Returns whether they are merged. Only the dtype's rounding changes the result.
+        """
+        transformer = self.transformer
+        if self._merged is None and lora.adapter_names(transformer):
+            device = transformer.device
+            whole = (
+                torch.cuda.get_device_properties(device).total_memory
+                if device.type == "cuda"
+                else psutil.virtual_memory().total
+            )
+            if extra_bytes(transformer) <= whole / 32 and is_mergeable(transformer):
+                self._merged = MergedAdapters(transformer)
+        return self._merged is not None
+
     def use_adapter(self, kind: Literal["base", "stitch"]) -> None:
         """Switch to the adapter of this kind of segment; a checkpoint without adapters stays as it is."""
+        if self._merged is not None:
+            if kind in self._merged:
+                self._merged.use(kind)
+            return
         if kind in lora.adapter_names(self.transformer):
             lora.use_adapter(self.transformer, kind, trainable=False)
 

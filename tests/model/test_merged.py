@@ -1,0 +1,96 @@
+"""Merged adapters compute what they compute beside the base, and attention by products what fused attention does."""
+
+import pytest
+import torch
+from tiny_transformer import predict
+from torch.nn import functional
+
+from posegen.errors import PosegenError
+from posegen.model import cpu_attention
+from posegen.model.lora import adapter_names, add_adapter
+from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
+
+
+@pytest.fixture
+def trained(model, inputs):
+    """A model with two adapters of different rank and alpha, and what it computes with each."""
+    outputs = {}
+    for seed, (name, rank, alpha) in enumerate((("base", 4, 4), ("stitch", 3, 5))):
+        add_adapter(model, name, rank, alpha)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if f".{name}." in key:
+                    parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+        outputs[name] = predict(model, inputs)
+    return model, outputs
+
+
+def test_each_adapter_survives_any_order_of_switches(trained, inputs):
+    model, outputs = trained
+    assert not torch.allclose(outputs["base"], outputs["stitch"], atol=1e-3)
+    names = set(dict(model.named_parameters()))
+    merged = MergedAdapters(model)
+    assert adapter_names(model) == []
+    assert not any("lora" in key for key in dict(model.named_parameters()))
+    assert len(dict(model.named_parameters())) < len(names)
+    first = {}
+    for name in ("stitch", "base", "base", "stitch", "base"):
+        merged.use(name)
+        found = predict(model, inputs)
+        torch.testing.assert_close(found, outputs[name], rtol=0, atol=2e-5)
+        assert torch.equal(found, first.setdefault(name, found))
+
+
+def test_what_cannot_be_merged_is_refused(trained, model):
+    with pytest.raises(PosegenError, match="'other'"):
+        MergedAdapters(trained[0]).use("other")
+    with pytest.raises(PosegenError, match="no adapters"):
+        MergedAdapters(trained[0])
+    add_adapter(model, "small", rank=2)
+    assert is_mergeable(model)
+    layer = model.blocks[0].attn1.to_q.get_base_layer()
+    layer.weight.data = layer.weight.data.to(torch.float8_e4m3fn)
+    assert not is_mergeable(model)
+    with pytest.raises(PosegenError, match="cannot be merged"):
+        MergedAdapters(model)
+
+
+def test_extra_bytes_are_those_of_the_kept_weights(trained):
+    model, _ = trained
+    linear = [module.get_base_layer() for module in model.modules() if hasattr(module, "lora_A")]
+    assert extra_bytes(model) == 2 * sum(4 * layer.weight.numel() for layer in linear)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_attention_by_products_is_fused_attention(monkeypatch, pieces):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, n, 3, 16, generator=generator, dtype=torch.float64) for n in (30, 50, 50))
+    monkeypatch.setattr(cpu_attention, "MAX_SCORES", 2 * 3 * 50 * 30 // pieces)
+    expected = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)))
+    torch.testing.assert_close(cpu_attention.attend(query, key, value), expected.transpose(1, 2), rtol=0, atol=1e-12)
+
+
+def test_a_model_in_bfloat16_is_as_exact_with_products(model, inputs, monkeypatch):
+    """Both ways differ from float32 by about as much, and products are really taken."""
+    exact = predict(model, inputs)
+    model.to(torch.bfloat16)
+    errors, calls = {}, []
+    attend = cpu_attention.attend
+    monkeypatch.setattr(cpu_attention, "attend", lambda *tensors: calls.append(1) or attend(*tensors))
+    for products in (False, True):
+        monkeypatch.setattr(cpu_attention, "suits_processor", lambda products=products: products)
+        with torch.no_grad():
+            found = predict(model, inputs.to(torch.bfloat16))
+        errors[products] = (found.float() - exact).norm() / exact.norm()
+        assert bool(calls) == products
+    assert errors[True] < 1.3 * errors[False] < 0.1
+
+
+def test_products_are_not_taken_in_float32_nor_in_training(monkeypatch):
+    monkeypatch.setattr(cpu_attention, "suits_processor", lambda: True)
+    query = torch.zeros(1, 2, 1, 4, dtype=torch.bfloat16)
+    assert not cpu_attention.is_preferred(query)
+    with torch.no_grad():
+        assert cpu_attention.is_preferred(query)
+        assert not cpu_attention.is_preferred(query.float())
