@@ -245,26 +245,26 @@ def autoencoder_loss(
 def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
     """The clips that can be read. Raises `PosegenError` if more than 1 % cannot."""
 
-    def is_whole(sample: Sample) -> bool:
+    def problem(sample: Sample) -> str:
         try:
             Clip(sample, Drawing()).check()
         except (UnreachableError, OutputError):
             raise
-        except PosegenError:
-            return False
-        return True
+        except PosegenError as error:
+            return str(error)
+        return ""
 
     threads = ThreadPoolExecutor()
     kept: list[Sample] = []
-    bad: list[str] = []
+    bad: dict[str, str] = {}
     try:
-        for number, (sample, good) in enumerate(zip(samples, threads.map(is_whole, samples), strict=True), start=1):
-            if good:
-                kept.append(sample)
+        for number, (sample, found) in enumerate(zip(samples, threads.map(problem, samples), strict=True), start=1):
+            if found:
+                bad[sample.key] = found
             else:
-                bad.append(sample.key)
+                kept.append(sample)
             tell(f"check {which} clips", number, len(samples))
     finally:
         threads.shutdown(cancel_futures=True)
-    tolerate(bad, len(samples), f"{which} clips", "they are damaged")
+    tolerate(list(bad), len(samples), f"{which} clips", f"they are damaged (the first: {next(iter(bad.values()), '')})")
     return kept
