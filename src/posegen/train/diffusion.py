@@ -34,6 +34,8 @@ from posegen.train.stages import Tell, Validation
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
+_SHAPES_OF_A_SIZE = 8
+"""Shapes of batches that clips of one size make, at most: phases, validation, samples; torch's own limit."""
 _OTHER_CONDITION = {True: "condition_without_hands", False: "condition"}
 """Which encoded skeletons a row does not need, by whether it sees hands."""
 
@@ -69,6 +71,9 @@ class DiffusionStage:
         if settings.compile:
             # a phase has few shapes (its sizes): kernels for any shape are slower, and inductor fails on some of them
             pipeline.transformer.compile_repeated_blocks(dynamic=False)
+            sizes = {sample.size for shard in train for sample in shard.samples}
+            limits = torch._dynamo.config  # beyond the limit, blocks would run uncompiled
+            limits.recompile_limit = max(limits.recompile_limit, _SHAPES_OF_A_SIZE * len(sizes))
 
     # -- data ----------------------------------------------------------------------------------------------------------
 

@@ -141,6 +141,7 @@ class StageSettings:
     log_every: int = 10
     validate_every: int = 500
     validation_clips: int = 16
+    """Of several sizes in proportion, but at least two of each."""
     sample_steps: int = 12
     """Denoising steps of the sample videos shown during validation."""
     max_bad_steps: int = 10
