@@ -158,10 +158,9 @@ keep_checkpoints = 2
 def train_work(place: Path) -> Work:
     """`train base` from encoding clips to the finished model."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from tiny_shards import write_shards  # type: ignore[import-not-found]
-
     from posegen.train.recipe import read_recipe
     from posegen.train.run import Places, train
+    from tiny_shards import write_shards  # type: ignore[import-not-found]
 
     shards = place / "shards"
     write_shards(shards, "train")

@@ -63,7 +63,12 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD + "[vae]\nmirror = true\n" + STAGE, r"\[vae\] windows and mirror have no meaning"),
         (GOOD + "[vae]\ngradient_checkpointing = true\n" + STAGE, "gradient_checkpointing has no meaning in this"),
         (GOOD + '[vae]\noptimizer = "muon"\n' + STAGE, "for the matrices of transformers"),
-        (GOOD + "[data]\nsize = [-192, 112]\n", r"\[data\] size must be \[height, width\] in pixels, or \[0, 0\]"),
+        (
+            GOOD + "[data]\nsize = [-192, 112]\n",
+            r"\[data\] size must be \[height, width\] in pixels, not \[-192, 112\]",
+        ),
+        (GOOD + "[data]\nsizes = [[192, 112], [112]]\n", r"sizes"),
+        (GOOD + "[data]\nsize = [192, 112]\nsizes = [[192, 112]]\n", "has both size and sizes"),
         (GOOD + "[data]\nsize = [192, 0]\n", "size must be"),
         (GOOD.replace("num_frames = 9", "num_frames = 8"), r"num_frames must be 1 \+ 4k, not 8"),
         (GOOD.replace("batch_size = 4\n", ""), "lacks 'batch_size'"),

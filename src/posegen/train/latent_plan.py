@@ -4,6 +4,7 @@ import hashlib
 
 from posegen.data.encoding import Encoding
 from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
+from posegen.data.tables import sizes_in_words
 from posegen.errors import PosegenError
 from posegen.pipeline.models import choose_device, computes_bfloat16, describe_model, model_identity
 from posegen.train.diffusion import encodings_of
@@ -25,8 +26,11 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
             "the folder of a trained one ([latents] model)"
         )
     model = describe_model(name)
-    if any(recipe.data.size) and recipe.data.size != clips.size:
-        raise PosegenError(f"[latents] {settings.recipe} wants clips of {recipe.data.size} pixels, not {clips.size}")
+    if recipe.data.sizes and (others := set(clips.sizes) - set(recipe.data.sizes)):
+        raise PosegenError(
+            f"[latents] {settings.recipe} wants clips of {sizes_in_words(recipe.data.sizes)} pixels, not "
+            f"{sizes_in_words(sorted(others))}"
+        )
     encodings: dict[Encoding, None] = {}
     precisions = set()
     for stage in settings.stages:

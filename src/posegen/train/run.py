@@ -8,6 +8,7 @@ import datetime
 import logging
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from posegen.config import TrainConfig
 from posegen.data.encoders import Encoders
 from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
-from posegen.data.shards import NoShardsError, Shard, open_shards
+from posegen.data.shards import NoShardsError, Shard, open_shards, without
+from posegen.data.tables import sizes_in_words
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import output_errors, write_whole
@@ -117,8 +119,8 @@ def train(
         shards = open_shards(places.train, "train", longest)
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
-        check_sizes(start, recipe, settings, shards)
-        memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
+        shards, validation = (with_known_sizes(start, recipe, settings, each) for each in (shards, validation))
+        memory = estimate_memory(stage, recipe, start, _largest(_sizes(shards)), accelerator.num_processes)
         check_fits(memory, accelerator.device, stage)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
@@ -248,17 +250,26 @@ def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) ->
 
 
 def _size_of_clips(stage: Stage, recipe: Recipe, places: Places) -> tuple[tuple[int, int] | None, str]:
-    """(height, width) of what a batch holds, in pixels, and in words; None where it depends on clips not yet there."""
-    size = recipe.data.size
-    if not any(size):
+    """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
+    sizes = set(recipe.data.sizes)
+    if not sizes:
         try:
-            size = open_shards(places.train, "train")[0].samples[0].size
+            sizes = _sizes(open_shards(places.train, "train"))
         except NoShardsError:
             crops = [phase.crop for phase in recipe.stage(stage).phases]
             if not all(crops):
                 return None, f"the size of clips is unknown: there are none in {places.train} yet"
             return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {places.train} yet)"
-    return size, f"clips of {size[0]}x{size[1]} pixels"
+    return _largest(sizes), f"clips of {sizes_in_words(sorted(sizes, reverse=True))} pixels"
+
+
+def _sizes(shards: list[Shard]) -> set[tuple[int, int]]:
+    return {sample.size for shard in shards for sample in shard.samples}
+
+
+def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The size with the most pixels: that of the batches which need most memory."""
+    return max(sizes, key=lambda size: (size[0] * size[1], size))
 
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
@@ -278,23 +289,31 @@ def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, i
     )  # fmt: skip
 
 
-def check_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> None:
-    """Clips must be of a size that the recipe wants and the model takes. Raises `PosegenError`."""
-    wanted = recipe.data.size
-    if any(wanted) and shards[0].samples[0].size != wanted:
-        raise PosegenError(
-            f"clips in {shards[0].path.parent} have {shards[0].samples[0].size} pixels (height, width), the recipe "
-            f"wants {wanted}"
-        )
+def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:
+    """The shards without clips of sizes that the recipe does not want or the model does not take.
+
+    A few are named and left out. Raises `PosegenError` for more than 1 %.
+    """
     multiple = 16 if start == SCRATCH else describe_model(start).size_multiple
-    height, width = shards[0].samples[0].size
-    if height % multiple or width % multiple:
-        raise PosegenError(
-            f"clips of {height}x{width} in {shards[0].path.parent}: the model takes multiples of {multiple} pixels"
-        )
-    for phase in settings.phases:
-        if phase.crop > min(height, width):
-            raise PosegenError(f"crop = {phase.crop} is larger than the clips ({height}x{width})")
+    crop = max(phase.crop for phase in settings.phases)
+    wanted = recipe.data.sizes
+    kept = {
+        size
+        for size in _sizes(shards)
+        if (not wanted or size in wanted) and not any(side % multiple for side in size) and crop <= min(size)
+    }
+    bad = [sample for shard in shards for sample in shard.samples if sample.size not in kept]
+    if not bad:
+        return shards
+    named = {sample.key: f"{sample.key} ({sizes_in_words([sample.size])})" for sample in bad}
+    rules = [
+        f"{sizes_in_words(wanted)} pixels (height x width)" if wanted else "",
+        f"multiples of {multiple} pixels",
+        f"at least crop = {crop} pixels" if crop else "",
+    ]
+    return without(
+        shards, named, f"clips in {bad[0].shard.parent}", f"this training takes {', '.join(filter(None, rules))}"
+    )
 
 
 def make_stage(
