@@ -173,6 +173,20 @@ MEASURED = "it measures for minutes to hours"
 READ_ONLY = (
     ReadOnly("make demo", SET_UP),
     ReadOnly("make test", SET_UP),
+    ReadOnly("make setup", SET_UP),
+    ReadOnly("make lint", "it runs before every change lands"),
+    ReadOnly("make types", "it runs before every change lands"),
+    ReadOnly("make browser", "a download"),
+    ReadOnly("pip install pre-commit", "a download"),
+    ReadOnly("pre-commit install", "it changes the clone's hooks"),
+    ReadOnly("python -m pytest tests/model -k sharing", "tests in tests"),
+    ReadOnly("git clone --depth 1 --branch v0.42.1 https://github.com/huggingface/diffusers ../diffusers",
+             "a download"),
+    ReadOnly("cp tests/model/diffusers_model_tests.py "
+             "../diffusers/tests/models/transformers/test_models_transformer_posegen.py", "another repository"),
+    ReadOnly("cd ../diffusers", "another repository"),
+    ReadOnly("python -m pytest -W ignore "
+             "tests/models/transformers/test_models_transformer_posegen.py", "another repository's tests"),
     ReadOnly("source .venv/bin/activate", SET_UP),
     *(ReadOnly(f"pip install -e '.[{extras}]'", SET_UP)
       for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),

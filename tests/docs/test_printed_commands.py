@@ -41,7 +41,8 @@ def only_names(words):
 
 @pytest.mark.parametrize("command", PRINTED, ids=lambda command: f"{command.page}: {command}")
 def test_every_printed_command_is_in_the_table(command):
-    assert command.words in TABLE or (command.inline and only_names(command.words)), (
+    known = command.words in TABLE or (command.inline and only_names(command.words))
+    assert known, (
         f"{command.page} prints a command that no test runs: {command}\n"
         "add it to tests/docs/printed_commands.py, small enough to run, or with the reason why it cannot be run"
     )
@@ -50,7 +51,8 @@ def test_every_printed_command_is_in_the_table(command):
 def test_the_table_holds_no_command_twice_and_none_that_no_page_prints():
     assert len(TABLE) == len(RUN) + len(RUN_ELSEWHERE) + len(READ_ONLY)
     printed = {command.words for command in PRINTED}
-    assert not [shlex.join(words) for words in TABLE if words not in printed]
+    left = [shlex.join(words) for words in TABLE if words not in printed]
+    assert not left, "no page prints any more: " + "; ".join(left)
 
 
 def test_every_difference_has_a_reason():
@@ -188,12 +190,22 @@ def read_by_the_hub(words, tmp_path):
 
 
 def read_by_pip(words):
-    """The project in this folder, with extras that it has."""
-    assert words[:2] == ["install", "-e"]
+    """A package by its name, or the project in this folder with extras that it has."""
+    assert words[0] == "install"
+    if words[1] != "-e":
+        assert Requirement(words[1]).name
+        return
     wanted = Requirement(words[2].replace(".[", "posegen["))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert wanted.name == project["name"]
     assert wanted.extras <= project["optional-dependencies"].keys()
+
+
+def read_by_pytest(words):
+    """Files and folders of tests that are there, or that a command before has put into another repository."""
+    copied = [shlex.split(entry.printed)[2] for entry in READ_ONLY if entry.printed.startswith("cp ")]
+    for place in (word for word in words if "/" in word):
+        assert (REPOSITORY / place).exists() or any(name.endswith(f"/{place}") for name in copied)
 
 
 def read_by_make(words):
@@ -201,7 +213,10 @@ def read_by_make(words):
 
 
 def read_by_git(words):
-    """The commit is one of this project's, if the history is at hand."""
+    """A public repository, or a commit that is one of this project's, if the history is at hand."""
+    if words[0] == "clone":
+        assert any(word.startswith("https://github.com/") for word in words)
+        return
     assert words[:2] == ["worktree", "add"]
 
     def git(*arguments):
@@ -212,16 +227,28 @@ def read_by_git(words):
 
 
 def read_by_a_shell(words):
-    """A file that `make` leaves."""
-    assert words == [".venv/bin/activate"]
+    """A file that `make` leaves, or a folder beside this one."""
+    assert words in ([".venv/bin/activate"], ["../diffusers"])
+
+
+def read_by_cp(words):
+    assert (REPOSITORY / words[0]).is_file()
+
+
+def read_by_pre_commit(words):
+    assert words == ["install"]
+    assert (REPOSITORY / ".pre-commit-config.yaml").is_file()
 
 
 @pytest.mark.parametrize("entry", READ_ONLY, ids=lambda entry: entry.printed)
 def test_a_command_that_cannot_run_here_is_read_by_its_program(entry, monkeypatch, tmp_path, capfd):
     program, *words = shlex.split(f"{entry.printed} {entry.completed}")
     readers = {"posegen": read_by_posegen, "torchrun": read_by_torchrun, "pip": read_by_pip,
-               "make": read_by_make, "git": read_by_git, "source": read_by_a_shell}  # fmt: skip
-    if program == "python":
+               "make": read_by_make, "git": read_by_git, "source": read_by_a_shell, "cd": read_by_a_shell,
+               "cp": read_by_cp, "pre-commit": read_by_pre_commit}  # fmt: skip
+    if words[:2] == ["-m", "pytest"]:
+        read_by_pytest(words[2:])
+    elif program == "python":
         read_by_a_benchmark(words, monkeypatch)
     elif program == "hf":
         read_by_the_hub(words, tmp_path)
