@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDERS = ("docs", "src", "tests", "benchmarks", "examples", "integrations")
 PAGES = sorted([
     *REPOSITORY.glob("*.md"),
-    *(REPOSITORY / "docs").rglob("*.md"),
-    *(REPOSITORY / "src").rglob("README.md"),
-    *(REPOSITORY / "tests").rglob("README.md"),
+    *(page for folder in FOLDERS for page in (REPOSITORY / folder).rglob("*.md")),
 ])  # fmt: skip
 HISTORY = {"CHANGELOG.md"}
 """Pages of commands as they were at the time: not run."""
