@@ -26,6 +26,8 @@ class Small:
     """What it must say, on either stream."""
     makes: tuple[str, ...] = ()
     """Files that it must leave, not empty."""
+    process: bool = False
+    """Run in a process of its own, as a shell does; the others run in that of the tests, where PyTorch is loaded."""
 
     def words(self) -> list[str]:
         """The words of the same command, small."""
@@ -95,8 +97,9 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "'A realistic video of a woman in a red dress in a living room. The camera does not move.'",
               {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
               makes=("result.mp4",)),
-        Small("posegen jobs", says="result.mp4"),
-        Small("posegen jobs --clean finished", {"--yes": ""}, "nobody is there to be asked", says="freed"),
+        Small("posegen jobs", says="result.mp4", process=True),
+        Small("posegen jobs --clean finished", {"--yes": ""}, "nobody is there to be asked", says="freed",
+              process=True),
         Small("posegen preview --reference me.png --driving dance.mp4 --output result.mp4 --pose sapiens2",
               why="without the weights, which the page has fetched before: it must ask for the same ones",
               exit_code=2, says="facebook/sapiens2-pose-1b"),

@@ -109,6 +109,16 @@ BY_HAND = {"somebody answers the study": somebody_answers}
 GIVEN = {"score results": results_of_a_reader}
 
 
+def run_command(arguments, process, capfd):
+    """The exit code, and what it printed."""
+    if process:
+        command = [sys.executable, "-m", "posegen.apps.cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        return done.returncode, done.stdout + done.stderr
+    code = cli.guarded(lambda: cli.dispatch(cli.parse(arguments)))
+    return code, "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_a_readers_commands_run_one_after_another(story, narrow, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -119,8 +129,7 @@ def test_a_readers_commands_run_one_after_another(story, narrow, tmp_path, monke
             BY_HAND[entry](tmp_path)
             continue
         words = [word.format(narrow=narrow) for word in entry.words()]
-        code = cli.guarded(lambda words=words: cli.dispatch(cli.parse(words[1:])))
-        said = "".join(capfd.readouterr())
+        code, said = run_command(words[1:], entry.process, capfd)
         assert code == entry.exit_code, f"{shlex.join(words)}\n{said}"
         assert entry.says in said.replace("\n", " "), f"{shlex.join(words)}\n{said}"
         for made in entry.makes:
