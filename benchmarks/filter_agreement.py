@@ -35,7 +35,7 @@ TIMES = {"people measured on": 3}
 """Sets of more people: what a filter misses there hangs on how two people happen to stand, and a dozen tell little."""
 CRF = 20
 JUDGED = DEFAULT_THRESHOLDS | {CUTS: Threshold("cuts", maximum=0.0)}
-ANY_SHAPE = ClipSettings(num_frames=1, fps=float(FPS), size=(16, 16), most_cropped=1.0)
+ANY_SHAPE = ClipSettings(num_frames=1, fps=float(FPS), sizes=((16, 16),), most_cropped=1.0)
 
 
 def main() -> None:

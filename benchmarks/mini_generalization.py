@@ -3,7 +3,7 @@
     python benchmarks/mini_generalization.py [--model mini|FOLDER] [--clips 16]
 
 The validation loss of `posegen train base` (flow matching, by noise level; true conditions, and those of another clip)
-on clips of the training data of recipes/mini.toml (seed 0), on clips of the training split of another seed, and on
+on clips of the training data of the recipe mini (seed 0), on clips of the training split of another seed, and on
 val-same. The loss at high noise is where limbs and layout are decided.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=16)
     arguments = parser.parse_args()
-    recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "mini.toml")
+    recipe = read_recipe("mini")
     figures: dict[str, object] = {"clips": arguments.clips}
     with tempfile.TemporaryDirectory() as folder:
         for name, (split, seed) in SETS.items():

@@ -32,7 +32,7 @@ A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand
 **Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 per second), each
 in a mirror too{parts}. No real person was filmed; no real video was used.
 
-**Training.** `posegen train` with `recipes/mini.toml` on {hardware}: {training}. {minutes:.0f} minutes in all.
+**Training.** `posegen train` with `--recipe mini` on {hardware}: {training}. {minutes:.0f} minutes in all.
 
 **Sampling.** 8 steps without guidance by the text; guidance by the pose of strength 2 in the first step, and the pose
 1.2 times as strong as it is drawn: chosen on 10 + 10 other clips, and no part of the published method.

@@ -67,7 +67,7 @@ def film(source: Path, target: Path, seconds: float) -> Path:
 
 
 def work_in(folder: Path) -> Work:
-    recipe = PrepareRecipe(clips=ClipSettings(size=(832, 480), most_cropped=0.9, most_enlarged=2.0))
+    recipe = PrepareRecipe(clips=ClipSettings(sizes=((832, 480),), most_cropped=0.9, most_enlarged=2.0))
     return Work(recipe, Store(str(folder)), default_scorer, together=CLIPS_PER_TASK)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "posegen"
-STATIONS = ["errors", "types", "config", "media", "conditions", "model", "pipeline", "synthetic", "data", "train",
-            "evaluate", "apps"]  # fmt: skip
+STATIONS = ["errors", "types", "config", "recipes", "media", "conditions", "model", "pipeline", "synthetic", "data",
+            "train", "evaluate", "apps"]  # fmt: skip
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem != "__init__")
 
 

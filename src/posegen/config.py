@@ -344,10 +344,12 @@ class TrainConfig:
 
     stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
     """The stage of the recipe."""
-    recipe: Path
-    """A recipe: recipes/*.toml come with posegen."""
-    output: Path
-    """Folder of the run: each stage has a folder in it, with checkpoints, logs and at the end its model."""
+    recipe: str
+    """Name of a recipe that comes with posegen (mini, mini-cpu, mini-longer, mini-autoencoder, wan2.1-i2v-14b,
+    wan2.1-i2v-14b-one-gpu), or the path of a TOML file."""
+    output: Path | None = None
+    """Folder of the run: each stage has a folder in it, with checkpoints, logs and at the end its model. Only
+    `--dry-run` does without it."""
     data: str | None = None
     """Folder of train-*.tar shards, or its URL (http, s3, ...); by default the recipe's."""
     validation: str | None = None
@@ -365,6 +367,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _finite("--processes", self.processes, 1, 100_000)
+        if self.output is None and not self.dry_run:
+            raise PosegenError("missing --output, the folder of the run (only --dry-run does without it)")
 
 
 @dataclass(frozen=True)
@@ -413,8 +417,9 @@ class PrepareConfig:
     """Videos: files, folders, globs, lists (.txt, .json) or URLs that fsspec knows."""
     output: str
     """Folder or URL of the data set: train-*.tar, val-same-*.tar, index.parquet; the same command again goes on."""
-    recipe: Path | None = None
-    """What clips are like, what filters keep, who finds conditions (TOML); see docs/prepare.md."""
+    recipe: str | None = None
+    """What clips are like, what filters keep, who finds conditions: a recipe's name or the path of a TOML file. The
+    recipe of a name makes what the training recipe of that name takes; see docs/prepare.md."""
     ray: str | None = None
     """Address of a Ray cluster ("auto", or HOST:PORT); by default all cores of this machine."""
     refilter: bool = False
@@ -492,17 +497,18 @@ class BenchmarkConfig:
     """How many synthetic clips."""
     seconds: float = 10.0
     """Length of the synthetic clips."""
-    size: str = "384x224"
-    """HEIGHTxWIDTH of the synthetic clips."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the synthetic clips; by default the size at which the model makes upright videos."""
     fps: str | None = None
     """Frame rate: of synthetic clips (16), of frames in folders (30)."""
     seed: int = 0
     """Same seed, same clips."""
     model: str = "mini"
-    """Skeletons of synthetic clips are drawn as this model wants them, in the shape of --size."""
+    """Synthetic clips have this model's shape, and their skeletons are drawn as it wants them."""
 
     def __post_init__(self) -> None:
-        parse_size(self.size)
+        if self.size is not None:
+            parse_size(self.size)
         _finite("--clips", self.clips, 1, 10_000)
         _finite("--seconds", self.seconds, 0.5, 36_000)
         _finite("--seed", self.seed, 0, 2**63 - 1)
@@ -531,8 +537,8 @@ class AblateConfig:
     """How many synthetic clips."""
     seconds: float = 12.0
     """Length of the synthetic clips."""
-    size: str = "256x144"
-    """HEIGHTxWIDTH of the synthetic clips."""
+    size: str | None = None
+    """HEIGHTxWIDTH of the synthetic clips; by default the size at which the model makes upright videos."""
     steps: int | None = None
     """Denoising steps; by default the model's usual number."""
     pose_guidance: float | None = None
@@ -548,7 +554,8 @@ class AblateConfig:
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
-        parse_size(self.size)
+        if self.size is not None:
+            parse_size(self.size)
         _finite("--clips", self.clips, 1, 10_000)
         _finite("--seconds", self.seconds, 0.5, 36_000)
         _finite("--seed", self.seed, 0, 2**63 - 1)

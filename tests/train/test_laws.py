@@ -26,7 +26,6 @@ from posegen.train.run import Places, dry_run
 from tiny_shards import write_shards
 
 CPU = torch.device("cpu")
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 PHASE = Phase(steps=1, num_frames=9, batch_size=4)
 
 
@@ -161,11 +160,11 @@ def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
 
 @pytest.mark.parametrize("name", ["wan2.1-i2v-14b", "wan2.1-i2v-14b-one-gpu"])
 def test_the_14b_recipes_fit_what_they_are_written_for(name, tmp_path):
-    recipe = read_recipe(RECIPES / f"{name}.toml")
+    recipe = read_recipe(name)
     stage, settings = "base", recipe.stage("base")
     assert recipe.stage("stitch") == settings  # they differ in what is given only
     processes = 8 if settings.strategy == "fsdp" else 1
-    height, width = recipe.data.size
+    height, width = max(recipe.data.sizes)
     memory = estimate(stage, settings, recipe.model.base_weights, {**WAN_TRANSFORMER, **WAN_INPUTS},
                       (height // 8, width // 8), 512, 257, processes)  # fmt: skip
     assert 16.0e9 < memory.parameters - memory.trained_parameters < 16.5e9
@@ -241,8 +240,8 @@ def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
 
 
 def test_a_dry_run_tells_the_memory_of_the_vae_too(tmp_path):
-    recipe, nothing = read_recipe(RECIPES / "mini-autoencoder.toml"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
-    sized = replace(recipe, data=replace(recipe.data, size=(192, 112)))
+    recipe, nothing = read_recipe("mini-autoencoder"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    sized = replace(recipe, data=replace(recipe.data, sizes=((192, 112),)))
     memory = estimate_autoencoder(recipe.stage("vae"), VAE, (192, 112), 2)
     assert f"{memory.total / 1e9:.2f} GB" in dry_run("vae", sized, replace(nothing, start="mini"), 2)
     with pytest.raises(PosegenError, match="Wan's own autoencoder is used as it is"):

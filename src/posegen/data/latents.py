@@ -8,6 +8,7 @@ bfloat16. `posegen prepare` writes the same files ahead of training (`prepare/la
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Collection
@@ -58,9 +59,15 @@ class LatentItems:
             self._opened[number] = safe_open(self._files[number], framework="pt")
         return self._opened[number]
 
-    def shape(self, name: str) -> list[int]:
-        """Shape of one tensor of a window; all items have the same."""
-        return list(self._open(self._places[0][0]).get_slice(name).get_shape()[1:])
+    def shape(self, name: str, item: int = 0) -> list[int]:
+        """Shape of one tensor of a window; items differ in height and width only, and those of a file in nothing."""
+        return list(self._open(self._places[item][0]).get_slice(name).get_shape()[1:])
+
+    @functools.cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of the latents of each item."""
+        of_file = {number: self._open(number).get_slice("latents").get_shape() for number, _, _ in self._places}
+        return [(of_file[number][-2], of_file[number][-1]) for number, _, _ in self._places]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
         """Tensors of one window, bfloat16: latents, condition, hands (c, f, h, w), reference (c, 1, h, w), features."""

@@ -31,6 +31,10 @@ _AT_ONCE = 4
 """Shards fetched at once: which arrives first is chance, but they are given in order of name."""
 
 
+class NoShardsError(PosegenError):
+    """A local folder holds no shards of a split, or is not there."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Where a file lies inside a shard, in bytes."""
@@ -67,7 +71,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Shard:
-    """One whole shard and the hash of its bytes."""
+    """One whole shard and the hash of its bytes, or those of its clips that have one size."""
 
     path: Path
     sha256: str
@@ -77,33 +81,41 @@ class Shard:
 def open_shards(folder: Path | RemoteFolder, split: str, num_frames: int = 1) -> list[Shard]:
     """The whole shards `<split>-*.tar` of a folder, in order of name, with clips of at least `num_frames` frames.
 
-    Raises `PosegenError`: no shards; more than 1 % of them bad; more than 1 % of clips too short; unequal sizes; for a
-    URL also if any shard cannot be reached.
+    A shard with clips of several sizes is given several times, each time with those of one size. Raises `PosegenError`:
+    no shards; more than 1 % of them bad; more than 1 % of clips too short; for a URL also if any shard cannot be
+    reached.
     """
     opened = list(_opened_remote(folder, split) if isinstance(folder, RemoteFolder) else _opened_here(folder, split))
     shards = [shard for _, shard in opened if isinstance(shard, Shard)]
     bad = [f"{name} ({shard})" for name, shard in opened if isinstance(shard, str)]
     tolerate(bad, len(opened), f"shards in {folder}", "make them again, or delete them with their .json")
-    short = [s.key for shard in shards for s in shard.samples if s.num_frames < num_frames]
-    total = sum(len(shard.samples) for shard in shards)
-    tolerate(short, total, f"clips in {folder}", f"they are shorter than the {num_frames} frames that the recipe wants")
-    if short:
-        left_out = set(short)
-        shards = [
-            Shard(shard.path, shard.sha256, tuple(s for s in shard.samples if s.key not in left_out))
-            for shard in shards
-        ]
-    sizes = {sample.size for shard in shards for sample in shard.samples}
-    if len(sizes) > 1:
-        raise PosegenError(f"clips in {folder} differ in size {sorted(sizes)}: make shards of one size")
-    return shards
+    short = {s.key: s.key for shard in shards for s in shard.samples if s.num_frames < num_frames}
+    shards = without(
+        shards, short, f"clips in {folder}", f"they are shorter than the {num_frames} frames that the recipe wants"
+    )
+    return [part for shard in shards for part in _by_size(shard)]
+
+
+def without(shards: list[Shard], bad: dict[str, str], what: str, reason: str) -> list[Shard]:
+    """The shards without a few bad clips (key -> name as it is shown). Raises `PosegenError` for more than 1 %."""
+    tolerate(list(bad.values()), sum(len(shard.samples) for shard in shards), what, reason)
+    if not bad:
+        return shards
+    return [replace(shard, samples=tuple(s for s in shard.samples if s.key not in bad)) for shard in shards]
+
+
+def _by_size(shard: Shard) -> list[Shard]:
+    sizes = sorted({sample.size for sample in shard.samples})
+    if len(sizes) <= 1:
+        return [shard]
+    return [replace(shard, samples=tuple(s for s in shard.samples if s.size == size)) for size in sizes]
 
 
 def _opened_here(folder: Path, split: str) -> Iterator[tuple[str, Shard | str]]:
     """Name and shard, or what is wrong with it, of each in a local folder."""
     paths = sorted(folder.glob(f"{split}-*.tar"))
     if not paths:
-        raise PosegenError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
+        raise NoShardsError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
     index = _read_index(folder / f"{split}.json")
     for path in paths:
         try:

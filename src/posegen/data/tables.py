@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -33,6 +33,26 @@ def build(kind: Any, table: Any, where: str) -> Any:
         return kind(**values)
     except PosegenError as error:
         raise PosegenError(f"{place} {error}") from None
+
+
+def with_sizes(content: Any, table: str) -> Any:
+    """A recipe in whose table a single `size` may stand for `sizes`; all zeros: any, as older recipes have it.
+
+    Raises `PosegenError` if both are there.
+    """
+    inner = content.get(table) if isinstance(content, dict) else None
+    if not isinstance(inner, dict) or "size" not in inner:
+        return content
+    if "sizes" in inner:
+        raise PosegenError(f"[{table}] has both size and sizes: remove one of them")
+    size = inner["size"]
+    sizes = [] if size == [0, 0] else [size]
+    return {**content, table: {**{key: value for key, value in inner.items() if key != "size"}, "sizes": sizes}}
+
+
+def sizes_in_words(sizes: Iterable[tuple[int, int]]) -> str:
+    """(height, width) pairs as a user reads them: 832x480 or 480x832."""
+    return " or ".join(f"{height}x{width}" for height, width in sizes)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -96,6 +96,14 @@ ABLATIONS = {
 }  # fmt: skip
 
 
+def benchmark_of(config: AblateConfig) -> BenchmarkConfig:
+    """The synthetic people on which an ablation is made, where no benchmark is given."""
+    return BenchmarkConfig(
+        ABLATIONS[config.name].kind, config.output / "benchmark", clips=config.clips, seconds=config.seconds,
+        size=config.size, seed=config.seed, model=config.model,
+    )  # fmt: skip
+
+
 def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[Path]]:
     """Generate what is missing, score, and write the report; returns it and the files. Raises `PosegenError`."""
     ablation, model = ABLATIONS[config.name], describe_model(config.model)
@@ -106,10 +114,7 @@ def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[P
     }
     if unknown:
         raise PosegenError(f"{config.name}: this posegen cannot switch {', '.join(sorted(unknown))}")
-    source = config.benchmark or make_benchmark(
-        BenchmarkConfig(ablation.kind, config.output / "benchmark", clips=config.clips, seconds=config.seconds,
-                        size=config.size, seed=config.seed, model=config.model), progress,
-    )  # fmt: skip
+    source = config.benchmark or make_benchmark(benchmark_of(config), progress)
     benchmark = read_benchmark(source)
     wanted = [(name, clip) for clip in benchmark.clips for name in variants]
     for done, (name, clip) in enumerate(wanted):

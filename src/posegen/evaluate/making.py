@@ -13,23 +13,26 @@ from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
-from posegen.media.fitting import plan_fit
+from posegen.media.fitting import Size, plan_fit
 from posegen.media.image import write_image
 from posegen.pipeline.models import describe_model
 from posegen.pipeline.progress import Progress
 
 _FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
+_UPRIGHT = (16, 9)
+"""Height and width of the shape that synthetic clips have by default."""
 
 
 def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
     """Make what the settings ask for and return the description's path. Raises `PosegenError`."""
     path = config.output / "benchmark.yaml"
     if config.kind in ("val-same", "val-cross"):
-        clips = _synthetic(config, progress)
+        (height, width), size = synthetic_sizes(config)
+        clips = _synthetic(config, (height, width), size, progress)
         who = "the same person" if config.kind == "val-same" else "another person, so there is no truth"
         about = (
-            f"Synthetic people, {config.clips} clips of {config.seconds:g} s at {config.size}, seed {config.seed}; the "
-            f"reference shows {who}. Keypoints are the renderer's."
+            f"Synthetic people, {config.clips} clips of {config.seconds:g} s at {height}x{width}, seed {config.seed}; "
+            f"the reference shows {who}. Keypoints are the renderer's."
         )
         write_benchmark(path, f"synthetic {config.kind}", about, clips)
     else:
@@ -47,7 +50,22 @@ def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
     return path
 
 
-def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
+def synthetic_sizes(config: BenchmarkConfig) -> tuple[Size, Size]:
+    """(height, width) in pixels of the synthetic clips, and of the videos that the model makes of them.
+
+    Raises `PosegenError` if their shapes differ.
+    """
+    model = describe_model(config.model)
+    clips = parse_size(config.size) if config.size is not None else model.size_for(_UPRIGHT)
+    size = model.size_for(clips)
+    if plan_fit(clips, size, "crop").scaled != size:
+        raise PosegenError(
+            f"--size {config.size}: {config.model} makes {size[0]}x{size[1]}, another shape: give that or a multiple"
+        )
+    return clips, size
+
+
+def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: Progress) -> list[dict[str, Any]]:
     """Clips that nobody was trained on, with exact keypoints; what is there already is kept."""
     from posegen.synthetic import check_installed
 
@@ -57,15 +75,10 @@ def _synthetic(config: BenchmarkConfig, progress: Progress) -> list[dict[str, An
     from posegen.synthetic.clip import Clip, ClipSettings
     from posegen.synthetic.shards import ShardSettings, place_of
 
-    fps, (height, width) = parse_fps(config.fps or "16"), parse_size(config.size)
+    fps, (height, width) = parse_fps(config.fps or "16"), clip_size
     frames = max(1, round(config.seconds * fps))
     settings = ClipSettings(height, width, frames, float(fps))
     model = describe_model(config.model)
-    size = model.size_for((height, width))
-    if plan_fit((height, width), size, "crop").scaled != size:
-        raise PosegenError(
-            f"--size {config.size}: {config.model} makes {size[0]}x{size[1]}, another shape: give that or a multiple"
-        )
     description = f"{config.kind} {config.seed} {settings} {fps} {model.draw_scale} {model.skeleton_colors} {size}"
     clips = []
     for number in range(config.clips):

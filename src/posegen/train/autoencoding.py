@@ -24,7 +24,7 @@ from posegen.pipeline.latents import to_frames, to_pixels
 from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
 from posegen.train.recipe import Phase, StageSettings
-from posegen.train.schedule import generator, items_of_step
+from posegen.train.schedule import bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stages import Tell, Validation
 
 _KINDS = ("frames", "skeletons", "hands")
@@ -49,10 +49,13 @@ class AutoencoderStage:
         self.pipeline, self.settings = pipeline, settings
         self.drawing = Drawing(pipeline.config.draw_scale, pipeline.config.skeleton_colors)
         self.samples = [sample for shard in train for sample in shard.samples]
-        self.validation = [sample for shard in validation for sample in shard.samples][: settings.validation_clips]
+        held_out = [sample for shard in validation for sample in shard.samples]
+        of_sizes = make_buckets([sample.size for sample in held_out])
+        self.validation = [held_out[number] for number in in_turn(of_sizes, settings.validation_clips)]
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self._kept: dict[tuple[str, str], np.ndarray] = {}
         self._room = 1e9 * settings.kept_gb
+        self._kept_buckets: dict[Phase, list[list[int]]] = {}
         prepare_autoencoder(pipeline.vae, settings)
 
     @property
@@ -83,7 +86,8 @@ class AutoencoderStage:
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> dict[str, torch.Tensor]:
         """Random windows and crops: frames (b, f, h, w, 3) uint8 and noise for the latents."""
-        items = items_of_step(len(self.samples), phase.batch_size, step_of_phase, self.settings.seed)[part]
+        buckets = self._buckets(phase)
+        items = bucketed_items_of_step(buckets, phase.batch_size, step_of_phase, self.settings.seed)[part]
         frames = [
             self._window(self.samples[item], phase, np.random.default_rng([self.settings.seed, step, position]))
             for position, item in enumerate(items, start=part.start)
@@ -97,6 +101,12 @@ class AutoencoderStage:
             levels.append(torch.rand(1, 1, 1, 1, generator=random))
         return {"frames": stacked, "noise": torch.stack(noises), "level": torch.stack(levels)}
 
+    def _buckets(self, phase: Phase) -> list[list[int]]:
+        """Clips whose windows have one size: all of them where windows are crops."""
+        if phase not in self._kept_buckets:
+            self._kept_buckets[phase] = make_buckets([_window_size(sample, phase) for sample in self.samples])
+        return self._kept_buckets[phase]
+
     def _latent_size(self, stacked: torch.Tensor) -> tuple[int, int, int]:
         config = self.pipeline.vae.config
         _, frames, height, width, _ = stacked.shape
@@ -109,7 +119,7 @@ class AutoencoderStage:
         start = int(random.integers(sample.num_frames - phase.num_frames + 1))
         frames = self._unpacked(sample, kind, start, start + phase.num_frames)
         height, width = frames.shape[1:3]
-        tall, wide = (min(phase.crop or side, side) for side in (height, width))
+        tall, wide = _window_size(sample, phase)
         top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
         frames = frames[:, top : top + tall, left : left + wide]
         if random.random() < 0.5:
@@ -201,6 +211,12 @@ class AutoencoderStage:
 
     def _longest(self, sample: Sample) -> int:
         return min((sample.num_frames - 1) // 4 * 4 + 1, max(phase.num_frames for phase in self.settings.phases))
+
+
+def _window_size(sample: Sample, phase: Phase) -> tuple[int, int]:
+    """(height, width) in pixels of what a phase sees of a clip."""
+    height, width = sample.size
+    return min(phase.crop or height, height), min(phase.crop or width, width)
 
 
 def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:

@@ -29,7 +29,7 @@ from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
 from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
-from posegen.train.schedule import generator, items_of_step
+from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stages import Tell, Validation
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -59,6 +59,7 @@ class DiffusionStage:
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self.empty_text = torch.empty(0)
         self._items: dict[Encoding, LatentItems] = {}
+        self._buckets: dict[Encoding, list[list[int]]] = {}
         self._validation: dict[Encoding, LatentItems] = {}
         self._black: dict[tuple[int, ...], torch.Tensor] = {}
         self.channel_weights: torch.Tensor | None = None
@@ -66,7 +67,7 @@ class DiffusionStage:
             self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
         prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
         if settings.compile:
-            # phases have one shape each: kernels for any shape are slower, and inductor fails on some of them
+            # a phase has few shapes (its sizes): kernels for any shape are slower, and inductor fails on some of them
             pipeline.transformer.compile_repeated_blocks(dynamic=False)
 
     # -- data ----------------------------------------------------------------------------------------------------------
@@ -96,19 +97,23 @@ class DiffusionStage:
         self.cache.release()
 
     def _few(self) -> list[Shard]:
-        """The validation shards that hold the validation clips."""
-        chosen: list[Shard] = []
-        for shard in self.validation_shards:
-            if sum(len(kept.samples) for kept in chosen) >= self.settings.validation_clips:
+        """The validation shards that hold the validation clips: of each size in turn, until they are enough."""
+        shards = [shard for shard in self.validation_shards if shard.samples]
+        sizes = [shard.samples[0].size for shard in shards]
+        chosen: list[int] = []
+        for number in in_turn(make_buckets(sizes), len(shards)):
+            enough = sum(len(shards[kept].samples) for kept in chosen) >= self.settings.validation_clips
+            if enough and {sizes[kept] for kept in chosen} == set(sizes):
                 break
-            chosen.append(shard)
-        return chosen
+            chosen.append(number)
+        return [shards[number] for number in sorted(chosen)]
 
     def ready(self) -> None:
         """Open the cache's files; nothing is encoded any more."""
         for phase in self.settings.phases:
             for encoding in self.encodings(phase).values():
-                self._items[encoding] = LatentItems(self.cache.prepare(self.train_shards, encoding))
+                self._items[encoding] = items = LatentItems(self.cache.prepare(self.train_shards, encoding))
+                self._buckets[encoding] = make_buckets(items.sizes)
                 self._validation[encoding] = LatentItems(self.cache.prepare(self._few(), encoding))
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> FlowBatch:
@@ -117,13 +122,13 @@ class DiffusionStage:
         kinds = self.encodings(phase)
         pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < self.settings.pose_share
         encoding = kinds["pose" if pose else "video"]
-        items = self._items[encoding]
+        items, buckets = self._items[encoding], self._buckets[encoding]
         encoding = replace(encoding, num_frames=phase.num_frames)
-        chosen = items_of_step(len(items), phase.batch_size, step_of_phase, seed)[part]
+        chosen = bucketed_items_of_step(buckets, phase.batch_size, step_of_phase, seed)[part]
         rows, noises, levels = [], [], []
         for position, item in enumerate(chosen, start=part.start):
             random = generator(seed, step, position)
-            shape = items.shape("latents")
+            shape = items.shape("latents", item)
             length = 1 + (phase.num_frames - 1) // self.pipeline.temporal_stride
             spare = shape[1] - length
             first = int(torch.randint(spare + 1, (), generator=random)) if spare and pose else 0
@@ -188,33 +193,35 @@ class DiffusionStage:
         result = Validation()
         last = self.settings.phases[-1]
         encoding = self.encodings(last)["pose"]
-        items = self._validation[encoding]
-        count = min(len(items), self.settings.validation_clips)
-        every = max(len(items) // count, 1)
-        rows = [items[item * every] for item in range(count)]
+        groups = validation_rows(self._validation[encoding], self.settings.validation_clips)
+        count = sum(map(len, groups))
         for sigma in VALIDATION_SIGMAS:
             for kind in ("true", "shuffled"):
-                total = 0.0
-                for first in range(0, count, last.batch_size):
-                    part = range(first, min(first + last.batch_size, count))
-                    chosen = [dict(rows[index]) for index in part]
-                    if kind == "shuffled":
-                        for row, index in zip(chosen, part, strict=True):
-                            other = rows[(index + 1) % count]
-                            row["condition"], row["hands"] = other["condition"], other["hands"]
-                    noise = torch.stack([
-                        torch.randn(row["latents"].shape, generator=generator(3, index))
-                        for row, index in zip(chosen, part, strict=True)
-                    ])  # fmt: skip
-                    batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
-                    total += float(flow_matching_loss(module, batch.to(device)).sum())
+                total, before = 0.0, 0
+                for rows in groups:
+                    for first in range(0, len(rows), last.batch_size):
+                        part = range(first, min(first + last.batch_size, len(rows)))
+                        chosen = [dict(rows[index]) for index in part]
+                        if kind == "shuffled":
+                            for row, index in zip(chosen, part, strict=True):
+                                other = rows[(index + 1) % len(rows)]
+                                row["condition"], row["hands"] = other["condition"], other["hands"]
+                        noise = torch.stack([
+                            torch.randn(row["latents"].shape, generator=generator(3, before + index))
+                            for row, index in zip(chosen, part, strict=True)
+                        ])  # fmt: skip
+                        batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
+                        total += float(flow_matching_loss(module, batch.to(device)).sum())
+                    before += len(rows)
                 result.scalars[f"loss_{kind}_{sigma}"] = total / count
         for kind in ("true", "shuffled"):
             values = [result.scalars[f"loss_{kind}_{sigma}"] for sigma in VALIDATION_SIGMAS]
             result.scalars[f"loss_{kind}"] = sum(values) / len(values)
-        for number in range(min(_SHOWN, count)):
+        every_row = [row for rows in groups for row in rows]
+        shown = in_turn(make_buckets([tuple(row["latents"].shape) for row in every_row]), _SHOWN)
+        for number, index in enumerate(shown):
             result.pictures[f"sample_{number}"], result.videos[f"sample_{number}"] = self._sample(
-                rows[number], encoding, number
+                every_row[index], encoding, number
             )
         return result
 
@@ -259,6 +266,19 @@ class DiffusionStage:
             return None
         sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
         return list(sizes.pop()) if len(sizes) == 1 else None
+
+
+def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch.Tensor]]]:
+    """About `count` items, evenly spaced: a list for each size, in proportion, and two of each if there are."""
+    buckets = make_buckets(items.sizes)
+    counts = tuple(map(len, buckets))
+    turns = [bucket_of_step(counts, step)[0] for step in range(min(count, len(items)))]
+    groups = []
+    for bucket, numbers in enumerate(buckets):
+        wanted = min(max(turns.count(bucket), 2 if len(buckets) > 1 else 1), len(numbers))
+        every = max(len(numbers) // wanted, 1)
+        groups.append([items[numbers[index * every]] for index in range(wanted)])
+    return groups
 
 
 def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:

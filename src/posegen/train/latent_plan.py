@@ -1,10 +1,10 @@
 """What a training will read of encoded clips, so that `posegen prepare` can encode them ahead of it."""
 
 import hashlib
-from pathlib import Path
 
 from posegen.data.encoding import Encoding
 from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
+from posegen.data.tables import sizes_in_words
 from posegen.errors import PosegenError
 from posegen.pipeline.models import choose_device, computes_bfloat16, describe_model, model_identity
 from posegen.train.diffusion import encodings_of
@@ -18,7 +18,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
     """
     if not settings.recipe:
         return None
-    recipe = read_recipe(Path(settings.recipe)).computed_on(computes_bfloat16(choose_device("auto")))
+    recipe = read_recipe(settings.recipe).computed_on(computes_bfloat16(choose_device("auto")))
     name = settings.model or recipe.model.start
     if name.startswith("scratch:"):
         raise PosegenError(
@@ -26,8 +26,11 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
             "the folder of a trained one ([latents] model)"
         )
     model = describe_model(name)
-    if any(recipe.data.size) and recipe.data.size != clips.size:
-        raise PosegenError(f"[latents] {settings.recipe} wants clips of {recipe.data.size} pixels, not {clips.size}")
+    if recipe.data.sizes and (others := set(clips.sizes) - set(recipe.data.sizes)):
+        raise PosegenError(
+            f"[latents] {settings.recipe} wants clips of {sizes_in_words(recipe.data.sizes)} pixels, not "
+            f"{sizes_in_words(sorted(others))}"
+        )
     encodings: dict[Encoding, None] = {}
     precisions = set()
     for stage in settings.stages:

@@ -7,13 +7,13 @@ Unknown keys, wrong types and contradictions are errors that name the key. What 
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from posegen.data.tables import build
+from posegen.data.tables import build, with_sizes
 from posegen.errors import PosegenError
+from posegen.recipes.lookup import load_recipe
 
 Stage = Literal["vae", "pretrain", "base", "stitch"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -56,16 +56,18 @@ class DataSettings:
     """Folder or URL of `val-same-*.tar` shards."""
     cache: str = "data/cache"
     """Where encoded clips and texts are kept, by content."""
-    size: tuple[int, int] = (0, 0)
-    """(height, width) in pixels that clips must have; zeros: whatever they have."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(height, width) in pixels that clips may have, `size` for a single one; none: whatever they have. A batch holds
+    clips of one size."""
     fetched_gb: float = 200.0
     """Gigabytes of a URL's shards that are kept in the cache folder; the oldest make room for others."""
     encoders: int = 1
     """Processes that encode clips side by side, each with encoders of its own on the device."""
 
     def __post_init__(self) -> None:
-        if self.size != (0, 0) and min(self.size) < 1:
-            raise PosegenError(f"size must be [height, width] in pixels, or [0, 0], not {list(self.size)}")
+        for size in self.sizes:
+            if min(size) < 1:
+                raise PosegenError(f"size must be [height, width] in pixels, not {list(size)}")
         if self.fetched_gb <= 0:
             raise PosegenError(f"fetched_gb must be positive, not {self.fetched_gb}")
         if self.encoders < 1:
@@ -310,14 +312,12 @@ class Recipe:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe. Raises `PosegenError` that names the file and the key."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe: one that comes with posegen, by its name, or a TOML file.
+
+    Raises `PosegenError` that names the recipe and the key.
+    """
+    content = load_recipe(path, "train")
     for stage in STAGES:
         if isinstance(content.get(stage), dict):
             content[stage] = _with_phases(content[stage])
@@ -328,7 +328,7 @@ def read_recipe(path: Path) -> Recipe:
                 if key in content[stage] and content[stage].get(other):
                     raise PosegenError(f"{path}: [{stage}] {key} has no meaning with {other}: remove one of them")
     try:
-        recipe: Recipe = build(Recipe, content, "")
+        recipe: Recipe = build(Recipe, with_sizes(content, "data"), "")
         _check_together(recipe)
     except PosegenError as error:
         raise PosegenError(f"{path}: {error}") from None

@@ -9,6 +9,7 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from posegen.config import TrainConfig
 from posegen.data.encoders import Encoders
 from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
-from posegen.data.shards import Shard, open_shards
+from posegen.data.shards import NoShardsError, Shard, open_shards, without
+from posegen.data.tables import sizes_in_words
 from posegen.errors import PosegenError
 from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
 from posegen.pipeline.models import (
     IMAGE_TOKENS,
+    NAMES,
     autoencoder_arguments,
     choose_device,
     computes_bfloat16,
@@ -55,7 +58,8 @@ _PATIENCE = datetime.timedelta(hours=4)
 class Places:
     """Where a run reads and writes."""
 
-    output: Path
+    output: Path | None
+    """None only for a dry run."""
     train: Path | RemoteFolder
     validation: Path | RemoteFolder
     cache: Path
@@ -101,6 +105,8 @@ def train(
         progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
+    if places.output is None:
+        raise PosegenError("training needs a folder to write to (output)")
     folder = places.output / stage
     if (folder / FINISHED).is_file():
         _check_finished(folder, fingerprint)
@@ -114,8 +120,8 @@ def train(
         shards = open_shards(places.train, "train", longest)
         validation = open_shards(places.validation, "val-same", longest)
         start = starting_model(stage, recipe, places)
-        check_sizes(start, recipe, settings, shards)
-        memory = estimate_memory(stage, recipe, start, shards[0].samples[0].size, accelerator.num_processes)
+        shards, validation = (with_known_sizes(start, recipe, settings, each) for each in (shards, validation))
+        memory = estimate_memory(stage, recipe, start, _largest(_sizes(shards)), accelerator.num_processes)
         check_fits(memory, accelerator.device, stage)
         work = make_stage(stage, recipe, places, start, shards, validation)
         _prepare(work, accelerator, progress)
@@ -192,9 +198,8 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
     if places.start is not None:
         return places.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
-        folder = places.output / earlier / MODEL
-        if (places.output / earlier / FINISHED).is_file():
-            return str(folder)
+        if places.output is not None and (places.output / earlier / FINISHED).is_file():
+            return str(places.output / earlier / MODEL)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(
                 f"{stage} needs the model of the stage {earlier}: train that first, or name one (--init)"
@@ -203,20 +208,53 @@ def starting_model(stage: Stage, recipe: Recipe, places: Places, must_exist: boo
 
 
 def dry_run(stage: Stage, recipe: Recipe, places: Places, processes: int = 1) -> str:
-    """What a run would do and need, without data or weights: for planning on any machine."""
+    """Describe what a run would do and need, without data or weights, for planning on any machine.
+
+    What depends on clips or a model that are not there yet is reported as unknown.
+    """
     settings = recipe.stage(stage)
     shapes = ", ".join(
         f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
     )
     lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
     start = starting_model(stage, recipe, places, must_exist=False)
-    lines.append(f"starts from {start}; writes {places.output / stage / MODEL}")
-    size = recipe.data.size
-    if not any(size):
-        size = open_shards(places.train, "train")[0].samples[0].size
+    written = "" if places.output is None else f"; writes {places.output / stage / MODEL}"
+    earlier = [name for name in STAGES[: STAGES.index(stage)] if getattr(recipe, name) is not None]
+    needed = f"the model of the stage {earlier[-1]}, not trained yet" if start == SCRATCH and earlier else start
+    lines.append(f"starts from {needed}{written}")
+    if places.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
+        lines.append(f"memory is unknown: {start} is not there yet; --init names another model")
+        return "\n".join(lines)
+    size, clips = _size_of_clips(stage, recipe, places)
+    if size is None:
+        lines.append(f"{clips}; memory depends on it")
+        return "\n".join(lines)
     memory = estimate_memory(stage, recipe, start, size, processes)
-    lines.append(f"clips of {size[0]}x{size[1]} pixels; on each of {processes} device(s), estimated:")
+    lines.append(f"{clips}; on each of {processes} device(s), estimated:")
     return "\n".join([*lines, memory.describe()])
+
+
+def _size_of_clips(stage: Stage, recipe: Recipe, places: Places) -> tuple[tuple[int, int] | None, str]:
+    """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
+    sizes = set(recipe.data.sizes)
+    if not sizes:
+        try:
+            sizes = _sizes(open_shards(places.train, "train"))
+        except NoShardsError:
+            crops = [phase.crop for phase in recipe.stage(stage).phases]
+            if not all(crops):
+                return None, f"the size of clips is unknown: there are none in {places.train} yet"
+            return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {places.train} yet)"
+    return _largest(sizes), f"clips of {sizes_in_words(sorted(sizes, reverse=True))} pixels"
+
+
+def _sizes(shards: list[Shard]) -> set[tuple[int, int]]:
+    return {sample.size for shard in shards for sample in shard.samples}
+
+
+def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The size with the most pixels: that of the batches which need most memory."""
+    return max(sizes, key=lambda size: (size[0] * size[1], size))
 
 
 def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
@@ -236,23 +274,31 @@ def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, i
     )  # fmt: skip
 
 
-def check_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> None:
-    """Clips must be of a size that the recipe wants and the model takes. Raises `PosegenError`."""
-    wanted = recipe.data.size
-    if any(wanted) and shards[0].samples[0].size != wanted:
-        raise PosegenError(
-            f"clips in {shards[0].path.parent} have {shards[0].samples[0].size} pixels (height, width), the recipe "
-            f"wants {wanted}"
-        )
+def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:
+    """The shards without clips of sizes that the recipe does not want or the model does not take.
+
+    A few are named and left out. Raises `PosegenError` for more than 1 %.
+    """
     multiple = 16 if start == SCRATCH else describe_model(start).size_multiple
-    height, width = shards[0].samples[0].size
-    if height % multiple or width % multiple:
-        raise PosegenError(
-            f"clips of {height}x{width} in {shards[0].path.parent}: the model takes multiples of {multiple} pixels"
-        )
-    for phase in settings.phases:
-        if phase.crop > min(height, width):
-            raise PosegenError(f"crop = {phase.crop} is larger than the clips ({height}x{width})")
+    crop = max(phase.crop for phase in settings.phases)
+    wanted = recipe.data.sizes
+    kept = {
+        size
+        for size in _sizes(shards)
+        if (not wanted or size in wanted) and not any(side % multiple for side in size) and crop <= min(size)
+    }
+    bad = [sample for shard in shards for sample in shard.samples if sample.size not in kept]
+    if not bad:
+        return shards
+    named = {sample.key: f"{sample.key} ({sizes_in_words([sample.size])})" for sample in bad}
+    rules = [
+        f"{sizes_in_words(wanted)} pixels (height x width)" if wanted else "",
+        f"multiples of {multiple} pixels",
+        f"at least crop = {crop} pixels" if crop else "",
+    ]
+    return without(
+        shards, named, f"clips in {bad[0].shard.parent}", f"this training takes {', '.join(filter(None, rules))}"
+    )
 
 
 def make_stage(

@@ -1,11 +1,14 @@
 """What happens at which step, as plain functions of seed and step: learning rate, order of items, random numbers.
 
 Nothing here has a state, so going on after an interruption needs nothing but the number of the step; and the items and
-noise of a step do not depend on the number of processes.
+noise of a step do not depend on the number of processes. A batch holds items of one bucket (one size): all processes
+work on the same shapes.
 """
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +24,54 @@ def learning_rate(settings: StageSettings, step: int) -> float:
     progress = (step - warmup) / max(settings.steps - warmup, 1)
     low = settings.final_learning_rate
     return low + (settings.learning_rate - low) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def make_buckets(sizes: Sequence[Hashable]) -> list[list[int]]:
+    """Items that can be in one batch: the numbers of those of each size, sizes in ascending order."""
+    buckets: dict[Any, list[int]] = {}
+    for item, size in enumerate(sizes):
+        buckets.setdefault(size, []).append(item)
+    return [buckets[size] for size in sorted(buckets)]
+
+
+def bucket_of_step(counts: tuple[int, ...], step_of_phase: int) -> tuple[int, int]:
+    """The bucket of a step, and how many steps before it were that bucket's.
+
+    counts: items of each bucket. A bucket has steps in proportion to its items, spread as evenly as can be: at no step
+    is it more than (1 + buckets) / 2 steps from its share, and after as many steps as there are items at none.
+    """
+    pattern, earlier, steps_of_cycle = _cycle(counts)
+    cycles, place = divmod(step_of_phase, len(pattern))
+    bucket = int(pattern[place])
+    return bucket, cycles * steps_of_cycle[bucket] + int(earlier[place])
+
+
+@functools.lru_cache(maxsize=8)
+def _cycle(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The buckets of the steps until they repeat, how often each came before, and the steps of each bucket in all."""
+    steps = [count // math.gcd(*counts) for count in counts]
+    moments = np.concatenate([(2 * np.arange(number) + 1) / (2 * number) for number in steps])
+    pattern = np.repeat(np.arange(len(steps)), steps)[np.argsort(moments, kind="stable")]
+    earlier = np.empty(len(pattern), np.int64)
+    for bucket, number in enumerate(steps):
+        earlier[pattern == bucket] = np.arange(number)
+    return pattern, earlier, steps
+
+
+def bucketed_items_of_step(
+    buckets: Sequence[Sequence[int]], batch_size: int, step_of_phase: int, seed: int
+) -> list[int]:
+    """The items of one batch, all of one bucket (`bucket_of_step`); every item is seen equally often."""
+    bucket, step_of_bucket = bucket_of_step(tuple(len(items) for items in buckets), step_of_phase)
+    items = buckets[bucket]
+    return [items[item] for item in items_of_step(len(items), batch_size, step_of_bucket, seed)]
+
+
+def in_turn(buckets: Sequence[Sequence[int]], count: int) -> list[int]:
+    """The first `count` items, one of each bucket after the other."""
+    rounds = range(max(map(len, buckets), default=0))
+    turns = [items[number] for number in rounds for items in buckets if number < len(items)]
+    return turns[:count]
 
 
 def items_of_step(num_items: int, batch_size: int, step_of_phase: int, seed: int) -> list[int]:

@@ -24,7 +24,7 @@ from posegen.train.latent_plan import plan_latents
 from posegen.train.recipe import read_recipe
 from posegen.train.run import Places, train
 
-CLIPS = ClipSettings(num_frames=5, fps=8.0, size=(96, 64))
+CLIPS = ClipSettings(num_frames=5, fps=8.0, sizes=((96, 64),))
 TRAINING = """
 name = "tiny"
 [model]

@@ -45,7 +45,7 @@ from posegen.media.video import VideoWriter, iterate_frames
 )  # fmt: skip
 @settings(max_examples=60)
 def test_clips_lie_in_scenes_and_never_overlap(duration, cuts, quarter, fps):
-    shape = ClipSettings(num_frames=1 + 4 * quarter, fps=fps, size=(96, 64))
+    shape = ClipSettings(num_frames=1 + 4 * quarter, fps=fps, sizes=((96, 64),))
     cuts = sorted({cut for cut in cuts if cut < duration})
     windows = place_windows(duration, cuts, shape)
     end_before = 0.0
@@ -249,7 +249,7 @@ def test_a_long_video_is_left_to_several_workers(tmp_path):
 def test_a_video_that_is_cut_all_the_time_is_no_work_for_memory(tmp_path):
     """Samples are forgotten while they pass, also where no clip fits between two cuts."""
     path = tmp_path / "a.mp4"
-    shapes = ClipSettings(num_frames=33, fps=16.0, size=(96, 64))
+    shapes = ClipSettings(num_frames=33, fps=16.0, sizes=((96, 64),))
     random = np.random.default_rng(0)
     with VideoWriter(path, 16, size=(96, 128)) as writer:
         for _ in range(8):

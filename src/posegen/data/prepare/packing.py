@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,22 @@ _ROWS = 2000
 """Rows of the index that are in memory at once."""
 
 
-def shard_tasks(samples: dict[str, str], splits: dict[str, str], per_shard: int) -> list[Row]:
-    """Which samples (clip -> hash) go into which shard, in order."""
+def shard_tasks(
+    samples: dict[str, str], splits: dict[str, str], per_shard: int, sizes: Mapping[str, tuple[int, int]] | None = None
+) -> list[Row]:
+    """Which samples (clip -> hash) go into which shard, in order; a shard holds clips of one size (clip -> size)."""
     tasks = []
     for split in SPLITS:
-        keys = [key for key in samples if splits[key] == split]
-        for number, at in enumerate(range(0, len(keys), per_shard)):
-            part = keys[at : at + per_shard]
+        by_size: dict[tuple[int, int], list[str]] = {}
+        for key in samples:
+            if splits[key] == split:
+                by_size.setdefault(sizes[key] if sizes else (0, 0), []).append(key)
+        parts = [
+            by_size[size][at : at + per_shard]
+            for size in sorted(by_size)
+            for at in range(0, len(by_size[size]), per_shard)
+        ]
+        for number, part in enumerate(parts):
             tasks.append({"shard": f"{split}-{number:06d}.tar", "keys": part, "hashes": [samples[key] for key in part]})
     return tasks
 

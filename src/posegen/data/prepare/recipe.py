@@ -8,7 +8,6 @@ other settings.
 import dataclasses
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,11 @@ from typing import Any, Literal
 from posegen.config import EstimatorConfig
 from posegen.data.encoding import Encoding
 from posegen.data.prepare.filters import FilterSettings
-from posegen.data.tables import build
+from posegen.data.tables import build, with_sizes
 from posegen.errors import PosegenError
+from posegen.media.fitting import plan_fit
 from posegen.media.packed import PackedCodec
+from posegen.recipes.lookup import load_recipe
 
 FORMAT = 3
 """Raised when what is kept changes its meaning: it is then made anew."""
@@ -34,8 +35,9 @@ class ClipSettings:
     """Frames of a clip, 1 + 4k as the model wants them."""
     fps: float = 16.0
     """Frames per second of a clip; videos with fewer are left out."""
-    size: tuple[int, int] = (480, 832)
-    """(height, width) in pixels; videos are scaled to cover it, and cropped evenly."""
+    sizes: tuple[tuple[int, int], ...] = ((832, 480), (480, 832))
+    """(height, width) in pixels, `size` for a single one; a video is scaled to cover the size of which it loses least,
+    and cropped evenly."""
     margin: float = 0.1
     """Seconds left out on both sides of a cut."""
     most_enlarged: float = 1.0
@@ -48,8 +50,11 @@ class ClipSettings:
             raise PosegenError(f"num_frames must be 1 + 4k, not {self.num_frames}")
         if not 1 <= self.fps <= 240:
             raise PosegenError(f"fps must be between 1 and 240, not {self.fps}")
-        if min(self.size) < 16 or any(side % 16 for side in self.size):
-            raise PosegenError(f"size must be (height, width) in multiples of 16, not {self.size}")
+        if not self.sizes:
+            raise PosegenError("sizes must name at least one [height, width]")
+        for size in self.sizes:
+            if min(size) < 16 or any(side % 16 for side in size):
+                raise PosegenError(f"size must be (height, width) in multiples of 16, not {size}")
         if self.margin < 0 or self.most_enlarged <= 0 or not 0 <= self.most_cropped <= 1:
             raise PosegenError("margin must not be negative, most_enlarged positive, most_cropped between 0 and 1")
 
@@ -57,6 +62,37 @@ class ClipSettings:
     def seconds(self) -> float:
         """Length of a clip."""
         return self.num_frames / self.fps
+
+    def size_for(self, video: tuple[int, int]) -> tuple[int, int]:
+        """The size of the clips of a video of this (height, width).
+
+        Of those for which it is large enough, the one of which least is cut off, the larger of two alike. Raises
+        `PosegenError` if it would have to be enlarged, or be cropped, more than is wanted.
+        """
+        fitting: list[tuple[float, int, tuple[int, int]]] = []
+        problems: list[tuple[float, str]] = []
+        picture = f"{video[0]}x{video[1]}"
+        for size in self.sizes:
+            scaled = plan_fit(video, size, "crop").scaled
+            enlarged = max(scaled[0] / video[0], scaled[1] / video[1])
+            cropped = 1 - size[0] * size[1] / (scaled[0] * scaled[1])
+            if enlarged > self.most_enlarged * 1.001:
+                problems.append((cropped, f"{picture} pixels would have to be enlarged {enlarged:.2f} times"))
+            elif cropped > self.most_cropped:
+                problems.append((cropped, f"{100 * cropped:.0f} % of the picture ({picture}) would be cut off"))
+            else:
+                fitting.append((round(cropped, 3), -size[0] * size[1], size))
+        if not fitting:
+            raise PosegenError(min(problems)[1])
+        return min(fitting)[2]
+
+    def as_kept(self) -> dict[str, Any]:
+        """The settings as fingerprints take them: a single size as it was before there could be several."""
+        settings = dataclasses.asdict(self)
+        if len(self.sizes) == 1:
+            settings = {("size" if key == "sizes" else key): value for key, value in settings.items()}
+            settings["size"] = self.sizes[0]
+        return settings
 
 
 @dataclass(frozen=True)
@@ -117,7 +153,7 @@ class LatentSettings:
     """Encodes the clips for a training ahead of it, into the data set's `cache/`; not without a recipe."""
 
     recipe: str = ""
-    """A training recipe: what its stages read is encoded."""
+    """A training recipe, by name or path: what its stages read is encoded."""
     stages: tuple[Literal["pretrain", "base", "stitch"], ...] = ("base",)
     model: str = ""
     """Name or folder of the model that training will start from; the recipe's own, if none is named."""
@@ -177,7 +213,7 @@ class PrepareRecipe:
 
     def fingerprint(self, stage: Literal["clips", "scores", "samples"]) -> str:
         """A hash of all that the result of a stage depends on."""
-        content: dict[str, Any] = {"format": FORMAT, "stage": stage, "clips": dataclasses.asdict(self.clips)}
+        content: dict[str, Any] = {"format": FORMAT, "stage": stage, "clips": self.clips.as_kept()}
         if stage == "scores":
             filters = dataclasses.asdict(self.filters)
             del filters["thresholds"], filters["skip"]  # they are applied to scores
@@ -187,16 +223,16 @@ class PrepareRecipe:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def read_prepare_recipe(path: Path | None) -> PrepareRecipe:
-    """Read and check a recipe; the defaults without a file. Raises `PosegenError` that names the file and the key."""
+def read_prepare_recipe(path: str | Path | None) -> PrepareRecipe:
+    """Read and check a recipe: one that comes with posegen, by its name, or a TOML file; the defaults for None.
+
+    Raises `PosegenError` that names the recipe and the key.
+    """
     if path is None:
         return PrepareRecipe()
+    content = load_recipe(path, "prepare")
     try:
-        recipe: PrepareRecipe = build(PrepareRecipe, tomllib.loads(path.read_text()), "")
+        recipe: PrepareRecipe = build(PrepareRecipe, with_sizes(content, "clips"), "")
         return recipe
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such recipe") from None
     except PosegenError as error:
         raise PosegenError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise PosegenError(f"{path} is not a recipe in TOML: {error}") from None

@@ -162,15 +162,19 @@ def _write(
     engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
 ) -> Outcome:  # fmt: skip
     """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
-    names = [clip.key for clip in read_clips(work, videos) if judge(clip).kept]
+    sizes = {
+        clip.key: work.recipe.clips.size_for((clip.look["height"], clip.look["width"]))
+        for clip in read_clips(work, videos)
+        if judge(clip).kept
+    }
     made = {
         Path(name).stem: notes
-        for name, content in work.samples.read_many(f"{key}.json" for key in names)
+        for name, content in work.samples.read_many(f"{key}.json" for key in sizes)
         if (notes := parsed(content)) is not None
     }
-    samples = {key: made[key]["sha256"] for key in names if "sha256" in made.get(key, {})}
+    samples = {key: made[key]["sha256"] for key in sizes if "sha256" in made.get(key, {})}
     splits = draw_splits(list(samples), work.recipe.output.validation)
-    tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard)
+    tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard, sizes)
     shard_of = {key: task["shard"] for task in tasks for key in task["keys"]}
     columns = sorted({name for clip in read_clips(work, videos) for name in clip.scores or ()})
     counts: dict[str, int] = {"clips": 0, "kept": 0}

@@ -69,7 +69,8 @@ class SampleMaker:
     def make(self, path: Path, key: str, source: str, start: float, end: float) -> Finished:
         """The sample of a part of a video. Raises `PosegenError` if nobody is followed through it."""
         info, rate = probe_video(path), as_rate(self._clips.fps)
-        fit = plan_fit((info.height, info.width), self._clips.size, "crop")
+        shown = (info.height, info.width)
+        fit = plan_fit(shown, self._clips.size_for(shown), "crop")
         pose = self._pose(path, start, end)
         fitted = [fit_pose(pose[index], fit) for index in range(len(pose))]
         frames = np.stack([fit.apply(frame) for frame in iterate_frames(path, rate, start, end)])
@@ -91,7 +92,7 @@ class SampleMaker:
             "reference_keypoints": keypoints[number],
             "reference_visibility": visibility[number],
         }
-        height, width = self._clips.size
+        height, width = fit.target
         description = {
             "num_frames": len(frames), "height": height, "width": width, "fps": self._clips.fps, "source": source,
             "start": start, "end": end, "identity": key.partition("-")[0], "reference_frame": number,

@@ -19,7 +19,6 @@ from posegen.conditions.cuts import CutFinder
 from posegen.data.prepare.recipe import ClipSettings
 from posegen.data.prepare.sampling import PassingSamples, SampledClip
 from posegen.errors import PosegenError
-from posegen.media.fitting import plan_fit
 from posegen.media.probing import VideoInfo, inspect
 from posegen.media.reading import Size, StoredFrame, iterate_with_stored
 from posegen.media.timing import as_rate
@@ -62,14 +61,7 @@ def check_shape(info: VideoInfo, settings: ClipSettings) -> None:
         raise PosegenError(f"{float(info.fps):.2f} frames per second are fewer than the {settings.fps:g} of a clip")
     if info.duration < settings.seconds - 0.5 / settings.fps:
         raise PosegenError(f"{info.duration:.2f} s are shorter than a clip of {settings.seconds:.2f} s")
-    source = (info.height, info.width)
-    scaled = plan_fit(source, settings.size, "crop").scaled
-    enlarged = max(scaled[0] / source[0], scaled[1] / source[1])
-    if enlarged > settings.most_enlarged * 1.001:
-        raise PosegenError(f"{info.height}x{info.width} pixels would have to be enlarged {enlarged:.2f} times")
-    cropped = 1 - settings.size[0] * settings.size[1] / (scaled[0] * scaled[1])
-    if cropped > settings.most_cropped:
-        raise PosegenError(f"{100 * cropped:.0f} % of the picture ({info.height}x{info.width}) would be cut off")
+    settings.size_for((info.height, info.width))
 
 
 Visit = Callable[[int, tuple[float, float], SampledClip], bool]

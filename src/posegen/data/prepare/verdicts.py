@@ -180,5 +180,6 @@ def index_row(
 def settings_of(work: Work) -> dict[str, Any]:
     """The recipe as the shards' index and the Parquet file tell it."""
     recipe = dataclasses.asdict(work.recipe)
+    recipe["clips"] = work.recipe.clips.as_kept()
     del recipe["compute"], recipe["latents"]  # the shards are the same
     return dict(json.loads(json.dumps(recipe, default=str)))
