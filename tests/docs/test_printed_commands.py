@@ -15,7 +15,7 @@ from itertools import islice
 
 import pytest
 from packaging.requirements import Requirement
-from pages import HISTORY, PAGES, REPOSITORY, commands, name_of
+from pages import HISTORY, PAGES, REPOSITORY, commands, name_of, taken_apart
 from printed_commands import READ_ONLY, RUN_ELSEWHERE, SMALLER_RECIPE, STORIES, options_of
 
 from posegen.apps import cli
@@ -264,6 +264,16 @@ def test_a_command_that_cannot_run_here_is_read_by_its_program(entry, monkeypatc
     else:
         words = ["hand-normals" if word == "NAME" else word for word in words]
         readers[program](words)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.relative_to(RECIPES).as_posix())
+def test_a_recipe_says_how_it_is_used_by_its_own_name(path):
+    """The commands at its head, each on a line of its own."""
+    script = "\n".join(re.findall(r"^# {3,}(\S.*)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    found = [words for _, words in taken_apart(script)]
+    for program, *words in found:
+        read_by_torchrun(words) if program == "torchrun" else read_by_posegen(words)
+    assert {words[words.index("--recipe") + 1] for words in found if "--recipe" in words} == {path.stem}
 
 
 def test_what_is_wrong_is_not_read(monkeypatch):
