@@ -139,7 +139,7 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "the page says that it takes what a stage leaves", makes=("result.mp4",)),
     ),
     "train at 14B": (
-        Small("posegen train base --recipe wan2.1-i2v-14b --output runs/14b --dry-run --processes 8",
+        Small("posegen train base --recipe wan2.1-i2v-14b --dry-run --processes 8",
               says="on each of 8 device(s)"),
         Small("posegen train base --recipe wan2.1-i2v-14b --data data/real --validation data/real "
               "--output runs/real", {"--dry-run": ""}, FOURTEEN_B, says="wan2.1-i2v-14b, stage base"),
