@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDERS = ("docs", "src", "tests", "benchmarks", "examples", "integrations")
 PAGES = sorted([
     *REPOSITORY.glob("*.md"),
-    *(REPOSITORY / "docs").rglob("*.md"),
-    *(REPOSITORY / "src").rglob("README.md"),
-    *(REPOSITORY / "tests").rglob("README.md"),
+    *(page for folder in FOLDERS for page in (REPOSITORY / folder).rglob("*.md")),
 ])  # fmt: skip
 HISTORY = {"CHANGELOG.md"}
 """Pages of commands as they were at the time: not run."""
-PROGRAMS = ("posegen", "make", "python", "pip", "torchrun", "hf", "git", "source", "pre-commit")
+PROGRAMS = ("posegen", "make", "python", "pip", "torchrun", "hf", "git", "source", "cd", "cp", "pre-commit")
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
-_COMMAND = re.compile(rf"(?:[A-Z_]+=\S* )*(?:{'|'.join(PROGRAMS)}) \S")
+_VARIABLES = r"(?:[A-Z_]+=\S* )*"
+_COMMAND = re.compile(rf"{_VARIABLES}(?:\S*\.venv/bin/)?(?:{'|'.join(PROGRAMS)}) \S")
+_IN_ENVIRONMENT = re.compile(rf"^( *{_VARIABLES})\S*\.venv/bin/(?=\w)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def commands(page: Path) -> list[Command]:
 
 
 def taken_apart(script: str) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """(variables set for it, words) of each command that bash would run. Unknown programs and bad syntax raise."""
+    """(variables set for it, words) of each command that bash would run. Unknown programs and bad syntax raise.
+
+    A program of the project's own environment (`.venv/bin/python`) is shown by its name.
+    """
+    script = _IN_ENVIRONMENT.sub(r"\1", script)
     programs = "\n".join(f'{program}() {{ shown {program} "$@"; }}' for program in PROGRAMS)
     prologue = f"""
 shown() {{

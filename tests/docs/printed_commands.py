@@ -26,6 +26,8 @@ class Small:
     """What it must say, on either stream."""
     makes: tuple[str, ...] = ()
     """Files that it must leave, not empty."""
+    process: bool = False
+    """Run in a process of its own, as a shell does; the others run in that of the tests, where PyTorch is loaded."""
 
     def words(self) -> list[str]:
         """The words of the same command, small."""
@@ -61,7 +63,7 @@ class ReadOnly:
 
 
 VAL_SAME = "--benchmark outputs/val-same --methods ours=results/ours theirs=results/theirs"
-TRAIN_MINI = "--recipe recipes/mini.toml --output runs/mini --data data/train --validation data/val-same"
+TRAIN_MINI = "--recipe mini --output runs/mini --data data/train --validation data/val-same"
 FEW_STEPS = "a segment of a few denoising steps shows what the command does"
 ONE_STEP = {"--recipe": "small.toml", "--cache": "data/cache"}
 WHY_ONE_STEP = "the printed recipe with one step of two small clips in each phase, and a narrow transformer"
@@ -79,7 +81,7 @@ SMALLER_RECIPE = {
     r"^compile = true": "compile = false",  # minutes of compiling for one step
     r'^start = "scratch:mini"': 'start = "scratch:mini"\nlayers = 2\nheads = 1',
 }
-"""Lines of `recipes/mini.toml`, and what stands for them in `small.toml`. Each must occur."""
+"""Lines of the recipe `mini`, and what stands for them in `small.toml`. Each must occur."""
 
 STORIES: dict[str, tuple[Small | str, ...]] = {
     # a string: something that the reader does without a command
@@ -95,15 +97,16 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "'A realistic video of a woman in a red dress in a living room. The camera does not move.'",
               {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
               makes=("result.mp4",)),
-        Small("posegen jobs", says="result.mp4"),
-        Small("posegen jobs --clean finished", {"--yes": ""}, "nobody is there to be asked", says="freed"),
+        Small("posegen jobs", says="result.mp4", process=True),
+        Small("posegen jobs --clean finished", {"--yes": ""}, "nobody is there to be asked", says="freed",
+              process=True),
         Small("posegen preview --reference me.png --driving dance.mp4 --output result.mp4 --pose sapiens2",
               why="without the weights, which the page has fetched before: it must ask for the same ones",
               exit_code=2, says="facebook/sapiens2-pose-1b"),
     ),
     "score results": (
         Small("posegen benchmark val-same --output outputs/val-same --clips 4",
-              {"--clips": "1", "--seconds": "0.5", "--size": "256x144"},
+              {"--clips": "1", "--seconds": "0.5"},
               "one clip of eight frames, at the command's own size",
               makes=("outputs/val-same/benchmark.yaml",)),
         Small("posegen benchmark tiktok --source TikTok_dataset --output outputs/tiktok",
@@ -136,11 +139,11 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "the page says that it takes what a stage leaves", makes=("result.mp4",)),
     ),
     "train at 14B": (
-        Small("posegen train base --recipe recipes/wan2.1-i2v-14b.toml --output runs/14b --dry-run --processes 8",
+        Small("posegen train base --recipe wan2.1-i2v-14b --dry-run --processes 8",
               says="on each of 8 device(s)"),
-        Small("posegen train base --recipe recipes/wan2.1-i2v-14b.toml --data data/real --validation data/real "
+        Small("posegen train base --recipe wan2.1-i2v-14b --data data/real --validation data/real "
               "--output runs/real", {"--dry-run": ""}, FOURTEEN_B, says="wan2.1-i2v-14b, stage base"),
-        Small("posegen train base --recipe recipes/wan2.1-i2v-14b.toml --data https://host/real --validation "
+        Small("posegen train base --recipe wan2.1-i2v-14b --data https://host/real --validation "
               "https://host/real --output runs/real", {"--dry-run": ""}, f"{FOURTEEN_B}; "
               "tests/data/test_remote_shards.py reads shards at a URL", says="wan2.1-i2v-14b, stage base"),
     ),
@@ -158,7 +161,7 @@ RUN_ELSEWHERE = (
               "a real process"),
     Elsewhere("posegen generate --help", "tests/apps/test_cli.py::test_help_is_fast_and_every_command_explains_itself",
               "a real process"),
-    Elsewhere("posegen prepare videos/ --output data/real",
+    Elsewhere("posegen prepare videos/ --output data/real --recipe wan2.1-i2v-14b",
               f"{PREPARE}::test_every_clip_is_in_the_index_with_its_reason", "it starts Ray"),
     Elsewhere("posegen prepare videos/ list.txt https://host/clip.mp4 --output data/real --recipe prepare.toml",
               f"{PREPARE}::test_every_clip_is_in_the_index_with_its_reason", "it starts Ray"),
@@ -173,12 +176,26 @@ MEASURED = "it measures for minutes to hours"
 READ_ONLY = (
     ReadOnly("make demo", SET_UP),
     ReadOnly("make test", SET_UP),
+    ReadOnly("make setup", SET_UP),
+    ReadOnly("make lint", "it runs before every change lands"),
+    ReadOnly("make types", "it runs before every change lands"),
+    ReadOnly("make browser", "a download"),
+    ReadOnly("pip install pre-commit", "a download"),
+    ReadOnly("pre-commit install", "it changes the clone's hooks"),
+    ReadOnly("python -m pytest tests/model -k sharing", "tests in tests"),
+    ReadOnly("git clone --depth 1 --branch v0.42.1 https://github.com/huggingface/diffusers ../diffusers",
+             "a download"),
+    ReadOnly("cp tests/model/diffusers_model_tests.py "
+             "../diffusers/tests/models/transformers/test_models_transformer_posegen.py", "another repository"),
+    ReadOnly("cd ../diffusers", "another repository"),
+    ReadOnly("python -m pytest -W ignore "
+             "tests/models/transformers/test_models_transformer_posegen.py", "another repository's tests"),
     ReadOnly("source .venv/bin/activate", SET_UP),
     *(ReadOnly(f"pip install -e '.[{extras}]'", SET_UP)
       for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
     ReadOnly("hf download PekingU/rtdetr_r50vd_coco_o365", "a download"),
-    ReadOnly("torchrun --nproc-per-node 8 -m posegen.apps.cli train base --recipe recipes/wan2.1-i2v-14b.toml "
+    ReadOnly("torchrun --nproc-per-node 8 -m posegen.apps.cli train base --recipe wan2.1-i2v-14b "
              "--output runs/14b", FOURTEEN_B),
     ReadOnly("posegen ablate NAME", "NAME stands for each of them", "--output folder"),
     ReadOnly("posegen ablate pose-guidance", "several videos; hand-normals is run", "--output folder"),

@@ -15,7 +15,7 @@ from itertools import islice
 
 import pytest
 from packaging.requirements import Requirement
-from pages import HISTORY, PAGES, REPOSITORY, commands, name_of
+from pages import HISTORY, PAGES, REPOSITORY, commands, name_of, taken_apart
 from printed_commands import READ_ONLY, RUN_ELSEWHERE, SMALLER_RECIPE, STORIES, options_of
 
 from posegen.apps import cli
@@ -29,6 +29,7 @@ RUN = [entry for story in STORIES.values() for entry in story if not isinstance(
 TABLE = {tuple(shlex.split(entry.printed)): entry for entry in (*RUN, *RUN_ELSEWHERE, *READ_ONLY)}
 PRINTED = [command for page in PAGES if name_of(page) not in HISTORY for command in commands(page)]
 DEMO = resources.files("posegen") / "demo"
+RECIPES = REPOSITORY / "src" / "posegen" / "recipes"
 
 
 def only_names(words):
@@ -41,7 +42,8 @@ def only_names(words):
 
 @pytest.mark.parametrize("command", PRINTED, ids=lambda command: f"{command.page}: {command}")
 def test_every_printed_command_is_in_the_table(command):
-    assert command.words in TABLE or (command.inline and only_names(command.words)), (
+    known = command.words in TABLE or (command.inline and only_names(command.words))
+    assert known, (
         f"{command.page} prints a command that no test runs: {command}\n"
         "add it to tests/docs/printed_commands.py, small enough to run, or with the reason why it cannot be run"
     )
@@ -50,7 +52,8 @@ def test_every_printed_command_is_in_the_table(command):
 def test_the_table_holds_no_command_twice_and_none_that_no_page_prints():
     assert len(TABLE) == len(RUN) + len(RUN_ELSEWHERE) + len(READ_ONLY)
     printed = {command.words for command in PRINTED}
-    assert not [shlex.join(words) for words in TABLE if words not in printed]
+    left = [shlex.join(words) for words in TABLE if words not in printed]
+    assert not left, "no page prints any more: " + "; ".join(left)
 
 
 def test_every_difference_has_a_reason():
@@ -66,11 +69,10 @@ def inputs_of_a_reader(folder, narrow):
     shutil.copy(DEMO / "reference.png", folder / "person.png")
     shutil.copy(DEMO / "reference.png", folder / "me.png")
     shutil.copy(DEMO / "driving.mp4", folder / "dance.mp4")
-    (folder / "recipes").symlink_to(REPOSITORY / "recipes")
-    text = (REPOSITORY / "recipes" / "mini.toml").read_text()
+    text = (RECIPES / "mini.toml").read_text()
     for line, smaller in SMALLER_RECIPE.items():
         text, count = re.subn(line, smaller, text, flags=re.MULTILINE)
-        assert count, f"recipes/mini.toml has no line {line} any more"
+        assert count, f"the recipe mini has no line {line} any more"
     (folder / "small.toml").write_text(text)
 
 
@@ -107,6 +109,16 @@ BY_HAND = {"somebody answers the study": somebody_answers}
 GIVEN = {"score results": results_of_a_reader}
 
 
+def run_command(arguments, process, capfd):
+    """The exit code, and what it printed."""
+    if process:
+        command = [sys.executable, "-m", "posegen.apps.cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        return done.returncode, done.stdout + done.stderr
+    code = cli.guarded(lambda: cli.dispatch(cli.parse(arguments)))
+    return code, "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_a_readers_commands_run_one_after_another(story, narrow, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -117,8 +129,7 @@ def test_a_readers_commands_run_one_after_another(story, narrow, tmp_path, monke
             BY_HAND[entry](tmp_path)
             continue
         words = [word.format(narrow=narrow) for word in entry.words()]
-        code = cli.guarded(lambda words=words: cli.dispatch(cli.parse(words[1:])))
-        said = "".join(capfd.readouterr())
+        code, said = run_command(words[1:], entry.process, capfd)
         assert code == entry.exit_code, f"{shlex.join(words)}\n{said}"
         assert entry.says in said.replace("\n", " "), f"{shlex.join(words)}\n{said}"
         for made in entry.makes:
@@ -188,12 +199,22 @@ def read_by_the_hub(words, tmp_path):
 
 
 def read_by_pip(words):
-    """The project in this folder, with extras that it has."""
-    assert words[:2] == ["install", "-e"]
+    """A package by its name, or the project in this folder with extras that it has."""
+    assert words[0] == "install"
+    if words[1] != "-e":
+        assert Requirement(words[1]).name
+        return
     wanted = Requirement(words[2].replace(".[", "posegen["))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert wanted.name == project["name"]
     assert wanted.extras <= project["optional-dependencies"].keys()
+
+
+def read_by_pytest(words):
+    """Files and folders of tests that are there, or that a command before has put into another repository."""
+    copied = [shlex.split(entry.printed)[2] for entry in READ_ONLY if entry.printed.startswith("cp ")]
+    for place in (word for word in words if "/" in word):
+        assert (REPOSITORY / place).exists() or any(name.endswith(f"/{place}") for name in copied)
 
 
 def read_by_make(words):
@@ -201,7 +222,10 @@ def read_by_make(words):
 
 
 def read_by_git(words):
-    """The commit is one of this project's, if the history is at hand."""
+    """A public repository, or a commit that is one of this project's, if the history is at hand."""
+    if words[0] == "clone":
+        assert any(word.startswith("https://github.com/") for word in words)
+        return
     assert words[:2] == ["worktree", "add"]
 
     def git(*arguments):
@@ -212,22 +236,44 @@ def read_by_git(words):
 
 
 def read_by_a_shell(words):
-    """A file that `make` leaves."""
-    assert words == [".venv/bin/activate"]
+    """A file that `make` leaves, or a folder beside this one."""
+    assert words in ([".venv/bin/activate"], ["../diffusers"])
+
+
+def read_by_cp(words):
+    assert (REPOSITORY / words[0]).is_file()
+
+
+def read_by_pre_commit(words):
+    assert words == ["install"]
+    assert (REPOSITORY / ".pre-commit-config.yaml").is_file()
 
 
 @pytest.mark.parametrize("entry", READ_ONLY, ids=lambda entry: entry.printed)
 def test_a_command_that_cannot_run_here_is_read_by_its_program(entry, monkeypatch, tmp_path, capfd):
     program, *words = shlex.split(f"{entry.printed} {entry.completed}")
     readers = {"posegen": read_by_posegen, "torchrun": read_by_torchrun, "pip": read_by_pip,
-               "make": read_by_make, "git": read_by_git, "source": read_by_a_shell}  # fmt: skip
-    if program == "python":
+               "make": read_by_make, "git": read_by_git, "source": read_by_a_shell, "cd": read_by_a_shell,
+               "cp": read_by_cp, "pre-commit": read_by_pre_commit}  # fmt: skip
+    if words[:2] == ["-m", "pytest"]:
+        read_by_pytest(words[2:])
+    elif program == "python":
         read_by_a_benchmark(words, monkeypatch)
     elif program == "hf":
         read_by_the_hub(words, tmp_path)
     else:
         words = ["hand-normals" if word == "NAME" else word for word in words]
         readers[program](words)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.relative_to(RECIPES).as_posix())
+def test_a_recipe_says_how_it_is_used_by_its_own_name(path):
+    """The commands at its head, each on a line of its own."""
+    script = "\n".join(re.findall(r"^# {3,}(\S.*)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    found = [words for _, words in taken_apart(script)]
+    for program, *words in found:
+        read_by_torchrun(words) if program == "torchrun" else read_by_posegen(words)
+    assert {words[words.index("--recipe") + 1] for words in found if "--recipe" in words} == {path.stem}
 
 
 def test_what_is_wrong_is_not_read(monkeypatch):
