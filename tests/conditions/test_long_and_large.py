@@ -16,7 +16,7 @@ from posegen.conditions.keypoints import INDEX
 from posegen.config import EstimatorConfig, ExtractConfig
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
-from posegen.media.video import VideoWriter, iterate_frames, probe_video, read_frames
+from posegen.media.video import VideoWriter, probe_video, read_frames
 
 SIZE = (180, 320)
 TARGET = (96, 64)
