@@ -100,7 +100,9 @@ def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditi
     kept = looked(config, conditions=conditions, size=None)
     points = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz")
     assert np.array_equal(points.numbers, kept.numbers)
-    assert np.allclose(points.pose.keypoints, kept.pose.keypoints, atol=1e-3)
+    found = kept.pose.scores > 0  # where the file holds no hand, the hand model looks for one
+    assert found[:, :17].mean() > 0.9
+    assert np.allclose(points.pose.keypoints[found], kept.pose.keypoints[found], atol=1e-3)
     pictures = looked(
         config, fps="40", fit="crop", driving=conditions / "skeleton.mkv", pose="file",
         pose_file=conditions / "skeleton.mkv", normals="file", normals_file=conditions / "hands.mkv",

@@ -143,7 +143,10 @@ def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, media):
     assert json.loads(json.dumps(about.settings())) == about.settings()  # and is known again
     assert look_ahead(request, listener, samples=4).request.reference_fit == about.reference_fit
     # nothing changes where he is in the middle anyway
-    plain = prepare(replace(lean, retarget="full"))
+    middle = np.full((640, 640, 3), 200, np.uint8)
+    middle[320:, 230:410] = cv2.resize(man, (180, 320), interpolation=cv2.INTER_AREA)
+    write_image(tmp_path / "middle.png", middle)
+    plain = prepare(replace(lean, retarget="full", reference=tmp_path / "middle.png"))
     assert look_at_reference(plain, listener)[0].settings() == plain.settings()
 
 
