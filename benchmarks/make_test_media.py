@@ -104,7 +104,7 @@ class Take:
 
 
 PRESENTER = Take(27, 82, 57, LANDSCAPE, 100, 30, "half-body", backwards=True)  # facing the camera at first
-DANCER = Take(13, 14, 31, PORTRAIT, 96, 24, "full-body", "dance_b")
+DANCER = Take(13, 304, 31, PORTRAIT, 96, 24, "full-body", "march")
 
 
 def in_front(near: Iterator[Picture], far: Iterator[Picture]) -> Frames:
@@ -168,7 +168,7 @@ def presenter(path: Path) -> None:
 
 
 def dancer(path: Path) -> None:
-    """Somebody who dances, head to feet."""
+    """Somebody who steps in place and moves her arms, head to feet."""
     write_video(path, DANCER.film(), DANCER.fps, 4.2)
 
 
@@ -204,7 +204,7 @@ def cut(path: Path) -> None:
 
 def portrait(path: Path) -> None:
     """A man, half-body, in a portrait picture."""
-    write_image(path, next(Take(36, 105, 31, PORTRAIT, 1, 16, "half-body").film()))
+    write_image(path, next(Take(51, 204, 31, PORTRAIT, 1, 16, "half-body").film()))
 
 
 FILES = {

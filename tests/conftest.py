@@ -65,14 +65,6 @@ def real_media():
 
 
 @pytest.fixture(scope="session")
-def shared_media() -> Path:
-    """Folder of real videos and pictures, kept beside the checkout."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "media"
-    assert folder.is_dir(), f"{folder} is missing: the tests use real media"
-    return folder
-
-
-@pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     """`made_once(name, make)`: a folder that `make(folder)` fills, once for all processes of a test run; to be read."""
     place = tmp_path_factory.getbasetemp()

@@ -48,14 +48,14 @@ def make_video(path: Path, frames: int = 5, size=(128, 96), fps: int = 10) -> Pa
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory, shared_media):
+def inputs(tmp_path_factory, media):
     folder = tmp_path_factory.mktemp("inputs")
     Image.new("RGB", (200, 300), "grey").save(folder / "nobody.png")
     Image.new("RGB", (40, 40)).save(folder / "tiny.png")
     (folder / "text.png").write_text("not an image")
     (folder / "text.mp4").write_text("not a video")
     make_video(folder / "nobody.mp4")
-    whole = (shared_media / "driving_presenter_half_body.mp4").read_bytes()
+    whole = (media / "presenter.mp4").read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     return folder
 
@@ -120,14 +120,14 @@ BAD = {
     "unknown device": (["--device", "cuda:77"], "--device"),
     "output is no mp4": (["--output", "{outputs}/result.avi"], ".mp4"),
     "output in a file": (["--output", "{inputs}/text.png/result.mp4"], "text.png is a file, not a folder"),
-    "output over the input": (["--output", "{media}/driving_presenter_half_body.mp4"], "one of the inputs"),
+    "output over the input": (["--output", "{media}/presenter.mp4"], "one of the inputs"),
 }
 
 
-def generate_options(shared_media, output, **changes):
+def generate_options(media, output, **changes):
     options = {
-        "--reference": shared_media / "reference_man_half_body.png",
-        "--driving": shared_media / "driving_presenter_half_body.mp4",
+        "--reference": media / "man.png",
+        "--driving": media / "presenter.mp4",
         "--output": output,
         "--steps": "1",
         **changes,
@@ -136,13 +136,11 @@ def generate_options(shared_media, output, **changes):
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gives_one_line_and_leaves_nothing(case, inputs, tmp_path, shared_media, capfd):
+def test_bad_input_gives_one_line_and_leaves_nothing(case, inputs, tmp_path, media, capfd):
     arguments, expected = BAD[case]
-    arguments = [text.format(inputs=inputs, outputs=tmp_path, media=shared_media) for text in arguments]
+    arguments = [text.format(inputs=inputs, outputs=tmp_path, media=media) for text in arguments]
     changes = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    code = cli.guarded(
-        lambda: cli.dispatch(cli.parse(generate_options(shared_media, tmp_path / "result.mp4", **changes)))
-    )
+    code = cli.guarded(lambda: cli.dispatch(cli.parse(generate_options(media, tmp_path / "result.mp4", **changes))))
     error = capfd.readouterr().err
     assert code == 2, error
     assert expected in error
@@ -150,8 +148,8 @@ def test_bad_input_gives_one_line_and_leaves_nothing(case, inputs, tmp_path, sha
     assert error.rstrip().splitlines()[-1].startswith("posegen: ")
 
 
-def test_exit_code_of_a_real_process_is_2_without_a_traceback(tmp_path, shared_media):
-    done = posegen(*generate_options(shared_media, tmp_path / "result.mp4", **{"--driving": tmp_path / "none.mp4"}))
+def test_exit_code_of_a_real_process_is_2_without_a_traceback(tmp_path, media):
+    done = posegen(*generate_options(media, tmp_path / "result.mp4", **{"--driving": tmp_path / "none.mp4"}))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"posegen: {done.stderr.strip().removeprefix('posegen: ')}"]
     assert posegen("generate", "--colour", "red").returncode == 2
@@ -207,10 +205,10 @@ def test_options_that_contradict_each_other_are_refused(case):
 
 
 @pytest.mark.parametrize("command", ["extract", "prompt"])
-def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(command, tmp_path, shared_media, capfd):
+def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(command, tmp_path, media, capfd):
     needed = {
-        "extract": ["--driving", shared_media / "driving_presenter_half_body.mp4", "--output", tmp_path / "c"],
-        "prompt": ["--reference", shared_media / "reference_man_half_body.png"],
+        "extract": ["--driving", media / "presenter.mp4", "--output", tmp_path / "c"],
+        "prompt": ["--reference", media / "man.png"],
     }
     arguments = [command, *map(str, needed[command]), "--device", "foo"]
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
@@ -289,13 +287,13 @@ def test_a_path_that_no_file_can_have_gives_one_line(arguments, inputs, tmp_path
     assert "name too long" in line or "NUL" in line
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, shared_media):
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, media):
     done = posegen(
-        "generate", "--reference", shared_media / "reference_elf_half_body.jpeg",
-        "--driving", shared_media / "driving_dance_full_body.mp4", "--output", tmp_path / "x.mp4", "--dry-run",
+        "generate", "--reference", media / "man.png",
+        "--driving", media / "dancer.mp4", "--output", tmp_path / "x.mp4", "--dry-run",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for expected in ("288 frames", "7 base + 6 stitch", "video + ", "GB (estimated)"):
+    for expected in ("96 frames", "3 base + 2 stitch", "video + ", "GB (estimated)"):
         assert expected in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -313,8 +311,8 @@ def test_the_demo_makes_both_videos_from_the_bundled_inputs(narrow, tmp_path, ca
     assert re.search(r"\d+ % \(by chance: [012] %\)", said)
 
 
-def test_extract_makes_conditions_and_an_overlay(tmp_path, shared_media):
-    driving = shared_media / "driving_presenter_half_body.mp4"
+def test_extract_makes_conditions_and_an_overlay(tmp_path, media):
+    driving = media / "presenter.mp4"
     arguments = [
         "extract",
         "--driving",
@@ -330,7 +328,7 @@ def test_extract_makes_conditions_and_an_overlay(tmp_path, shared_media):
     names = {path.name for path in (tmp_path / "c").iterdir()}
     assert names == {"keypoints.npz", "skeleton.mkv", "hands.mkv", "manifest.json", "overlay.mp4"}
     overlay, skeleton = probe_video(tmp_path / "c" / "overlay.mp4"), probe_video(tmp_path / "c" / "skeleton.mkv")
-    assert overlay.num_frames == skeleton.num_frames == 15
+    assert overlay.num_frames == skeleton.num_frames == 14
     assert (skeleton.height, skeleton.width) == (192, 336)
 
 

@@ -4,17 +4,18 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
+from skimage import data
 
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import PoseSequence
-from posegen.media.video import VideoWriter, iterate_frames
+from posegen.media.video import VideoWriter
 
 SIZE = (240, 320)
 
 
-def background(shared_media):
-    """A real frame with much to see: 1080 x 1920."""
-    return next(iterate_frames(shared_media / "driving_presenter_half_body.mp4"))
+def background():
+    """A photo with much to see: 416 x 741."""
+    return data.stereo_motorcycle()[0][:416]
 
 
 def film(picture, places, size=SIZE):

@@ -1,9 +1,10 @@
-"""Framing told from keypoints of real media and of a drawn figure; synthetic clips are in `tests/synthetic`."""
+"""Framing told from keypoints of people and of a drawn figure; more synthetic clips are in `tests/synthetic`."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from skimage import data
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.extract import estimate_pose, find_reference_pose
@@ -62,22 +63,39 @@ def test_nobody_is_an_error_that_says_what_to_do():
             choose_framing(np.zeros((3, 133, 2)), scores, (400, 300))
 
 
+def framing_of_picture(image):
+    person = find_reference_pose(image)
+    return choose_framing(person.keypoints[None], person.scores[None], image.shape[:2])
+
+
+def framing_of_video(path):
+    estimator = MediaPipePose()
+    pose, _ = estimate_pose(path, estimator, Fraction(2), hands=False)
+    estimator.close()
+    return choose_framing(pose.keypoints, pose.scores, pose.size)
+
+
 @pytest.mark.parametrize(
     ("name", "framing"),
     [("reference_man_half_body.png", "half-body"), ("reference_elf_half_body.jpeg", "half-body")],
 )
-def test_real_reference_pictures(shared_media, name, framing):
-    image = read_image(shared_media / name)
-    person = find_reference_pose(image)
-    assert choose_framing(person.keypoints[None], person.scores[None], image.shape[:2]) == framing
+def test_real_reference_pictures(real_media, name, framing):
+    assert framing_of_picture(read_image(real_media(name))) == framing
+
+
+def test_reference_pictures(media):
+    assert framing_of_picture(read_image(media / "man.png")) == "half-body"
+    assert framing_of_picture(data.astronaut()) == "half-body"
 
 
 @pytest.mark.parametrize(
     ("name", "framing"),
     [("driving_dance_full_body.mp4", "full-body"), ("driving_presenter_half_body.mp4", "half-body")],
 )
-def test_real_videos(shared_media, name, framing):
-    estimator = MediaPipePose()
-    pose, _ = estimate_pose(shared_media / name, estimator, Fraction(2), hands=False)
-    estimator.close()
-    assert choose_framing(pose.keypoints, pose.scores, pose.size) == framing
+def test_real_videos(real_media, name, framing):
+    assert framing_of_video(real_media(name)) == framing
+
+
+@pytest.mark.parametrize(("name", "framing"), [("dancer.mp4", "full-body"), ("presenter.mp4", "half-body")])
+def test_videos(media, name, framing):
+    assert framing_of_video(media / name) == framing

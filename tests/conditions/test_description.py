@@ -1,9 +1,10 @@
-"""Prompts from measured colours: painted figures of known colours, real pictures, and the word for the person."""
+"""Prompts from measured colours: painted figures of known colours, pictures of people, and the word for the person."""
 
 import itertools
 
 import numpy as np
 import pytest
+from skimage import data
 
 from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
@@ -77,9 +78,9 @@ def test_the_most_frequent_colour_comes_first_and_always():
     assert main_colours(pixels[:0]) == []
 
 
-def test_real_people_are_described(shared_media):
-    for name, words in (("reference_man_half_body.png", ("hair", "grey top")), ("reference_elf_half_body.jpeg", ())):
-        image = read_image(shared_media / name)
+def test_people_are_described(media):
+    man, astronaut = read_image(media / "man.png"), data.astronaut()
+    for image, words in ((man, ("white hair", "blue top", "green bottoms")), (astronaut, ("orange top",))):
         person = find_reference_pose(image)
         prompt = describe_reference(
             image, person.keypoints.astype(np.float64), person.scores.astype(np.float64), "half-body"

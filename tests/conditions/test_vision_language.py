@@ -19,8 +19,8 @@ def folder(request, tmp_path_factory):
     return str(save_tiny(tmp_path_factory.mktemp(request.param), request.param))
 
 
-def test_it_says_the_same_about_the_same_picture_and_looks_at_it(folder, shared_media):
-    image = read_image(shared_media / "reference_man_half_body.png")
+def test_it_says_the_same_about_the_same_picture_and_looks_at_it(folder, media):
+    image = read_image(media / "man.png")
     model = VisionLanguageModel(folder, CPU, torch.float32)
     said = model.describe(image, "Half-body shot", "man", max_tokens=24)
     assert said == model.describe(image, "Half-body shot", "man", max_tokens=24)

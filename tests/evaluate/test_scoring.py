@@ -185,9 +185,9 @@ def lite():
     return LiteMetrics()
 
 
-def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(lite, shared_media):
-    count = 36
-    filmed = read_frames(shared_media / "driving_dance_full_body.mp4", 0, count)
+def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(lite, media):
+    count = 24
+    filmed = read_frames(media / "dancer.mp4", 0, count)
     truth = np.stack([cv2.resize(frame, (108, 192), interpolation=cv2.INTER_AREA) for frame in filmed])
     noise = np.random.default_rng(2).normal(size=truth.shape)
     names = ("Lite Fréchet, frames", "Lite Fréchet, windows")

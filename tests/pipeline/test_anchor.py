@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage import data
 
 from posegen.conditions.background_motion import BackgroundMotion, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import PoseSequence
 from posegen.media.fitting import plan_fit
-from posegen.media.video import VideoWriter, iterate_frames
+from posegen.media.video import VideoWriter
 from posegen.pipeline.anchor import (
     ALIKE,
     SAFE,
@@ -187,11 +188,9 @@ def test_motion_of_another_video_is_refused():
 
 
 @pytest.mark.parametrize("pan", [0.0, 0.2])
-def test_from_pixels_to_the_decision(shared_media, tmp_path, pan):
+def test_from_pixels_to_the_decision(tmp_path, pan):
     """A real picture, filmed by a camera that stands still, or stands, pans and stands again."""
-    picture = cv2.resize(
-        next(iterate_frames(shared_media / "driving_presenter_half_body.mp4")), (768, 432), interpolation=cv2.INTER_AREA
-    )
+    picture = cv2.resize(data.stereo_motorcycle()[0][:416], (768, 432), interpolation=cv2.INTER_AREA)
     plan, size = plan_segments(60, 17, 5, 4), (216, 384)
     right = pan * np.hypot(*size) * np.clip((np.arange(60) - 18) / 8, 0, 1)
     with VideoWriter(tmp_path / "driving.mkv", 16, size=size, codec="ffv1") as writer:

@@ -1,4 +1,4 @@
-"""Previews of real media through the real command: what is written, what is found out, and what it warns of."""
+"""Previews through the real command: what is written, what is found out, and what it warns of."""
 
 import time
 from dataclasses import replace
@@ -32,10 +32,10 @@ def has(lines, words):
     return any(words in line for line in lines)
 
 
-def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path, capsys):
+def test_the_command_writes_a_picture_and_a_video(config, media, tmp_path, capsys):
     output = tmp_path / "new" / "dance.mp4"
     arguments = [
-        "preview", "--reference", str(config.reference), "--driving", str(shared_media / "driving_dance_full_body.mp4"),
+        "preview", "--reference", str(config.reference), "--driving", str(media / "dancer.mp4"),
         "--output", str(output),
     ]  # fmt: skip
     start = time.monotonic()
@@ -57,9 +57,9 @@ def test_the_command_writes_a_picture_and_a_video(config, shared_media, tmp_path
     ("option", "name"),
     [("--reference", "dance_preview.png"), ("--driving", "dance_preview.mp4"), ("--pose-file", "dance_preview.mp4")],
 )
-def test_a_preview_never_takes_the_place_of_an_input(config, shared_media, tmp_path, capsys, option, name):
+def test_a_preview_never_takes_the_place_of_an_input(config, media, tmp_path, capsys, option, name):
     """Not even under another path to the same file."""
-    given = {"--reference": config.reference, "--driving": shared_media / "driving_dance_full_body.mp4"}
+    given = {"--reference": config.reference, "--driving": media / "dancer.mp4"}
     taken = tmp_path / name
     taken.write_bytes(given.get(option, given["--driving"]).read_bytes())
     before = taken.read_bytes()
@@ -100,7 +100,9 @@ def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditi
     kept = looked(config, conditions=conditions, size=None)
     points = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz")
     assert np.array_equal(points.numbers, kept.numbers)
-    assert np.allclose(points.pose.keypoints, kept.pose.keypoints, atol=1e-3)
+    found = kept.pose.scores > 0  # where the file holds no hand, the hand model looks for one
+    assert found[:, :17].mean() > 0.9
+    assert np.allclose(points.pose.keypoints[found], kept.pose.keypoints[found], atol=1e-3)
     pictures = looked(
         config, fps="40", fit="crop", driving=conditions / "skeleton.mkv", pose="file",
         pose_file=conditions / "skeleton.mkv", normals="file", normals_file=conditions / "hands.mkv",
@@ -125,9 +127,9 @@ def test_of_two_people_the_one_who_was_largest_at_first_is_shown(config, conditi
     assert np.allclose(found.pose.keypoints, alone.pose.keypoints, atol=1e-3)
 
 
-def test_cuts_are_told_with_their_time(config, driving, shared_media, tmp_path):
+def test_cuts_are_told_with_their_time(config, driving, media, tmp_path):
     dancer = list(iterate_frames(driving))[:30]
-    presenter = [frame[::3, ::3] for frame in iterate_frames(shared_media / "driving_presenter_half_body.mp4")][:30]
+    presenter = list(iterate_frames(media / "presenter.mp4"))[:30]
     path = tmp_path / "cut.mp4"
     with VideoWriter(path, Fraction(24), size=(640, 360)) as writer:
         for frame in dancer:
@@ -144,8 +146,8 @@ def test_missing_weights_are_told_and_not_taken_for_nobody(config):
         looked(config, pose="vitpose")
 
 
-def test_a_cut_off_person_is_told_and_padding_helps(config, shared_media):
-    driving = shared_media / "driving_presenter_half_body.mp4"
+def test_a_cut_off_person_is_told_and_padding_helps(config, media):
+    driving = media / "presenter.mp4"
     assert has(looked(config, driving=driving, size="96x64").warnings, "is cut off")
     assert not has(looked(config, driving=driving, size="96x64", fit="pad").warnings, "is cut off")
 
@@ -171,22 +173,20 @@ def test_missing_people_and_hands_are_told(config, driving, tmp_path):
     assert found.reference is None
 
 
-def test_a_camera_that_moves_leaves_segments_out(config, shared_media, tmp_path):
+def test_a_camera_that_moves_leaves_segments_out(config, media, tmp_path):
     """The presenter, filmed by a camera that has another place in the second half."""
-    frames = list(iterate_frames(shared_media / "driving_presenter_half_body.mp4"))[:60]
+    frames = list(iterate_frames(media / "presenter.mp4"))[:60]
     path = tmp_path / "moved.mp4"
-    with VideoWriter(path, Fraction(24), size=(512, 512)) as writer:
+    with VideoWriter(path, Fraction(24), size=(320, 320)) as writer:
         for number, frame in enumerate(frames):
-            left = 300 if number < 30 else 380
-            writer.write(np.ascontiguousarray(frame[40:1064:2, left : left + 1024 : 2]))
+            left = 100 if number < 30 else 125
+            writer.write(np.ascontiguousarray(frame[20:340, left : left + 320]))
     found = looked(config, driving=path, size="96x96", fps="60", anchor=None)
     assert len(found.request.plan.base_segments) > 2
     assert found.alone
     assert found.anchor not in found.alone
     assert has(found.warnings, "the camera moves there") or has(found.warnings, "another scene")
-    still = looked(
-        config, driving=shared_media / "driving_presenter_half_body.mp4", size="96x96", fps="60", anchor=None
-    )
+    still = looked(config, driving=media / "presenter.mp4", size="96x96", fps="60", anchor=None)
     assert still.alone == ()
 
 

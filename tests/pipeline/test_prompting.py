@@ -47,7 +47,7 @@ def test_the_users_text_wins_and_is_not_touched(config):
 def test_without_one_the_reference_image_is_described(config):
     request, [line] = written(replace(config, prompt=None))
     assert request.prompt.startswith("A realistic video of a person with ")
-    assert "grey top" in request.prompt
+    assert "blue top" in request.prompt
     assert "Half-body shot" in request.prompt
     assert "from measured colours" in line
     assert request.settings()["prompt"] == request.prompt
@@ -85,8 +85,8 @@ def test_a_models_words_are_kept_for_the_job_and_name_the_person(config, model, 
         written(replace(config, subject="singer"))
 
 
-def test_the_command_prints_the_prompt_alone(shared_media, capsys, model):
-    reference = shared_media / "reference_man_half_body.png"
+def test_the_command_prints_the_prompt_alone(media, capsys, model):
+    reference = media / "man.png"
     assert cli.guarded(lambda: cli.dispatch(cli.parse(["prompt", "--reference", str(reference)]))) == 0
     said = capsys.readouterr()
     assert said.out.strip() == prompt_for(PromptConfig(reference))[0]
@@ -96,8 +96,8 @@ def test_the_command_prints_the_prompt_alone(shared_media, capsys, model):
     assert find_subjects(capsys.readouterr().out, "man")
 
 
-def test_bad_input_is_one_line(shared_media, tmp_path, capsys):
-    reference = str(shared_media / "reference_man_half_body.png")
+def test_bad_input_is_one_line(media, tmp_path, capsys):
+    reference = str(media / "man.png")
     for extra, words in (
         (["--prompt-model", str(tmp_path / "nothing")], "there is no such folder"),
         (["--subject", " , "], "--subject is empty"),

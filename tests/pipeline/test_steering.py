@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from posegen.conditions.extract import draw_fitted, fit_pose
+from posegen.conditions.extract import draw_fitted, find_reference_pose, fit_pose
 from posegen.conditions.folder import open_conditions
 from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import MADE_FROM, fit_sequence
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
+from posegen.media.video import iterate_frames
 from posegen.pipeline.models import describe_model
 from posegen.pipeline.preview import look_ahead
 from posegen.pipeline.request import prepare
@@ -32,12 +33,9 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def person(shared_media):
+def person(media):
     """The man of the reference image, in pixels of a 96x64 picture."""
-    from posegen.conditions.extract import find_reference_pose
-    from posegen.media.image import read_image
-
-    picture = read_image(shared_media / "reference_man_half_body.png")
+    picture = read_image(media / "man.png")
     return fit_pose(find_reference_pose(picture), plan_fit(picture.shape[:2], (96, 64), "crop"))
 
 
@@ -128,8 +126,8 @@ def test_smoothing_is_part_of_what_conditions_are_made_from(conditions):
     assert inputs.estimators[-1].startswith("smoothing")
 
 
-def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, shared_media):
-    man = read_image(shared_media / "reference_man_half_body.png")
+def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, media):
+    man = read_image(media / "man.png")
     wide = np.full((man.shape[0], 5 * man.shape[1], 3), 200, np.uint8)
     wide[:, 4 * man.shape[1] :] = man  # he stands at the right edge
     write_image(tmp_path / "wide.png", wide)
@@ -145,13 +143,17 @@ def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, shared_med
     assert json.loads(json.dumps(about.settings())) == about.settings()  # and is known again
     assert look_ahead(request, listener, samples=4).request.reference_fit == about.reference_fit
     # nothing changes where he is in the middle anyway
-    plain = prepare(replace(lean, retarget="full"))
+    middle = np.full((640, 640, 3), 200, np.uint8)
+    middle[320:, 230:410] = cv2.resize(man, (180, 320), interpolation=cv2.INTER_AREA)
+    write_image(tmp_path / "middle.png", middle)
+    plain = prepare(replace(lean, retarget="full", reference=tmp_path / "middle.png"))
     assert look_at_reference(plain, listener)[0].settings() == plain.settings()
 
 
-def test_a_model_of_one_size_makes_that_size(lean, tmp_path, shared_media):
+def test_a_model_of_one_size_makes_that_size(lean, tmp_path, media):
     mini = replace(lean, model="mini", size=None, conditions=None, retarget="full")
-    wide = shared_media / "reference_elf_half_body.jpeg"
+    wide = tmp_path / "wide.png"
+    write_image(wide, next(iterate_frames(media / "presenter.mp4")))
     request = prepare(replace(mini, reference=wide))
     assert request.size == (256, 144)
     assert "was trained at" not in request.describe()
