@@ -96,9 +96,14 @@ def _in_three_dimensions(where: Path) -> PosegenError:
     )
 
 
+def has_landmarks(points: np.ndarray) -> bool:
+    """Whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
+    return points.shape[-2] == _MEDIAPIPE_POINTS
+
+
 def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tuple[np.ndarray, np.ndarray]:
     """Places in the picture and scores from arrays of three or four columns. Raises `PosegenError` for other ones."""
-    if points.shape[-2] == _MEDIAPIPE_POINTS and (points.shape[-1] == 4 or scores is not None):
+    if has_landmarks(points) and (points.shape[-1] == 4 or scores is not None):
         return points[..., :2], points[..., 3] if scores is None else scores  # MediaPipe: x, y, z, visibility
     third = points[..., 2]
     finite = third[np.isfinite(third)]
@@ -121,17 +126,17 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
     """An object: a whole file with its description, or one frame."""
     if "annotations" in content:
         return _coco(content, path)
+    layouts = _layouts_of_meta(content.get("meta_info", content), path)
     for name in ("instance_info", "predictions", "frames"):
-        if isinstance(content.get(name), list) and (content[name] or name == "instance_info"):
-            layouts = _layouts_of_meta(content.get("meta_info"), path)
-            frames = content[name]
+        frames = content.get(name)
+        if isinstance(frames, list) and (frames or name == "instance_info"):
             if name == "instance_info" and (not frames or "instances" not in frames[0]):
                 return _MMPOSE.content([Entry(_instances(frames, path, layouts))])
             found = _parse_list(frames, path, layouts)
             return replace(found, first=1) if found and name == "instance_info" else found
     for form in _FORMS:
         if form.is_one(content):
-            return form.content([_entry(content, form.read(content, path, _layouts_of_meta(content, path)))])
+            return form.content([_entry(content, form.read(content, path, layouts))])
     if content and all(isinstance(each, dict) and ({"people", "bodies"} & each.keys()) for each in content.values()):
         found = _parse_list(list(content.values()), path)  # AlphaPose: the name of each picture, and what is in it
         if found is not None:
@@ -144,7 +149,7 @@ def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> C
     """A list: of frames, of people with their picture's name, or of people (or points) of one frame."""
     first = next((each for each in content if each), None)
     if first is None:
-        return Content("frames without people", [Entry([]) for _ in content])
+        return Content("", [Entry([]) for _ in content])
     if isinstance(first, list):
         if _is_point(first[0]) or (isinstance(first[0], list) and first[0] and _is_point(first[0][0])):
             return _MEDIAPIPE.content([Entry(_landmarks({"landmarks": frame}, path, layouts)) for frame in content])
@@ -152,7 +157,7 @@ def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> C
     if "image_id" in first and "keypoints" in first:
         return _results(content, path)
     for form in _FORMS:
-        if form.is_one(first):
+        if any(isinstance(frame, dict) and form.is_one(frame) for frame in content):
             return form.content(
                 [_entry(frame or {}, form.read(frame, path, layouts) if frame else []) for frame in content]
             )
@@ -246,10 +251,8 @@ def _nobody() -> PersonPose:
 
 def _coco(content: dict[str, Any], path: Path) -> Content:
     """Annotations of COCO, its names of points and the sizes of its pictures with them."""
+    names = {category.get("id"): category.get("keypoints") for category in content.get("categories") or []}
     layouts: dict[Any, Layouts] = {}
-    for category in content.get("categories") or []:
-        if category.get("keypoints"):
-            layouts[category.get("id")] = layouts_with_names(category["keypoints"], str(path))
     images = {image["id"]: image for image in content.get("images") or []}
     found: dict[Any, People] = {image: [] for image in images}
     for person in content["annotations"]:
@@ -257,10 +260,13 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
             continue  # a box alone
         if images and person["image_id"] not in images:
             raise PosegenError(f"{path}: an annotation is of picture {person['image_id']!r}, which is not in its list")
-        body = _body(person, path, layouts.get(person.get("category_id"), LAYOUTS))
+        category = person.get("category_id")
+        if category not in layouts:  # only of categories that people belong to: others may be animals
+            layouts[category] = layouts_with_names(names[category], str(path)) if names.get(category) else LAYOUTS
+        body = _body(person, path, layouts[category])
         found.setdefault(person["image_id"], []).append(_with_parts(body, person, _COCO_PARTS, path))
-    names = [image.get("file_name") for image in images.values()]
-    in_names = numbers_in_names([str(name) for name in names]) if names and all(names) else None
+    files = [image.get("file_name") for image in images.values()]
+    in_names = numbers_in_names([str(name) for name in files]) if files and all(files) else None
     entries = [
         Entry(
             people,
@@ -397,7 +403,7 @@ class _Form:
 _MMPOSE = _Form(
     "MMPose keypoints",
     lambda frame: "instances" in frame,
-    lambda frame, path, layouts: _instances(frame["instances"] or [], path, layouts),
+    lambda frame, path, layouts: _instances(frame.get("instances") or [], path, layouts),
     first=0,
 )
 _MEDIAPIPE = _Form(

@@ -61,7 +61,7 @@ def _small_unit(points: Float[np.ndarray, "points 2"], may_be_centred: bool) -> 
 
 
 def _within(points: Float[np.ndarray, "points 2"], low: float, high: float) -> Bool[np.ndarray, " points"]:
-    return ((points >= low) & (points <= high)).all(axis=-1)
+    return np.asarray(((points >= low) & (points <= high)).all(axis=-1))
 
 
 def in_pixels(
