@@ -312,6 +312,66 @@ def test_images_of_coco_are_in_the_order_of_their_numbers(tmp_path):
     assert np.allclose([people[0].keypoints for people in found], points)
 
 
+JUNK = [None, True, -1, 1e308, float("nan"), "", "x", [], {}, [[]], [{}], "12.jpg", 10**18, [1, 2, 3], [[1, 2]],
+        [[[1, 2, 3]]], {"x": 1, "y": 2}, "9" * 5000, [[], None, 3], {"landmark": [{"x": 1}]}]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """One file of each form in JSON."""
+    points, scores = keypoint_writers.people(4, SIZE)
+    folder, found = tmp_path_factory.mktemp("written"), []
+    for number, (write, _) in enumerate(keypoint_writers.WRITERS.values()):
+        path = write(folder / f"form{number}", points, scores, SIZE)
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        found += [file.read_text() for file in files[:1] if file.suffix == ".json"]
+    return found
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_wrong_in_a_file_is_one_line(written, tmp_path_factory, data):
+    """A value at any place is exchanged for another, or left out."""
+    content = json.loads(data.draw(st.sampled_from(written)))
+    places, value = [], content
+    while isinstance(value, dict | list) and value and not (places and data.draw(st.integers(0, 3)) == 0):
+        key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(min(len(value), 3))))
+        places.append((value, key))
+        value = value[key]
+    container, key = places[-1]
+    junk = data.draw(st.sampled_from([*JUNK, "left out"]))
+    if junk == "left out":
+        del container[key]
+    else:
+        container[key] = junk
+    path = tmp_path_factory.getbasetemp() / "changed.json"
+    path.write_text(json.dumps(content))
+    try:
+        FilePose(path, SIZE, range(4), 4)
+    except PosegenError as error:
+        told = str(error)
+        assert "changed.json" in told
+        assert "\n" not in told
+        assert len(told) < 1000
+
+
+def test_more_people_than_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps({"people": [{}] * 2000}))
+    with pytest.raises(PosegenError, match="2,000 people in one frame"):
+        read_keypoints(path, SIZE)
+    path.write_text("[" + "0," * 600_000 + "0]")
+    with pytest.raises(PosegenError, match="longer than any video"):
+        read_keypoints(path, SIZE)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_forms.MAX_PEOPLE", 5)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_files.MAX_PEOPLE", 5)
+    points, scores = keypoint_writers.people(6, SIZE)
+    for name in ("inferencer", "alphapose", "coco annotations", "openpose folder"):
+        written = keypoint_writers.WRITERS[name][0](tmp_path / name.replace(" ", ""), points, scores, SIZE)
+        with pytest.raises(PosegenError, match=r"people|longer than any video"):
+            read_keypoints(written, SIZE)
+
+
 @pytest.mark.parametrize("nobody", [[], [[]]])
 def test_a_frame_of_dwpose_without_people_is_one(tmp_path, nobody):
     body = [[0.25, 0.5]] * 18

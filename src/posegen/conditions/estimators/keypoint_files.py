@@ -16,6 +16,7 @@ import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import numbers_in_names
 from posegen.conditions.estimators.keypoint_forms import (
+    MAX_PEOPLE,
     Content,
     Entry,
     People,
@@ -108,7 +109,7 @@ def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
         raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
     if len(files) == 1:
         return _read_file(files[0])
-    contents = []
+    contents, people = [], 0
     for file in files:
         try:
             loaded = _load(file)
@@ -117,6 +118,9 @@ def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
             raise
         except _UNREADABLE as error:
             raise PosegenError(f"{file}: cannot be read as keypoints ({error!r:.160}); known are {FORMATS}") from None
+        people += sum(len(entry.people) for entry in contents[-1].entries)
+        if people > MAX_PEOPLE:
+            raise PosegenError(f"{path}: keypoints of more than {MAX_PEOPLE:,} people are not read: keep one person's")
     entries = [entry for content in contents for entry in content.entries]
     known = next((content for content in contents if content.form), contents[0])
     merged = replace(known, entries=entries, first=None, all_listed=False)

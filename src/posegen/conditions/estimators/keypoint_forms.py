@@ -5,7 +5,7 @@ and in which unit the coordinates are, is decided elsewhere (`frame_numbers`, `u
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ _OPENPOSE_PARTS = {"face_keypoints": FACE, "hand_left_keypoints": LEFT_HAND, "ha
 _COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 _NUMBERS = ("frame_id", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex", "frame", "image_id")
 _MEDIAPIPE_POINTS = 33
+MAX_PEOPLE = 500_000
+"""In all frames: an hour of five people. Each takes 2.5 kB."""
+_MAX_PEOPLE_IN_FRAME = 1000
+_MAX_CANVAS = 1e6
 _LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
 _HAND_LANDMARKS = {
     "left_hand_landmarks": LEFT_HAND, "leftHandLandmarks": LEFT_HAND, "right_hand_landmarks": RIGHT_HAND,
@@ -96,6 +100,30 @@ def _in_three_dimensions(where: Path) -> PosegenError:
     )
 
 
+def _in_one_frame(people: list[Any], where: Path) -> list[Any]:
+    if len(people) > _MAX_PEOPLE_IN_FRAME:
+        raise PosegenError(f"{where}: {len(people):,} people in one frame are more than can be read")
+    return people
+
+
+def _in_all_frames(people: Sequence[Any], where: Path) -> None:
+    if len(people) > MAX_PEOPLE:
+        raise PosegenError(
+            f"{where}: keypoints of more than {MAX_PEOPLE:,} people in all are not read: keep those of one person"
+        )
+
+
+def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
+    """The entries, one after the other. Raises `PosegenError` for more people than fit into memory."""
+    found: list[Entry] = []
+    people: list[PersonPose] = []
+    for entry in entries:
+        found.append(entry)
+        people += entry.people
+        _in_all_frames(people, where)
+    return found
+
+
 def has_landmarks(points: np.ndarray) -> bool:
     """Whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
     return points.shape[-2] == _MEDIAPIPE_POINTS
@@ -131,12 +159,12 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
         frames = content.get(name)
         if isinstance(frames, list) and (frames or name == "instance_info"):
             if name == "instance_info" and (not frames or "instances" not in frames[0]):
-                return _MMPOSE.content([Entry(_instances(frames, path, layouts))])
+                return _MMPOSE.content(path, [Entry(_instances(frames, path, layouts))])
             found = _parse_list(frames, path, layouts)
             return replace(found, first=1) if found and name == "instance_info" else found
     for form in _FORMS:
         if form.is_one(content):
-            return form.content([_entry(content, form.read(content, path, layouts))])
+            return form.content(path, [_entry(content, form.read(content, path, layouts))])
     if content and all(isinstance(each, dict) and ({"people", "bodies"} & each.keys()) for each in content.values()):
         found = _parse_list(list(content.values()), path)  # AlphaPose: the name of each picture, and what is in it
         if found is not None:
@@ -147,24 +175,30 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
 
 def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> Content | None:
     """A list: of frames, of people with their picture's name, or of people (or points) of one frame."""
+    if len(content) > MAX_PEOPLE:
+        raise PosegenError(f"{path}: a list of {len(content):,} is longer than any video")
     first = next((each for each in content if each), None)
     if first is None:
+        if any(not isinstance(each, list | dict | None) for each in content):
+            return None
         return Content("", [Entry([]) for _ in content])
     if isinstance(first, list):
         if _is_point(first[0]) or (isinstance(first[0], list) and first[0] and _is_point(first[0][0])):
-            return _MEDIAPIPE.content([Entry(_landmarks({"landmarks": frame}, path, layouts)) for frame in content])
-        return _MMPOSE.content([Entry(_instances(frame or [], path, layouts)) for frame in content])
+            return _MEDIAPIPE.content(
+                path, (Entry(_landmarks({"landmarks": frame}, path, layouts)) for frame in content)
+            )
+        return _MMPOSE.content(path, (Entry(_instances(frame or [], path, layouts)) for frame in content))
     if "image_id" in first and "keypoints" in first:
         return _results(content, path)
     for form in _FORMS:
         if any(isinstance(frame, dict) and form.is_one(frame) for frame in content):
             return form.content(
-                [_entry(frame or {}, form.read(frame, path, layouts) if frame else []) for frame in content]
+                path, (_entry(frame or {}, form.read(frame, path, layouts) if frame else []) for frame in content)
             )
     if "keypoints" in first:
-        return _MMPOSE.content([Entry(_instances(content, path, layouts))])
+        return _MMPOSE.content(path, [Entry(_instances(content, path, layouts))])
     if _is_point(first):
-        return _MEDIAPIPE.content([Entry(_landmarks({"landmarks": content}, path, layouts))])
+        return _MEDIAPIPE.content(path, [Entry(_landmarks({"landmarks": content}, path, layouts))])
     return None
 
 
@@ -175,10 +209,9 @@ def _entry(frame: dict[str, Any], people: People) -> Entry:
 
 
 def canvas_of(width: Any, height: Any) -> tuple[float, float] | None:
-    """The size of a canvas that is one."""
-    if not width or not height or float(width) < 1 or float(height) < 1:
-        return None
-    return float(width), float(height)
+    """The size of a canvas, if these two are one."""
+    size = float(width or 0), float(height or 0)
+    return size if all(1 <= length <= _MAX_CANVAS for length in size) else None
 
 
 def _layouts_of_meta(meta: Any, where: Path) -> Layouts:
@@ -198,7 +231,7 @@ def _layouts_of_meta(meta: Any, where: Path) -> Layouts:
 def _instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOUTS) -> People:
     """MMPose, Sapiens and the published code: points and scores apart; older ones x, y, score."""
     found = []
-    for person in people:
+    for person in _in_one_frame(people, path):
         given = person["keypoints"]
         if given and isinstance(given[0], dict):
             found.append(_points_by_name(given, path))
@@ -237,7 +270,7 @@ def _triples(values: Sequence[float] | None, where: Path) -> tuple[np.ndarray, n
 def _openpose(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
     """One frame of OpenPose, or of AlphaPose in OpenPose's forms. Names without `_2d` are those of old versions."""
     people = []
-    for person in frame.get("people") or frame.get("bodies") or []:
+    for person in _in_one_frame(frame.get("people") or frame.get("bodies") or [], path):
         given = {name.removesuffix("_2d"): values for name, values in person.items()}
         points, scores = _triples(given.get("pose_keypoints") or given.get("joints"), path)
         body = person_of(points, scores, path, layouts) if len(points) else _nobody()  # hands or a face alone
@@ -255,11 +288,14 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
     layouts: dict[Any, Layouts] = {}
     images = {image["id"]: image for image in content.get("images") or []}
     found: dict[Any, People] = {image: [] for image in images}
+    _in_all_frames(content["annotations"], path)
     for person in content["annotations"]:
         if not person.get("keypoints"):
             continue  # a box alone
         if images and person["image_id"] not in images:
-            raise PosegenError(f"{path}: an annotation is of picture {person['image_id']!r}, which is not in its list")
+            raise PosegenError(
+                f"{path}: an annotation is of picture {person['image_id']!r:.60}, which is not in its list"
+            )
         category = person.get("category_id")
         if category not in layouts:  # only of categories that people belong to: others may be animals
             layouts[category] = layouts_with_names(names[category], str(path)) if names.get(category) else LAYOUTS
@@ -281,6 +317,7 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
 def _results(people: list[dict[str, Any]], path: Path) -> Content:
     """AlphaPose's and COCO's results: a list of people with the picture they are in."""
     found: dict[Any, People] = {}
+    _in_all_frames(people, path)
     for person in people:
         body = _with_parts(_body(person, path, LAYOUTS), person, _COCO_PARTS, path)
         found.setdefault(person["image_id"], []).append(body)
@@ -356,7 +393,8 @@ def _landmarks(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
     if isinstance(given, dict):
         given = given["landmark"]
     nested = given and isinstance(given[0], list) and given[0] and isinstance(given[0][0], dict | list)
-    people = [_landmarks_of(person, path, layouts) for person in (given if nested else [given]) if person]
+    everybody = _in_one_frame(given, path) if nested else [given]
+    people = [_landmarks_of(person, path, layouts) for person in everybody if person]
     if len(people) == 1:
         for name, place in _HAND_LANDMARKS.items():
             hand = frame.get(name)
@@ -396,8 +434,11 @@ class _Form:
     centred: bool = False
     guessed_outside: bool = False
 
-    def content(self, entries: Sequence[Entry]) -> Content:
-        return Content(self.name, list(entries), self.first, centred=self.centred, guessed_outside=self.guessed_outside)
+    def content(self, path: Path, entries: Iterable[Entry]) -> Content:
+        """What a file of this form holds. Raises `PosegenError` for more people than there can be."""
+        return Content(
+            self.name, bounded(entries, path), self.first, centred=self.centred, guessed_outside=self.guessed_outside
+        )
 
 
 _MMPOSE = _Form(
