@@ -2,6 +2,7 @@
 
 import json
 import os
+from fractions import Fraction
 
 import keypoint_writers
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from posegen.conditions.estimators import layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.extract import estimate_pose
 from posegen.conditions.keypoints import BODY_NAMES, INDEX, LEFT_HAND
+from posegen.conditions.person_in_frame import describe_place
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
-from posegen.media.video import VideoWriter
+from posegen.media.video import VideoWriter, probe_video, shown_frames
 
 SIZE = (360, 640)
 
@@ -286,6 +289,25 @@ def test_frames_that_are_left_out_of_any_numbered_form_stay_empty(name, tmp_path
                 assert np.median(apart) < 1e-2  # a wrist that is also a hand's root is moved
         assert "20 of the video's 24 frames" in estimator.description
         assert bool(estimator.doubts) == (len(shown) > 24)  # 20 entries may be of 32 used frames, too
+
+
+@pytest.mark.parametrize(("start", "end", "fps"), [(None, None, 25), (0.2, 0.8, 25), (0.12, None, 12.5)])
+def test_a_gap_is_filled_where_it_is_in_any_part_of_the_video(start, end, fps, tmp_path):
+    """From the file to the keypoints that are drawn: somebody who walks, and whom a tool lost for five frames."""
+    points, scores = keypoint_writers.people(24, SIZE)
+    points[:] = points[0] + np.arange(24)[:, None, None] * [6, 1]
+    path = keypoint_writers.write_alphapose(tmp_path / "k", points, scores, SIZE)
+    people = json.loads(path.read_text())
+    path.write_text(json.dumps([person for person in people if not 10 <= int(person["image_id"][:-4]) < 15]))
+    video = tmp_path / "video.mkv"
+    with VideoWriter(video, 25, size=SIZE, codec="ffv1") as writer:
+        for _ in range(24):
+            writer.write(np.zeros((*SIZE, 3), np.uint8))
+    shown = shown_frames(probe_video(video), Fraction(fps), start, end).tolist()
+    pose, tracking = estimate_pose(video, FilePose(path, SIZE, shown, 24), Fraction(fps), False, start=start, end=end)
+    assert tracking.interpolated == sum(10 <= number < 15 for number in shown) > 0
+    assert np.allclose(pose.keypoints[:, :17], points[shown, :17], atol=0.01)
+    assert describe_place(pose) == []
 
 
 def test_a_folder_of_two_videos_or_with_something_else_is_refused(tmp_path):
