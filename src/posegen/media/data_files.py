@@ -32,11 +32,11 @@ MAX_YAML = MEGABYTE
 MAX_ARRAYS = 1024 * MEGABYTE
 """Bytes of all arrays of an NPZ file together, unpacked, unless the caller allows more."""
 MAX_DEPTH = 64
-"""How deep arrays, objects and tables may be nested."""
+"""Levels to which arrays, objects and tables may be nested."""
 _MAX_ARRAY_COUNT = 1024
 _PIECE = 16 * MEGABYTE
 _MAX_DEFLATE = 1032
-"""How many bytes one deflated byte can become at most."""
+"""Maximum number of bytes that one deflated byte can become."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -46,8 +46,8 @@ def read_bytes(path: Path, kind: str, max_bytes: int = MAX_TEXT) -> bytes:
 
 
 def _pieces(path: Path, kind: str, max_bytes: int) -> Iterator[bytes]:
-    """The same, piece by piece, so that whoever sees that it is too much need not read on."""
-    too_large = PosegenError(f"{path}: larger than {_size(max_bytes)}, the most that is read of {kind}")
+    """Read the same piece by piece, so that reading can stop where it becomes too much."""
+    too_large = PosegenError(f"{path}: larger than {_size(max_bytes)}, the maximum for {kind}")
     with open_input(path, kind) as stream:
         if os.fstat(stream.fileno()).st_size > max_bytes:
             raise too_large
@@ -239,7 +239,7 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
     if size != member.file_size - header or member.file_size > _MAX_DEFLATE * member.compress_size + MEGABYTE:
         raise PosegenError(f"{where} is damaged: {name} has {size} bytes by its header, which are not there")
     if max(count, size) > most:
-        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the most that is read of {kind}")
+        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the maximum for {kind}")
     return size
 
 
@@ -290,7 +290,7 @@ def _encodable(text: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, in one line of bounded length."""
+    """The message of an error in one line of bounded length."""
     return " ".join(f"{error}".split())[:160] or type(error).__name__
 
 

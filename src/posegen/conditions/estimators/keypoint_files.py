@@ -36,7 +36,7 @@ FORMATS = (
     ".mkv, .mov, .webm)"
 )
 MAX_BYTES = 512 * MEGABYTE
-"""Of one JSON file: 20 minutes of one person's 133 points. NPZ takes a fifth of that."""
+"""Size of one JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
 _MAX_MEMORY = 2048 * MEGABYTE
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 

@@ -51,7 +51,7 @@ _HAND_LANDMARKS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of one frame, in its own unit.
+    """People of one frame, in the file's own unit.
 
     number: the frame's number or the name of its picture, as the file gives it; canvas: (width, height) in pixels of
     the picture that the points belong to.
@@ -64,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """What was read.
+    """People of all frames of a file, and what its form says about them.
 
     form: whose it is, in words; first: the number from which the tool counts frames, where that is known; centred:
     whether there are tools that write this form with coordinates from -1 to 1; all_listed: frames without people have
@@ -125,7 +125,7 @@ def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
 
 
 def has_landmarks(points: np.ndarray) -> bool:
-    """Whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
+    """Tell whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
     return points.shape[-2] == _MEDIAPIPE_POINTS
 
 
@@ -337,7 +337,7 @@ def _body(person: dict[str, Any], path: Path, layouts: Layouts) -> PersonPose:
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
-    """The body with face, hands and feet as far as they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
+    """The body with face, hands and feet where they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
     keypoints, scores = body.keypoints.copy(), body.scores.copy()
     for name, place in parts.items():
         if person.get(name):
@@ -435,7 +435,7 @@ class _Form:
     guessed_outside: bool = False
 
     def content(self, path: Path, entries: Iterable[Entry]) -> Content:
-        """What a file of this form holds. Raises `PosegenError` for more people than there can be."""
+        """Collect the entries of a file of this form. Raises `PosegenError` for more people than there can be."""
         return Content(
             self.name, bounded(entries, path), self.first, centred=self.centred, guessed_outside=self.guessed_outside
         )
