@@ -101,8 +101,8 @@ class EstimatorConfig:
     pose_weights: str | None = None
     """Weights of ViTPose or Sapiens2 (model folder or hub name; ViTPose's own .pth) or Sapiens-1 (TorchScript file)."""
     pose_file: Path | None = None
-    """Keypoints for `--pose file`: COCO-WholeBody, MMPose or DWPose JSON, NPZ, OpenPose JSON (a folder or one file), or
-    a finished skeleton video."""
+    """Keypoints for `--pose file`: JSON of OpenPose, MMPose, AlphaPose, COCO, DWPose or MediaPipe (a file or a folder),
+    NPZ, or a finished skeleton video."""
     detector_weights: str | None = None
     """RT-DETR or D-FINE that finds people for ViTPose and Sapiens: model folder or hub name."""
     normals: NormalsChoice = "mediapipe"

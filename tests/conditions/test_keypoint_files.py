@@ -1,6 +1,8 @@
 """Every file format gives back the people that were written, and whatever else there is one line that helps."""
 
 import json
+import os
+from fractions import Fraction
 
 import keypoint_writers
 import numpy as np
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 from posegen.conditions.estimators import layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.extract import estimate_pose
 from posegen.conditions.keypoints import BODY_NAMES, INDEX, LEFT_HAND
+from posegen.conditions.person_in_frame import describe_place
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
-from posegen.media.video import VideoWriter
+from posegen.media.video import VideoWriter, probe_video, shown_frames
 
 SIZE = (360, 640)
 
@@ -33,6 +37,67 @@ def test_every_format_comes_back_as_it_was_written(name, tmp_path):
     assert np.allclose(found_scores, expected, atol=1e-6)
     seen = expected > 0
     assert np.allclose(found[seen], points[seen], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["keypoint_id2name", "keypoint_name2id", "dataset_name"])
+def test_human36m_is_known_by_its_names_in_each_form(name, tmp_path):
+    points, scores = keypoint_writers.people(2, SIZE)
+    (person,), _ = read_keypoints(
+        keypoint_writers.write_human36m(tmp_path / "k", points, scores, SIZE, name), SIZE
+    ).people
+    seen = person.scores > 0
+    assert np.array_equal(np.flatnonzero(seen), range(5, 17))
+    assert np.allclose(person.keypoints[seen], points[0][seen], atol=1e-3)
+
+
+def test_names_of_other_bodies_are_refused_and_names_that_say_nothing_are_passed_over(tmp_path):
+    points, scores = keypoint_writers.people(2, SIZE)
+    path = keypoint_writers.write_coco_with_names(tmp_path / "k", points, scores, SIZE)
+    content = json.loads(path.read_text())
+    content["categories"][1]["keypoints"] = [f"keypoint_{number}" for number in range(17)]
+    path.write_text(json.dumps(content))
+    (person,), _ = read_keypoints(path, SIZE).people
+    assert np.allclose(person.keypoints[0], points[0, 16], atol=1e-3)  # in COCO's order, which it was not
+    content["categories"][1]["keypoints"] = [f"left_paw_{number}" for number in range(17)]
+    path.write_text(json.dumps(content))
+    with pytest.raises(PosegenError, match=r"left_paw_0.*left_shoulder"):
+        read_keypoints(path, SIZE)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_the_file_of_a_lifter_is_refused_in_one_line(scored, tmp_path):
+    places = np.random.default_rng(3).normal(size=(17, 3)).tolist()
+    person = {"keypoints": places, "keypoint_scores": [1.0] * 17} if scored else {"keypoints": places}
+    path = tmp_path / "lifted.json"
+    path.write_text(json.dumps([{"frame_id": 0, "instances": [person]}]))
+    with pytest.raises(PosegenError, match="three coordinates"):
+        read_keypoints(path, SIZE)
+    np.savez(tmp_path / "lifted.npz", keypoints=np.array([places]), scores=np.ones((1, 17)))
+    with pytest.raises(PosegenError, match="three coordinates"):
+        read_keypoints(tmp_path / "lifted.npz", SIZE)
+
+
+def test_hands_alone_are_a_person_without_a_body(tmp_path):
+    points, scores = keypoint_writers.people(1, SIZE)
+    person = keypoint_writers.openpose_person(points[0], scores[0], layouts.OPENPOSE_18, 18)
+    alone = {**person, "pose_keypoints_2d": [], "face_keypoints_2d": None}
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps([{"people": [person, alone]}]))
+    both = read_keypoints(path, SIZE).people[0]
+    assert np.allclose(both[1].keypoints[91:], points[0, 91:], atol=1e-3)
+    assert both[1].scores[:91].max() == 0
+
+
+def test_a_byte_order_mark_and_numbers_that_are_none_are_read(tmp_path):
+    points, scores = keypoint_writers.people(3, SIZE)
+    path = keypoint_writers.write_inferencer(tmp_path / "k", points, scores, SIZE)
+    content = json.loads(path.read_text())
+    content[1]["instances"][0]["keypoints"][4] = [float("nan"), 1e300]
+    content[2]["instances"][0]["keypoint_scores"][5] = float("nan")
+    path.write_bytes(json.dumps(content).encode("utf-8-sig"))
+    found, found_scores = keypoint_writers.stacked(read_keypoints(path, SIZE).people)
+    assert found_scores[1, 4] == found_scores[2, 5] == 0
+    assert np.allclose(np.delete(found[1], 4, axis=0), np.delete(points[1], 4, axis=0), atol=1e-3)
 
 
 def test_own_files_keep_the_depth_of_hands(tmp_path):
@@ -104,9 +169,159 @@ def test_pickles_folders_without_json_and_other_files_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "poses.pkl").write_bytes(b"x")
     np.savez(tmp_path / "shape.npz", keypoints=np.zeros((3, 133, 2)), scores=np.zeros((4, 133)))
-    for name in ("objects.npz", "folder", "poses.pkl", "shape.npz", "missing.json"):
+    np.savez(tmp_path / "hands.npz", keypoints=np.ones((3, 133, 2)), hands=np.ones((3, 2, 20, 3)))
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("objects.npz", "folder", "poses.pkl", "shape.npz", "missing.json", "hands.npz", "pipe.json"):
         with pytest.raises(PosegenError, match=name):
             read_keypoints(tmp_path / name, SIZE)
+
+
+def of_one(path, points, scores):
+    """The first frame of a file, as the unit of its coordinates decided."""
+    found = read_keypoints(path, SIZE)
+    person = found.people[0][0]
+    sure = scores[0] > 0
+    return found, float(np.abs(person.keypoints[sure] - points[0][sure]).max())
+
+
+@pytest.mark.parametrize("name", ["openpose folder", "openpose scale 3", "openpose scale 4", "openpose list"])
+@pytest.mark.parametrize("wrong", [(9000.0, -700.0), (0.2, 0.3), (-1e5, 1e5)])
+def test_a_few_wrong_points_do_not_decide_the_unit(name, wrong, tmp_path):
+    points, scores = keypoint_writers.people(6, SIZE)
+    scores[2, 20] = 0.31
+    points[2, 20] = points[4, 100] = wrong
+    write, what = keypoint_writers.WRITERS[name]
+    scores = keypoint_writers.expected_scores(scores, what)
+    found, error = of_one(write(tmp_path / "k", points, scores, SIZE), points, scores)
+    assert error < 1e-2
+    assert not found.doubts
+
+
+def test_a_canvas_decides_whatever_the_points_are(tmp_path):
+    points, scores = keypoint_writers.people(2, SIZE)
+    for name, share in (("pixels", 2.0), ("shares", np.array([1 / SIZE[1], 1 / SIZE[0]], np.float32))):
+        people = [keypoint_writers.openpose_person(p * share, s, layouts.OPENPOSE_25, 25)
+                  for p, s in zip(points, scores, strict=True)]  # fmt: skip
+        path = tmp_path / f"{name}.json"
+        canvas = {"canvas_width": 2 * SIZE[1], "canvas_height": 2 * SIZE[0]}
+        path.write_text(json.dumps([{"people": [person], **canvas} for person in people]))
+        found, error = of_one(path, points, scores)
+        assert error < 1e-2
+        assert not found.doubts
+    content = json.loads((tmp_path / "pixels.json").read_text())
+    for frame in content:
+        frame["canvas_width"] = 512
+    path.write_text(json.dumps(content))
+    assert "stretched" in read_keypoints(path, SIZE).doubts[0]
+
+
+def test_people_who_are_partly_outside_keep_their_unit(tmp_path):
+    points, scores = keypoint_writers.people(4, SIZE)
+    points[..., 0] -= 0.4 * SIZE[1]
+    for name in ("mediapipe", "dwpose", "openpose folder"):
+        write, what = keypoint_writers.WRITERS[name]
+        expected = keypoint_writers.expected_scores(scores, what)
+        inside = (points[..., 0] >= 0) | (not name.startswith("mediapipe"))
+        _, error = of_one(write(tmp_path / name.replace(" ", ""), points, scores, SIZE), points, expected * inside)
+        assert error < 1e-2
+
+
+@pytest.mark.parametrize("share", [0.6, 0.4])
+def test_two_units_in_one_file_are_a_warning(share, tmp_path):
+    points, scores = keypoint_writers.people(10, SIZE)
+    points[: int(10 * share)] /= [SIZE[1], SIZE[0]]
+    np.savez(tmp_path / "k.npz", keypoints=points, scores=scores)
+    (doubt,) = read_keypoints(tmp_path / "k.npz", SIZE).doubts
+    assert "not certain" in doubt
+    assert f"{100 * share:.0f} %" in doubt
+
+
+def test_keypoints_of_posegen_at_another_size_are_scaled(tmp_path):
+    points, scores = keypoint_writers.people(2, SIZE)
+    path = keypoint_writers.write_own(tmp_path / "own", points, scores, SIZE)
+    (person,), _ = read_keypoints(path, (2 * SIZE[0], 2 * SIZE[1])).people
+    assert np.allclose(person.keypoints, 2 * points[0], atol=1e-3)
+    with np.load(path) as data:
+        assert np.allclose(person.hands, 2 * data["hands"][0], atol=1e-5)
+
+
+NUMBERED = ["alphapose", "halpe 136", "alphapose cmu", "alphapose separate", "coco results", "coco annotations",
+            "inferencer", "inferencer folder", "human3.6m", "old openpose", "openpose scale 4", "sapiens folder",
+            "mediapipe tasks"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_frames_that_are_left_out_of_any_numbered_form_stay_empty(name, tmp_path):
+    """And a part of the video, at half its rate, gets the frames that are its own."""
+    points, scores = keypoint_writers.people(24, SIZE)
+    write, what = keypoint_writers.WRITERS[name]
+    path = write(tmp_path / "k", points, scores, SIZE)
+    left_out = {5, 6, 7, 13}
+    if path.is_dir():
+        for index, file in enumerate(sorted(path.glob("*.json"), key=lambda file: (len(file.name), file.name))):
+            if index in left_out:
+                file.unlink()
+    else:
+        content = json.loads(path.read_text())
+        if name == "alphapose cmu":
+            for index in left_out:
+                del content[f"{index}.jpg"]
+        elif name == "coco annotations":
+            content["images"] = [image for index, image in enumerate(content["images"]) if index not in left_out]
+            content["annotations"] = [each for each in content["annotations"] if each["image_id"] - 100 not in left_out]
+        else:
+            frames = content
+            if isinstance(content, dict):
+                frames = content["instance_info" if "instance_info" in content else "frames"]
+            frames[:] = [frame for index, frame in enumerate(frames) if index not in left_out]
+        path.write_text(json.dumps(content))
+    expected = keypoint_writers.expected_scores(scores, what) > 0
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    for shown in (range(24), range(3, 23, 2), [frame // 2 for frame in range(8, 40)]):
+        estimator = FilePose(path, SIZE, list(shown), 24)
+        for number in shown:
+            people = estimator.estimate(picture)
+            assert (not people) == (number in left_out)
+            if people:
+                right = expected[number]
+                assert np.array_equal(people[0].scores > 0, right)
+                apart = np.linalg.norm(people[0].keypoints[right] - points[number][right], axis=-1)
+                assert np.median(apart) < 1e-2  # a wrist that is also a hand's root is moved
+        assert "20 of the video's 24 frames" in estimator.description
+        assert bool(estimator.doubts) == (len(shown) > 24)  # 20 entries may be of 32 used frames, too
+
+
+@pytest.mark.parametrize(("start", "end", "fps"), [(None, None, 25), (0.2, 0.8, 25), (0.12, None, 12.5)])
+def test_a_gap_is_filled_where_it_is_in_any_part_of_the_video(start, end, fps, tmp_path):
+    """From the file to the keypoints that are drawn: somebody who walks, and whom a tool lost for five frames."""
+    points, scores = keypoint_writers.people(24, SIZE)
+    points[:] = points[0] + np.arange(24)[:, None, None] * [6, 1]
+    path = keypoint_writers.write_alphapose(tmp_path / "k", points, scores, SIZE)
+    people = json.loads(path.read_text())
+    path.write_text(json.dumps([person for person in people if not 10 <= int(person["image_id"][:-4]) < 15]))
+    video = tmp_path / "video.mkv"
+    with VideoWriter(video, 25, size=SIZE, codec="ffv1") as writer:
+        for _ in range(24):
+            writer.write(np.zeros((*SIZE, 3), np.uint8))
+    shown = shown_frames(probe_video(video), Fraction(fps), start, end).tolist()
+    pose, tracking = estimate_pose(video, FilePose(path, SIZE, shown, 24), Fraction(fps), False, start=start, end=end)
+    assert tracking.interpolated == sum(10 <= number < 15 for number in shown) > 0
+    assert np.allclose(pose.keypoints[:, :17], points[shown, :17], atol=0.01)
+    assert describe_place(pose) == []
+
+
+def test_a_folder_of_two_videos_or_with_something_else_is_refused(tmp_path):
+    points, scores = keypoint_writers.people(3, SIZE)
+    path = keypoint_writers.write_old_openpose(tmp_path / "k", points, scores, SIZE)
+    (path / "._walk2_000000000000_keypoints.json").write_bytes(b"Mac OS X")  # beside each file on some disks
+    assert len(read_keypoints(path, SIZE).people) == 3
+    other = path / "run_000000000001_keypoints.json"
+    other.write_text((path / "walk2_000000000001_keypoints.json").read_text())
+    with pytest.raises(PosegenError, match="4 frames"):
+        FilePose(path, SIZE, range(3), 3)
+    other.write_text('{"fps": 25}')
+    with pytest.raises(PosegenError, match="run_000000000001_keypoints"):
+        read_keypoints(path, SIZE)
 
 
 def test_images_of_coco_are_in_the_order_of_their_numbers(tmp_path):
@@ -117,6 +332,66 @@ def test_images_of_coco_are_in_the_order_of_their_numbers(tmp_path):
     path.write_text(json.dumps(content))
     found = read_keypoints(path, SIZE).people
     assert np.allclose([people[0].keypoints for people in found], points)
+
+
+JUNK = [None, True, -1, 1e308, float("nan"), "", "x", [], {}, [[]], [{}], "12.jpg", 10**18, [1, 2, 3], [[1, 2]],
+        [[[1, 2, 3]]], {"x": 1, "y": 2}, "9" * 5000, [[], None, 3], {"landmark": [{"x": 1}]}]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """One file of each form in JSON."""
+    points, scores = keypoint_writers.people(4, SIZE)
+    folder, found = tmp_path_factory.mktemp("written"), []
+    for number, (write, _) in enumerate(keypoint_writers.WRITERS.values()):
+        path = write(folder / f"form{number}", points, scores, SIZE)
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        found += [file.read_text() for file in files[:1] if file.suffix == ".json"]
+    return found
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_wrong_in_a_file_is_one_line(written, tmp_path_factory, data):
+    """A value at any place is exchanged for another, or left out."""
+    content = json.loads(data.draw(st.sampled_from(written)))
+    places, value = [], content
+    while isinstance(value, dict | list) and value and not (places and data.draw(st.integers(0, 3)) == 0):
+        key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(min(len(value), 3))))
+        places.append((value, key))
+        value = value[key]
+    container, key = places[-1]
+    junk = data.draw(st.sampled_from([*JUNK, "left out"]))
+    if junk == "left out":
+        del container[key]
+    else:
+        container[key] = junk
+    path = tmp_path_factory.getbasetemp() / "changed.json"
+    path.write_text(json.dumps(content))
+    try:
+        FilePose(path, SIZE, range(4), 4)
+    except PosegenError as error:
+        told = str(error)
+        assert "changed.json" in told
+        assert "\n" not in told
+        assert len(told) < 1000
+
+
+def test_more_people_than_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps({"people": [{}] * 2000}))
+    with pytest.raises(PosegenError, match="2,000 people in one frame"):
+        read_keypoints(path, SIZE)
+    path.write_text("[" + "0," * 600_000 + "0]")
+    with pytest.raises(PosegenError, match="longer than any video"):
+        read_keypoints(path, SIZE)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_forms.MAX_PEOPLE", 5)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_files.MAX_PEOPLE", 5)
+    points, scores = keypoint_writers.people(6, SIZE)
+    for name in ("inferencer", "alphapose", "coco annotations", "openpose folder"):
+        written = keypoint_writers.WRITERS[name][0](tmp_path / name.replace(" ", ""), points, scores, SIZE)
+        with pytest.raises(PosegenError, match=r"people|longer than any video"):
+            read_keypoints(written, SIZE)
 
 
 @pytest.mark.parametrize("nobody", [[], [[]]])

@@ -89,6 +89,11 @@ def test_slips_are_named(tmp_path, text, message):
         read(tmp_path, text)
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "marked.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert read_recipe(tmp_path / "marked.toml") == read(tmp_path, GOOD)
+
+
 def test_a_missing_file_and_a_missing_stage_are_named(tmp_path):
     with pytest.raises(PosegenError, match=r"none\.toml: no such"):
         read_recipe(tmp_path / "none.toml")

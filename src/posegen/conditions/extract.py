@@ -98,11 +98,11 @@ def extract_conditions(
             )
         finally:
             estimator.close()
-        places = describe_place(pose)
-        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0), *places):
+        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
             if warning:
                 logger.warning("%s", warning)
-        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0), *places]
+        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
         if chosen.smoothing:
             pose, repaired = smooth_poses(pose, tracking.cuts)
             report.append(repaired.describe())

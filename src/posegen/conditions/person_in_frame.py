@@ -42,7 +42,7 @@ def describe_place(pose: PoseSequence) -> list[str]:
 def _extents_and_inside(
     points: Float[np.ndarray, "frames points 2"], scores: Float[np.ndarray, "frames points"], size: tuple[int, int]
 ) -> tuple[Float[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """How many pixels the seen points extend over, and which share of them is inside; NaN where fewer than two are."""
+    """Pixels that the seen points extend over, and their share inside the frame; NaN for fewer than two points."""
     seen = scores >= SEEN
     enough = seen.sum(axis=1) > 1
     highest = np.where(seen[..., None], points, -np.inf).max(axis=1)

@@ -78,7 +78,7 @@ class Clip:
     @property
     def caption(self) -> str:
         """The method's prompt: image style; subject and background; camera."""
-        return self.sample.read("txt").decode("utf-8", "replace").strip()
+        return self.sample.read("txt").decode("utf-8-sig", "replace").strip()
 
     @property
     def reference(self) -> UInt8[np.ndarray, "height width 3"]:

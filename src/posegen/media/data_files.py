@@ -9,6 +9,7 @@ import codecs
 import io
 import json
 import math
+import os
 import tomllib
 import zipfile
 from collections import Counter
@@ -31,23 +32,33 @@ MAX_YAML = MEGABYTE
 MAX_ARRAYS = 1024 * MEGABYTE
 """Bytes of all arrays of an NPZ file together, unpacked, unless the caller allows more."""
 MAX_DEPTH = 64
-"""How deep arrays, objects and tables may be nested."""
+"""Levels to which arrays, objects and tables may be nested."""
 _MAX_ARRAY_COUNT = 1024
+_PIECE = 16 * MEGABYTE
 _MAX_DEFLATE = 1032
-"""How many bytes one deflated byte can become at most."""
+"""Maximum number of bytes that one deflated byte can become."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 def read_bytes(path: Path, kind: str, max_bytes: int = MAX_TEXT) -> bytes:
     """The content of a regular file of at most `max_bytes`."""
+    return b"".join(_pieces(path, kind, max_bytes))
+
+
+def _pieces(path: Path, kind: str, max_bytes: int) -> Iterator[bytes]:
+    """Read the same piece by piece, so that reading can stop where it becomes too much."""
+    too_large = PosegenError(f"{path}: larger than {_size(max_bytes)}, the maximum for {kind}")
     with open_input(path, kind) as stream:
+        if os.fstat(stream.fileno()).st_size > max_bytes:
+            raise too_large
         try:
-            content = stream.read(max_bytes + 1)
+            while piece := stream.read(min(_PIECE, max_bytes + 1)):
+                max_bytes -= len(piece)
+                if max_bytes < 0:  # it grows, or does not say its size, as files of the system do
+                    raise too_large
+                yield piece
         except OSError as error:
             raise PosegenError(f"{path}: cannot be read ({error.strerror})") from None
-    if len(content) > max_bytes:
-        raise PosegenError(f"{path}: larger than {_size(max_bytes)}, the most that is read of {kind}")
-    return content
 
 
 def read_text(path: Path, kind: str = "a text", max_bytes: int = MAX_TEXT) -> str:
@@ -59,7 +70,14 @@ def read_json(
     path: Path, kind: str = "JSON", max_bytes: int = MAX_TEXT, allow_nan: bool = False, max_memory: int | None = None
 ) -> Any:
     """The content of a JSON file; arguments as in `parse_json`."""
-    return parse_json(read_bytes(path, kind, max_bytes), str(path), kind, allow_nan, max_memory)
+    needed, content = 0, bytearray()
+    for piece in _pieces(path, kind, max_bytes):
+        content += piece
+        needed += _memory_of_json(piece)
+        _check_memory(needed, str(path), kind, max_memory)
+    text = decode_text(content, str(path), kind)
+    del content
+    return _loaded_json(text, str(path), kind, allow_nan)
 
 
 def read_json_object(path: Path, kind: str = "a JSON object", max_bytes: int = MAX_TEXT) -> dict[str, Any]:
@@ -112,7 +130,7 @@ def read_npz(
         return parse_npz(stream, str(path), kind, names, max_bytes)
 
 
-def decode_text(content: bytes, where: str, kind: str = "a text") -> str:
+def decode_text(content: bytes | bytearray, where: str, kind: str = "a text") -> str:
     """Text from bytes that came from `where`: UTF-8 with or without a byte order mark, or UTF-16 with one."""
     encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
     try:
@@ -129,13 +147,28 @@ def parse_json(
     allow_nan: numbers that are not finite may be there, as some tools write them; max_memory: bytes that the value may
     take as Python objects, by default what `MAX_TEXT` bytes of usual content need.
     """
+    _check_memory(
+        _memory_of_json(content.encode(errors="replace") if isinstance(content, str) else content),
+        where,
+        kind,
+        max_memory,
+    )
     text = content if isinstance(content, str) else decode_text(content, where, kind)
+    return _loaded_json(text, where, kind, allow_nan)
+
+
+def _memory_of_json(content: bytes) -> int:
+    """About the bytes that CPython needs for the value: of an empty array, which is 3 characters, it is 64."""
+    return len(content) + 64 * content.count(b"[") + 200 * content.count(b"{") + 32 * content.count(b",")
+
+
+def _check_memory(needed: int, where: str, kind: str, max_memory: int | None) -> None:
     most = 8 * MAX_TEXT if max_memory is None else max_memory
-    # the least that CPython needs: an empty array takes 3 characters of text and 64 bytes of memory
-    needed = len(text) + 64 * text.count("[") + 200 * text.count("{") + 32 * text.count(",")
     if needed > most:
         raise PosegenError(f"{where}: would take more than {_size(most)} of memory, too much for {kind}")
 
+
+def _loaded_json(text: str, where: str, kind: str, allow_nan: bool) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -206,7 +239,7 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
     if size != member.file_size - header or member.file_size > _MAX_DEFLATE * member.compress_size + MEGABYTE:
         raise PosegenError(f"{where} is damaged: {name} has {size} bytes by its header, which are not there")
     if max(count, size) > most:
-        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the most that is read of {kind}")
+        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the maximum for {kind}")
     return size
 
 
@@ -257,7 +290,7 @@ def _encodable(text: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, in one line of bounded length."""
+    """The message of an error in one line of bounded length."""
     return " ".join(f"{error}".split())[:160] or type(error).__name__
 
 

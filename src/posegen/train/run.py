@@ -322,7 +322,7 @@ def make_stage(
     """The stage around its starting model."""
     settings = recipe.stage(stage)
     if start == SCRATCH:
-        captions = [sample.read("txt").decode("utf-8", "replace") for shard in shards for sample in shard.samples]
+        captions = [sample.read("txt").decode("utf-8-sig", "replace") for shard in shards for sample in shard.samples]
         pipeline = build_mini(recipe.model.seed, captions, False, recipe.model.layers, recipe.model.heads)
     else:
         frozen = torch.float32 if recipe.model.base_weights == "fp32" else torch.bfloat16

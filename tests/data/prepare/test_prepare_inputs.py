@@ -47,7 +47,8 @@ def test_a_name_that_looks_like_a_pattern_is_a_name_where_it_exists(folder):
 
 
 def test_lists(folder):
-    (folder / "list.txt").write_text("# remark\n\ntwo words.mp4\n  b/same.mp4\ngone.mp4\n")
+    marked = "two words.mp4\n# remark\n\n  b/same.mp4\ngone.mp4\n"
+    (folder / "list.txt").write_text(marked, encoding="utf-8-sig")  # as some editors begin a text
     (folder / "list.json").write_text(json.dumps(["new\nline.mp4"]))
     found = find_videos([str(folder / "list.txt"), str(folder / "list.json")])
     assert names(found, folder) == ["b/same.mp4", "gone.mp4", "new\nline.mp4", "two words.mp4"]

@@ -80,7 +80,7 @@ class FilePose:
 
 
 def chosen(path: Path, what: str, count: int, shown: Sequence[int], num_source_frames: int) -> Sequence[int]:
-    """Which of a file's `count` frames belong to the used frames. Raises `PosegenError` if the count fits neither."""
+    """Frames of a file of `count` that belong to the used frames. Raises `PosegenError` if the count fits neither."""
     if count == num_source_frames:
         return shown
     if count == len(shown):

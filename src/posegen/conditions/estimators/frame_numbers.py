@@ -21,7 +21,7 @@ _EARLY = 0.9
 
 @dataclass(frozen=True)
 class Placement:
-    """Which entry belongs to each of the used frames, None where there is none; and that in words.
+    """The entry of each used frame, None where there is none, and a description of how they were matched.
 
     doubts: what was assumed because nothing in the file shows it, and what speaks against it.
     """

@@ -16,10 +16,12 @@ import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import numbers_in_names
 from posegen.conditions.estimators.keypoint_forms import (
+    MAX_PEOPLE,
     Content,
     Entry,
     People,
     canvas_of,
+    has_landmarks,
     parse,
     person_of,
     plane_of,
@@ -34,7 +36,7 @@ FORMATS = (
     ".mkv, .mov, .webm)"
 )
 MAX_BYTES = 512 * MEGABYTE
-"""Of one JSON file: 20 minutes of one person's 133 points. NPZ takes a fifth of that."""
+"""Size of one JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
 _MAX_MEMORY = 2048 * MEGABYTE
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 
@@ -85,7 +87,7 @@ def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
     if choice.unit == "pixels" and any(canvases):
         width, height = next(canvas for canvas in canvases if canvas is not None)
         unit += f" of a picture of {height:g}x{width:g} (height x width)"
-    description = f"{path.name}: {content.form}, coordinates {unit}"
+    description = f"{path.name}: {content.form}, coordinates {unit}" if people else f"{path.name}: nobody is in it"
     return KeypointFile(frames, numbers, content.first, content.all_listed, description, doubts)
 
 
@@ -107,7 +109,7 @@ def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
         raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
     if len(files) == 1:
         return _read_file(files[0])
-    contents = []
+    contents, people = [], 0
     for file in files:
         try:
             loaded = _load(file)
@@ -116,6 +118,9 @@ def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
             raise
         except _UNREADABLE as error:
             raise PosegenError(f"{file}: cannot be read as keypoints ({error!r:.160}); known are {FORMATS}") from None
+        people += sum(len(entry.people) for entry in contents[-1].entries)
+        if people > MAX_PEOPLE:
+            raise PosegenError(f"{path}: keypoints of more than {MAX_PEOPLE:,} people are not read: keep one person's")
     entries = [entry for content in contents for entry in content.entries]
     known = next((content for content in contents if content.form), contents[0])
     merged = replace(known, entries=entries, first=None, all_listed=False)
@@ -165,14 +170,13 @@ def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Cont
 
 def _read_npz(path: Path) -> Content:
     data = read_npz(path, "keypoints in NPZ", ("keypoints", "scores", "hands", "size_hw"))
-    points, scores = data["keypoints"], data.get("scores")
-    with np.errstate(over="ignore"):
-        points = points.astype(np.float32)
-        scores = None if scores is None else scores.astype(np.float32)
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which counts as not seen
+        points = data["keypoints"].astype(np.float32)
+        given_scores = data["scores"].astype(np.float32) if "scores" in data else None
     if points.ndim in (3, 4) and points.shape[-1] in (3, 4):
-        points, scores = plane_of(points, scores, path)
-    if scores is None:
-        scores = points.any(axis=-1).astype(np.float32)  # a point at 0, 0 is one that is missing
+        points, given_scores = plane_of(points, given_scores, path)
+    # without scores, a point at 0, 0 is one that is missing
+    scores = np.asarray(points.any(axis=-1), np.float32) if given_scores is None else given_scores
     if points.ndim not in (3, 4) or points.shape[-1] != 2 or scores.shape != points.shape[:-1]:
         raise PosegenError(
             f"{path}: expected keypoints (frames, points, 2) or (frames, people, points, 2) and scores of the same "
@@ -183,8 +187,10 @@ def _read_npz(path: Path) -> Content:
         height, width = data["size_hw"].tolist()
         canvas = canvas_of(width, height)
     form = f"NPZ of {points.shape[-2]} points"
+    hands = data.get("hands")
+    if hands is not None and hands.shape != (len(points), 2, 21, 3):
+        raise PosegenError(f"{path}: expected hands (frames, 2, 21, 3), not {hands.shape}")
     if points.ndim == 3:
-        hands = data.get("hands")
         given = [None] * len(points) if hands is None else list(hands)
         people = [[person_of(*frame[:2], path, hands=frame[2])] for frame in zip(points, scores, given, strict=True)]
     else:
@@ -192,4 +198,5 @@ def _read_npz(path: Path) -> Content:
             [person_of(person, score, path) for person, score in zip(*frame, strict=True) if (score > 0).any()]
             for frame in zip(points, scores, strict=True)
         ]
-    return Content(form, [Entry(each, canvas=canvas) for each in people], centred=canvas is None)
+    entries = [Entry(each, canvas=canvas) for each in people]
+    return Content(form, entries, centred=canvas is None, guessed_outside=has_landmarks(points))

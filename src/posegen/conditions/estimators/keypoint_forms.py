@@ -5,7 +5,7 @@ and in which unit the coordinates are, is decided elsewhere (`frame_numbers`, `u
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ _OPENPOSE_PARTS = {"face_keypoints": FACE, "hand_left_keypoints": LEFT_HAND, "ha
 _COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 _NUMBERS = ("frame_id", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex", "frame", "image_id")
 _MEDIAPIPE_POINTS = 33
+MAX_PEOPLE = 500_000
+"""In all frames: an hour of five people. Each takes 2.5 kB."""
+_MAX_PEOPLE_IN_FRAME = 1000
+_MAX_CANVAS = 1e6
 _LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
 _HAND_LANDMARKS = {
     "left_hand_landmarks": LEFT_HAND, "leftHandLandmarks": LEFT_HAND, "right_hand_landmarks": RIGHT_HAND,
@@ -47,7 +51,7 @@ _HAND_LANDMARKS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of one frame, in its own unit.
+    """People of one frame, in the file's own unit.
 
     number: the frame's number or the name of its picture, as the file gives it; canvas: (width, height) in pixels of
     the picture that the points belong to.
@@ -60,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """What was read.
+    """People of all frames of a file, and what its form says about them.
 
     form: whose it is, in words; first: the number from which the tool counts frames, where that is known; centred:
     whether there are tools that write this form with coordinates from -1 to 1; all_listed: frames without people have
@@ -96,9 +100,38 @@ def _in_three_dimensions(where: Path) -> PosegenError:
     )
 
 
+def _in_one_frame(people: list[Any], where: Path) -> list[Any]:
+    if len(people) > _MAX_PEOPLE_IN_FRAME:
+        raise PosegenError(f"{where}: {len(people):,} people in one frame are more than can be read")
+    return people
+
+
+def _in_all_frames(people: Sequence[Any], where: Path) -> None:
+    if len(people) > MAX_PEOPLE:
+        raise PosegenError(
+            f"{where}: keypoints of more than {MAX_PEOPLE:,} people in all are not read: keep those of one person"
+        )
+
+
+def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
+    """The entries, one after the other. Raises `PosegenError` for more people than fit into memory."""
+    found: list[Entry] = []
+    people: list[PersonPose] = []
+    for entry in entries:
+        found.append(entry)
+        people += entry.people
+        _in_all_frames(people, where)
+    return found
+
+
+def has_landmarks(points: np.ndarray) -> bool:
+    """Tell whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
+    return points.shape[-2] == _MEDIAPIPE_POINTS
+
+
 def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tuple[np.ndarray, np.ndarray]:
     """Places in the picture and scores from arrays of three or four columns. Raises `PosegenError` for other ones."""
-    if points.shape[-2] == _MEDIAPIPE_POINTS and (points.shape[-1] == 4 or scores is not None):
+    if has_landmarks(points) and (points.shape[-1] == 4 or scores is not None):
         return points[..., :2], points[..., 3] if scores is None else scores  # MediaPipe: x, y, z, visibility
     third = points[..., 2]
     finite = third[np.isfinite(third)]
@@ -121,17 +154,17 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
     """An object: a whole file with its description, or one frame."""
     if "annotations" in content:
         return _coco(content, path)
+    layouts = _layouts_of_meta(content.get("meta_info", content), path)
     for name in ("instance_info", "predictions", "frames"):
-        if isinstance(content.get(name), list) and (content[name] or name == "instance_info"):
-            layouts = _layouts_of_meta(content.get("meta_info"), path)
-            frames = content[name]
+        frames = content.get(name)
+        if isinstance(frames, list) and (frames or name == "instance_info"):
             if name == "instance_info" and (not frames or "instances" not in frames[0]):
-                return _MMPOSE.content([Entry(_instances(frames, path, layouts))])
+                return _MMPOSE.content(path, [Entry(_instances(frames, path, layouts))])
             found = _parse_list(frames, path, layouts)
             return replace(found, first=1) if found and name == "instance_info" else found
     for form in _FORMS:
         if form.is_one(content):
-            return form.content([_entry(content, form.read(content, path, _layouts_of_meta(content, path)))])
+            return form.content(path, [_entry(content, form.read(content, path, layouts))])
     if content and all(isinstance(each, dict) and ({"people", "bodies"} & each.keys()) for each in content.values()):
         found = _parse_list(list(content.values()), path)  # AlphaPose: the name of each picture, and what is in it
         if found is not None:
@@ -142,24 +175,30 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
 
 def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> Content | None:
     """A list: of frames, of people with their picture's name, or of people (or points) of one frame."""
+    if len(content) > MAX_PEOPLE:
+        raise PosegenError(f"{path}: a list of {len(content):,} is longer than any video")
     first = next((each for each in content if each), None)
     if first is None:
-        return Content("frames without people", [Entry([]) for _ in content])
+        if any(not isinstance(each, list | dict | None) for each in content):
+            return None
+        return Content("", [Entry([]) for _ in content])
     if isinstance(first, list):
         if _is_point(first[0]) or (isinstance(first[0], list) and first[0] and _is_point(first[0][0])):
-            return _MEDIAPIPE.content([Entry(_landmarks({"landmarks": frame}, path, layouts)) for frame in content])
-        return _MMPOSE.content([Entry(_instances(frame or [], path, layouts)) for frame in content])
+            return _MEDIAPIPE.content(
+                path, (Entry(_landmarks({"landmarks": frame}, path, layouts)) for frame in content)
+            )
+        return _MMPOSE.content(path, (Entry(_instances(frame or [], path, layouts)) for frame in content))
     if "image_id" in first and "keypoints" in first:
         return _results(content, path)
     for form in _FORMS:
-        if form.is_one(first):
+        if any(isinstance(frame, dict) and form.is_one(frame) for frame in content):
             return form.content(
-                [_entry(frame or {}, form.read(frame, path, layouts) if frame else []) for frame in content]
+                path, (_entry(frame or {}, form.read(frame, path, layouts) if frame else []) for frame in content)
             )
     if "keypoints" in first:
-        return _MMPOSE.content([Entry(_instances(content, path, layouts))])
+        return _MMPOSE.content(path, [Entry(_instances(content, path, layouts))])
     if _is_point(first):
-        return _MEDIAPIPE.content([Entry(_landmarks({"landmarks": content}, path, layouts))])
+        return _MEDIAPIPE.content(path, [Entry(_landmarks({"landmarks": content}, path, layouts))])
     return None
 
 
@@ -170,10 +209,9 @@ def _entry(frame: dict[str, Any], people: People) -> Entry:
 
 
 def canvas_of(width: Any, height: Any) -> tuple[float, float] | None:
-    """The size of a canvas that is one."""
-    if not width or not height or float(width) < 1 or float(height) < 1:
-        return None
-    return float(width), float(height)
+    """The size of a canvas, if these two are one."""
+    size = float(width or 0), float(height or 0)
+    return size if all(1 <= length <= _MAX_CANVAS for length in size) else None
 
 
 def _layouts_of_meta(meta: Any, where: Path) -> Layouts:
@@ -193,7 +231,7 @@ def _layouts_of_meta(meta: Any, where: Path) -> Layouts:
 def _instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOUTS) -> People:
     """MMPose, Sapiens and the published code: points and scores apart; older ones x, y, score."""
     found = []
-    for person in people:
+    for person in _in_one_frame(people, path):
         given = person["keypoints"]
         if given and isinstance(given[0], dict):
             found.append(_points_by_name(given, path))
@@ -232,7 +270,7 @@ def _triples(values: Sequence[float] | None, where: Path) -> tuple[np.ndarray, n
 def _openpose(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
     """One frame of OpenPose, or of AlphaPose in OpenPose's forms. Names without `_2d` are those of old versions."""
     people = []
-    for person in frame.get("people") or frame.get("bodies") or []:
+    for person in _in_one_frame(frame.get("people") or frame.get("bodies") or [], path):
         given = {name.removesuffix("_2d"): values for name, values in person.items()}
         points, scores = _triples(given.get("pose_keypoints") or given.get("joints"), path)
         body = person_of(points, scores, path, layouts) if len(points) else _nobody()  # hands or a face alone
@@ -246,21 +284,25 @@ def _nobody() -> PersonPose:
 
 def _coco(content: dict[str, Any], path: Path) -> Content:
     """Annotations of COCO, its names of points and the sizes of its pictures with them."""
+    names = {category.get("id"): category.get("keypoints") for category in content.get("categories") or []}
     layouts: dict[Any, Layouts] = {}
-    for category in content.get("categories") or []:
-        if category.get("keypoints"):
-            layouts[category.get("id")] = layouts_with_names(category["keypoints"], str(path))
     images = {image["id"]: image for image in content.get("images") or []}
     found: dict[Any, People] = {image: [] for image in images}
+    _in_all_frames(content["annotations"], path)
     for person in content["annotations"]:
         if not person.get("keypoints"):
             continue  # a box alone
         if images and person["image_id"] not in images:
-            raise PosegenError(f"{path}: an annotation is of picture {person['image_id']!r}, which is not in its list")
-        body = _body(person, path, layouts.get(person.get("category_id"), LAYOUTS))
+            raise PosegenError(
+                f"{path}: an annotation is of picture {person['image_id']!r:.60}, which is not in its list"
+            )
+        category = person.get("category_id")
+        if category not in layouts:  # only of categories that people belong to: others may be animals
+            layouts[category] = layouts_with_names(names[category], str(path)) if names.get(category) else LAYOUTS
+        body = _body(person, path, layouts[category])
         found.setdefault(person["image_id"], []).append(_with_parts(body, person, _COCO_PARTS, path))
-    names = [image.get("file_name") for image in images.values()]
-    in_names = numbers_in_names([str(name) for name in names]) if names and all(names) else None
+    files = [image.get("file_name") for image in images.values()]
+    in_names = numbers_in_names([str(name) for name in files]) if files and all(files) else None
     entries = [
         Entry(
             people,
@@ -275,6 +317,7 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
 def _results(people: list[dict[str, Any]], path: Path) -> Content:
     """AlphaPose's and COCO's results: a list of people with the picture they are in."""
     found: dict[Any, People] = {}
+    _in_all_frames(people, path)
     for person in people:
         body = _with_parts(_body(person, path, LAYOUTS), person, _COCO_PARTS, path)
         found.setdefault(person["image_id"], []).append(body)
@@ -294,7 +337,7 @@ def _body(person: dict[str, Any], path: Path, layouts: Layouts) -> PersonPose:
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
-    """The body with face, hands and feet as far as they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
+    """The body with face, hands and feet where they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
     keypoints, scores = body.keypoints.copy(), body.scores.copy()
     for name, place in parts.items():
         if person.get(name):
@@ -350,7 +393,8 @@ def _landmarks(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
     if isinstance(given, dict):
         given = given["landmark"]
     nested = given and isinstance(given[0], list) and given[0] and isinstance(given[0][0], dict | list)
-    people = [_landmarks_of(person, path, layouts) for person in (given if nested else [given]) if person]
+    everybody = _in_one_frame(given, path) if nested else [given]
+    people = [_landmarks_of(person, path, layouts) for person in everybody if person]
     if len(people) == 1:
         for name, place in _HAND_LANDMARKS.items():
             hand = frame.get(name)
@@ -390,14 +434,17 @@ class _Form:
     centred: bool = False
     guessed_outside: bool = False
 
-    def content(self, entries: Sequence[Entry]) -> Content:
-        return Content(self.name, list(entries), self.first, centred=self.centred, guessed_outside=self.guessed_outside)
+    def content(self, path: Path, entries: Iterable[Entry]) -> Content:
+        """Collect the entries of a file of this form. Raises `PosegenError` for more people than there can be."""
+        return Content(
+            self.name, bounded(entries, path), self.first, centred=self.centred, guessed_outside=self.guessed_outside
+        )
 
 
 _MMPOSE = _Form(
     "MMPose keypoints",
     lambda frame: "instances" in frame,
-    lambda frame, path, layouts: _instances(frame["instances"] or [], path, layouts),
+    lambda frame, path, layouts: _instances(frame.get("instances") or [], path, layouts),
     first=0,
 )
 _MEDIAPIPE = _Form(

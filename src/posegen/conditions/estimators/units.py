@@ -61,7 +61,7 @@ def _small_unit(points: Float[np.ndarray, "points 2"], may_be_centred: bool) -> 
 
 
 def _within(points: Float[np.ndarray, "points 2"], low: float, high: float) -> Bool[np.ndarray, " points"]:
-    return ((points >= low) & (points <= high)).all(axis=-1)
+    return np.asarray(((points >= low) & (points <= high)).all(axis=-1))
 
 
 def in_pixels(
@@ -78,16 +78,17 @@ def in_pixels(
     """
     extent = np.array([size[1], size[0]], np.float32)
     points, hands = person.keypoints, person.hands
-    if unit == "centred":
-        points = (points + 1) / 2
-    if unit != "pixels":
-        points = points * extent
-    elif canvas is not None:
-        scale = extent / np.array(canvas, np.float32)
-        points, hands = points * scale, hands * np.append(scale, scale.mean()).astype(np.float32)
-    sane = (np.abs(points) < 100 * extent.max()).all(axis=-1)
-    if only_inside:
-        sane &= ((points >= 0) & (points <= extent)).all(axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd coordinates
+        if unit == "centred":
+            points = (points + 1) / 2
+        if unit != "pixels":
+            points = points * extent
+        elif canvas is not None:
+            scale = extent / np.array(canvas, np.float32)
+            points, hands = points * scale, hands * np.append(scale, scale.mean()).astype(np.float32)
+        sane = (np.abs(points) < 100 * extent.max()).all(axis=-1)
+        if only_inside:
+            sane &= ((points >= 0) & (points <= extent)).all(axis=-1)
     return PersonPose(
         np.where(sane[:, None], points, 0).astype(np.float32),
         np.where(sane, person.scores, 0).astype(np.float32),

@@ -130,6 +130,6 @@ def identity(name: str) -> str:
         return name
     digest = hashlib.sha256()
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-        with open_input(file, "weights or a file of keypoints") as content:
+        with open_input(file, "weights or keypoints") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return f"{path.name} {digest.hexdigest()[:16]}"
