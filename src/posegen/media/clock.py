@@ -18,6 +18,7 @@ UNKNOWN = -1
 
 _MAX_REORDERED = 16  # frames by which any codec's order of decoding differs from that of showing
 _NEAR = 10.0  # seconds by which sound and pictures of one part of a file may lie apart
+_FALL = 1.0  # seconds by which sound begins anew, rather than being there twice
 _READ_AHEAD = 500  # packets by which a container may store sound before or after the pictures of the same moment
 
 
@@ -142,6 +143,17 @@ def uncounted_clock(moments: Float64[np.ndarray, " n"], are_shown: Bool[np.ndarr
     return Clock(np.sort(moments[are_shown]), np.where(are_shown, UNKNOWN, HIDDEN), (), ())
 
 
+def sound_clocks(pictures: Stamps, sounds: Sequence[Stamps]) -> tuple[Shifts, ...]:
+    """What to add to the times of each stream of sound where those of the pictures need no correction; mostly nothing.
+
+    Empty where there is nothing to add to any.
+    """
+    if np.isnan(pictures.moments).all():
+        return ()
+    found = _sound_shifts(pictures, [0], np.zeros(1), sounds)
+    return found if any(offset for shifts in found for _, offset in shifts) else ()
+
+
 def _breaks(
     times: Float64[np.ndarray, " n"], starts: Sequence[int], shown: Float64[np.ndarray, " shown"]
 ) -> tuple[float, ...]:
@@ -239,14 +251,14 @@ def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray
     """Each run of sound moves with the run of pictures that it is stored beside and agrees with in time.
 
     Streams begin anew at slightly different places of the file, so the larger part of a run counts. Sound that agrees
-    with no pictures follows the sound before it.
+    with no pictures follows the sound before it, and so does sound whose times fall where the pictures' do not.
     """
     if not len(sound.places):
         return ()
     moments = sound.moments
     borders = [0, *(int(pictures.places[start]) for start in starts[1:]), int(np.iinfo(np.int64).max)]
     shifts: list[tuple[int, float]] = []
-    end = None
+    end, last_number = None, -1
     for first, last in _runs(_run_starts(sound, Tolerance(0.02, _NEAR)), len(moments)):
         run, places = moments[first:last], sound.places[first:last]
         agreeing = []
@@ -256,11 +268,14 @@ def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray
             agrees = (run > np.nanmin(seen) - _NEAR) & (run < np.nanmax(seen) + _NEAR)
             agreeing.append(int((beside & agrees).sum()))
         timed = run[~np.isnan(run)]
-        offset = 0.0
-        if max(agreeing):
-            offset = float(offsets[int(np.argmax(agreeing))])
+        offset, beside_number = 0.0, int(np.argmax(agreeing))
+        if max(agreeing) and not (
+            end is not None and beside_number == last_number and timed[0] + offsets[beside_number] < end - _FALL
+        ):
+            offset = float(offsets[beside_number])
         elif end is not None and len(timed):
             offset = end - float(timed[0])
+        last_number = beside_number
         shifts.append((first, offset))
         end = float(timed.max()) + offset if len(timed) else end
     return tuple(shifts)

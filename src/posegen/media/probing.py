@@ -20,7 +20,16 @@ from av.video.frame import VideoFrame
 from jaxtyping import Bool, Float64, Int64
 
 from posegen.errors import PosegenError, logger
-from posegen.media.clock import Clock, Shifts, Stamps, Tolerance, continued_clock, filled_clock, uncounted_clock
+from posegen.media.clock import (
+    Clock,
+    Shifts,
+    Stamps,
+    Tolerance,
+    continued_clock,
+    filled_clock,
+    sound_clocks,
+    uncounted_clock,
+)
 from posegen.media.colour import Orientation, is_hdr
 from posegen.media.files import check_input
 from posegen.media.timing import average_rate
@@ -28,7 +37,7 @@ from posegen.media.timing import average_rate
 MAX_SIDE = 16384
 """Longest accepted side of a picture, pixels."""
 
-# No playlists or scripts (they open other files), no still images; and only the file itself is opened.
+# no playlists or scripts (they open other files), no still images; and only the file itself is opened.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,ogg,asf,gif,mxf,"
     "mjpeg,yuv4mpegpipe,nut,dv"
@@ -37,7 +46,7 @@ _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
 """Raw streams: FFmpeg counts some of them at a rate of its own invention."""
 _DISCONTINUOUS = {"mpegts", "mpeg"}
 """Containers whose clocks may begin anew by their standard."""
-_OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class _Packets:
     missing: float  # seconds that the container declares and the file does not hold
     clock: Clock | None  # None where each packet's own time is right
     are_keys: Bool[np.ndarray, " packets"]
+    sounds: tuple[Shifts, ...]
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -141,7 +151,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     _check_video(path)
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
-        container = av.open(f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace")
+        container = av.open(f"file:{path}", container_options=OPEN_OPTIONS, metadata_errors="replace")
     except av.error.FFmpegError as error:
         hint = (
             "it is another kind of file, or cut off before its index"
@@ -204,10 +214,12 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
     origin = float(packets.times[0]) if packets.has_times else None
     clock = packets.clock
     if clock is None:
-        source = Source(info, origin, orientation, stored_size, is_interlaced)
+        source = Source(info, origin, orientation, stored_size, is_interlaced, sounds=packets.sounds)
+        if packets.sounds:
+            logger.warning("%s: the times of its sound fall: what follows is put after what was before", path)
     else:
         source = Source(
-            info, origin, orientation, stored_size, is_interlaced, clock.order, packets.are_keys, clock.sounds
+            info, origin, orientation, stored_size, is_interlaced, clock.order, packets.are_keys, packets.sounds
         )
         _report_breaks(path, clock)
     if packets.missing > source.tolerable_loss:
@@ -308,7 +320,8 @@ def _walk_packets(path: Path) -> _Packets:
     if has_times and not np.isnan(moments).all():
         latest = len(moments) - 1 - int(np.nanargmax(moments[::-1])) if clock is None else len(moments) - 1
         last_duration = float(lengths[latest])
-    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys)
+    sound_shifts = sound_clocks(stamps, beside) if clock is None else clock.sounds
+    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts)
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:
