@@ -170,7 +170,7 @@ def _run_starts(stamps: Stamps, tolerance: Tolerance, beside: Sequence[Stamps] =
     No packet before a key frame is shown after it, and decoding times never fall.
     """
     moments = stamps.moments
-    decoded = np.where(np.isnan(stamps.decoded), moments, stamps.decoded)
+    decoded = moments if np.isnan(stamps.decoded).all() else stamps.decoded
     half = 0.5 * _usual_length(moments, stamps.lengths, [0])
     starts, highest, last, end = [0], -np.inf, -np.inf, np.inf
     timed = np.flatnonzero(~np.isnan(moments))
@@ -190,8 +190,9 @@ def _run_starts(stamps: Stamps, tolerance: Tolerance, beside: Sequence[Stamps] =
         if falls or leaps:
             starts.append(number)
             highest = -np.inf
-        highest, last = max(highest, moment), time
-        end = time + max(stamps.lengths[number], 2 * half)
+        highest = max(highest, moment)
+        if not np.isnan(time):  # of some frames only the time of showing is known, which may be that of a later one
+            last, end = time, time + max(stamps.lengths[number], 2 * half)
     return starts
 
 
@@ -203,7 +204,7 @@ def _rises(
     tolerance: Tolerance,
 ) -> bool:
     """Whether nothing falls or leaps, as in most files: seen at once for all packets."""
-    steps, highest = np.diff(decoded), np.maximum.accumulate(moments)
+    steps, highest = np.diff(decoded[~np.isnan(decoded)]), np.maximum.accumulate(moments)
     late_keys = are_keys[1:] & (moments[1:] < highest[:-1] - half)
     return bool((steps >= -tolerance.back).all() and (steps <= tolerance.ahead).all() and not late_keys.any())
 

@@ -8,6 +8,7 @@ import errno
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,8 +36,11 @@ def output_errors(target: Path) -> Iterator[None]:
 def check_input(path: Path, kind: str) -> None:
     """Raise `PosegenError` unless `path` is a file that may be read; `kind` is what it should be ("a video")."""
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise PosegenError(f"{path}: is a folder, not {kind}")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for somebody to write to it
+            raise PosegenError(f"{path}: is a pipe or a device, not {kind}; write it to a file first")
         with path.open("rb"):
             pass
     except FileNotFoundError as error:

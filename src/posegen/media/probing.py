@@ -36,6 +36,8 @@ from posegen.media.timing import average_rate
 
 MAX_SIDE = 16384
 """Longest accepted side of a picture, pixels."""
+MAX_PIXELS = 1 << 26
+"""Most pixels of a video's frame: twice what 8K has."""
 
 # no playlists or scripts (they open other files), no still images; and only the file itself is opened.
 _CONTAINERS = (
@@ -164,8 +166,22 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         if not pictures or pictures[0].codec_context is None:
             raise PosegenError(f"{path}: holds no video that can be decoded")
         stream = pictures[0]
+        check_frame_size(str(path), stream)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def check_frame_size(name: str, stream: Any) -> None:
+    """Raise `PosegenError` for frames that are too large to be decoded, by what the file declares.
+
+    A decoder that meets larger ones later refuses them by itself.
+    """
+    height, width = stream.codec_context.height or 0, stream.codec_context.width or 0
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+        raise PosegenError(
+            f"{name}: {height}x{width} (height x width); {MAX_SIDE} a side and {MAX_PIXELS:,} pixels are the most"
+        )
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def inspect(path: Path) -> Source:
