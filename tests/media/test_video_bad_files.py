@@ -92,7 +92,7 @@ def test_absurd_sizes_are_refused_before_decoding(tmp_path):
 
 def test_times_that_would_make_endless_videos_are_refused(tmp_path):
     path = write_video(tmp_path, "a.mkv", range(4), times=[0, 3_000_000, 6_000_000, 9_000_000])
-    assert count_frames(probe_video(path), 1) == 9001
+    assert count_frames(probe_video(path), 1) == 9000
     with pytest.raises(PosegenError, match="at most"):
         resample(np.arange(5) * 1e6, 5e6, Fraction(30))
 

@@ -60,7 +60,7 @@ def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: Cut) -
     """(seconds of the output, packet) for each packet of the source's `stream`, timed for `output`, rising."""
     base = stream.time_base
     zero, shifts, shift = round(cut.zero / base), dict(cut.shifts), 0
-    last_pts, last_dts, end, is_seam = None, None, None, False
+    last_pts, last_dts, end, is_seam = 0, 0, None, False
     # AAC of transport streams describes itself in each packet: two files are written, and one of them would refuse it
     has_headers = stream.codec_context.name == "aac" and not stream.codec_context.extradata
     unpack = BitStreamFilterContext("aac_adtstoasc", stream) if has_headers else None
@@ -90,7 +90,7 @@ def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: Cut) -
 
 def encoded_packets(packets: Iterable[Any], encoder: Any, cut: Cut) -> Iterator[Any]:
     """The sound of `packets`, decoded and encoded again, timed for the output."""
-    resampler = AudioResampler("fltp", encoder.layout.name, encoder.sample_rate, frame_size=_AAC_FRAME)
+    resampler: Any = AudioResampler("fltp", encoder.layout.name, encoder.sample_rate, frame_size=_AAC_FRAME)
     for frame in _timed_frames(packets, cut):
         for piece in resampler.resample(frame):
             moment = piece.pts * piece.time_base

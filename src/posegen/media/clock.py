@@ -313,6 +313,6 @@ def _filled(
     for (first, last), piece in zip(_runs(starts, count), pieces, strict=True):
         numbers = np.arange(first, last)
         inside = np.interp(numbers, piece, pictures.decoded[piece])
-        before, after = np.minimum(0, numbers - piece[0]), np.maximum(0, numbers - piece[-1])
-        decoded[first:last] = inside + step * (before + after)
+        outside = np.minimum(0, numbers - piece[0]) + np.maximum(0, numbers - piece[-1])
+        decoded[first:last] = inside + step * outside
     return decoded, starts

@@ -277,8 +277,13 @@ class _Track:
 
     def stamps(self) -> Stamps:
         places, decoded, shown, lengths, keys = zip(*self.rows, strict=True) if self.rows else [()] * 5
-        times = [np.array(column, np.float64) for column in (decoded, shown, lengths)]
-        return Stamps(np.array(places, np.int64), *times, np.array(keys, bool))
+        return Stamps(
+            np.array(places, np.int64),
+            np.array(decoded, np.float64),
+            np.array(shown, np.float64),
+            np.array(lengths, np.float64),
+            np.array(keys, bool),
+        )
 
 
 def _walk_packets(path: Path) -> _Packets:
