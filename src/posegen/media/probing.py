@@ -290,7 +290,7 @@ def _walk_packets(path: Path) -> _Packets:
     """Read all packets of the file. An end that cannot be demuxed counts as missing."""
     pictures, sounds = _Track(), dict[int, _Track]()
     visible, corrupt = list[bool](), list[bool]()
-    packet_count, last_end = 0, 0.0
+    packet_count, last_end, read_to = 0, 0.0, 0
     with open_video(path) as (container, stream):
         beginning = (container.start_time or 0) / av.time_base
         sounds = {sound.index: _Track() for sound in container.streams.audio}
@@ -298,6 +298,7 @@ def _walk_packets(path: Path) -> _Packets:
             for place, packet in enumerate(container.demux()):
                 if not packet.size:
                     continue
+                read_to = max(read_to, (packet.pos or 0) + packet.size)
                 is_picture = packet.stream_index == stream.index
                 if not packet.is_corrupt:
                     moment = packet.pts if packet.pts is not None else packet.dts
@@ -315,6 +316,10 @@ def _walk_packets(path: Path) -> _Packets:
         declared_frames, declared_duration = stream.frames, (container.duration or 0) / av.time_base
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         formats, is_reordered = set(container.format.name.split(",")), bool(stream.codec_context.has_b_frames)
+    if _is_followed(path, read_to, formats):
+        logger.warning(
+            "%s: is several files in one, of which only the first is read; join them with ffmpeg's concat demuxer", path
+        )
     stamps, are_corrupt = pictures.stamps(), np.array(corrupt, bool)
     are_shown = np.array(visible, bool) & ~are_corrupt
     if not are_shown.any():
@@ -334,7 +339,8 @@ def _walk_packets(path: Path) -> _Packets:
     if declared_frames:
         missing.append(float((declared_frames - packet_count) / rate))
     elif declared_duration and has_times and not (clock and clock.breaks) and not np.isnan(stamps.moments).any():
-        missing.append(declared_duration - last_end)
+        from_zero = max(0.0, beginning) if "flv" in formats else 0.0  # where its declared duration is counted from
+        missing.append(declared_duration - last_end - from_zero)
     moments, lengths = stamps.moments[are_shown], stamps.lengths[are_shown]
     times = np.sort(moments) if clock is None else clock.times
     last_duration = 0.0
@@ -343,6 +349,25 @@ def _walk_packets(path: Path) -> _Packets:
         last_duration = float(lengths[latest])
     sound_shifts = sound_clocks(stamps, beside) if clock is None else clock.sounds
     return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts)
+
+
+def _is_followed(path: Path, read_to: int, formats: set[str]) -> bool:
+    """Whether another file of a kind that FFmpeg does not read on in begins after byte `read_to`."""
+    with path.open("rb") as file:
+        if "flv" in formats:
+            file.seek(read_to)
+            return b"FLV\x01" in file.read(64)
+        place, seen = 0, 0
+        while "mov" in formats and seen < 2:
+            file.seek(place)
+            header = file.read(16)
+            size = int.from_bytes(header[8:16] if header[:4] == b"\0\0\0\1" else header[:4])
+            if len(header) < 8 or size < 8:
+                return False
+            seen += header[4:8] == b"moov"
+            if seen < 2:
+                place += size
+        return seen == 2 and place >= read_to
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:
