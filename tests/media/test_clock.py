@@ -119,6 +119,19 @@ def test_joined_files_with_clocks_far_apart(make_video, tmp_path, offset, later_
     assert len(inspect(path).sounds[0]) == 2
 
 
+def test_joined_files_of_one_clock_lose_no_frame(make_video, tmp_path, caplog):
+    """Segments of a stream: times go on, the counters of their packets do not."""
+    parts = [
+        make_video(
+            f"{number}.ts", range(25 * number, 25 * number + 25), sound=("aac", 48000, 0.0, 1.0), gop=10,
+            container_options={"output_ts_offset": str(number + 1)},
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    check(joined(tmp_path, "joined.ts", *parts), 75, 25)
+    assert "anew" not in caplog.text
+
+
 def test_a_clock_that_wraps_around(make_video):
     """33 bits of 1/90000 s end after 26.5 hours; frames are stored in another order than they are shown."""
     wrap = 2**33 / 90000

@@ -69,24 +69,12 @@ class Clock:
 
 
 def continued_clock(
-    pictures: Stamps,
-    are_shown: Bool[np.ndarray, " n"],
-    are_corrupt: Bool[np.ndarray, " n"],
-    sounds: Sequence[Stamps],
-    tolerance: Tolerance,
+    pictures: Stamps, are_shown: Bool[np.ndarray, " n"], sounds: Sequence[Stamps], tolerance: Tolerance
 ) -> Clock | None:
-    """The clock of a file whose packets' times fall or leap; None where they need no correction.
-
-    Where two files are joined, the counters of a transport stream do not match: packets there are taken for corrupt,
-    and are not.
-    """
+    """The clock of a file whose packets' times fall or leap; None where they need no correction."""
     starts = _run_starts(pictures, tolerance, sounds)
     if len(starts) == 1:
         return None
-    are_shown = are_shown.copy()
-    for start in starts[1:]:
-        near = slice(max(0, start - 3), start + 1)  # a parser hands on what the demuxer marks a few packets later
-        are_shown[near] |= are_corrupt[near]
     pictures = replace(pictures, shown=_regular(pictures, starts))
     step = _usual_length(pictures.moments, pictures.lengths, starts)
     offsets = _offsets(pictures.moments, pictures.lengths, starts, step)

@@ -46,6 +46,9 @@ _CONTAINERS = (
 )
 _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
 """Raw streams: FFmpeg counts some of them at a rate of its own invention."""
+_CUT_OFF = 4
+"""Packets at a file's end that are left out where they are marked as damaged: they are cut off. Where transport streams
+are joined, packets are marked, too, and are whole."""
 _DISCONTINUOUS = {"mpegts", "mpeg"}
 """Containers whose clocks may begin anew by their standard."""
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
@@ -96,6 +99,7 @@ class Source:
     is_interlaced: bool  # by its first frame
     order: Int64[np.ndarray, " packets"] | None = None  # see `clock.Clock`; None where a frame's own time tells it
     keys: Bool[np.ndarray, " packets"] | None = None  # where decoding can begin
+    doubtful: frozenset[int] = frozenset()  # frames that the container takes for damaged: they may lack, and need not
     sounds: tuple[Shifts, ...] = ()  # what to add to the times of each track of sound; nothing where it is empty
 
     @property
@@ -115,6 +119,7 @@ class _Packets:
     clock: Clock | None  # None where each packet's own time is right
     are_keys: Bool[np.ndarray, " packets"]
     sounds: tuple[Shifts, ...]
+    doubtful: frozenset[int]
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -230,12 +235,22 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
     origin = float(packets.times[0]) if packets.has_times else None
     clock = packets.clock
     if clock is None:
-        source = Source(info, origin, orientation, stored_size, is_interlaced, sounds=packets.sounds)
+        source = Source(
+            info, origin, orientation, stored_size, is_interlaced, doubtful=packets.doubtful, sounds=packets.sounds
+        )
         if packets.sounds:
             logger.warning("%s: the times of its sound fall: what follows is put after what was before", path)
     else:
         source = Source(
-            info, origin, orientation, stored_size, is_interlaced, clock.order, packets.are_keys, packets.sounds
+            info,
+            origin,
+            orientation,
+            stored_size,
+            is_interlaced,
+            clock.order,
+            packets.are_keys,
+            packets.doubtful,
+            packets.sounds,
         )
         _report_breaks(path, clock)
     if packets.missing > source.tolerable_loss:
@@ -320,8 +335,8 @@ def _walk_packets(path: Path) -> _Packets:
         logger.warning(
             "%s: is several files in one, of which only the first is read; join them with ffmpeg's concat demuxer", path
         )
-    stamps, are_corrupt = pictures.stamps(), np.array(corrupt, bool)
-    are_shown = np.array(visible, bool) & ~are_corrupt
+    stamps, are_shown, are_corrupt = pictures.stamps(), np.array(visible, bool), np.array(corrupt, bool)
+    are_shown[-_CUT_OFF:] &= ~are_corrupt[-_CUT_OFF:]
     if not are_shown.any():
         raise PosegenError(f"{path}: the video contains no frames")
     clock, has_times = None, True
@@ -334,7 +349,7 @@ def _walk_packets(path: Path) -> _Packets:
     elif "avi" in formats and is_reordered:  # it stores the order of decoding only
         clock = uncounted_clock(stamps.moments, are_shown)
     else:
-        clock = continued_clock(stamps, are_shown, are_corrupt & np.array(visible, bool), beside, tolerance)
+        clock = continued_clock(stamps, are_shown, beside, tolerance)
     missing = [0.0]
     if declared_frames:
         missing.append(float((declared_frames - packet_count) / rate))
@@ -348,7 +363,12 @@ def _walk_packets(path: Path) -> _Packets:
         latest = len(moments) - 1 - int(np.nanargmax(moments[::-1])) if clock is None else len(moments) - 1
         last_duration = float(lengths[latest])
     sound_shifts = sound_clocks(stamps, beside) if clock is None else clock.sounds
-    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts)
+    if clock is None:
+        numbers = np.searchsorted(times, stamps.moments[are_shown & are_corrupt])
+    else:
+        numbers = clock.order[are_shown & are_corrupt]
+    doubtful = frozenset(numbers.tolist())
+    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts, doubtful)
 
 
 def _is_followed(path: Path, read_to: int, formats: set[str]) -> bool:
