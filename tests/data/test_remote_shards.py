@@ -146,12 +146,21 @@ def test_what_is_wrong_at_a_url_is_named(harm, message, folder, server, tmp_path
     assert "\n" not in str(caught.value)
 
 
-def test_an_index_cannot_write_elsewhere(folder, server, tmp_path):
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("file", "../../evil.tar", "no name"), ("file", "a/evil.tar", "no name"), ("file", "..", "no name"),
+     ("file", "a.tar?x=1", "no name"), ("file", "", "no name"), ("file", "a\nb.tar", "no name"),
+     ("sha256", "../../../evil", "no SHA-256"), ("sha256", "", "no SHA-256"), ("sha256", "0" * 63 + "/", "no SHA-256"),
+     ("bytes", -1, "cannot have"), ("bytes", 1e999, "not an index"), ("bytes", "9" * 5000, "not an index")],
+)  # fmt: skip
+def test_an_index_cannot_write_elsewhere(folder, server, tmp_path, field, value, message):
     index = json.loads((folder / "train.json").read_text())
-    index["shards"][0]["file"] = "../../evil.tar"
+    index["shards"][0][field] = value
     (folder / "train.json").write_text(json.dumps(index))
-    with pytest.raises(PosegenError, match="no name of a shard"):
+    with pytest.raises(PosegenError, match=message) as caught:
         open_shards(RemoteFolder(server.url, tmp_path / "cache"), "train")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*evil*"))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,26 @@ def test_files_joined_end_to_end(make_video, tmp_path, caplog, suffix, codec, so
     assert f"{lengths[0] / 30:.2f}" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4")]
+)  # fmt: skip
+def test_other_containers_joined_end_to_end(make_video, tmp_path, name, codec):
+    parts = [make_video(f"{number}{name}", range(30 * number, 30 * number + 30), codec=codec) for number in (0, 1)]
+    check(joined(tmp_path, f"joined{name}", *parts), 60, 25)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.flv"])
+@pytest.mark.parametrize("options", [{}, {"movflags": "+faststart"}])
+def test_what_is_joined_and_not_read_is_said(make_video, tmp_path, caplog, name, options):
+    """FFmpeg, as players do, shows the first file only."""
+    options = options if name != "a.flv" else {}
+    parts = [make_video(f"{number}{name}", range(10), container_options=options) for number in (0, 1)]
+    assert probe_video(parts[0]).num_frames == 10
+    assert not caplog.records
+    assert probe_video(joined(tmp_path, f"joined{name}", *parts)).num_frames == 10
+    assert "several files in one" in caplog.text
+
+
 @pytest.mark.parametrize("offset", [100.0, 7200.0, 95000.0])
 @pytest.mark.parametrize("later_first", [False, True])
 def test_joined_files_with_clocks_far_apart(make_video, tmp_path, offset, later_first):
@@ -97,6 +117,19 @@ def test_joined_files_with_clocks_far_apart(make_video, tmp_path, offset, later_
     path = joined(tmp_path, "joined.ts", *parts)
     check(path, 80, 25)
     assert len(inspect(path).sounds[0]) == 2
+
+
+def test_joined_files_of_one_clock_lose_no_frame(make_video, tmp_path, caplog):
+    """Segments of a stream: times go on, the counters of their packets do not."""
+    parts = [
+        make_video(
+            f"{number}.ts", range(25 * number, 25 * number + 25), sound=("aac", 48000, 0.0, 1.0), gop=10,
+            container_options={"output_ts_offset": str(number + 1)},
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    check(joined(tmp_path, "joined.ts", *parts), 75, 25)
+    assert "anew" not in caplog.text
 
 
 def test_a_clock_that_wraps_around(make_video):

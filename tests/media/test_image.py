@@ -1,6 +1,8 @@
 """Pictures of every kind read as upright 8-bit RGB; bad ones give one clear line."""
 
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +166,32 @@ def test_bad_pictures_give_one_line(tmp_path, media, picture):
         refused(tmp_path / f"cut_{name}", "damaged or cut off")
     Image.fromarray(np.full((80, 80), 1.5, dtype=np.float32)).save(tmp_path / "float.tif")
     refused(tmp_path / "float.tif", "outside 0..65535")
+
+
+@pytest.mark.parametrize("file_format", ["EPS", "PPM", "TGA", "ICO", "PCX", "PDF"])
+def test_other_formats_reach_no_decoder(tmp_path, monkeypatch, picture, file_format):
+    """Some of Pillow's decoders start other programs; a picture's name says nothing of its format."""
+    Image.fromarray(picture).save(tmp_path / "other", format=file_format)
+    (tmp_path / "other").rename(tmp_path / "a.png")
+    Image.init()
+    if file_format in Image.OPEN:
+        monkeypatch.setitem(Image.OPEN, file_format, (lambda *_: pytest.fail("was opened"), None))
+    with pytest.raises(PosegenError, match=r"a\.png: not a picture"):
+        read_image(tmp_path / "a.png")
+
+
+def test_what_cameras_write_is_read(tmp_path, picture):
+    """JPEGs of several pictures, which Pillow takes for a format of its own."""
+    first, second = Image.fromarray(picture), Image.fromarray(picture[::-1].copy())
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - picture).max() < 16
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", tmp_path, Path(os.devnull)):
+        with pytest.raises(PosegenError, match="not a picture"):
+            read_image(path)
 
 
 def test_decompression_bomb(tmp_path, monkeypatch, picture):

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from video_files import make_video
 
 import posegen
 from posegen.errors import PosegenError
@@ -52,3 +53,26 @@ def test_damage_and_missing_frames_are_told(frames):
             unpack_frames(bad, 0, 41)
     with pytest.raises(PosegenError, match="frames 39 to 41 were expected, 2"):
         unpack_frames(content, 39, 42)
+
+
+def test_a_clip_opens_nothing_but_itself(tmp_path):
+    """Lists of other files, which FFmpeg would follow, and formats that no driving video may have."""
+    secret = make_video(tmp_path, "secret.mp4", range(3))
+    lists = (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+        f"ffconcat version 1.0\nfile {secret}\n",
+    )
+    for text in lists:
+        with pytest.raises(PosegenError, match="cannot be decoded"):
+            unpack_frames(text.encode(), 0, 1)
+    with pytest.raises(PosegenError, match="cannot be decoded"):
+        unpack_frames(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes(), 0, 1)
+
+
+def test_a_clip_of_absurd_size_is_refused(tmp_path):
+    path = make_video(tmp_path, "a.mkv", [np.zeros((300, 300, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    content = path.read_bytes()
+    sizes = b"\xb0\x82\x01\x2c\xba\x82\x01\x2c"
+    assert content.count(sizes) == 1
+    with pytest.raises(PosegenError, match="9000x9000"):
+        unpack_frames(content.replace(sizes, b"\xb0\x82\x23\x28\xba\x82\x23\x28"), 0, 1)

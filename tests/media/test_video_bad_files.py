@@ -1,6 +1,9 @@
 """Every unusable video gives one line that names the file and the trouble, before or where it is met."""
 
+import os
 import random
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -13,6 +16,7 @@ from video_files import make_video as write_video
 from video_files import read_number
 
 from posegen.errors import PosegenError
+from posegen.media.timing import resample
 from posegen.media.video import count_frames, iterate_frames, probe_video, read_frames, video_is_complete
 
 
@@ -65,6 +69,34 @@ def test_sound_only(tmp_path, with_cover):
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     refused(path, "holds no video")
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    refused(tmp_path / "a.mp4", "is a pipe or a device, not a video")
+    refused(Path("/dev/zero"), "is a pipe or a device, not a video")
+
+
+def test_absurd_sizes_are_refused_before_decoding(tmp_path):
+    """Declared by the container, and only by the pictures themselves."""
+    path = write_video(tmp_path, "a.mkv", [np.zeros((300, 300, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="bgr0")
+    sizes = b"\xb0\x82\x01\x2c\xba\x82\x01\x2c"
+    content = path.read_bytes()
+    for side, reason in ((b"\xff\xff", "none of its frames"), (b"\x23\x28", "9000x9000")):
+        path.write_bytes(content.replace(sizes, b"\xb0\x82" + side + b"\xba\x82" + side))
+        refused(path, reason)
+    path = write_video(tmp_path, "b.mkv", noise(3), codec="mjpeg", pix_fmt="yuvj420p", colour_range=2)
+    content, sizes = path.read_bytes(), b"\xff\xc0\x00\x11\x08" + bytes((0, 64, 0, 128))
+    assert content.count(sizes) == 3
+    path.write_bytes(content.replace(sizes, sizes[:5] + b"\x3f\xf0\x3f\xf0"))
+    refused(path, "none of its frames can be decoded")
+
+
+def test_times_that_would_make_endless_videos_are_refused(tmp_path):
+    path = write_video(tmp_path, "a.mkv", range(4), times=[0, 3_000_000, 6_000_000, 9_000_000])
+    assert count_frames(probe_video(path), 1) == 9000
+    with pytest.raises(PosegenError, match="at most"):
+        resample(np.arange(5) * 1e6, 5e6, Fraction(30))
 
 
 def test_playlists_do_not_open_other_files(make_video, tmp_path):

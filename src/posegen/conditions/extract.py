@@ -296,7 +296,10 @@ def write_overlay(conditions: Conditions, driving: Path, path: Path, kept_fit: F
     start = conditions.start or 0.0
     kept = zip(conditions.iterate_skeletons(), iterate_frames(conditions.folder / HAND_NORMALS), strict=True)
     sound = driving if info.has_audio else None
-    with VideoWriter(path, pose.fps, even, audio_from=sound, audio_start=start, preset="veryfast") as writer:
+    seconds = float(conditions.num_frames / pose.fps)
+    with VideoWriter(
+        path, pose.fps, even, audio_from=sound, audio_start=start, audio_seconds=seconds, preset="veryfast"
+    ) as writer:
         for index, frame in enumerate(iterate_frames(driving, pose.fps, conditions.start, conditions.end)):
             if kept_fit is None:
                 person = pose[index]

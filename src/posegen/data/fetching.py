@@ -7,6 +7,7 @@ at all, and go again, the oldest first, when there are too many. What is in a sh
 
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.data_files import parse_json
 from posegen.media.files import output_errors
 
+_NAME = re.compile(r"[\w-][\w. -]{0,199}")
+"""Names of shards: without folders, nothing that a URL or a file system takes for something else."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGEST_INDEX = 256 << 20
+"""Bytes."""
 _PIECE = 4 << 20
 """Bytes read at a time."""
 _ATTEMPTS = 4
@@ -72,6 +78,18 @@ def open_at(url: str, start: int = 0) -> tuple[Any, int]:
     return stream, start if stream.r.status == 206 else 0
 
 
+def read_small(url: str, most_bytes: int) -> bytes:
+    """What is at a URL. Raises `PosegenError` where it is larger, and what the file system raises."""
+    stream, _ = open_at(url)
+    with stream:
+        content = bytearray()
+        for piece in read_pieces(stream):
+            content += piece
+            if len(content) > most_bytes:
+                raise PosegenError(f"{url}: is larger than {most_bytes / 1e6:.0f} MB")
+    return bytes(content)
+
+
 def read_pieces(stream: Any) -> Iterator[bytes]:
     """What is left of a stream. Raises `UnreachableError` where reading breaks off: whoever writes may raise OSError,
     too, and means the disk."""
@@ -102,9 +120,8 @@ class RemoteFolder:
         Raises `PosegenError` without an index, or for one that cannot be used; `UnreachableError`.
         """
         url = f"{self.url.rstrip('/')}/{split}.json"
-        system, path = filesystem(url)
         try:
-            index = parse_json(system.cat_file(path), url, "an index of shards")
+            index = parse_json(read_small(url, _LARGEST_INDEX), url, "an index of shards", max_memory=8 * _LARGEST_INDEX)
             found = [
                 RemoteShard(self, str(entry["file"]), str(entry["sha256"]), int(entry["bytes"]))
                 for entry in index["shards"]
@@ -115,15 +132,19 @@ class RemoteFolder:
             ) from None
         except PosegenError:
             raise
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise PosegenError(f"{url} is not an index of shards with sizes and hashes ({error!r})") from error
         except Exception as error:  # every file system has its own errors
             raise UnreachableError(f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})") from error
         if not index.get("complete", True) or not found:
             raise PosegenError(f"{url}: these shards are still being made, or there are none")
-        strange = [shard.name for shard in found if Path(shard.name).name != shard.name or not shard.name]
-        if strange:
-            raise PosegenError(f"{url}: {strange[0]!r} is no name of a shard")
+        for shard in found:  # before names and hashes become paths
+            if not _NAME.fullmatch(shard.name):
+                raise PosegenError(f"{url}: {shard.name[:100]!r} is no name of a shard")
+            if not _SHA256.fullmatch(shard.sha256):
+                raise PosegenError(f"{url}: {shard.sha256[:100]!r} is no SHA-256 of a shard")
+            if shard.size < 0:
+                raise PosegenError(f"{url}: {shard.name} cannot have {shard.size} bytes")
         size = sum(shard.size for shard in found)
         if size > self.most_bytes:
             logger.warning(

@@ -10,7 +10,7 @@ does not matter, as long as each sample has a `.json` (with "num_frames", "heigh
 
 import contextlib
 import hashlib
-import tarfile
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,14 +18,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableError, has_hash
+from posegen.data.tar_files import tar_files
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.data_files import parse_json, read_json
 from posegen.media.files import write_whole
+from posegen.media.probing import MAX_SIDE
 
 PARTS = ("json", "npz", "txt")
 TOLERATED = 0.01
 """Share of bad shards, or of clips that are too short, above which training refuses to start."""
+_LONGEST_DESCRIPTION = 16 << 20
+"""Bytes of a sample's `.json`."""
+_MOST_FRAMES = 10_000_000
 _ATTEMPTS = 5
 """How often a fetched shard is looked for: others may remove it to make room just before it is opened."""
 _AT_ONCE = 4
@@ -226,19 +231,19 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
 
 def samples_of(path: Path) -> tuple[Sample, ...]:
     """What is in a shard. Raises `PosegenError` with the reason why it cannot be used, and FileNotFoundError."""
+    found: dict[str, dict[str, Part]] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = [member for member in tar if member.isfile()]
+        for file in tar_files(path):
+            if (name := key_and_extension(file.name)) is not None:
+                parts = found.setdefault(name[0], {})
+                if name[1] in parts:
+                    raise PosegenError(f"{file.name} is there twice")
+                parts[name[1]] = Part(file.offset, file.size)
     except FileNotFoundError:
         raise
-    except (OSError, tarfile.TarError) as error:
+    except OSError as error:
         raise PosegenError(f"unreadable: {error}") from error
-    if members and members[-1].offset_data + members[-1].size > path.stat().st_size:
-        raise PosegenError("cut off")
-    found: dict[str, dict[str, Part]] = {}
-    for member in members:
-        key, _, extension = member.name.partition(".")
-        found.setdefault(key, {})[extension] = Part(member.offset_data, member.size)
+    found = {key: parts for key, parts in found.items() if not parts.keys().isdisjoint(PARTS)}
     if not found:
         raise PosegenError("empty")
     samples = []
@@ -246,15 +251,31 @@ def samples_of(path: Path) -> tuple[Sample, ...]:
         lacking = [part for part in PARTS if part not in parts]
         if lacking:
             raise PosegenError(f"{key} has no .{lacking[0]}")
+        if parts["json"].size > _LONGEST_DESCRIPTION:
+            raise PosegenError(f"{key}.json has {parts['json'].size} bytes: it should describe one clip")
         try:
-            description = parse_json(_read(path, parts["json"]), f"{key}.json")
-            samples.append(Sample(path, key, parts, description))
-            _ = samples[-1].num_frames, samples[-1].size
+            sample = Sample(path, key, parts, parse_json(_read(path, parts["json"]), f"{key}.json"))
+            if not 0 < sample.num_frames <= _MOST_FRAMES or not all(0 < side <= MAX_SIDE for side in sample.size):
+                raise ValueError(f"{sample.num_frames} frames of {sample.size} pixels")
         except PosegenError:
             raise
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise PosegenError(f"{key}.json cannot be used: {error!r}") from error
+        samples.append(sample)
     return tuple(samples)
+
+
+def key_and_extension(name: str) -> tuple[str, str] | None:
+    """Which sample a file of a shard belongs to, and as which part: split at the first dot after the last slash.
+
+    As the webdataset library does it; None for what it leaves out (names in double underscores) and for hidden files,
+    such as macOS's companions (`._clip.json`).
+    """
+    folder, slash, base = name.rpartition("/")
+    key, dot, extension = base.partition(".")
+    if not dot or not key or name.startswith("__MACOSX/") or re.match(r"__[^/]*__($|/)", name):
+        return None
+    return f"{folder}{slash}{key}", extension.lower()
 
 
 def _read(path: Path, part: Part) -> bytes:

@@ -18,6 +18,7 @@ UNKNOWN = -1
 
 _MAX_REORDERED = 16  # frames by which any codec's order of decoding differs from that of showing
 _NEAR = 10.0  # seconds by which sound and pictures of one part of a file may lie apart
+_FALL = 1.0  # seconds by which sound begins anew, rather than being there twice
 _READ_AHEAD = 500  # packets by which a container may store sound before or after the pictures of the same moment
 
 
@@ -68,24 +69,12 @@ class Clock:
 
 
 def continued_clock(
-    pictures: Stamps,
-    are_shown: Bool[np.ndarray, " n"],
-    are_corrupt: Bool[np.ndarray, " n"],
-    sounds: Sequence[Stamps],
-    tolerance: Tolerance,
+    pictures: Stamps, are_shown: Bool[np.ndarray, " n"], sounds: Sequence[Stamps], tolerance: Tolerance
 ) -> Clock | None:
-    """The clock of a file whose packets' times fall or leap; None where they need no correction.
-
-    Where two files are joined, the counters of a transport stream do not match: packets there are taken for corrupt,
-    and are not.
-    """
+    """The clock of a file whose packets' times fall or leap; None where they need no correction."""
     starts = _run_starts(pictures, tolerance, sounds)
     if len(starts) == 1:
         return None
-    are_shown = are_shown.copy()
-    for start in starts[1:]:
-        near = slice(max(0, start - 3), start + 1)  # a parser hands on what the demuxer marks a few packets later
-        are_shown[near] |= are_corrupt[near]
     pictures = replace(pictures, shown=_regular(pictures, starts))
     step = _usual_length(pictures.moments, pictures.lengths, starts)
     offsets = _offsets(pictures.moments, pictures.lengths, starts, step)
@@ -142,6 +131,17 @@ def uncounted_clock(moments: Float64[np.ndarray, " n"], are_shown: Bool[np.ndarr
     return Clock(np.sort(moments[are_shown]), np.where(are_shown, UNKNOWN, HIDDEN), (), ())
 
 
+def sound_clocks(pictures: Stamps, sounds: Sequence[Stamps]) -> tuple[Shifts, ...]:
+    """What to add to the times of each stream of sound where those of the pictures need no correction; mostly nothing.
+
+    Empty where there is nothing to add to any.
+    """
+    if np.isnan(pictures.moments).all():
+        return ()
+    found = _sound_shifts(pictures, [0], np.zeros(1), sounds)
+    return found if any(offset for shifts in found for _, offset in shifts) else ()
+
+
 def _breaks(
     times: Float64[np.ndarray, " n"], starts: Sequence[int], shown: Float64[np.ndarray, " shown"]
 ) -> tuple[float, ...]:
@@ -158,7 +158,7 @@ def _run_starts(stamps: Stamps, tolerance: Tolerance, beside: Sequence[Stamps] =
     No packet before a key frame is shown after it, and decoding times never fall.
     """
     moments = stamps.moments
-    decoded = np.where(np.isnan(stamps.decoded), moments, stamps.decoded)
+    decoded = moments if np.isnan(stamps.decoded).all() else stamps.decoded
     half = 0.5 * _usual_length(moments, stamps.lengths, [0])
     starts, highest, last, end = [0], -np.inf, -np.inf, np.inf
     timed = np.flatnonzero(~np.isnan(moments))
@@ -178,8 +178,9 @@ def _run_starts(stamps: Stamps, tolerance: Tolerance, beside: Sequence[Stamps] =
         if falls or leaps:
             starts.append(number)
             highest = -np.inf
-        highest, last = max(highest, moment), time
-        end = time + max(stamps.lengths[number], 2 * half)
+        highest = max(highest, moment)
+        if not np.isnan(time):  # of some frames only the time of showing is known, which may be that of a later one
+            last, end = time, time + max(stamps.lengths[number], 2 * half)
     return starts
 
 
@@ -191,7 +192,7 @@ def _rises(
     tolerance: Tolerance,
 ) -> bool:
     """Whether nothing falls or leaps, as in most files: seen at once for all packets."""
-    steps, highest = np.diff(decoded), np.maximum.accumulate(moments)
+    steps, highest = np.diff(decoded[~np.isnan(decoded)]), np.maximum.accumulate(moments)
     late_keys = are_keys[1:] & (moments[1:] < highest[:-1] - half)
     return bool((steps >= -tolerance.back).all() and (steps <= tolerance.ahead).all() and not late_keys.any())
 
@@ -239,14 +240,14 @@ def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray
     """Each run of sound moves with the run of pictures that it is stored beside and agrees with in time.
 
     Streams begin anew at slightly different places of the file, so the larger part of a run counts. Sound that agrees
-    with no pictures follows the sound before it.
+    with no pictures follows the sound before it, and so does sound whose times fall where the pictures' do not.
     """
     if not len(sound.places):
         return ()
     moments = sound.moments
     borders = [0, *(int(pictures.places[start]) for start in starts[1:]), int(np.iinfo(np.int64).max)]
     shifts: list[tuple[int, float]] = []
-    end = None
+    end, last_number = None, -1
     for first, last in _runs(_run_starts(sound, Tolerance(0.02, _NEAR)), len(moments)):
         run, places = moments[first:last], sound.places[first:last]
         agreeing = []
@@ -256,11 +257,14 @@ def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray
             agrees = (run > np.nanmin(seen) - _NEAR) & (run < np.nanmax(seen) + _NEAR)
             agreeing.append(int((beside & agrees).sum()))
         timed = run[~np.isnan(run)]
-        offset = 0.0
-        if max(agreeing):
-            offset = float(offsets[int(np.argmax(agreeing))])
+        offset, beside_number = 0.0, int(np.argmax(agreeing))
+        if max(agreeing) and not (
+            end is not None and beside_number == last_number and timed[0] + offsets[beside_number] < end - _FALL
+        ):
+            offset = float(offsets[beside_number])
         elif end is not None and len(timed):
             offset = end - float(timed[0])
+        last_number = beside_number
         shifts.append((first, offset))
         end = float(timed.max()) + offset if len(timed) else end
     return tuple(shifts)
@@ -297,6 +301,6 @@ def _filled(
     for (first, last), piece in zip(_runs(starts, count), pieces, strict=True):
         numbers = np.arange(first, last)
         inside = np.interp(numbers, piece, pictures.decoded[piece])
-        before, after = np.minimum(0, numbers - piece[0]), np.maximum(0, numbers - piece[-1])
-        decoded[first:last] = inside + step * (before + after)
+        outside = np.minimum(0, numbers - piece[0]) + np.maximum(0, numbers - piece[-1])
+        decoded[first:last] = inside + step * outside
     return decoded, starts

@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_READ = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
+"""Pillow's names of the formats that are read: others have decoders that start other programs."""
 _QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 # what Pillow's decoders raise on damaged files
@@ -41,6 +44,11 @@ _DECODING_ERRORS = (
     KeyError,
     TypeError,
     struct.error,
+    zlib.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    RuntimeError,
     MemoryError,
 )
 
@@ -58,7 +66,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters below is raised
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            Image.init()
+            with Image.open(path, formats=[name for name in _READ if name in Image.OPEN]) as image:
                 _check_size(path, image)
                 return _as_rgb(path, image)
     except PosegenError:

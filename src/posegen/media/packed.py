@@ -18,9 +18,12 @@ from jaxtyping import UInt8
 
 from posegen.errors import PosegenError
 from posegen.media.colour import RESAMPLING, Orientation, RgbConverter
+from posegen.media.probing import OPEN_OPTIONS, check_frame_size
 from posegen.media.timing import as_rate
 
 PackedCodec = Literal["h264", "ffv1"]
+_OPEN_OPTIONS = OPEN_OPTIONS | {"protocol_whitelist": "none"}
+"""Shards may be anybody's: no other formats than those of driving videos, and nothing but the bytes themselves."""
 CRF = 4
 """x264's quality: 0 is lossless, 18 is what people take for good."""
 _GROUP = 16
@@ -67,8 +70,9 @@ def unpack_frames(content: bytes, start: int, stop: int) -> UInt8[np.ndarray, "f
     """Frames `start` to `stop` - 1 of what `pack_frames` made. Raises `PosegenError` if they are damaged or missing."""
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
     try:
-        with av.open(io.BytesIO(content)) as container:
+        with av.open(io.BytesIO(content), container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
             stream = container.streams.video[0]
+            check_frame_size("a clip", stream)
             stream.thread_count = 1  # who reads clips reads many at once
             rate = float(stream.average_rate)
             if start:

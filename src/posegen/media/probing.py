@@ -20,24 +20,38 @@ from av.video.frame import VideoFrame
 from jaxtyping import Bool, Float64, Int64
 
 from posegen.errors import PosegenError, logger
-from posegen.media.clock import Clock, Shifts, Stamps, Tolerance, continued_clock, filled_clock, uncounted_clock
+from posegen.media.clock import (
+    Clock,
+    Shifts,
+    Stamps,
+    Tolerance,
+    continued_clock,
+    filled_clock,
+    sound_clocks,
+    uncounted_clock,
+)
 from posegen.media.colour import Orientation, is_hdr
 from posegen.media.files import check_input
 from posegen.media.timing import average_rate
 
 MAX_SIDE = 16384
 """Longest accepted side of a picture, pixels."""
+MAX_PIXELS = 1 << 26
+"""Most pixels of a video's frame: twice what 8K has."""
 
-# No playlists or scripts (they open other files), no still images; and only the file itself is opened.
+# no playlists or scripts (they open other files), no still images; and only the file itself is opened.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,ogg,asf,gif,mxf,"
     "mjpeg,yuv4mpegpipe,nut,dv"
 )
 _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
 """Raw streams: FFmpeg counts some of them at a rate of its own invention."""
+_CUT_OFF = 4
+"""Packets at a file's end that are left out where they are marked as damaged: they are cut off. Where transport streams
+are joined, packets are marked, too, and are whole."""
 _DISCONTINUOUS = {"mpegts", "mpeg"}
 """Containers whose clocks may begin anew by their standard."""
-_OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,7 @@ class Source:
     is_interlaced: bool  # by its first frame
     order: Int64[np.ndarray, " packets"] | None = None  # see `clock.Clock`; None where a frame's own time tells it
     keys: Bool[np.ndarray, " packets"] | None = None  # where decoding can begin
+    doubtful: frozenset[int] = frozenset()  # frames that the container takes for damaged: they may lack, and need not
     sounds: tuple[Shifts, ...] = ()  # what to add to the times of each track of sound; nothing where it is empty
 
     @property
@@ -103,6 +118,8 @@ class _Packets:
     missing: float  # seconds that the container declares and the file does not hold
     clock: Clock | None  # None where each packet's own time is right
     are_keys: Bool[np.ndarray, " packets"]
+    sounds: tuple[Shifts, ...]
+    doubtful: frozenset[int]
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -141,7 +158,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     _check_video(path)
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
-        container = av.open(f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace")
+        container = av.open(f"file:{path}", container_options=OPEN_OPTIONS, metadata_errors="replace")
     except av.error.FFmpegError as error:
         hint = (
             "it is another kind of file, or cut off before its index"
@@ -154,8 +171,22 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         if not pictures or pictures[0].codec_context is None:
             raise PosegenError(f"{path}: holds no video that can be decoded")
         stream = pictures[0]
+        check_frame_size(str(path), stream)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def check_frame_size(name: str, stream: Any) -> None:
+    """Raise `PosegenError` for frames that are too large to be decoded, by what the file declares.
+
+    A decoder that meets larger ones later refuses them by itself.
+    """
+    height, width = stream.codec_context.height or 0, stream.codec_context.width or 0
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+        raise PosegenError(
+            f"{name}: {height}x{width} (height x width); {MAX_SIDE} a side and {MAX_PIXELS:,} pixels are the most"
+        )
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def inspect(path: Path) -> Source:
@@ -204,10 +235,22 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
     origin = float(packets.times[0]) if packets.has_times else None
     clock = packets.clock
     if clock is None:
-        source = Source(info, origin, orientation, stored_size, is_interlaced)
+        source = Source(
+            info, origin, orientation, stored_size, is_interlaced, doubtful=packets.doubtful, sounds=packets.sounds
+        )
+        if packets.sounds:
+            logger.warning("%s: the times of its sound fall: what follows is put after what was before", path)
     else:
         source = Source(
-            info, origin, orientation, stored_size, is_interlaced, clock.order, packets.are_keys, clock.sounds
+            info,
+            origin,
+            orientation,
+            stored_size,
+            is_interlaced,
+            clock.order,
+            packets.are_keys,
+            packets.doubtful,
+            packets.sounds,
         )
         _report_breaks(path, clock)
     if packets.missing > source.tolerable_loss:
@@ -249,15 +292,20 @@ class _Track:
 
     def stamps(self) -> Stamps:
         places, decoded, shown, lengths, keys = zip(*self.rows, strict=True) if self.rows else [()] * 5
-        times = [np.array(column, np.float64) for column in (decoded, shown, lengths)]
-        return Stamps(np.array(places, np.int64), *times, np.array(keys, bool))
+        return Stamps(
+            np.array(places, np.int64),
+            np.array(decoded, np.float64),
+            np.array(shown, np.float64),
+            np.array(lengths, np.float64),
+            np.array(keys, bool),
+        )
 
 
 def _walk_packets(path: Path) -> _Packets:
     """Read all packets of the file. An end that cannot be demuxed counts as missing."""
     pictures, sounds = _Track(), dict[int, _Track]()
     visible, corrupt = list[bool](), list[bool]()
-    packet_count, last_end = 0, 0.0
+    packet_count, last_end, read_to = 0, 0.0, 0
     with open_video(path) as (container, stream):
         beginning = (container.start_time or 0) / av.time_base
         sounds = {sound.index: _Track() for sound in container.streams.audio}
@@ -265,6 +313,7 @@ def _walk_packets(path: Path) -> _Packets:
             for place, packet in enumerate(container.demux()):
                 if not packet.size:
                     continue
+                read_to = max(read_to, (packet.pos or 0) + packet.size)
                 is_picture = packet.stream_index == stream.index
                 if not packet.is_corrupt:
                     moment = packet.pts if packet.pts is not None else packet.dts
@@ -282,8 +331,12 @@ def _walk_packets(path: Path) -> _Packets:
         declared_frames, declared_duration = stream.frames, (container.duration or 0) / av.time_base
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         formats, is_reordered = set(container.format.name.split(",")), bool(stream.codec_context.has_b_frames)
-    stamps, are_corrupt = pictures.stamps(), np.array(corrupt, bool)
-    are_shown = np.array(visible, bool) & ~are_corrupt
+    if _is_followed(path, read_to, formats):
+        logger.warning(
+            "%s: is several files in one, of which only the first is read; join them with ffmpeg's concat demuxer", path
+        )
+    stamps, are_shown, are_corrupt = pictures.stamps(), np.array(visible, bool), np.array(corrupt, bool)
+    are_shown[-_CUT_OFF:] &= ~are_corrupt[-_CUT_OFF:]
     if not are_shown.any():
         raise PosegenError(f"{path}: the video contains no frames")
     clock, has_times = None, True
@@ -296,19 +349,45 @@ def _walk_packets(path: Path) -> _Packets:
     elif "avi" in formats and is_reordered:  # it stores the order of decoding only
         clock = uncounted_clock(stamps.moments, are_shown)
     else:
-        clock = continued_clock(stamps, are_shown, are_corrupt & np.array(visible, bool), beside, tolerance)
+        clock = continued_clock(stamps, are_shown, beside, tolerance)
     missing = [0.0]
     if declared_frames:
         missing.append(float((declared_frames - packet_count) / rate))
     elif declared_duration and has_times and not (clock and clock.breaks) and not np.isnan(stamps.moments).any():
-        missing.append(declared_duration - last_end)
+        from_zero = max(0.0, beginning) if "flv" in formats else 0.0  # where its declared duration is counted from
+        missing.append(declared_duration - last_end - from_zero)
     moments, lengths = stamps.moments[are_shown], stamps.lengths[are_shown]
     times = np.sort(moments) if clock is None else clock.times
     last_duration = 0.0
     if has_times and not np.isnan(moments).all():
         latest = len(moments) - 1 - int(np.nanargmax(moments[::-1])) if clock is None else len(moments) - 1
         last_duration = float(lengths[latest])
-    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys)
+    sound_shifts = sound_clocks(stamps, beside) if clock is None else clock.sounds
+    if clock is None:
+        numbers = np.searchsorted(times, stamps.moments[are_shown & are_corrupt])
+    else:
+        numbers = clock.order[are_shown & are_corrupt]
+    doubtful = frozenset(numbers.tolist())
+    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts, doubtful)
+
+
+def _is_followed(path: Path, read_to: int, formats: set[str]) -> bool:
+    """Whether another file of a kind that FFmpeg does not read on in begins after byte `read_to`."""
+    with path.open("rb") as file:
+        if "flv" in formats:
+            file.seek(read_to)
+            return b"FLV\x01" in file.read(64)
+        place, seen = 0, 0
+        while "mov" in formats and seen < 2:
+            file.seek(place)
+            header = file.read(16)
+            size = int.from_bytes(header[8:16] if header[:4] == b"\0\0\0\1" else header[:4])
+            if len(header) < 8 or size < 8:
+                return False
+            seen += header[4:8] == b"moov"
+            if seen < 2:
+                place += size
+        return seen == 2 and place >= read_to
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:

@@ -256,7 +256,7 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
         first, wanted = max(0, first - 1), None
     if source.order is not None and (source.order == UNKNOWN).any():  # frames are counted: none may be left out
         wanted = None
-    previous, left_out = -1, set[int]()
+    previous, left_out = -1, set(source.doubtful)
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(open_video(info.path))
         if source.order is not None:

@@ -15,6 +15,8 @@ from posegen.errors import PosegenError
 MIN_RATE = Fraction(1)
 MAX_RATE = Fraction(240)
 
+_MOST_FRAMES = 10_000_000
+"""Of a result: four days at 30 a second."""
 _USUAL_RATES = [Fraction(rate) for rate in (24, 25, 30, 50, 60)]
 _USUAL_RATES += [Fraction(rate * 1000, 1001) for rate in (24, 30, 60)]
 
@@ -44,7 +46,7 @@ def average_rate(times: Float64[np.ndarray, " n"], candidates: Sequence[Fraction
     for rate in [*known, *_USUAL_RATES]:
         if abs(span * rate - intervals) < 0.25:
             return rate
-    return Fraction(intervals / span).limit_denominator(1001)
+    return Fraction(intervals / span).limit_denominator(1001) or Fraction(1, 1001)
 
 
 def resample(
@@ -68,5 +70,9 @@ def resample(
         raise PosegenError(f"a part inside the video's {duration:.2f} s was expected, not {wanted}")
     tolerance = 0.45 * min(duration / len(times), float(1 / fps))
     count = max(1, math.floor((last - first - tolerance) * fps) + 1)
+    if count > _MOST_FRAMES:
+        raise PosegenError(
+            f"at most {_MOST_FRAMES:,} frames were expected, not {count:,} ({last - first:,.0f} s): cut it"
+        )
     instants = first + np.arange(count) / float(fps)
     return np.maximum(np.searchsorted(times, instants + tolerance, side="right") - 1, 0)

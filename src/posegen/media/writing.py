@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from jaxtyping import UInt8
 
-from posegen.errors import PosegenError, logger
-from posegen.media.audio import AudioTrack
+from posegen.errors import PosegenError
+from posegen.media.audio import AudioTrack, open_sound
 from posegen.media.colour import RESAMPLING
 from posegen.media.files import AtomicFile, output_errors
 from posegen.media.growing import GrowingVideo
@@ -37,7 +37,9 @@ class VideoWriter:
     x264's quality, 0 (lossless) to 51, and its `preset`: veryfast is for videos to look at.
     `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums. `h264rgb` (.mkv): the same without
     checksums, in a quarter of the time where most of a picture is of one colour.
-    `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures.
+    `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures;
+    `audio_seconds` is that length, where it is known: sound is read so far. Sound that cannot be used is left out, with
+    a line in the log.
     `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it goes when the
     video is finished, and stays, with every frame written, when it is not.
 
@@ -54,6 +56,7 @@ class VideoWriter:
         audio_from: str | os.PathLike[str] | None = None,
         *,
         audio_start: float | int = 0.0,
+        audio_seconds: float | int | None = None,
         crf: int = 16,
         preset: Literal["medium", "veryfast"] = "medium",
         growing: str | os.PathLike[str] | None = None,
@@ -67,16 +70,15 @@ class VideoWriter:
         self._audio: AudioTrack | None = None
         self._growing: GrowingVideo | None = None
         self._check()
-        with_sound = audio_from is not None and probe_video(audio_from).has_audio
+        if audio_from is not None:
+            probe_video(audio_from)
         self._file = AtomicFile(self.path)
         try:
             with output_errors(self.path):
                 self._container = self._open()
                 self._stream = self._add_video(crf, preset)
-            if audio_from is not None and with_sound:
-                self._audio = AudioTrack(Path(audio_from), self._container, audio_start)
-            elif audio_from is not None:
-                logger.info("%s has no sound: the result is silent", audio_from)
+            if audio_from is not None:
+                self._audio = open_sound(Path(audio_from), audio_start, audio_seconds, self.path, self._container)
             if growing is not None:
                 assert codec == "h264", "only MP4 can grow"
                 streams = [self._stream] if self._audio is None else [self._stream, self._audio.stream]
@@ -191,8 +193,6 @@ class VideoWriter:
             self._growing = None
         with output_errors(self.path):
             self._mux(self._stream.encode(None))
-            if self._audio is not None:
-                self._mux(self._audio.finish())
             self._container.close()
         self._close_audio()
 

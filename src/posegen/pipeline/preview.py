@@ -93,7 +93,10 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         warnings += _about_hands(request, pose, found, seen)
     framing = _framing(pose, size)
     warnings += _about_framing(reference, framing, size)
-    notes = [] if framing is None else [f"framing of the driving video: {framing}"]
+    about_sound = f"sound: {request.sound.describe()}"
+    warnings += [about_sound] if request.sound.losses else []
+    notes = [] if request.sound.losses else [about_sound]
+    notes += [] if framing is None else [f"framing of the driving video: {framing}"]
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")

@@ -22,6 +22,7 @@ from posegen.conditions.prompt import find_subjects
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
+from posegen.media.audio import SILENT, Sound, check_sound
 from posegen.media.fitting import Fit, check_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video, shown_frames
@@ -71,6 +72,8 @@ class Request:
     precision: StorePrecision = "same"
     reference_box: tuple[float, float, float, float] | None = None
     """What a crop of the reference image is to keep: (left, top, right, bottom) in its pixels; None: its middle."""
+    sound: Sound = SILENT
+    """Which sound of the driving video the result gets."""
 
     @property
     def start(self) -> float | None:
@@ -285,6 +288,7 @@ class Request:
             f"background {self._describe_sharing()}",
             f"tokens     {video} video + {reference} reference tokens a segment",
             f"memory     about {memory / 1e9:.1f} GB (estimated)",
+            f"sound      {self.sound.describe()}",
             f"prompt     {self.prompt}",
         ]
         if self.conditions:
@@ -335,7 +339,8 @@ def prepare(config: GenerateConfig) -> Request:
     part = (given.start, given.end) if given else (config.start, config.end)
     num_frames = count_frames(driving, fps if config.fps or given else None, *part)
     framing: Framing = "half-body" if config.framing == "auto" else config.framing
-    request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing)
+    sound = check_sound(config.driving, part[0] or 0.0, float(num_frames / fps))
+    request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing, sound=sound)
     request = request.with_precision()
     if given and made_from:
         wanted = Inputs.of(

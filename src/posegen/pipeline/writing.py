@@ -22,7 +22,8 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
     The side-by-side video shows reference, skeleton and result from left to right.
     """
     config, (height, width) = request.config, conditions.size
-    sound, begin = config.driving if request.driving.has_audio else None, conditions.start or 0.0
+    sound, begin = None if request.sound.track is None else config.driving, conditions.start or 0.0
+    seconds = float(conditions.num_frames / conditions.fps)
     remove_leftovers(config.output)
     remove_leftovers(side_by_side_path(config.output))
     with ExitStack() as stack:
@@ -30,13 +31,16 @@ def write_videos(request: Request, conditions: Conditions, frames: Iterator[Fram
         if config.side_by_side:
             path = side_by_side_path(config.output)
             beside = stack.enter_context(
-                VideoWriter(path, conditions.fps, size=(height, 3 * width), audio_from=sound, audio_start=begin)
-            )
+                VideoWriter(
+                    path, conditions.fps, size=(height, 3 * width), audio_from=sound, audio_start=begin,
+                    audio_seconds=seconds,
+                )
+            )  # fmt: skip
         growing = growing_path(config.output)
         writer = stack.enter_context(
             VideoWriter(
                 config.output, conditions.fps, size=(height, width), audio_from=sound, audio_start=begin,
-                growing=growing,
+                audio_seconds=seconds, growing=growing,
             )
         )  # fmt: skip
         skeletons = conditions.iterate_skeletons()

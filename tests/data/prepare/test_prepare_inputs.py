@@ -157,9 +157,30 @@ def test_what_another_process_writes_into_an_object_store_is_seen(s3):
 
 
 def test_a_list_at_a_url_names_no_file_of_this_machine_and_no_other_list(folder, server):
-    (folder / "list.txt").write_text(f"{folder}/b/same.mp4\nother.txt\n")
+    (folder / "list.txt").write_text("other.txt\n")
     (folder / "other.txt").write_text("c/same.mp4\n")
     assert not [video.url for video in find_videos([f"{server}/list.txt"]) if video.is_local or "c/same" in video.url]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["{folder}/b/same.mp4", "../a.mp4", "b/../../a.mp4", "%2e%2e/a.mp4", "b%2F..%2fa.mp4", "file://{folder}/b/same.mp4",
+     "s3://bucket/a.mp4", "memory://a.mp4", "simplecache::file://{folder}/b/same.mp4", "zip://a::{folder}/b.zip",
+     "\\\\host\\a.mp4", "..\\a.mp4"],
+)  # fmt: skip
+def test_a_list_at_a_url_names_what_is_beside_it_or_of_its_kind(folder, server, entry):
+    entry = entry.replace("{folder}", str(folder))
+    (folder / "list.json").write_text(json.dumps(["b/same.mp4", entry]))
+    with pytest.raises(PosegenError, match=r"list\.json: may name") as caught:
+        find_videos([f"{server}/list.json"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_at_a_url_is_bounded(folder, server, monkeypatch):
+    monkeypatch.setattr("posegen.data.prepare.inputs._LARGEST_LIST", 1000)
+    (folder / "list.txt").write_text("a.mp4\n" * 200)
+    with pytest.raises(PosegenError, match="is larger than"):
+        find_videos([f"{server}/list.txt"])
 
 
 @pytest.fixture

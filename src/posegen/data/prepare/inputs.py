@@ -8,13 +8,14 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posegen.data.fetching import filesystem, one_line, open_at, read_pieces
+from posegen.data.fetching import filesystem, one_line, open_at, read_pieces, read_small
 from posegen.errors import OutputError, PosegenError
 from posegen.media.data_files import decode_text, parse_json, read_bytes
 from posegen.media.files import output_errors
@@ -44,6 +45,8 @@ SUFFIXES = frozenset(
 )
 """What counts as a video in folders; a file that is named, or fits a glob, is taken whatever its suffix."""
 _LISTS = (".txt", ".json")
+_LARGEST_LIST = 64 << 20
+"""Bytes of a list at a URL."""
 
 
 @dataclass(frozen=True, order=True)
@@ -120,9 +123,19 @@ def _listed(path: Path) -> Iterator[Video]:
 
 
 def _listed_remotely(url: str, content: bytes) -> Iterator[Video]:
-    """Entries without a host are beside the list, as links of a page are; there is no local file in it."""
+    """Entries without a host are beside the list or below it; others are of the same kind of URL as the list is.
+
+    Whoever wrote the list is a stranger: with another kind of URL it could name files of this machine.
+    """
+    scheme, folder = url.partition("://")[0].lower(), url.partition("?")[0].rpartition("/")[0]
+    allowed = {"http", "https"} if scheme in ("http", "https") else {scheme}
     for entry in _entries(url, content):
-        yield from _remote_entry(entry if "://" in entry else f"{url.rpartition('/')[0]}/{entry.lstrip('/')}")
+        if "://" in entry or "::" in entry:
+            if entry.partition("://")[0].lower() not in allowed or "::" in entry:
+                raise PosegenError(f"{url}: may name {' and '.join(sorted(allowed))} addresses, not {entry[:200]}")
+        elif entry.startswith(("/", "\\")) or ".." in re.split(r"[/\\]|%2f|%5c", entry.replace("%2e", "."), flags=re.I):
+            raise PosegenError(f"{url}: may name what is beside it or below, not {entry[:200]}")
+        yield from _remote_entry(entry if "://" in entry else f"{folder}/{entry}")
 
 
 def _entries(name: str, content: bytes) -> list[str]:
@@ -148,8 +161,7 @@ def _remote(url: str, may_be_list: bool = True) -> Iterator[Video]:
     system, path = filesystem(url)
     try:
         if may_be_list and Path(path).suffix.lower() in _LISTS and not glob.has_magic(path):
-            content = bytes(system.cat_file(path))
-            yield from _listed_remotely(url, content)
+            yield from _listed_remotely(url, read_small(url, _LARGEST_LIST))
             return
         if glob.has_magic(path):
             found: dict[str, Any] = system.glob(path, detail=True)
