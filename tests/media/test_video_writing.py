@@ -3,7 +3,6 @@
 import itertools
 import os
 import subprocess
-import sys
 from fractions import Fraction
 
 import av
