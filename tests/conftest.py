@@ -85,6 +85,19 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """Starts processes that have imported everything, from one server for a whole test run: see `warm_process`."""
+    from warm_process import Warm
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    warm = Warm(place, filelock.FileLock(place / "warm.lock"))
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
 def narrow(made_once):
     """The folder of a model with the mini's layers, a sixth of its width, and random weights."""
 

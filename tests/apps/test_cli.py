@@ -84,8 +84,8 @@ def test_help_is_fast_and_every_command_explains_itself():
     assert "--dry-run" in posegen("generate", "--help").stdout
 
 
-def test_models_lists_every_name():
-    done = posegen("models")
+def test_models_lists_every_name(warm):
+    done = warm.run_posegen("models")
     assert done.returncode == 0
     assert "mini" in done.stdout
     assert "wan2.1-i2v-14b-720p" in done.stdout
@@ -287,8 +287,8 @@ def test_a_path_that_no_file_can_have_gives_one_line(arguments, inputs, tmp_path
     assert "name too long" in line or "NUL" in line
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, media):
-    done = posegen(
+def test_dry_run_prints_the_plan_and_writes_nothing(warm, tmp_path, media):
+    done = warm.run_posegen(
         "generate", "--reference", media / "man.png",
         "--driving", media / "dancer.mp4", "--output", tmp_path / "x.mp4", "--dry-run",
     )  # fmt: skip
@@ -343,7 +343,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert said == b""
 
 
-def test_a_terminal_hears_at_once_that_libraries_are_loaded(tmp_path):
+def test_a_terminal_hears_at_once_that_libraries_are_loaded(warm, tmp_path):
     leader, follower = pty.openpty()
     environment = {**ENVIRONMENT, "TERM": "xterm"}
     with (tmp_path / "said").open("wb") as said:
@@ -360,5 +360,5 @@ def test_a_terminal_hears_at_once_that_libraries_are_loaded(tmp_path):
     assert process.wait(timeout=120) == 0
     answer = (tmp_path / "said").read_text()
     assert "mini" in answer
-    quiet = posegen("models")
+    quiet = warm.run_posegen("models")
     assert (quiet.stdout, quiet.stderr) == (answer, "")

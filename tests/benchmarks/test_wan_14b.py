@@ -1,9 +1,6 @@
 """The benchmark for GPUs runs at toy sizes on a CPU, by the very same code, and finds nothing wrong there."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -13,12 +10,22 @@ ONLY_ON_A_GPU = {
     ("correctness", "group offload, block_level, stream"),
     ("correctness", "group offload, leaf_level, stream"),
 }
+PROGRAM = """
+import os, runpy, sys
+os.chdir(sys.argv[1])
+sys.path.insert(0, "benchmarks")
+sys.argv = ["benchmarks/wan_14b.py", *sys.argv[2:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
-def test_it_runs_at_toy_sizes(tmp_path):
-    command = [sys.executable, "benchmarks/wan_14b.py", "--tiny", "--seconds", "250", "--output", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--only", *QUICK], cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+def run(warm, *arguments):
+    done = warm.run(PROGRAM, [REPOSITORY, "--tiny", *arguments])
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_runs_at_toy_sizes(warm, tmp_path):
+    run(warm, "--seconds", "250", "--output", tmp_path, "--only", *QUICK)
     figures = json.loads((tmp_path / "wan_14b.json").read_text())["figures"]
     assert set(QUICK) <= set(figures)
     assert figures["skipped_for_lack_of_time"] == []
@@ -32,11 +39,7 @@ def test_it_runs_at_toy_sizes(tmp_path):
     assert figures["attention_backends"]["native"]["relative_error"] < 0.01
 
 
-def test_what_there_is_no_time_for_is_named(tmp_path):
-    command = [sys.executable, "benchmarks/wan_14b.py", "--tiny", "--seconds", "0", "--output", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
-    subprocess.run(
-        [*command, "--only", "machine", "lora"], cwd=REPOSITORY, env=environment, check=True, capture_output=True
-    )
+def test_what_there_is_no_time_for_is_named(warm, tmp_path):
+    run(warm, "--seconds", "0", "--output", tmp_path, "--only", "machine", "lora")
     figures = json.loads((tmp_path / "wan_14b.json").read_text())["figures"]
     assert figures["skipped_for_lack_of_time"] == ["machine", "lora"]

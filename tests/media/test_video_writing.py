@@ -3,7 +3,6 @@
 import itertools
 import os
 import subprocess
-import sys
 from fractions import Fraction
 
 import av
@@ -200,14 +199,13 @@ except OutputError as error:
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "h264"), ("a.mkv", "ffv1"), ("a.mkv", "h264rgb")])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.998])
-def test_no_room_for_the_file(tmp_path, name, codec, share):
+def test_no_room_for_the_file(warm, tmp_path, name, codec, share):
     """The system refuses to let the file grow beyond a share of its size: in the pictures, or only in the index."""
     frames = noise(60)
     write(tmp_path / name, frames, codec=codec)
     limit = int((tmp_path / name).stat().st_size * share)
     os.unlink(tmp_path / name)
-    command = [sys.executable, "-c", FULL_DISK, str(limit), str(tmp_path / name), codec]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = warm.run(FULL_DISK, [limit, tmp_path / name, codec])
     assert done.returncode == 2, done.stderr
     assert done.stdout.count("\n") == 1
     assert "the disk is full" in done.stdout

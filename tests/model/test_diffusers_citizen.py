@@ -1,9 +1,10 @@
 """What diffusers offers to its own models works on this one."""
 
-import multiprocessing
+import json
 import os
+import subprocess
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,10 +111,25 @@ def test_caching_hooks(model, inputs):
 # In processes of their own: signature checks, on in tests, cannot be compiled, and two processes talk to each other
 
 
-def in_processes(function, arguments):
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(arguments), mp_context=context) as pool:
-        return list(pool.map(function, arguments))
+PROGRAM = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import test_diffusers_citizen
+print(json.dumps(getattr(test_diffusers_citizen, sys.argv[2])(json.loads(sys.argv[3]))))
+"""
+
+
+def in_processes(warm, function, arguments):
+    """What a function here gives for each of the arguments, each in a process, all at once."""
+    here = Path(__file__).parent
+    processes = [
+        warm(PROGRAM, [here, function.__name__, json.dumps(argument)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for argument in arguments
+    ]
+    said = [process.communicate(timeout=600) for process in processes]
+    for process, (_, errors) in zip(processes, said, strict=True):
+        assert process.returncode == 0, errors
+    return [json.loads(answer) for answer, _ in said]
 
 
 def tiny():
@@ -135,8 +151,8 @@ def compare_compiled(fullgraph):
 
 
 @pytest.mark.parametrize("fullgraph", [True, False])
-def test_regional_compilation(fullgraph):
-    assert in_processes(compare_compiled, [fullgraph])[0] < 1e-5
+def test_regional_compilation(warm, fullgraph):
+    assert in_processes(warm, compare_compiled, [fullgraph])[0] < 1e-5
 
 
 def compare_parallel(arguments):
@@ -176,8 +192,8 @@ def compare_parallel(arguments):
 
 
 @pytest.mark.parametrize(("rows", "anything"), [(8, False), (6, True)])
-def test_context_parallelism(tmp_path, rows, anything):
+def test_context_parallelism(warm, tmp_path, rows, anything):
     """Two processes, Ulysses; with 6 rows neither video tokens nor all tokens split evenly by frame."""
     arguments = [(rank, str(tmp_path / "meeting"), rows, anything) for rank in range(2)]
-    for differences in in_processes(compare_parallel, arguments):
+    for differences in in_processes(warm, compare_parallel, arguments):
         assert max(differences) < 1e-5, differences

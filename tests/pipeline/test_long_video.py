@@ -1,11 +1,9 @@
 """From files to a file: length, rate, sound, resumption, sharing; with the mini at few steps and real media."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import tracemalloc
 from fractions import Fraction
@@ -222,19 +220,19 @@ def test_jobs_are_listed_as_far_as_they_are(ready, monkeypatch):
     assert kept["settings"]["driving_sha256"] == file_digest(ready.driving)
 
 
-def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(ready):
+def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(warm, ready):
     command = [
-        sys.executable, "-m", "posegen.apps.cli", "generate", "--reference", str(ready.reference), "--driving",
+        "generate", "--reference", str(ready.reference), "--driving",
         str(ready.driving), "--output", str(ready.output), "--conditions", str(ready.conditions), "--steps", "2",
         "--dtype", "float32", "--anchor", str(ready.anchor), "--prompt", str(ready.prompt),
         "--retarget", ready.retarget, "--model", ready.model, "--no-person-check",
     ]  # fmt: skip
     generate_video(changed(ready, output=ready.output.with_name("whole.mp4")))
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+    with warm.posegen(*command, stderr=subprocess.DEVNULL) as child:
         wait_for(lambda: len(segment_files(ready)) > 0, child)
         child.send_signal(signal.SIGKILL)
     assert not ready.output.exists()
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+    with warm.posegen(*command, stderr=subprocess.PIPE) as child:
         wait_for(lambda: len(segment_files(ready)) > 1, child)
         child.send_signal(signal.SIGINT)
         _, error = child.communicate(timeout=60)
@@ -243,7 +241,8 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(ready):
         assert "goes on where it stopped" in error
         assert "Traceback" not in error
         assert not ready.output.exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = warm.run_posegen(*command)
+    assert done.returncode == 0, done.stderr
     assert "segment 0000-base is already finished" in done.stderr
     assert "it/s" not in done.stderr  # the bars of libraries, where there is nothing to wait for
     assert ready.output.read_bytes() == ready.output.with_name("whole.mp4").read_bytes()
@@ -333,9 +332,9 @@ long_video.generate_video(GenerateConfig(
 """
 
 
-def test_a_second_process_with_other_settings_is_refused_before_any_work(config, monkeypatch):
-    given = [sys.executable, "-c", WORK, str(config.reference), str(config.driving), str(config.output)]
-    with subprocess.Popen(given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+def test_a_second_process_with_other_settings_is_refused_before_any_work(warm, config, monkeypatch):
+    given = [config.reference, config.driving, config.output]
+    with warm(WORK, given, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert "works\n" in iter(first.stdout.readline, "")
         monkeypatch.setattr(long_video, "with_prompt", lambda request, progress: pytest.fail("it works"))
         with pytest.raises(OutputError) as caught:
@@ -408,7 +407,7 @@ def test_stitch_segments_get_exact_pixels_of_their_neighbours(ready, monkeypatch
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs POSIX limits on file size")
-def test_a_full_disk_is_one_line_and_keeps_what_is_finished(ready, monkeypatch):
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(warm, ready, monkeypatch):
     """A real limit on the size of files stands for a full disk: the first write beyond it fails."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -417,15 +416,16 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(ready, monkeypatch):
     )
 
     def run():
-        done = subprocess.run(
+        done = warm.run(
+            code,
             [
-                sys.executable, "-c", code, "generate", "--reference", str(ready.reference),
+                "generate", "--reference", str(ready.reference),
                 "--driving", str(ready.driving), "--output", str(ready.output),
                 "--conditions", str(ready.conditions), "--dtype", "float32", "--steps", "1",
                 "--anchor", str(ready.anchor), "--prompt", str(ready.prompt), "--retarget", ready.retarget,
                 "--model", ready.model, "--no-person-check",
             ],
-            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr

@@ -6,8 +6,10 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,19 +129,18 @@ def test_a_decoder_alone_keeps_what_was_encoded_and_trained(pretrained, make_run
     assert all(record["train/loss"] > 0 for record in figures if "train/loss" in record)
 
 
-def test_a_killed_process_goes_on(pretrained, make_run, make_recipe, shards, tmp_path):
+def test_a_killed_process_goes_on(warm, pretrained, make_run, make_recipe, shards, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train("base", *make_run(whole, str(pretrained), base="checkpoint_every = 1\n"))
-    command = [
-        sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe",
-        str(make_recipe("killed.toml", base="checkpoint_every = 1\n")), "--output", str(killed), "--data", str(shards),
-        "--validation", str(shards), "--cache", str(shards / "cache"), "--init", str(pretrained),
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = warm.posegen(
+        "train", "base", "--recipe", make_recipe("killed.toml", base="checkpoint_every = 1\n"), "--output", killed,
+        "--data", shards, "--validation", shards, "--cache", shards / "cache", "--init", pretrained,
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
     checkpoints = killed / "base" / "checkpoints"
     try:
         while process.poll() is None and not list(checkpoints.glob("step-0000001/state.json")):
-            pass
+            time.sleep(0.002)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -274,8 +275,29 @@ def test_clips_shorter_than_what_a_phase_takes_of_them_are_an_error(phase, pretr
         train("base", dataclasses.replace(recipe, base=longer), places)
 
 
-def run_twice(program):
-    """Run a program in two processes that know of each other."""
+def run_twice(warm, program, arguments):
+    """Run a program in two processes that know of each other, as `torchrun` starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = [
+        warm(program, arguments, stderr=subprocess.PIPE, environment={
+            "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        })
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    try:
+        errors = [process.communicate(timeout=240)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0, error[-3000:]
+
+
+def run_twice_by_torchrun(program):
+    """The same by the launcher that users call."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *program]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=240)
@@ -297,17 +319,15 @@ for stage in stages:
 """
 
 
-def test_two_processes_train_as_one_does(pretrained, make_run, make_recipe, shards, tmp_path):
+def test_two_processes_train_as_one_does(warm, pretrained, make_run, make_recipe, shards, tmp_path):
     """Every stage, each from where the one process began it."""
-    (tmp_path / "together.py").write_text(TOGETHER)
     one, two = tmp_path / "one", tmp_path / "two"
     starts = {"vae": "", "pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained,
               "stitch": one / "base" / "model"}  # fmt: skip
     for stage, start in starts.items():
         train(stage, *make_run(one, str(start) or None))
-    done = run_twice([str(tmp_path / "together.py"), str(make_recipe("one.toml")), str(two), str(shards),
-                      *(f"{stage}:{start}" for stage, start in starts.items())])  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    stages = [f"{stage}:{start}" for stage, start in starts.items()]
+    run_twice(warm, TOGETHER, [make_recipe("one.toml"), two, shards, *stages])
     for stage in starts:
         ours, theirs = (weights_of(folder / stage / "model") for folder in (one, two))
         assert ours.keys() == theirs.keys()
@@ -336,7 +356,7 @@ def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_reci
     for split in ("train", "val-same"):
         write_index(copy, split)
     with serving(copy) as server:
-        done = run_twice([str(tmp_path / "by_command.py"), str(make_recipe("two.toml")), str(pretrained),
+        done = run_twice_by_torchrun([str(tmp_path / "by_command.py"), str(make_recipe("two.toml")), str(pretrained),
                           str(tmp_path / "folder"), str(shards), str(tmp_path / "url"), server.url])  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
@@ -401,7 +421,7 @@ accumulate = 2
     ("stage", "model", "tolerance"),
     [("pretrain", "", 1e-4), ("base", 'base_weights = "bf16"\nexport = "adapter"\n', 0.1)],
 )
-def test_sharded_weights_train_as_whole_ones_do(stage, model, tolerance, pretrained, shards, tmp_path):
+def test_sharded_weights_train_as_whole_ones_do(warm, stage, model, tolerance, pretrained, shards, tmp_path):
     """Interrupted, going on, with a moving average or as large bases are trained, and exported whole."""
     start = {"pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained}[stage]
     recipes = {}
@@ -412,10 +432,7 @@ def test_sharded_weights_train_as_whole_ones_do(stage, model, tolerance, pretrai
             f"num_frames = 5\nbatch_size = 4\ncheckpoint_every = 2\nvalidation_clips = 2\nsample_steps = 1\n"
             + SHARED_OUT[stage]
         )
-    (tmp_path / "sharded.py").write_text(SHARDED)
-    done = run_twice([str(tmp_path / "sharded.py"), stage, str(recipes["fsdp"]), str(tmp_path / "fsdp"), str(shards),
-                      str(shards / "cache"), str(start)])  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_twice(warm, SHARDED, [stage, recipes["fsdp"], tmp_path / "fsdp", shards, shards / "cache", start])
     train(stage, read_recipe(recipes["ddp"]), Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start)))
     ours, theirs = (weights_of(tmp_path / name / stage / "model") for name in ("ddp", "fsdp"))
     assert ours.keys() == theirs.keys()

@@ -121,7 +121,8 @@ class RemoteFolder:
         """
         url = f"{self.url.rstrip('/')}/{split}.json"
         try:
-            index = parse_json(read_small(url, _LARGEST_INDEX), url, "an index of shards", max_memory=8 * _LARGEST_INDEX)
+            content = read_small(url, _LARGEST_INDEX)
+            index = parse_json(content, url, "an index of shards", max_memory=8 * _LARGEST_INDEX)
             found = [
                 RemoteShard(self, str(entry["file"]), str(entry["sha256"]), int(entry["bytes"]))
                 for entry in index["shards"]

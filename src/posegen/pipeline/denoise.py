@@ -136,7 +136,7 @@ def predict_velocity(
         assert pose.unposed_latents is not None
         condition_latents, hand_latents = pose.unposed_latents, pose.unposed_hands
     velocity: Latents = transformer(
-        hidden_states=latents.to(transformer.dtype),
+        hidden_states=latents.to(condition_latents.dtype),  # asking a transformer for its own looks at all its modules
         condition_latents=condition_latents,
         hand_latents=hand_latents,
         reference_latents=conditioning.reference_latents,

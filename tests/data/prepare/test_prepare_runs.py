@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -40,13 +39,12 @@ def raw(made_once):
     return made_once("raw", make)
 
 
-def command(raw, output, *more, recipe=None):
-    return [sys.executable, "-m", "posegen.apps.cli", "prepare", str(raw / "in"), "--output", str(output),
-            "--recipe", str(recipe or raw / "recipe.toml"), *more]  # fmt: skip
+def arguments_of(raw, output, *more, recipe=None):
+    return ["prepare", raw / "in", "--output", output, "--recipe", recipe or raw / "recipe.toml", *more]
 
 
-def run(*arguments, recipe=None):
-    return subprocess.run(command(*arguments, recipe=recipe), capture_output=True, text=True, timeout=600, check=False)
+def run(warm, *arguments, recipe=None):
+    return warm.run_posegen(*arguments_of(*arguments, recipe=recipe))
 
 
 def contents(output: Path) -> dict[str, str]:
@@ -56,9 +54,9 @@ def contents(output: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(raw, made_once):
+def undisturbed(warm, raw, made_once):
     def make(folder):
-        done = run(raw, folder / "set")
+        done = run(warm, raw, folder / "set")
         assert done.returncode == 0, done.stderr
 
     return made_once("undisturbed", make) / "set"
@@ -111,37 +109,34 @@ def test_every_clip_is_in_the_index_with_its_reason(undisturbed):
     assert all(row["person_area"] is not None and row["thumbnail"] for row in kept + repeats)
 
 
-def test_training_takes_it(undisturbed, tmp_path):
+def test_training_takes_it(warm, undisturbed, tmp_path):
     recipe = tmp_path / "train.toml"
     stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
     recipe.write_text(f'name = "tiny"\n[model]\nstart = "scratch:mini"\nlayers = 2\nheads = 2\n[base]\n{stage}')
-    done = subprocess.run(
-        [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(recipe), "--output",
-         str(tmp_path / "run"), "--data", str(undisturbed), "--validation", str(undisturbed), "--cache",
-         str(tmp_path / "cache")],
-        capture_output=True, text=True, timeout=600, check=False,
+    done = warm.run_posegen(
+        "train", "base", "--recipe", recipe, "--output", tmp_path / "run", "--data", undisturbed,
+        "--validation", undisturbed, "--cache", tmp_path / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "run/base/metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if "train/loss" in record] == [1]
 
 
-def test_clips_are_encoded_for_a_training_in_the_same_run(raw, undisturbed, narrow, tmp_path):
+def test_clips_are_encoded_for_a_training_in_the_same_run(warm, raw, undisturbed, narrow, tmp_path):
     output, training = tmp_path / "set", tmp_path / "training.toml"
     shutil.copytree(undisturbed, output)
     stage = "steps = 1\nnum_frames = 5\nbatch_size = 2\nprecision = 'fp32'\nvalidation_clips = 1\nsample_steps = 1\n"
     training.write_text(f'name = "tiny"\n[model]\nstart = "{narrow}"\n[base]\n{stage}')
     recipe = write_recipe(tmp_path, RECIPE + f'[latents]\nrecipe = "{training}"\n')
     for _ in range(2):
-        done = run(raw, output, recipe=recipe)
+        done = run(warm, raw, output, recipe=recipe)
         assert done.returncode == 0, done.stderr
     assert contents(output) == contents(undisturbed), "the data set is the same"
     files = {path: path.stat().st_mtime_ns for path in (output / "cache").iterdir()}
     assert len(files) == len(list(output.glob("*.tar")))
-    done = subprocess.run(
-        [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(training), "--output",
-         str(tmp_path / "run"), "--data", str(output), "--validation", str(output), "--cache", str(output / "cache")],
-        capture_output=True, text=True, timeout=600, check=False,
+    done = warm.run_posegen(
+        "train", "base", "--recipe", training, "--output", tmp_path / "run", "--data", output,
+        "--validation", output, "--cache", output / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in (output / "cache").iterdir()} == files, "nothing is encoded"
@@ -161,11 +156,11 @@ def family(process):
     return [each for each in everybody if any(word in " ".join(each.cmdline()) for word in ("isolated", "Map"))]
 
 
-def test_a_killed_driver_and_a_half_written_shard_change_nothing(raw, undisturbed, tmp_path):
+def test_a_killed_driver_and_a_half_written_shard_change_nothing(warm, raw, undisturbed, tmp_path):
     output = tmp_path / "set"
     moments = [lambda: any(output.glob("work/scores-*/*/*.json")), lambda: any(output.glob("work/samples-*/*.json"))]
     for moment in moments:
-        process = subprocess.Popen(command(raw, output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        process = warm.posegen(*arguments_of(raw, output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         wait_for(moment, process)
         mine = family(process)
         assert mine
@@ -180,14 +175,14 @@ def test_a_killed_driver_and_a_half_written_shard_change_nothing(raw, undisturbe
     (output / "work" / "shards" / "train-000000.tar.json").write_text('{"content": ""}')  # as packing begins
     (output / "train-000000.tar").write_bytes(b"half of a shard")
     (output / ".train-000001.0123abcd.part.tar").write_bytes(b"half")
-    done = run(raw, output)
+    done = run(warm, raw, output)
     assert done.returncode == 0, done.stderr
     assert contents(output) == contents(undisturbed)
     again = {path: path.stat().st_mtime_ns for path in made}
     assert again == made, "nothing that was kept is computed again"
 
 
-def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path, monkeypatch):
+def test_two_nodes_with_a_killed_worker_make_the_same(warm, raw, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     source = Path(__file__).resolve().parents[3] / "src"
@@ -198,13 +193,13 @@ def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path
         "c = Cluster(initialize_head=True, head_node_args=node); c.add_node(num_cpus=1, object_store_memory=80 << 20)\n"
         "print(c.address, flush=True); sys.stdin.read(); c.shutdown()"
     )
-    with subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, text=True) as cluster:  # fmt: skip
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with warm(starter, **streams) as cluster:
         address = next(line for line in iter(cluster.stdout.readline, "") if ":" in line and "." in line).strip()
         output, recipe = tmp_path / "set", write_recipe(tmp_path, RECIPE.replace("workers = 1", "workers = 2"))
-        process = subprocess.Popen(
-            command(raw, output, "--ray", address, recipe=recipe),
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        process = warm.posegen(
+            *arguments_of(raw, output, "--ray", address, recipe=recipe),
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             wait_for(lambda: any(output.glob("work/scores-*/*/*.json")), process)
@@ -219,9 +214,9 @@ def test_two_nodes_with_a_killed_worker_make_the_same(raw, undisturbed, tmp_path
     assert contents(output) == contents(undisturbed)
 
 
-def test_a_data_set_in_an_object_store_is_that_of_a_folder(s3, raw, undisturbed):
+def test_a_data_set_in_an_object_store_is_that_of_a_folder(warm, s3, raw, undisturbed):
     output, system = f"{s3}/a set", fsspec.filesystem("s3")
-    done = run(raw, output)
+    done = run(warm, raw, output)
     assert done.returncode == 0, done.stderr
     files = [path for path in system.ls(output, detail=False) if system.isfile(path)]
     assert {Path(path).name: hashlib.sha256(system.cat_file(path)).hexdigest() for path in files} == contents(
@@ -230,7 +225,7 @@ def test_a_data_set_in_an_object_store_is_that_of_a_folder(s3, raw, undisturbed)
     assert system.glob(f"{output}/work/samples-*/*.tar")
 
 
-def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
+def test_other_thresholds_compute_no_score_again(warm, raw, undisturbed, tmp_path):
     output = tmp_path / "set"
     shutil.copytree(undisturbed, output)
     kept = [path for stage in ("clips", "scores", "samples") for path in output.glob(f"work/{stage}-*/*")]
@@ -240,9 +235,9 @@ def test_other_thresholds_compute_no_score_again(raw, undisturbed, tmp_path):
     areas = sorted(row["person_area"] for row in rows if row["kept"])
     stricter = (areas[2] + areas[3]) / 2
     recipe = write_recipe(tmp_path, RECIPE.replace("minimum = 0.01", f"minimum = {stricter}"))
-    arguments = command(raw, output, "--refilter", recipe=recipe)
-    arguments.remove(str(raw / "in"))
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    arguments = arguments_of(raw, output, "--refilter", recipe=recipe)
+    arguments.remove(raw / "in")
+    done = warm.run_posegen(*arguments)
     assert done.returncode == 0, done.stderr
     after = pq.read_table(output / "index.parquet").to_pylist()
     assert sorted(row["person_area"] for row in after if row["kept"]) == [area for area in areas if area > stricter]
@@ -263,9 +258,12 @@ def test_a_refilter_that_keeps_nothing_leaves_the_data_set_as_it_is(tmp_path):
     assert contents(output) == before
 
 
-def test_a_full_disk_is_one_line(raw, tmp_path):
-    text = f"ulimit -f 4; exec {sys.executable} -m posegen.apps.cli prepare '{raw}/in' --output '{tmp_path}/set' \"$@\""
-    done = subprocess.run(["bash", "-c", text, "-", "--recipe", str(raw / "recipe.toml")], capture_output=True,
-                          text=True, timeout=600, check=False)  # fmt: skip
+def test_a_full_disk_is_one_line(warm, raw, tmp_path):
+    """A real limit on the size of files stands for a full disk."""
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from posegen.apps.cli import main; main()"
+    )
+    done = warm.run(limited, arguments_of(raw, tmp_path / "set"))
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("posegen: ")
