@@ -111,6 +111,8 @@ class EstimatorConfig:
     """Weights of Sapiens' surface normals: model folder or hub name, or a TorchScript file of Sapiens-1."""
     parts_weights: str | None = None
     """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
+    trust_torchscript: bool = False
+    """TorchScript files (Sapiens-1) can run any code on this machine: say that you trust where yours come from."""
     normals_file: Path | None = None
     """Video of hand normals, black outside the hands, for `--normals file`."""
     smoothing: bool = True
@@ -140,6 +142,12 @@ class EstimatorConfig:
             raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
         if self.normals == "sapiens1" and (self.normals_weights is None or self.parts_weights is None):
             raise PosegenError("--normals sapiens1 needs --normals-weights and --parts-weights: TorchScript files")
+        for option, choice in (("--pose", self.pose), ("--normals", self.normals)):
+            if choice == "sapiens1" and not self.trust_torchscript:
+                raise PosegenError(
+                    f"{option} sapiens1 loads TorchScript files, which can run any code on this machine: add "
+                    "--trust-torchscript if you trust where they come from"
+                )
 
     def _check_hands(self, hands: bool) -> None:
         if not hands and self.normals != "mediapipe":

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.errors import DiskFullError, PosegenError
 from posegen.model import lora
 from posegen.model.loading import load_transformer
@@ -177,6 +179,45 @@ def test_damaged_weights_are_named(part, damage, tmp_path, saved_mini):
         load_folder(folder, torch.float32)
     assert "\n" not in str(caught.value)
     assert part in str(caught.value) or name in str(caught.value)
+
+
+@pytest.fixture
+def no_socket(monkeypatch):
+    """Whoever asks a hub fails the test."""
+
+    def refuse(*_):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "tokenizer", "image_processor", "scheduler"])
+def test_a_folder_that_lacks_a_part_is_an_error_and_asks_no_hub(part, tmp_path, saved_mini, no_socket, monkeypatch):
+    shutil.copytree(saved_mini, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / part)
+    monkeypatch.chdir(tmp_path)  # "model/vae" could be the name of a repository
+    with pytest.raises(PosegenError, match=part) as caught:
+        load_folder(Path("model"), torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_not_name_code_of_its_own(tmp_path, saved_mini):
+    shutil.copytree(saved_mini, tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({**content, "tokenizer": ["tokenizer_of_mine", "Tokenizer"]}))
+    (tmp_path / "model" / "tokenizer" / "tokenizer_of_mine.py").write_text("raise SystemExit('was run')")
+    with pytest.raises(PosegenError, match="tokenizer_of_mine"):
+        load_folder(tmp_path / "model", torch.float32)
+
+
+def test_nothing_is_asked_of_a_hub_while_a_local_model_is_loaded():
+    import huggingface_hub
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    with no_network(), pytest.raises(OfflineModeIsEnabled):
+        huggingface_hub.HfApi(endpoint="http://127.0.0.1:9").model_info("owner/model")
 
 
 @pytest.fixture(scope="module")

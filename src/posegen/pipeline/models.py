@@ -16,6 +16,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.conditions.skeleton import Colors
 from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
@@ -26,7 +27,7 @@ from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
-from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders
+from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders, loading_errors
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
 WAN_PARTS = ("tokenizer", "text_encoder", "image_processor", "image_encoder", "vae")
@@ -362,8 +363,14 @@ def load_published(wan: Path, base: Path, stitch: Path, area: int, dtype: torch.
 
 def _around(folder: Path, transformer: Any, dtype: torch.dtype, **settings: Any) -> PoseGenPipeline:
     """A pipeline of the transformer and the other parts of a stock Wan folder."""
+    for part in WAN_PARTS:
+        if not (folder / part).is_dir():
+            raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")
     given = load_encoders(folder, dtype)
-    wan = WanImageToVideoPipeline.from_pretrained(str(folder), **given, transformer=transformer, dtype=dtype)
+    with no_network(), loading_errors(folder):
+        wan = WanImageToVideoPipeline.from_pretrained(
+            str(folder), **given, transformer=transformer, dtype=dtype, local_files_only=True
+        )
     parts = {name: wan.components[name] for name in WAN_PARTS}
     scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
     return PoseGenPipeline(**parts, transformer=transformer, scheduler=scheduler, **{**WAN_SETTINGS, **settings})
