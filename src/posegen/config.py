@@ -568,6 +568,11 @@ class AblateConfig:
             _finite("--pose-strength", self.pose_strength, 0, 10)
 
 
+def _long_enough(token: str | None) -> None:
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
+        raise PosegenError("--token: 8 to 200 letters, digits, and . _ ~ - are needed, so that it can be in an address")
+
+
 @dataclass(frozen=True)
 class StudyConfig:
     """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
@@ -590,11 +595,14 @@ class StudyConfig:
     """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
     port: int = 8421
     """Port to listen on; 0 takes any that is free."""
+    token: str | None = None
+    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
     seed: int = 0
     """Same seed, same draw of questions."""
 
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
+        _long_enough(self.token)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         _some_methods(self.methods)
         if self.per_person is not None:
@@ -616,9 +624,12 @@ class ScreenConfig:
     """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
     port: int = 8422
     """Port to listen on; 0 takes any that is free."""
+    token: str | None = None
+    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
 
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
+        _long_enough(self.token)
         if re.match(r"[a-z0-9+]{2,}:/", str(self.folder)):  # a path has lost one of the two slashes
             raise PosegenError(
                 f"{self.folder} is no local folder: copy the data set's index.parquet into one, and screening.sqlite "

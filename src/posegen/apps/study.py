@@ -18,12 +18,12 @@ from werkzeug.wrappers import Request, Response
 from posegen.apps.serving import POLICY, json_body, json_response, start_server
 from posegen.apps.terminal import Terminal
 from posegen.config import StudyConfig
+from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark import read_benchmark
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.matching import match, parse_methods
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.scoring import content_digest
 from posegen.evaluate.study import ASPECTS, AlreadyAnsweredError, Question, Study
 from posegen.evaluate.study_results import markdown, write_results
 from posegen.media.fitting import plan_fit
@@ -54,8 +54,10 @@ def study(config: StudyConfig) -> None:
             for path in paths:
                 terminal.say(f"wrote {path}")
             return
-        server = start_server(config.host, config.port, StudyPage(opened, videos, references))
-        terminal.say(f"people answer at http://{server.host}:{server.port}/ ; answers are kept in {opened.path}")
+        server, gate = start_server(config.host, config.port, StudyPage(opened, videos, references), config.token)
+        terminal.say(f"people answer at {gate.address} ; answers are kept in {opened.path}")
+        if (opens := gate.opens()) is not None:
+            terminal.say(opens)
         terminal.say("Ctrl-C ends; the same command with --results says what was found")
         with server:
             server.serve_forever()
