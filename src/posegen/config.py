@@ -64,6 +64,17 @@ def parse_fps(text: str, setting: str = "--fps") -> Fraction:
     return fps.limit_denominator(100_000)
 
 
+def parse_lora(text: str) -> tuple[Path, float]:
+    """Read FILE or FILE:STRENGTH as (path, strength); raises `PosegenError` for a strength that is none."""
+    file, colon, strength = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", strength, re.IGNORECASE):
+        file, strength = text, "1"
+    if not file:
+        raise PosegenError(f"--lora {text!r}: write FILE or FILE:STRENGTH")
+    _finite(f"--lora {file}: the strength", float(strength), -100, 100)
+    return Path(file), float(strength)
+
+
 def parse_bytes(text: str) -> int:
     """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes; raises `PosegenError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
@@ -219,6 +230,9 @@ class GenerateConfig(EstimatorConfig):
     keeps conditions and finished segments."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them) or a folder with one."""
+    lora: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A LoRA file of another trainer, added to the model: FILE or FILE:STRENGTH, like style.safetensors:0.8. Give the
+    option once for each file (docs/lora.md)."""
     prompt: str | None = None
     """What the video shows: image style; person, clothes and background; camera. It should name the person. Without it
     one is written for the reference image (`posegen prompt` shows it)."""
@@ -292,6 +306,8 @@ class GenerateConfig(EstimatorConfig):
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 
     def __post_init__(self) -> None:
+        for text in self.lora:
+            parse_lora(text)
         super().__post_init__()
         self._check_hands(self.hands)
         if self.size is not None:

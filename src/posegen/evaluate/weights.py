@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.media.files import check_input
 

@@ -7,6 +7,7 @@ transformer is `model/loading.py`'s concern.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
 from posegen.media.files import write_whole
 from posegen.media.fitting import choose_size
-from posegen.model import lora
+from posegen.model import lora, lora_files
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
+from posegen.model.lora_files import Lora
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
 from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders, loading_errors
@@ -278,8 +280,23 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
     return pipeline
 
 
-def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
-    """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
+def describe_loras(name: str, loras: Sequence[Lora]) -> list[str]:
+    """A line on each LoRA file for a model; no weight of the model is loaded.
+
+    Raises `PosegenError` for a file that is not there, or not a LoRA of this model.
+    """
+    if not loras:
+        return []
+    with torch.device("meta"):
+        transformer = PoseGenTransformer3DModel(**transformer_arguments(name))
+    return [lora_files.describe(lora, transformer) for lora in loras]
+
+
+def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, loras: Sequence[Lora] = ()) -> PoseGenPipeline:
+    """Load a model by name or folder, ready to use on `device`, with LoRA files added to its weights.
+
+    Raises `PosegenError` with what to do.
+    """
     if name == "mini":
         pipeline = load_folder(mini.FOLDER, dtype)
     elif name in PUBLISHED:
@@ -295,6 +312,7 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
         pipeline = load_folder(Path(name), dtype)
     else:
         raise _unknown(name)
+    lora_files.add_loras(pipeline.transformer, loras)
     return pipeline.to(device)
 
 

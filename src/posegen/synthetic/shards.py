@@ -18,6 +18,7 @@ from typing import Any
 import filelock
 import numpy as np
 
+from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.files import output_errors
 from posegen.synthetic.clip import Clip, ClipSettings, Frame, prepare

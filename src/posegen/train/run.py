@@ -20,7 +20,7 @@ from posegen.data.encoders import Encoders
 from posegen.data.fetching import RemoteFolder
 from posegen.data.latents import LatentCache
 from posegen.data.shards import Shard, open_shards
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, logger
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import output_errors, write_whole
 from posegen.pipeline.mini import VAE, build_mini, transformer_sizes
