@@ -31,6 +31,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from safetensors.torch import load_file
 
 import posegen
 from posegen.apps.commands import extract
@@ -175,7 +176,7 @@ def train_work(place: Path) -> Work:
 
     def interrupt(folder: Path) -> None:
         with contextlib.suppress(KeyboardInterrupt):
-            run(folder, StopAfter("base", 5))
+            run(folder, StopAfter("train", 5))
 
     return Work(
         run,
@@ -262,8 +263,18 @@ WORKS = {"generate": generate_work, "extract": extract_work, "train": train_work
 
 
 def digests(paths: list[Path], folder: Path) -> dict[str, str]:
-    """Names and hashes."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths)}
+    """Names and hashes; of safetensors those of the tensors, since the library writes descriptions in random order."""
+    return {str(path.relative_to(folder)): _content_hash(path) for path in sorted(paths)}
+
+
+def _content_hash(path: Path) -> str:
+    if path.suffix != ".safetensors":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = hashlib.sha256()
+    for name, tensor in sorted(load_file(path).items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        content.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
 
 
 def kind_of(path: Path) -> str:
