@@ -40,7 +40,7 @@ from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames
 from posegen.pipeline import long_video
 from posegen.pipeline.progress import Silent
-from results_file import write_result
+from results_file import figures_of, write_result
 
 DEMO = Path(posegen.__file__).parent / "demo"
 DAMAGES = ("bit", "empty", "half", "exchanged", "missing")
@@ -159,10 +159,9 @@ keep_checkpoints = 2
 def train_work(place: Path) -> Work:
     """`train base` from encoding clips to the finished model."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from tiny_shards import write_shards  # type: ignore[import-not-found]
-
     from posegen.train.recipe import read_recipe
     from posegen.train.run import Places, train
+    from tiny_shards import write_shards  # type: ignore[import-not-found]
 
     shards = place / "shards"
     write_shards(shards, "train")
@@ -340,12 +339,13 @@ def damage_at_random(
                 work.run(folder)
                 outcome = "same bytes"
             except PosegenError as error:
-                assert "\n" not in str(error), f"{path} {done}: {error}"
-                outcome, _ = "one line", lines.append(str(error))
+                outcome = "one line" if "\n" not in str(error) else "several lines"
+                lines.append(str(error))
                 with contextlib.suppress(PosegenError):  # where the line asks for more than the same command
                     work.run(folder)
                     outcome = "one line, then the same bytes"
         tell(f"{name} {number} {path.relative_to(folder)} {done}: {outcome} ({'; '.join(lines)[:200] or 'no line'})")
+        assert outcome != "several lines", f"{path} {done}: {lines}"
         same = outcome == "one line" or digests(work.results(folder), folder) == expected
         edited = name == "extract" and lines == [line for line in lines if "used as it is now" in line]
         assert same or edited, f"{path} {done}: another result"
@@ -411,7 +411,7 @@ def main() -> None:
     disturb = damage_at_random if options.how == "damage" else kill_at_random
     works = options.work or [name for name in WORKS if options.how == "damage" or name != "evaluate"]
     count = options.count or (200 if options.how == "damage" else 20)
-    figures: dict[str, object] = {}
+    figures = figures_of(f"disturbed_runs_{options.how}")  # kinds of runs that are not asked for stay
     for number, name in enumerate(works):
         share = count // len(works) + (number < count % len(works))
         with tempfile.TemporaryDirectory(prefix="posegen-disturbed-") as folder:
