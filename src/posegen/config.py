@@ -64,6 +64,17 @@ def parse_fps(text: str, setting: str = "--fps") -> Fraction:
     return fps.limit_denominator(100_000)
 
 
+def parse_lora(text: str) -> tuple[Path, float]:
+    """Read FILE or FILE:STRENGTH as (path, strength); raises `PosegenError` for a strength that is none."""
+    file, colon, strength = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", strength, re.IGNORECASE):
+        file, strength = text, "1"
+    if not file:
+        raise PosegenError(f"--lora {text!r}: write FILE or FILE:STRENGTH")
+    _finite(f"--lora {file}: the strength", float(strength), -100, 100)
+    return Path(file), float(strength)
+
+
 def parse_bytes(text: str) -> int:
     """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes; raises `PosegenError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
@@ -111,6 +122,8 @@ class EstimatorConfig:
     """Weights of Sapiens' surface normals: model folder or hub name, or a TorchScript file of Sapiens-1."""
     parts_weights: str | None = None
     """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
+    trust_torchscript: bool = False
+    """TorchScript files (Sapiens-1) can run any code on this machine: say that you trust where yours come from."""
     normals_file: Path | None = None
     """Video of hand normals, black outside the hands, for `--normals file`."""
     smoothing: bool = True
@@ -140,6 +153,12 @@ class EstimatorConfig:
             raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
         if self.normals == "sapiens1" and (self.normals_weights is None or self.parts_weights is None):
             raise PosegenError("--normals sapiens1 needs --normals-weights and --parts-weights: TorchScript files")
+        for option, choice in (("--pose", self.pose), ("--normals", self.normals)):
+            if choice == "sapiens1" and not self.trust_torchscript:
+                raise PosegenError(
+                    f"{option} sapiens1 loads TorchScript files, which can run any code on this machine: add "
+                    "--trust-torchscript if you trust where they come from"
+                )
 
     def _check_hands(self, hands: bool) -> None:
         if not hands and self.normals != "mediapipe":
@@ -211,6 +230,9 @@ class GenerateConfig(EstimatorConfig):
     keeps conditions and finished segments."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them) or a folder with one."""
+    lora: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A LoRA file of another trainer, added to the model: FILE or FILE:STRENGTH, like style.safetensors:0.8. Give the
+    option once for each file (docs/lora.md)."""
     prompt: str | None = None
     """What the video shows: image style; person, clothes and background; camera. It should name the person. Without it
     one is written for the reference image (`posegen prompt` shows it)."""
@@ -284,6 +306,8 @@ class GenerateConfig(EstimatorConfig):
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 
     def __post_init__(self) -> None:
+        for text in self.lora:
+            parse_lora(text)
         super().__post_init__()
         self._check_hands(self.hands)
         if self.size is not None:
@@ -567,6 +591,11 @@ class AblateConfig:
             _finite("--pose-strength", self.pose_strength, 0, 10)
 
 
+def _long_enough(token: str | None) -> None:
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
+        raise PosegenError("--token: 8 to 200 letters, digits, and . _ ~ - are needed, so that it can be in an address")
+
+
 @dataclass(frozen=True)
 class StudyConfig:
     """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
@@ -589,11 +618,14 @@ class StudyConfig:
     """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
     port: int = 8421
     """Port to listen on; 0 takes any that is free."""
+    token: str | None = None
+    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
     seed: int = 0
     """Same seed, same draw of questions."""
 
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
+        _long_enough(self.token)
         _finite("--seed", self.seed, 0, 2**63 - 1)
         _some_methods(self.methods)
         if self.per_person is not None:
@@ -615,9 +647,12 @@ class ScreenConfig:
     """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
     port: int = 8422
     """Port to listen on; 0 takes any that is free."""
+    token: str | None = None
+    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
 
     def __post_init__(self) -> None:
         _finite("--port", self.port, 0, 65535)
+        _long_enough(self.token)
         if re.match(r"[a-z0-9+]{2,}:/", str(self.folder)):  # a path has lost one of the two slashes
             raise PosegenError(
                 f"{self.folder} is no local folder: copy the data set's index.parquet into one, and screening.sqlite "

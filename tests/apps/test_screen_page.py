@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def served(page):
-    server = start_server("127.0.0.1", 0, page)
+    server, _ = start_server("127.0.0.1", 0, page)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     return server, thread

@@ -50,7 +50,7 @@ def config(tmp_path):
 @pytest.fixture
 def address(config):
     opened = open_study(config, Silent())
-    server = start_server(config.host, config.port, StudyPage(*opened))
+    server, _ = start_server(config.host, config.port, StudyPage(*opened))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.port}", opened[0]

@@ -147,7 +147,7 @@ def test_an_interrupted_run_ends_its_workers_and_goes_on_to_the_same_bytes(numbe
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert "Traceback" not in said
     if number == signal.SIGINT:
-        assert said.splitlines()[-1] == "posegen: interrupted; the same command goes on where it stopped"
+        assert said.splitlines()[-1].startswith("posegen: interrupted; ")
     assert not json.loads((out / "train.json").read_text())["complete"], "interrupted too late to be a test"
     assert synth(out, *settings[:-2], "--workers", "0") == 0
     straight = tmp_path_factory.mktemp("straight")

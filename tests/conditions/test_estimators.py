@@ -353,3 +353,16 @@ def test_an_estimator_without_hands_gets_mediapipes(models, tmp_path, caplog):
     assert "knows no hands" in caplog.text
     estimator.close()
     assert len({estimator_names(config), estimator_names(EstimatorConfig())}) == 2
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"pose": "sapiens1", "pose_weights": "a.pt2"},
+        {"normals": "sapiens1", "normals_weights": "a.pt2", "parts_weights": "b.pt2"},
+    ],
+)
+def test_files_that_can_run_code_want_to_be_trusted(chosen):
+    with pytest.raises(PosegenError, match="--trust-torchscript"):
+        EstimatorConfig(**chosen)
+    EstimatorConfig(**chosen, trust_torchscript=True)

@@ -9,6 +9,7 @@ import pytest
 
 from posegen.conditions.folder import (
     HAND_NORMALS,
+    KEYPOINTS,
     MANIFEST,
     SKELETON,
     Inputs,
@@ -39,8 +40,8 @@ def made(tmp_path):
     driving, folder = tmp_path / "driving.mkv", tmp_path / "conditions"
     write_video(driving, size=(128, 96))
     folder.mkdir()
-    for name in (SKELETON, HAND_NORMALS):
-        write_video(folder / name)
+    for seed, name in enumerate((SKELETON, HAND_NORMALS)):
+        write_video(folder / name, seed=seed)
     inputs = Inputs.of(driving, plan_fit((128, 96), SIZE, "crop"), Fraction(8), True, "openpose", 2, "somebody", "1")
     keypoints, scores = np.zeros((FRAMES, 133, 2), np.float32), np.ones((FRAMES, 133), np.float32)
     pose = PoseSequence(keypoints, scores, np.full((FRAMES, 2, 21, 3), np.nan, np.float32), (128, 96), Fraction(8))
@@ -100,7 +101,7 @@ def test_other_pictures_have_another_digest(made):
     folder, _ = made
     before = open_conditions(folder)[0].digest()
     assert open_conditions(folder)[0].digest() == before
-    write_video(folder / HAND_NORMALS, seed=1)
+    write_video(folder / HAND_NORMALS, seed=7)
     assert open_conditions(folder)[0].digest() != before
 
 
@@ -124,3 +125,75 @@ def test_a_folder_without_whole_conditions_is_refused(made, damage, expected):
     assert find_conditions(folder, inputs) is None
     with pytest.raises(PosegenError, match=expected):
         open_conditions(folder)
+
+
+def flip(path, place=0.6):
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 4
+    path.write_bytes(content)
+
+
+def swap(folder):
+    first, second = (folder / name for name in (SKELETON, HAND_NORMALS))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def forget_checksums(folder):
+    """As an older posegen left it."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["checksum"]
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": list(manifest["files"])}))
+
+
+DAMAGED = {
+    "a bit of the skeletons": lambda folder: flip(folder / SKELETON),
+    "a bit of the hand normals": lambda folder: flip(folder / HAND_NORMALS),
+    "a bit of the keypoints": lambda folder: flip(folder / KEYPOINTS),
+    "a bit of the manifest": lambda folder: flip(folder / MANIFEST),
+    "empty": lambda folder: (folder / SKELETON).write_bytes(b""),
+    "missing": lambda folder: (folder / KEYPOINTS).unlink(),
+    "exchanged": swap,
+    "without checksums": forget_checksums,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_jobs_own_conditions_are_made_again_when_anything_is_damaged(made, case, caplog):
+    folder, inputs = made
+    assert find_conditions(folder, inputs) is not None
+    DAMAGED[case](folder)
+    assert find_conditions(folder, inputs) is None
+    (record,) = caplog.records
+    assert "made again" in record.message
+    assert "\n" not in record.message
+
+
+def test_files_that_a_user_edited_are_named_and_used(made, caplog):
+    folder, inputs = made
+    pictures = write_video(folder / SKELETON, seed=5)
+    conditions, found = open_conditions(folder)
+    check_conditions(conditions, found, inputs, FRAMES)
+    (record,) = caplog.records
+    assert SKELETON in record.message
+    assert (conditions.skeleton_frames(0, FRAMES) == pictures).all()
+    assert find_conditions(folder, inputs, edited=True) is not None  # `posegen extract` again: what was edited stays
+    forget_checksums(folder)  # or written by somebody else: there is nothing to compare with
+    caplog.clear()
+    check_conditions(*open_conditions(folder), inputs, FRAMES)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("case", ["a bit of the manifest", "empty", "missing", "garbage", "short"])
+def test_files_of_a_user_that_cannot_be_read_are_refused_in_one_line(made, case):
+    folder, inputs = made
+    more = {
+        "garbage": lambda folder: (folder / KEYPOINTS).write_bytes(b"PK\x03\x04" + bytes(500)),
+        "short": lambda folder: write_video(folder / SKELETON, FRAMES - 1),
+    }
+    (DAMAGED | more)[case](folder)
+    with pytest.raises(PosegenError) as caught:
+        check_conditions(*open_conditions(folder), inputs, FRAMES)
+    assert "\n" not in str(caught.value)
+    assert find_conditions(folder, inputs, edited=True) is None

@@ -78,6 +78,17 @@ def test_nothing_is_encoded_twice_and_what_is_missing_is(cache, shards):
     assert files[1].stat().st_mtime_ns == stamp
 
 
+def test_a_damaged_file_is_encoded_again(cache, shards, caplog):
+    (file, *_) = cache.prepare(shards, Encoding(num_frames=5))
+    whole = file.read_bytes()
+    content = bytearray(whole)
+    content[-1] ^= 1  # a value, which would be read without an error
+    file.write_bytes(content)
+    cache.prepare(shards, Encoding(num_frames=5))
+    assert file.read_bytes() == whole
+    assert file.name in caplog.text
+
+
 def test_other_weights_have_other_files(cache, shards, tmp_path):
     other = LatentCache(tmp_path / "cache", build_mini(seed=1, adapters=False), torch.float32)
     encoding = Encoding(num_frames=5)

@@ -234,3 +234,13 @@ def test_full_disk(small_disk, name, codec):
     assert os.listdir(small_disk) == []
     write(small_disk / name, smooth(2, 64, 64), codec=codec)
     assert probe_video(small_disk / name).num_frames == 2
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "h264rgb"])
+def test_the_same_frames_are_the_same_bytes_in_files_that_are_kept(codec, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), np.uint8)
+    for name in ("a.mkv", "b.mkv"):
+        with VideoWriter(tmp_path / name, 8, (16, 24), codec=codec) as writer:
+            for frame in frames:
+                writer.write(frame)
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()

@@ -1,8 +1,10 @@
 """One segment on the real classes; saving, loading, and the two kinds of foreign folders."""
 
+import dataclasses
 import json
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,22 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.errors import DiskFullError, PosegenError
 from posegen.model import lora
 from posegen.model.loading import load_transformer
 from posegen.pipeline import mini as mini_model
 from posegen.pipeline.mini import build_mini
-from posegen.pipeline.models import describe_model, load_folder, load_pipeline, load_published, save_adapters
+from posegen.pipeline.models import (
+    describe_model,
+    load_folder,
+    load_pipeline,
+    load_published,
+    save_adapters,
+    transformer_arguments,
+)
 from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.pipeline.request import prepare
 
 SIZE = (64, 48)
 GOLDEN = Path(__file__).parents[1] / "golden" / "transformer.safetensors"
@@ -179,6 +190,45 @@ def test_damaged_weights_are_named(part, damage, tmp_path, saved_mini):
     assert part in str(caught.value) or name in str(caught.value)
 
 
+@pytest.fixture
+def no_socket(monkeypatch):
+    """Whoever asks a hub fails the test."""
+
+    def refuse(*_):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "tokenizer", "image_processor", "scheduler"])
+def test_a_folder_that_lacks_a_part_is_an_error_and_asks_no_hub(part, tmp_path, saved_mini, no_socket, monkeypatch):
+    shutil.copytree(saved_mini, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / part)
+    monkeypatch.chdir(tmp_path)  # "model/vae" could be the name of a repository
+    with pytest.raises(PosegenError, match=part) as caught:
+        load_folder(Path("model"), torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_not_name_code_of_its_own(tmp_path, saved_mini):
+    shutil.copytree(saved_mini, tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({**content, "tokenizer": ["tokenizer_of_mine", "Tokenizer"]}))
+    (tmp_path / "model" / "tokenizer" / "tokenizer_of_mine.py").write_text("raise SystemExit('was run')")
+    with pytest.raises(PosegenError, match="tokenizer_of_mine"):
+        load_folder(tmp_path / "model", torch.float32)
+
+
+def test_nothing_is_asked_of_a_hub_while_a_local_model_is_loaded():
+    import huggingface_hub
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    with no_network(), pytest.raises(OfflineModeIsEnabled):
+        huggingface_hub.HfApi(endpoint="http://127.0.0.1:9").model_info("owner/model")
+
+
 @pytest.fixture(scope="module")
 def saved_mini(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mini") / "model"
@@ -283,3 +333,42 @@ def published(tmp_path_factory):
         scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
     ).save_pretrained(wan)
     return wan, *stages
+
+
+def test_lora_files_are_part_of_a_job_and_of_the_model(ready_for_lora, tmp_path):
+    config, file = ready_for_lora
+    plain, none = prepare(config), prepare(dataclasses.replace(config, lora=(f"{file}:0",)))
+    assert plain.settings() == none.settings()  # a job of before goes on
+    once = prepare(dataclasses.replace(config, lora=(f"{file}:0.5",)))
+    assert once.settings() != plain.settings()
+    assert file.name in once.describe()
+    copy = tmp_path / "another name.safetensors"
+    shutil.copy(file, copy)
+    assert prepare(dataclasses.replace(config, lora=(f"{copy}:.5",))).settings() == once.settings()
+    cpu = torch.device("cpu")
+    first = load_pipeline(config.model, cpu, torch.float32).transformer
+    second = load_pipeline(config.model, cpu, torch.float32, once.loras).transformer
+    changed = {
+        name for name, weight in first.state_dict().items() if not torch.equal(weight, second.state_dict()[name])
+    }
+    assert changed == {"blocks.0.attn1.to_q.base_layer.weight"}
+    assert lora.adapter_names(second) == ["base", "stitch"]
+    save_file({"nowhere.lora_down.weight": torch.ones(2, 2)}, file)
+    with pytest.raises(PosegenError, match=r"nowhere\.lora_down"):
+        prepare(dataclasses.replace(config, lora=(str(file),)))
+
+
+@pytest.fixture
+def ready_for_lora(ready, tmp_path):
+    """A job, and a LoRA file for one layer of its model."""
+    file = tmp_path / "style.safetensors"
+    width = transformer_arguments(ready.model)
+    width = width["num_attention_heads"] * width["attention_head_dim"]
+    save_file(
+        {
+            "lora_unet_blocks_0_self_attn_q.lora_down.weight": torch.ones(2, width),
+            "lora_unet_blocks_0_self_attn_q.lora_up.weight": torch.ones(width, 2),
+        },
+        file,
+    )
+    return ready, file

@@ -229,6 +229,36 @@ def test_a_checkpoint_of_another_recipe_is_refused(pretrained, make_run, tmp_pat
         train("base", *make_run(run, str(pretrained.parents[1] / "vae" / "model"), base="checkpoint_every = 1\n"))
 
 
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(pretrained, make_run, tmp_path, caplog):
+    often = "checkpoint_every = 1\n"
+    whole = train("base", *make_run(tmp_path / "whole", str(pretrained), base=often))
+    with pytest.raises(KeyboardInterrupt):
+        train("base", *make_run(tmp_path / "stopped", str(pretrained), base=often), StopAfter(3))
+    for name in ("weights.safetensors", "optimizer.pt", "state.json"):
+        run = tmp_path / name
+        shutil.copytree(tmp_path / "stopped", run)
+        newest = sorted((run / "base" / "checkpoints").iterdir())[-1] / name
+        content = bytearray(newest.read_bytes())
+        content[len(content) // 2] ^= 1
+        newest.write_bytes(content)
+        assert_same_bits(whole, train("base", *make_run(run, str(pretrained), base=often)))
+        assert f"{newest}: " in caplog.text
+
+
+def test_a_finished_model_that_is_damaged_is_written_again(pretrained, make_run, tmp_path, caplog):
+    run = make_run(tmp_path / "run", str(pretrained))
+    model = train("base", *run)
+    (file, *_) = sorted(model.rglob("*.safetensors"))
+    before = {key: tensor.clone() for key, tensor in load_file(file).items()}
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 8
+    file.write_bytes(content)
+    train("base", *run)
+    assert file.name in caplog.text
+    after = load_file(file)
+    assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
+
+
 def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tmp_path):
     run = make_run(tmp_path / "run", str(pretrained), base="checkpoint_every = 1\n")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

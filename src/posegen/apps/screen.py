@@ -61,8 +61,10 @@ def screen(config: ScreenConfig) -> None:
     """Serve the page until interrupted."""
     page = open_screening(config)
     with Terminal() as terminal:
-        server = start_server(config.host, config.port, page)
-        terminal.say(f"look at {len(page.rows)} clips at http://{server.host}:{server.port}/ ; Ctrl-C ends")
+        server, gate = start_server(config.host, config.port, page, config.token)
+        terminal.say(f"look at {len(page.rows)} clips at {gate.address} ; Ctrl-C ends")
+        if (opens := gate.opens()) is not None:
+            terminal.say(opens)
         terminal.say(f"answers are kept in {page.answers.path}; `posegen prepare ... --refilter` takes them")
         with server:
             server.serve_forever()
@@ -142,6 +144,7 @@ class ScreenPage:
             self.answers.say(row.clip, Answer(keep if keep is None else bool(keep), tuple(str(tag) for tag in tags)))
             return json_response(self._next(row.number))
         if endpoint == "undo":
+            json_body(request)
             clip = self.answers.undo()
             about = next((each for each in self.rows if each.clip == clip), None)
             return json_response(self._next(-1) if about is None else self._shown(about, self.answers.all()))
@@ -151,7 +154,7 @@ class ScreenPage:
         return send_file(self.cut(row), request.environ, mimetype="video/mp4", conditional=True)
 
     def _row(self, number: object) -> Row:
-        row = self._by_number.get(number) if isinstance(number, int) else None
+        row = self._by_number.get(number) if type(number) is int else None
         if row is None:
             raise NotFound
         return row

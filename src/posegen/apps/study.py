@@ -54,8 +54,10 @@ def study(config: StudyConfig) -> None:
             for path in paths:
                 terminal.say(f"wrote {path}")
             return
-        server = start_server(config.host, config.port, StudyPage(opened, videos, references))
-        terminal.say(f"people answer at http://{server.host}:{server.port}/ ; answers are kept in {opened.path}")
+        server, gate = start_server(config.host, config.port, StudyPage(opened, videos, references), config.token)
+        terminal.say(f"people answer at {gate.address} ; answers are kept in {opened.path}")
+        if (opens := gate.opens()) is not None:
+            terminal.say(opens)
         terminal.say("Ctrl-C ends; the same command with --results says what was found")
         with server:
             server.serve_forever()

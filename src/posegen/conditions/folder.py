@@ -258,10 +258,6 @@ def _check_videos(conditions: Conditions, num_frames: int) -> None:
     """
     given = f"the conditions in {conditions.folder}"
     changed = changed_files(conditions.folder)
-    if changed:
-        logger.warning(
-            "%s in %s: changed since it was extracted, used as it is now", ", ".join(changed), conditions.folder
-        )
     for name in (SKELETON, HAND_NORMALS):
         path = conditions.folder / name
         info = probe_video(path)
@@ -271,3 +267,7 @@ def _check_videos(conditions: Conditions, num_frames: int) -> None:
             raise PosegenError(
                 f"{given} are damaged: {name} has (frames, height, width) {have_video}, not {want_video}"
             )
+    if changed:
+        logger.warning(
+            "%s in %s: changed since it was extracted, used as it is now", ", ".join(changed), conditions.folder
+        )

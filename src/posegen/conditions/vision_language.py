@@ -13,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from posegen.conditions.estimators.weights import model_folder
+from posegen.conditions.estimators.weights import model_folder, no_network
 from posegen.errors import PosegenError
 
 FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
@@ -49,7 +49,8 @@ class VisionLanguageModel:
                 )
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._images = AutoImageProcessor.from_pretrained(folder, use_fast=False, local_files_only=True)
-            model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            with no_network():
+                model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError) as error:
             raise PosegenError(
                 f"cannot load the vision-language model {source!r}: {str(error).splitlines()[0]} Give the folder of a "

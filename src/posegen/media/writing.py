@@ -125,7 +125,8 @@ class VideoWriter:
             raise PosegenError(f"{size}: H.264 needs even sides of at least 2; the nearest are {nearest}")
 
     def _open(self) -> Any:
-        options = {"movflags": "+faststart"} if self._codec == "h264" else {}
+        # Matroska would get a random identifier: the same frames are to be the same bytes
+        options = {"movflags": "+faststart"} if self._codec == "h264" else {"fflags": "+bitexact"}
         container_format = "mp4" if self._codec == "h264" else "matroska"
         return av.open(f"file:{self._file.temporary}", "w", format=container_format, container_options=options)
 

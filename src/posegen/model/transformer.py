@@ -8,6 +8,7 @@ h and w latent rows and columns, n video tokens, r reference tokens, d width of 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -622,6 +623,8 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
             PosegenError: missing, extra or misshapen weights; a stock Wan folder (`loading.init_from_wan` takes it).
         """
         wants_report = kwargs.pop("output_loading_info", False)
+        if Path(pretrained_model_name_or_path).is_dir():  # what it lacks is an error, not to be asked for at a hub
+            kwargs["local_files_only"] = True
         try:
             model, report = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         except (ValueError, RuntimeError) as error:  # misshapen

@@ -7,6 +7,7 @@ transformer is `model/loading.py`'s concern.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.conditions.skeleton import Colors
 from posegen.config import NEGATIVE_PROMPT, DataType
 from posegen.errors import PosegenError, logger
 from posegen.media.data_files import read_json_object
 from posegen.media.files import write_whole
 from posegen.media.fitting import choose_size
-from posegen.model import lora
+from posegen.model import lora, lora_files
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
+from posegen.model.lora_files import Lora
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
-from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders
+from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders, loading_errors
 from posegen.quiet import quiet_libraries
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
@@ -278,9 +281,24 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
     return pipeline
 
 
+def describe_loras(name: str, loras: Sequence[Lora]) -> list[str]:
+    """A line on each LoRA file for a model; no weight of the model is loaded.
+
+    Raises `PosegenError` for a file that is not there, or not a LoRA of this model.
+    """
+    if not loras:
+        return []
+    with torch.device("meta"):
+        transformer = PoseGenTransformer3DModel(**transformer_arguments(name))
+    return [lora_files.describe(lora, transformer) for lora in loras]
+
+
 @quiet_libraries()
-def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGenPipeline:
-    """Load a model by name or folder, ready to use on `device`. Raises `PosegenError` with what to do."""
+def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, loras: Sequence[Lora] = ()) -> PoseGenPipeline:
+    """Load a model by name or folder, ready to use on `device`, with LoRA files added to its weights.
+
+    Raises `PosegenError` with what to do.
+    """
     if name == "mini":
         pipeline = load_folder(mini.FOLDER, dtype)
     elif name in PUBLISHED:
@@ -296,6 +314,7 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype) -> PoseGe
         pipeline = load_folder(Path(name), dtype)
     else:
         raise _unknown(name)
+    lora_files.add_loras(pipeline.transformer, loras)
     if device.type == "cpu":
         for module in pipeline.vae.modules():
             if isinstance(module, torch.nn.Conv2d):  # 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)
@@ -370,8 +389,14 @@ def load_published(wan: Path, base: Path, stitch: Path, area: int, dtype: torch.
 
 def _around(folder: Path, transformer: Any, dtype: torch.dtype, **settings: Any) -> PoseGenPipeline:
     """A pipeline of the transformer and the other parts of a stock Wan folder."""
+    for part in WAN_PARTS:
+        if not (folder / part).is_dir():
+            raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")
     given = load_encoders(folder, dtype)
-    wan = WanImageToVideoPipeline.from_pretrained(str(folder), **given, transformer=transformer, dtype=dtype)
+    with no_network(), loading_errors(folder):
+        wan = WanImageToVideoPipeline.from_pretrained(
+            str(folder), **given, transformer=transformer, dtype=dtype, local_files_only=True
+        )
     parts = {name: wan.components[name] for name in WAN_PARTS}
     scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
     return PoseGenPipeline(**parts, transformer=transformer, scheduler=scheduler, **{**WAN_SETTINGS, **settings})

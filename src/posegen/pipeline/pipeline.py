@@ -4,7 +4,9 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
@@ -36,6 +39,8 @@ Given = UInt8[np.ndarray, "_ height width 3"]
 Image = UInt8[np.ndarray, "height width 3"]
 Tokens = Float[torch.Tensor, "1 tokens channels"]
 
+_LIBRARIES = ("diffusers", "transformers", "posegen")
+"""Whose classes a folder may name."""
 ADAPTERS = ("base", "stitch")
 ADAPTER_FOLDER = "adapters"
 
@@ -147,7 +152,11 @@ class PoseGenPipeline(DiffusionPipeline):
         given = "transformer" in kwargs
         if not given:
             kwargs["transformer"] = load_transformer(folder / "transformer", dtype)
-        pipeline: PoseGenPipeline = super().from_pretrained(str(folder), **load_encoders(folder, dtype), **kwargs)
+        check_parts(folder)
+        with no_network(), loading_errors(folder):
+            pipeline: PoseGenPipeline = super().from_pretrained(
+                str(folder), **load_encoders(folder, dtype), local_files_only=True, **kwargs
+            )
         for adapter in () if given else sorted((folder / ADAPTER_FOLDER).glob("*/")):
             lora.load_adapter(pipeline.transformer, adapter.name, adapter)
         return pipeline
@@ -350,6 +359,39 @@ class PoseGenPipeline(DiffusionPipeline):
         return decode_latents(self.vae, latents)
 
 
+@contextlib.contextmanager
+def loading_errors(folder: Path) -> Iterator[None]:
+    """Turn what the libraries raise for a folder that they cannot load into one line that names it."""
+    try:
+        yield
+    except PosegenError:
+        raise
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, SafetensorError) as error:
+        raise PosegenError(
+            f"{folder} cannot be loaded: {(str(error).strip() or repr(error)).splitlines()[0]}"
+        ) from error
+
+
+def check_parts(folder: Path) -> None:
+    """Raise `PosegenError` unless every part that a pipeline's folder names is in it, and comes from a known library.
+
+    A part of another library could be code that lies in the folder.
+    """
+    path = folder / "model_index.json"
+    try:
+        index = json.loads(path.read_text())
+        parts = {name: part for name, part in index.items() if isinstance(part, list) and len(part) == 2}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise PosegenError(f"{folder} is not a whole model folder: {path.name} cannot be read ({error})") from None
+    for name, (library, kind) in parts.items():
+        if library is None or isinstance(kind, int):  # left out; or a setting: a size, for example
+            continue
+        if str(library).split(".")[0] not in _LIBRARIES:
+            raise PosegenError(f"{path}: {name} is a {kind} of {library}: only {', '.join(_LIBRARIES)} are loaded")
+        if not (folder / name).is_dir():
+            raise PosegenError(f"{folder} is not a whole model folder: {name} is missing")
+
+
 def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn.Module]:
     """VAE, text encoder and image encoder of a pipeline's folder, each with exactly the weights it needs.
 
@@ -362,12 +404,16 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
     }
     parts = {}
     for part, kind in classes.items():
-        try:
+        if not (folder / part).is_dir():  # the libraries would take its path for a repository of the hub
+            raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")
+        with no_network(), loading_errors(folder / part):
             parts[part], info = kind.from_pretrained(
-                str(folder / part), dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+                str(folder / part),
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                local_files_only=True,
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise PosegenError(f"{folder / part} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
         wrong = [
             f"{problem} {key if isinstance(key, str) else key[0]}"
             for problem in ("missing", "unexpected", "mismatched")

@@ -19,7 +19,16 @@ from posegen.conditions.estimators.file import FilePose
 from posegen.conditions.extract import check_estimators
 from posegen.conditions.folder import Conditions, Inputs, check_conditions, open_conditions
 from posegen.conditions.prompt import find_subjects
-from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, GenerateConfig, parse_bytes, parse_fps, parse_size
+from posegen.config import (
+    DEFAULT_PROMPT,
+    EstimatorConfig,
+    Framing,
+    GenerateConfig,
+    parse_bytes,
+    parse_fps,
+    parse_lora,
+    parse_size,
+)
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
 from posegen.media.audio import SILENT, Sound, check_sound
@@ -27,6 +36,7 @@ from posegen.media.fitting import Fit, check_size, plan_fit
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, count_frames, probe_video, shown_frames
 from posegen.model.background_store import StorePrecision
+from posegen.model.lora_files import Lora
 from posegen.model.sharing import SharingConfig, make_sharing_config
 from posegen.pipeline.background import (
     Need,
@@ -46,7 +56,14 @@ from posegen.pipeline.job import (
     work_folder,
 )
 from posegen.pipeline.manifest import JobProgress
-from posegen.pipeline.models import ModelDescription, choose_device, choose_dtype, describe_model, model_identity
+from posegen.pipeline.models import (
+    ModelDescription,
+    choose_device,
+    choose_dtype,
+    describe_loras,
+    describe_model,
+    model_identity,
+)
 from posegen.pipeline.segments import SegmentPlan, plan_segments
 
 
@@ -74,6 +91,11 @@ class Request:
     """What a crop of the reference image is to keep: (left, top, right, bottom) in its pixels; None: its middle."""
     sound: Sound = SILENT
     """Which sound of the driving video the result gets."""
+
+    @cached_property
+    def loras(self) -> tuple[Lora, ...]:
+        """LoRA files of other trainers, and how strong they are used."""
+        return tuple(Lora(*parse_lora(text)) for text in self.config.lora)
 
     @property
     def start(self) -> float | None:
@@ -208,7 +230,7 @@ class Request:
         """Everything the result depends on, as JSON values: what a job is recognised by."""
         config, centre = self.config, list(self.reference_fit.centre)
         ignored = {"reference", "driving", "output", "dry_run", "side_by_side", "person_check", "prompt", "conditions",
-                   "prompt_model", "sharing_store", "memory_budget", "save_masks"}  # fmt: skip
+                   "prompt_model", "sharing_store", "memory_budget", "save_masks", "lora"}  # fmt: skip
         ignored |= {field.name for field in fields(EstimatorConfig)}
         chosen = {key: value for key, value in vars(config).items() if key not in ignored}
         default = estimator_names(EstimatorConfig())
@@ -216,6 +238,8 @@ class Request:
             chosen["part"] = [self.start, self.end]
         if estimator_names(config) != default and not self.conditions:
             chosen["estimators"] = list(estimator_names(config))
+        if added := sorted(lora.identity for lora in self.loras if lora.strength != 0):
+            chosen["lora"] = [list(each) for each in added]
         return {
             **chosen,
             "prompt": self.prompt,
@@ -291,6 +315,7 @@ class Request:
             f"sound      {self.sound.describe()}",
             f"prompt     {self.prompt}",
         ]
+        lines += [f"LoRA       {line}" for line in describe_loras(config.model, self.loras)]
         if self.conditions:
             lines.insert(2, f"conditions {self.conditions.folder}: as they are there, nothing is extracted")
         if config.save_masks and (self.sharing is None or not config.sharing_mask):
@@ -342,6 +367,7 @@ def prepare(config: GenerateConfig) -> Request:
     sound = check_sound(config.driving, part[0] or 0.0, float(num_frames / fps))
     request = Request(config, model, reference, driving, size, fps, num_frames, prompt, given, framing, sound=sound)
     request = request.with_precision()
+    describe_loras(config.model, request.loras)
     if given and made_from:
         wanted = Inputs.of(
             config.driving, request.driving_fit, fps, config.hands, model.skeleton_colors, model.draw_scale,

@@ -1,5 +1,6 @@
 "use strict";
 // One clip after the other: keys or buttons answer, the server keeps the answers and says which clip comes next.
+if (location.search) history.replaceState(null, "", "/"); // the token is in a cookie now
 const $ = (id) => document.getElementById(id);
 const { tags } = JSON.parse($("settings").textContent);
 let shown = null, chosen = new Set(), busy = false;

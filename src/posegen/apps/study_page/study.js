@@ -1,5 +1,6 @@
 "use strict";
 // Shows one question after the other and sends the answers. Which questions there are, and what fits, the server knows.
+if (location.search) history.replaceState(null, "", "/"); // the token is in a cookie now
 const $ = (id) => document.getElementById(id);
 const { aspects } = JSON.parse($("settings").textContent);
 const MEANING = {

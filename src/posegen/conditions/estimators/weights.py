@@ -5,8 +5,10 @@ file. Nothing is downloaded here: fetching gigabytes is the user's decision. Lib
 imported when a model is loaded, because processes that load none import this file, too.
 """
 
+import contextlib
 import hashlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,21 @@ def model_folder(name: str, option: str) -> Path:
         ) from None
 
 
+@contextlib.contextmanager
+def no_network() -> Iterator[None]:
+    """Inside the block the hub's libraries ask nobody: what a local model lacks is an error.
+
+    `local_files_only` is not enough: a configuration may name another model, such as a backbone.
+    """
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def find_weights(name: str, option: str) -> Path:
     """A model's folder, or its single file where the name is one's. Raises `PosegenError`, saying what is missing."""
     file = Path(name).expanduser()
@@ -80,7 +97,10 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
         raise PosegenError(f"{option} {name} is a {found} model, not a {expected} one")
     transformers.utils.logging.disable_progress_bar()  # the terminal is for posegen's own lines
     try:
-        model, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)  # type: ignore[attr-defined]
+        with no_network():
+            model, report = kind.from_pretrained(  # type: ignore[attr-defined]
+                folder, dtype=dtype, output_loading_info=True, local_files_only=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise PosegenError(f"{option} {name} cannot be loaded: {str(error).splitlines()[0]}") from None
     if report["missing_keys"]:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from posegen.conditions.estimators.weights import no_network
 from posegen.data.prepare.people import People
 from posegen.data.prepare.sampling import SampledClip
 from posegen.errors import PosegenError
@@ -109,7 +110,8 @@ def model_config(folder: Path, what: str) -> Any:
 def load_whole(auto: Any, folder: Path, what: str) -> Any:
     """A model with all of its weights from the folder, none made up. Raises `PosegenError`."""
     try:
-        model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        with no_network():
+            model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise PosegenError(f"{folder}: cannot be loaded as {what} ({str(error).splitlines()[0][:120]})") from None
     made_up = [key for key in report["missing_keys"] if "pooler" not in key]

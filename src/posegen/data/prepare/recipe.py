@@ -105,6 +105,8 @@ class ConditionSettings:
     normals: Literal["mediapipe", "sapiens2", "sapiens1"] = "mediapipe"
     normals_weights: str | None = None
     parts_weights: str | None = None
+    trust_torchscript: bool = False
+    """As in `posegen extract`: Sapiens-1's files can run any code on this machine."""
     body_threshold: float = 0.3
     """Keypoints of the body below this score are not drawn (PoseGen: 0.3)."""
     hand_threshold: float = 0.3
@@ -125,7 +127,7 @@ class ConditionSettings:
         return EstimatorConfig(
             start=start, end=end, pose=self.pose, pose_weights=self.pose_weights,
             detector_weights=self.detector_weights, normals=self.normals, normals_weights=self.normals_weights,
-            parts_weights=self.parts_weights,
+            parts_weights=self.parts_weights, trust_torchscript=self.trust_torchscript,
         )  # fmt: skip
 
 
@@ -219,7 +221,9 @@ class PrepareRecipe:
             del filters["thresholds"], filters["skip"]  # they are applied to scores
             content |= {"filters": filters, "scoring": _SCORING}
         if stage == "samples":
-            content |= {"conditions": dataclasses.asdict(self.conditions), "frames": self.output.frames}
+            conditions = dataclasses.asdict(self.conditions)
+            del conditions["trust_torchscript"]  # it allows, and changes nothing
+            content |= {"conditions": conditions, "frames": self.output.frames}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
