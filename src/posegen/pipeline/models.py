@@ -318,7 +318,7 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, loras: Se
     if device.type == "cpu":
         for module in pipeline.vae.modules():
             if isinstance(module, torch.nn.Conv2d):  # 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)
-                module.to(memory_format=torch.channels_last)
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return pipeline.to(device)
 
 
