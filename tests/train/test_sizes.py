@@ -12,7 +12,7 @@ from test_run import StopAfter, assert_same_bits
 from posegen.data.latents import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
-from posegen.pipeline.mini import TRANSFORMER, build_mini
+from posegen.pipeline.mini import build_mini, transformer_sizes
 from posegen.pipeline.models import describe_model
 from posegen.pipeline.progress import Silent
 from posegen.train.autoencoding import AutoencoderStage
@@ -193,7 +193,6 @@ def test_memory_is_that_of_the_largest_size(mixed, make_run, tmp_path):
     write_shards(tmp_path / "data", "train", clips=3, sizes=(TALL, (64, 48), WIDE))
     recipe, places = make_run(tmp_path / "run")
     said = dry_run("pretrain", recipe, replace(places, train=tmp_path / "data"))
-    sizes = {**TRANSFORMER, "num_layers": 2, "num_attention_heads": 2}
-    memory = estimate("pretrain", recipe.pretrain, "fp32", sizes, (8, 6), 48, 65)
+    memory = estimate("pretrain", recipe.pretrain, "fp32", transformer_sizes(2, 2), (8, 6), 48, 65)
     assert f"{memory.tokens:,} tokens" in said
     assert "64x48 or 48x32 or 32x48" in said
