@@ -178,6 +178,7 @@ READ_ONLY = (
     ReadOnly("make test", SET_UP),
     ReadOnly("make setup", SET_UP),
     ReadOnly("make lint", "it runs before every change lands"),
+    ReadOnly("make cell PYTHON=python3.12 VERSIONS=lowest", SET_UP),
     ReadOnly("make types", "it runs before every change lands"),
     ReadOnly("make browser", "a download"),
     ReadOnly("pip install pre-commit", "a download"),
