@@ -77,10 +77,10 @@ def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
     fitted = reference.reshape(256, 2, 144, 2, 3).mean((1, 3)).round().astype(np.uint8)
 
     def error(start):
-        made = shipped(fitted, skeletons[start : start + 33], hands[start : start + 33], prompt)
+        made = shipped(fitted, skeletons[start : start + 33], hands[start : start + 33], prompt, num_inference_steps=2)
         return np.square(made - truth).mean()
 
-    assert error(0) < 0.95 * error(100)
+    assert error(0) < 0.7 * error(100)
 
 
 def test_the_number_format_is_what_the_processor_computes_in(monkeypatch):
