@@ -11,6 +11,7 @@ that part of the suite only, which checks this program and is no result.
 import argparse
 import os
 import resource
+import shlex
 import subprocess
 import tempfile
 import time
@@ -39,7 +40,7 @@ def measure(folder: Path, arguments: list[str]) -> dict[str, object]:
     subprocess.run(["make", "setup"], cwd=folder, check=True)
     with tempfile.TemporaryDirectory() as place:
         report = Path(place) / "report.xml"
-        options = " ".join([f"--junitxml={report}", *arguments])
+        options = shlex.join([f"--junitxml={report}", *arguments])
         before, began = children_seconds(), time.perf_counter()
         environment = {**os.environ, "PYTEST_ADDOPTS": options}
         code = subprocess.run(["make", "test"], cwd=folder, env=environment, check=False).returncode
