@@ -37,6 +37,7 @@ from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
+from posegen.media.checksums import checked_json, read_checked_json
 from posegen.media.video import VideoWriter, iterate_frames
 
 
@@ -226,9 +227,9 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     assert len(kept) == sum(numbers) - 1, "all but the one whose first frames had passed when the cut was settled"
     assert len({Path(name).parent for name in kept}) == 3
     first = min(kept)
-    mark = json.loads(kept[first]) | {"scores": {"brightness": -1.0}}
+    mark = read_checked_json(kept[first], first) | {"scores": {"brightness": -1.0}}
     work = replace(work_in(tmp_path / "again"), together=64)
-    work.scores.write(first, json.dumps(mark).encode())
+    work.scores.write(first, checked_json(mark))
     scored(work, videos)
     marked = [clip.key for clip in read_clips(work, videos) if clip.scores == {"brightness": -1.0}]
     assert marked == [Path(first).stem]
