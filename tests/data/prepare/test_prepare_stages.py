@@ -433,7 +433,7 @@ def test_packing_claims_its_shards_before_they_are_there(tmp_path):
 
 def test_videos_that_are_no_longer_among_the_inputs_are_told(tmp_path, caplog):
     store = Store(str(tmp_path))
-    store.write("work/videos.json", json.dumps([["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]).encode())
+    store.write("work/videos.json", checked_json({"videos": [["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]}))
     tell_of_missing(store, [Video("/in/a.mp4", "anew"), Video("/in/b.mp4", "1")])
     assert not caplog.text
     tell_of_missing(store, [Video("/in/b.mp4", "1")])
@@ -560,15 +560,15 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     (video,) = find_videos([str(tmp_path / "in")])
     scored(work, [video])
     whole = work.scores.read(f"{video.id}-00000.json")
-    rows = json.loads(whole)
+    rows = read_checked_json(whole, "scores")
     assert len(rows) == 4
     work.scores.delete(f"{video.id}-00000.json")
     first = min(rows)
     mark = rows[first] | {"scores": {"brightness": -1.0}}
-    work.scores.write(f"{video.id}-00000/{first}.json", json.dumps(mark).encode())
+    work.scores.write(f"{video.id}-00000/{first}.json", checked_json(mark))
     (look,) = looked(work, [video])
     list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
-    again = json.loads(work.scores.read(f"{video.id}-00000.json"))
+    again = read_checked_json(work.scores.read(f"{video.id}-00000.json"), "scores")
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
 
