@@ -37,6 +37,7 @@ from posegen.data.prepare.store import Store
 from posegen.data.prepare.verdicts import Clip, Verdict, draw_splits, index_row, read_clips
 from posegen.data.prepare.weights import WeightSizes, measure_weights
 from posegen.errors import PosegenError
+from posegen.media.checksums import checked_json, read_checked_json
 from posegen.media.video import VideoWriter, iterate_frames
 
 
@@ -226,9 +227,9 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     assert len(kept) == sum(numbers) - 1, "all but the one whose first frames had passed when the cut was settled"
     assert len({Path(name).parent for name in kept}) == 3
     first = min(kept)
-    mark = json.loads(kept[first]) | {"scores": {"brightness": -1.0}}
+    mark = read_checked_json(kept[first], first) | {"scores": {"brightness": -1.0}}
     work = replace(work_in(tmp_path / "again"), together=64)
-    work.scores.write(first, json.dumps(mark).encode())
+    work.scores.write(first, checked_json(mark))
     scored(work, videos)
     marked = [clip.key for clip in read_clips(work, videos) if clip.scores == {"brightness": -1.0}]
     assert marked == [Path(first).stem]
@@ -432,7 +433,7 @@ def test_packing_claims_its_shards_before_they_are_there(tmp_path):
 
 def test_videos_that_are_no_longer_among_the_inputs_are_told(tmp_path, caplog):
     store = Store(str(tmp_path))
-    store.write("work/videos.json", json.dumps([["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]).encode())
+    store.write("work/videos.json", checked_json({"videos": [["/in/a.mp4", "1"], ["/in/b.mp4", "1"]]}))
     tell_of_missing(store, [Video("/in/a.mp4", "anew"), Video("/in/b.mp4", "1")])
     assert not caplog.text
     tell_of_missing(store, [Video("/in/b.mp4", "1")])
@@ -559,15 +560,15 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     (video,) = find_videos([str(tmp_path / "in")])
     scored(work, [video])
     whole = work.scores.read(f"{video.id}-00000.json")
-    rows = json.loads(whole)
+    rows = read_checked_json(whole, "scores")
     assert len(rows) == 4
     work.scores.delete(f"{video.id}-00000.json")
     first = min(rows)
     mark = rows[first] | {"scores": {"brightness": -1.0}}
-    work.scores.write(f"{video.id}-00000/{first}.json", json.dumps(mark).encode())
+    work.scores.write(f"{video.id}-00000/{first}.json", checked_json(mark))
     (look,) = looked(work, [video])
     list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
-    again = json.loads(work.scores.read(f"{video.id}-00000.json"))
+    again = read_checked_json(work.scores.read(f"{video.id}-00000.json"), "scores")
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
 

@@ -131,8 +131,9 @@ def _results(dataset: Any) -> Iterator[Any]:
         if row.get("fatal"):
             raise PosegenError(row["fatal"])
         result = json.loads(row["result"])
-        for damaged in result.pop("damaged", ()):
-            logger.warning("made again: %s", damaged)
+        if isinstance(result, dict):
+            for damaged in result.pop("damaged", ()):
+                logger.warning("made again: %s", damaged)
         yield result
 
 
