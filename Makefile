@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := pyproject.toml constraints.txt tools/set_up.py
-# One more than there are cores: while a test waits for its processes to start, another one computes
-WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1) + 1 )))
+# One for each core; processes that tests start are forked from one that has imported everything
+WORKERS := $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
 
 .PHONY: setup demo test lint types cell clean browser
 
@@ -27,7 +27,7 @@ demo: $(VENV)/.demo
 	$(BIN)/posegen demo --output outputs/demo.mp4
 
 test: $(VENV)/.everything
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.everything
 	$(BIN)/ruff check .
