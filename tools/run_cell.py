@@ -9,6 +9,7 @@ into `.cells/PYTHON-VERSIONS`, which is kept. Prints the versions that matter mo
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,10 @@ def main(arguments: list[str]) -> int:
     subprocess.run([sys.executable, "-m", "venv", str(cell)], check=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*pip, "uv"], check=True)
-    resolve = [python, "-m", "uv", "pip", "compile", "--quiet", str(ROOT / "pyproject.toml"), "--all-extras"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    test_tools = extras.pop("dev")  # always the newest: they are nobody's dependency
+    resolve = [python, "-m", "uv", "pip", "compile", "--quiet", str(ROOT / "pyproject.toml")]
+    resolve += [f"--extra={extra}" for extra in extras]
     resolve += ["--resolution", RESOLUTION[versions], "--python-version", python_version]
     resolve += ["--no-annotate", "--no-header", "--output-file", str(cell / "versions.txt")]
     if versions == "pinned":
@@ -38,6 +42,7 @@ def main(arguments: list[str]) -> int:
     lines = (cell / "versions.txt").read_text().splitlines()
     print(f"Python {python_version}:", *(line for line in lines if line.split("==")[0] in SHOWN))
     subprocess.run([*pip, "-r", str(cell / "versions.txt")], check=True)
+    subprocess.run([*pip, "-c", str(cell / "versions.txt"), *test_tools], check=True)
     subprocess.run([*pip, "--no-deps", "-e", str(ROOT)], check=True)
     subprocess.run([python, "-m", "posegen.apps.cli", "setup"], check=True)
     processes = str((os.cpu_count() or 1) + 1)
