@@ -11,8 +11,10 @@ repeats cases with a fault, `--report` only writes results/broken_inputs.json. S
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import re
 import shutil
 import socket
@@ -66,12 +68,9 @@ def load() -> None:
     from diffusers import WanTransformer3DModel  # noqa: F401
     from transformers import CLIPVisionModel, UMT5EncoderModel  # noqa: F401
 
-    import posegen.apps.cli
-    import posegen.apps.commands
-    import posegen.apps.prepare
-    import posegen.evaluate.evaluation
-    import posegen.pipeline.long_video
-    import posegen.train.run  # noqa: F401
+    for module in pkgutil.walk_packages(posegen.__path__, "posegen."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # all: nobody changes the code under a corpus that runs
 
 
 def make_good_files(work: Path) -> Path:
@@ -95,16 +94,21 @@ def check(case: Case, good: Path, folder: Path, url: str, port: int, source: str
     for each in (inputs, out):
         each.mkdir(parents=True)
     broken = case.place(good, inputs)
-    places = {"{good}": str(good), "{in}": str(inputs), "{out}": str(out), "{url}": url, "{port}": str(port)}
-    arguments = [re.sub(r"\{\w+\}", lambda found: places[found[0]], argument) for argument in case.command]
+    arguments = arguments_of(case, good, folder, url, port)
     ended = run_limited(partial(_run, arguments, folder, out), folder, SECONDS, MEMORY)
-    faults = list(_faults(case, ended, broken, folder, out))
+    faults = list(faults_of(case, ended, broken, folder, out))
     last = ended.stderr.strip().splitlines()[-1:] or [""]
     line = last[0].replace(str(folder), "").replace(str(good), "")[:400]
     command = case.command[0] if case.command else "(none)"
     outcome = _outcome(ended, broken)
     shutil.rmtree(folder, ignore_errors=True)
     return Found(case.name, case.kind, command, outcome, faults, round(ended.seconds, 2), ended.peak, line, source)
+
+
+def arguments_of(case: Case, good: Path, folder: Path, url: str, port: int) -> list[str]:
+    """The case's command with real places in it."""
+    places = {"good": str(good), "in": str(folder / "in"), "out": str(folder / "out"), "url": url, "port": str(port)}
+    return [re.sub(r"\{(\w+)\}", lambda found: places[found[1]], argument) for argument in case.command]
 
 
 def _run(arguments: list[str], folder: Path, out: Path) -> None:
@@ -139,7 +143,8 @@ def _read_all(out: Path) -> None:
             open_conditions(path.parent)
 
 
-def _faults(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -> Iterator[str]:
+def faults_of(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -> Iterator[str]:
+    """What is wrong with how a case ended; `folder` and the empty folder `out` in it are where it ran."""
     said = f"{ended.stdout}\n{ended.stderr}"
     if ended.stopped:
         yield f"over the limit of {ended.stopped}"
@@ -170,6 +175,8 @@ def _faults(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -> 
         yield f"partial output: {(folder / 'unreadable').read_text().splitlines()[-1]}"
     for path in sorted(folder.rglob("*")):
         kept = any(part.endswith(".posegen") or part == "work" for part in path.relative_to(folder).parts[:-1])
+        if "cache" in path.relative_to(folder).parts:
+            continue  # fetched parts of shards are kept there on purpose
         is_result = ended.code != 0 and path.name in _UNFINISHED and out in path.parents and not kept
         if is_result or (_HALF_WRITTEN.search(path.name) and not path.is_symlink()):
             yield f"partial output: {path.relative_to(folder)}"

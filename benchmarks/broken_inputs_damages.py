@@ -235,6 +235,10 @@ def _large_header(path: Path, chance: random.Random) -> None:
             archive.writestr(name, content)
 
 
+def _without_one(arrays: dict[str, np.ndarray], chance: random.Random) -> None:
+    del arrays[_any_of(arrays, chance)]
+
+
 def _objects(arrays: dict[str, np.ndarray], chance: random.Random) -> None:
     name = _any_of(arrays, chance)
     arrays[name] = np.array([None, "x"], dtype=object)
@@ -253,7 +257,7 @@ NPZ_REFUSED: dict[str, Damage] = {
     "header promises much": _large_header,
 }
 NPZ_PARTIAL: dict[str, Damage] = {
-    "array missing": npz_arrays(lambda arrays, chance: arrays.pop(_any_of(arrays, chance)) and None),
+    "array missing": npz_arrays(_without_one),
     "objects": npz_arrays(_objects),
     "no dimension": _replace(lambda array: np.zeros((), np.float32)),
     "no frames": _replace(lambda array: array[:0] if array.ndim else array),
