@@ -10,7 +10,9 @@ from posegen.apps import failures
 from posegen.apps.cli import dispatch, parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-MADE_HERE = ("pictures", "videos", "sounds", "model", "lora", "keypoints", "training", "prepare", "evaluation", "screening")
+MADE_HERE = (
+    "pictures", "videos", "sounds", "model", "lora", "keypoints", "training", "prepare", "evaluation", "screening",
+)  # fmt: skip
 """Steps of making good files that run no command."""
 
 
