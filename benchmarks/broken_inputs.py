@@ -193,7 +193,8 @@ def _outcome(ended: Ended, broken: Path) -> str:
     if ended.stopped:
         return f"stopped: {ended.stopped}"
     if ended.code == 0:
-        return "exit 0, and said" if _is_named(broken, ended.stderr) else "exit 0"
+        said = _is_named(broken, ended.stderr) or re.search(r"is damaged|is not used|made again", ended.stderr)
+        return "exit 0, and said" if said else "exit 0"
     lines = sum(line.startswith("posegen: ") for line in ended.stderr.splitlines())
     return f"exit {ended.code} with one line" if lines == 1 else f"exit {ended.code} with {lines} lines"
 
