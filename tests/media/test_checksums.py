@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from posegen.media.checksums import (
     write_checked,
     write_checksum,
 )
+from posegen.media.files import read_kept
 
 CONTENT = {"prompt": "a dancer, «très» vite", "steps": [1, 2.5, None, True], "more": {"seed": 42}}
 
@@ -112,3 +114,17 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(tmp_path, monkeypatch
     path.unlink()
     path.write_bytes(b"other")
     assert digests.file_digest(path) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_a_pipe_in_the_place_of_a_kept_file_is_no_file(tmp_path):
+    """Opening it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match="not a file"):
+            read_kept(path)
+    with pytest.raises(FileNotFoundError):
+        read_kept(tmp_path / "missing")
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    os.mkfifo(checksum_path(path))
+    assert state_of(path) == "unchecked"

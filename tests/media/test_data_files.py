@@ -226,3 +226,10 @@ def test_any_bytes_are_a_value_or_one_line(content):
         parse_json(content, "any.json")
     except PosegenError as error:
         assert "any.json" in str(error)  # noqa: PT017 - both ways are right
+
+
+def test_a_text_with_a_nul_character_is_none(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"one.mp4\n\x00two.mp4\n")
+    with pytest.raises(PosegenError, match=r"list\.txt"):
+        read_text(path)

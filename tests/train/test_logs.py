@@ -28,3 +28,10 @@ def test_sample_videos_move_in_tensorboard(tmp_path):
             assert round(float(middle[:, 0].argmax()) / 82 * 6) == number
             assert np.abs(middle.max(0).astype(int) - (200, 100, 50)).max() < 8
     assert (tmp_path / "samples" / "sample_0-0000007.mp4").is_file()
+
+
+def test_a_damaged_log_of_before_is_no_hindrance(tmp_path):
+    kept = b'{"step": 1, "loss": 0.5}'
+    (tmp_path / "metrics.jsonl").write_bytes(kept + b'\n\xff\xfe\n{"step": "x"}\nnull\n{"step": 9}\n')
+    Logs(tmp_path, 1).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == kept + b"\n"

@@ -25,7 +25,7 @@ from posegen.apps.serving import POLICY, json_body, json_response, start_server
 from posegen.apps.terminal import Terminal
 from posegen.config import ScreenConfig
 from posegen.data.prepare.answers import FILE, Answer, Answers
-from posegen.data.prepare.report import open_index
+from posegen.data.prepare.report import index_errors, open_index
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.pipeline.job import check_writable
@@ -89,15 +89,20 @@ def read_rows(index: Path) -> list[Row]:
     """The clips of an index that have pictures, without them."""
     file = open_index(index)
     numbers = [each.name for each in file.schema_arrow if str(each.type) == "double" and each.name not in _PLAIN]
-    rows = []
-    for number, row in enumerate(file.read(columns=[*_PLAIN, *numbers]).to_pylist()):
-        dropped = tuple(row["dropped_by"] or ())
-        if not row["clip"] or "error" in dropped:
-            continue
-        facts = {name: round(row[name], 4) for name in numbers if row[name] is not None and math.isfinite(row[name])}
-        facts = {"size": f"{row['width']}×{row['height']}", "fps": f"{row['fps']:.4g}", **facts}
-        rows.append(Row(number, row["clip"], row["source"], row["start"], row["end"], row["kept"], dropped, facts))
-    return rows
+    with index_errors(index):
+        content = enumerate(file.read(columns=[*_PLAIN, *numbers]).to_pylist())
+        return [row for number, each in content if (row := _row(number, each, numbers)) is not None]
+
+
+def _row(number: int, row: dict[str, Any], numbers: Sequence[str]) -> Row | None:
+    """A row of the index; None for one without a picture."""
+    dropped = tuple(row["dropped_by"] or ())
+    if not row["clip"] or "error" in dropped:
+        return None
+    facts = {name: round(row[name], 4) for name in numbers if row[name] is not None and math.isfinite(row[name])}
+    facts = {"size": f"{row['width']}×{row['height']}", "fps": f"{row['fps']:.4g}", **facts}
+    moments = float(row["start"]), float(row["end"])
+    return Row(number, str(row["clip"]), str(row["source"]), *moments, bool(row["kept"]), dropped, facts)
 
 
 class ScreenPage:
@@ -201,7 +206,8 @@ def thumbnail_of(index: Path, number: int) -> bytes:
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
         if number < count:
-            content = file.read_row_group(group, columns=["thumbnail"]).column(0)[number].as_py()
+            with index_errors(index):
+                content = file.read_row_group(group, columns=["thumbnail"]).column(0)[number].as_py()
             if not content:
                 raise NotFound
             return bytes(content)

@@ -52,6 +52,10 @@ from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
 
 
+class NobodyError(PosegenError):
+    """No person is seen in any frame."""
+
+
 def extract_conditions(
     driving: Path,
     folder: Path,
@@ -96,6 +100,10 @@ def extract_conditions(
             pose, tracking = estimate_pose(
                 driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total), start, end
             )
+        except NobodyError as error:
+            if chosen.pose_file is None:
+                raise
+            raise PosegenError(f"{chosen.pose_file}: no person in it is sure enough and inside {driving}") from error
         finally:
             estimator.close()
         for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
@@ -178,7 +186,7 @@ def estimate_pose(
 
     sequence = PoseSequence.of(follow(), (info.height, info.width), fps)
     if not any(seen):
-        raise PosegenError(f"no person is seen in {driving}: use a video in which somebody moves in view")
+        raise NobodyError(f"no person is seen in {driving}: use a video in which somebody moves in view")
     cuts = cut_finder.finish()
     filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
     interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))

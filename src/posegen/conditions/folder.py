@@ -22,7 +22,7 @@ from posegen.conditions.skeleton import Colors
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import KEY, DamagedFileError, checked_json, digests_of, read_checked_json
-from posegen.media.files import write_whole
+from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video, read_frames
 
@@ -186,7 +186,7 @@ def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any],
     required: it must have a checksum. One that is there and does not match is an error.
     """
     try:
-        content = (folder / MANIFEST).read_bytes()
+        content = read_kept(folder / MANIFEST)
     except OSError as error:
         reason = error.strerror or error
         raise PosegenError(f"there are no conditions in {folder} ({MANIFEST}: {reason}): {_AGAIN}") from None

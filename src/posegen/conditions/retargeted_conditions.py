@@ -22,7 +22,7 @@ from posegen.conditions.retargeting import Retargeted
 from posegen.conditions.skeleton import Colors
 from posegen.errors import logger
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
-from posegen.media.files import write_whole
+from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter, iterate_frames
 
@@ -90,7 +90,7 @@ def _digest(moved: Retargeted) -> str:
 def _is_kept(folder: Path, made_from: dict[str, Any]) -> bool:
     """Whether the folder holds what was made from exactly this, undamaged; one line says if it is damaged."""
     try:
-        found = read_checked_json((folder / MADE_FROM).read_bytes(), folder / MADE_FROM, required=True)
+        found = read_checked_json(read_kept(folder / MADE_FROM), folder / MADE_FROM, required=True)
         digests = found.pop("files")
         if found != made_from:
             return False

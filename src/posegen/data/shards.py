@@ -22,7 +22,7 @@ from posegen.data.tar_files import tar_files
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.data_files import parse_json, read_json
-from posegen.media.files import write_whole
+from posegen.media.files import open_input, read_kept, write_whole
 from posegen.media.probing import MAX_SIDE
 
 PARTS = ("json", "npz", "txt")
@@ -160,7 +160,7 @@ def _open_remote(remote: RemoteShard) -> Shard:
         remote.path.unlink()  # damaged since it was fetched
     notes = remote.path.with_suffix(".json")
     with contextlib.suppress(OSError, DamagedFileError):  # they are written again
-        written = read_checked_json(notes.read_bytes(), notes, required=True)
+        written = read_checked_json(read_kept(notes), notes, required=True)
         return Shard(remote.path, remote.sha256, tuple(_noted(remote, *sample) for sample in written["samples"]))
     samples = _present(remote, remote.path, samples_of)
     content = [[sample.key, _places(sample), sample.description] for sample in samples]
@@ -220,7 +220,7 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
 def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
     """One shard, checked against its entry of the index where there is one. Raises `PosegenError` with the reason."""
     try:
-        with path.open("rb") as stream:
+        with open_input(path, "a shard") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise PosegenError(f"unreadable: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
-from posegen.media.files import remove_leftovers, write_whole
+from posegen.media.files import read_kept, remove_leftovers, write_whole
 
 KEY = "checksum"
 """The entry of a JSON file that holds the SHA-256 of all others."""
@@ -59,7 +59,7 @@ def state_of(path: Path, owner: str = "") -> State:
     if not path.is_file():
         return "missing"
     try:
-        kept = checksum_path(path).read_bytes()
+        kept = read_kept(checksum_path(path))
     except OSError:
         return "unchecked"
     without_owner = kept.count(b"\n") == 1  # of an older posegen

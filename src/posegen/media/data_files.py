@@ -134,9 +134,12 @@ def decode_text(content: bytes | bytearray, where: str, kind: str = "a text") ->
     """Text from bytes that came from `where`: UTF-8 with or without a byte order mark, or UTF-16 with one."""
     encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise PosegenError(f"{where} is not {kind} in UTF-8 ({error.reason} at byte {error.start})") from None
+    if "\0" in text:
+        raise PosegenError(f"{where} is not {kind} in UTF-8 (it holds a NUL character)")
+    return text
 
 
 def parse_json(

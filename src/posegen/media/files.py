@@ -57,6 +57,16 @@ def open_input(path: Path, kind: str) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
+def read_kept(path: Path) -> bytes:
+    """The content of a file that posegen wrote. Raises `OSError` if it is missing, or no regular file any more.
+
+    Opening a pipe that was put in its place would wait for ever.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", str(path))
+    return path.read_bytes()
+
+
 def check_input(path: Path, kind: str) -> None:
     """Raise `PosegenError` unless `path` is a file that may be read; `kind` is what it should be ("a video")."""
     open_input(path, kind).close()

@@ -4,6 +4,7 @@ Files are read and compared with the model before anything large is built; what 
 Only safetensors, and `.bin` shards with `weights_only=True`, are read. No downloads: paths are local folders.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from posegen.errors import PosegenError, logger
-from posegen.media.data_files import read_json_object
+from posegen.media.data_files import read_json, read_json_object
 from posegen.model.lora import NEW_EMBEDDINGS, attach_weights, use_adapter
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.transformer import PoseGenTransformer3DModel
@@ -22,6 +23,23 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 CONFIG, RELEASE_CONFIG = "config.json", "model_config.json"
 RELEASE_WHOLE = ("patch_embedding", *NEW_EMBEDDINGS)
 """Modules in which the published stages (base, stitch) may differ outside LoRA."""
+
+
+@contextlib.contextmanager
+def loading_errors(folder: Path) -> Iterator[None]:
+    """Turn what the libraries raise for a folder that they cannot load into one line that names it, or its bad file.
+
+    Their checks of settings raise errors of any kind.
+    """
+    try:
+        yield
+    except (PosegenError, MemoryError):
+        raise
+    except Exception as error:
+        for path in sorted(folder.rglob("*.json")):
+            read_json(path, "JSON")  # says which file is bad, where one is no JSON
+        line = " ".join((str(error).strip() or repr(error)).splitlines()[:3])
+        raise PosegenError(f"{folder} cannot be loaded: {line[:300]}") from error
 
 
 def load_transformer(
@@ -39,6 +57,11 @@ def load_transformer(
         PosegenError: the folder is none of these, or its weights do not fit.
     """
     folder = Path(folder)
+    with loading_errors(folder):
+        return _load_transformer(folder, dtype, merge)
+
+
+def _load_transformer(folder: Path, dtype: torch.dtype | None, merge: bool) -> PoseGenTransformer3DModel:
     if (folder / RELEASE_CONFIG).is_file():
         return load_release_checkpoint(folder, merge=merge, dtype=dtype)
     folder = _transformer_folder(folder)

@@ -171,18 +171,17 @@ def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
         with safe_open(file, framework="pt") as opened:
             config = parse_json((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY], str(file))
         weights = load_file(file)
+        settings = {
+            "rank": config["r"],
+            "alpha": config["lora_alpha"],
+            "targets": config["target_modules"],
+            "fully_trained": config["modules_to_save"] or [],
+        }
+        attach_weights(transformer, name, weights, **settings, source=str(file))
+    except PosegenError:
+        raise
     except Exception as error:
         raise PosegenError(f"{file} is not an adapter written by posegen: {error}") from error
-    attach_weights(
-        transformer,
-        name,
-        weights,
-        rank=config["r"],
-        alpha=config["lora_alpha"],
-        targets=config["target_modules"],
-        fully_trained=config["modules_to_save"] or [],
-        source=str(file),
-    )
 
 
 def attach_weights(

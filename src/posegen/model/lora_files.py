@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
+from posegen.media.files import read_kept
 from posegen.model.release import release_name
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -292,7 +293,7 @@ def _scales(described: Mapping[str, str], file: Path) -> Scales:
             settings = json.loads(described[LORA_ADAPTER_METADATA_KEY])
             parts = {key.removeprefix("transformer."): value for key, value in settings.items()}
         elif beside.is_file():
-            parts = json.loads(beside.read_bytes())
+            parts = json.loads(read_kept(beside))
         elif "ss_network_alpha" in described and described["ss_network_alpha"] not in ("None", ""):
             parts = {"lora_alpha": float(described["ss_network_alpha"])}
         else:

@@ -15,7 +15,7 @@ from typing import Any
 from posegen import __version__
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
-from posegen.media.files import remove_leftovers, write_whole
+from posegen.media.files import read_kept, remove_leftovers, write_whole
 
 FORMAT = 1
 """Of manifests that this posegen writes. Jobs of before there was a number count as format 0."""
@@ -92,7 +92,7 @@ def manifest_path(folder: Path) -> Path:
 
 def _read_object(path: Path) -> dict[str, Any] | None:
     try:
-        return read_checked_json(path.read_bytes(), path)
+        return read_checked_json(read_kept(path), path)
     except OSError:
         return None
     except DamagedFileError as error:

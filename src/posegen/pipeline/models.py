@@ -26,11 +26,12 @@ from posegen.media.files import write_whole
 from posegen.media.fitting import choose_size
 from posegen.model import lora, lora_files
 from posegen.model.autoencoder import AutoencoderLightVideo
-from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint
+from posegen.model.loading import init_from_wan, load_release_adapter, load_release_checkpoint, loading_errors
 from posegen.model.lora_files import Lora
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline import mini
-from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders, loading_errors
+from posegen.pipeline.model_settings import check_settings
+from posegen.pipeline.pipeline import ADAPTER_FOLDER, PoseGenPipeline, load_encoders
 from posegen.quiet import quiet_libraries
 
 WAN_SETTINGS = {"segment_length": 81, "head": 21, "tail": 20, "draw_scale": 1, "max_text_tokens": 512}
@@ -173,22 +174,29 @@ def describe_model(name: str) -> ModelDescription:
     if (folder / ADAPTED).is_file():
         return replace(describe_model(_base_of(folder)), name=name, trained=True)
     index = _read_json(folder / "model_index.json")
-    transformer, vae = (_read_json(folder / part / "config.json") for part in ("transformer", "vae"))
+    inside, coding = folder / "transformer" / "config.json", folder / "vae" / "config.json"
+    schedule = folder / "scheduler" / "scheduler_config.json"
+    transformer, vae = _read_json(inside), _read_json(coding)
     settings = index if "segment_length" in index else {**WAN_SETTINGS, "default_area": 1280 * 720, "trained": False}
-    return _describe(
-        name, {**transformer, **settings},
-        weights_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"}),
-        spatial_stride=vae.get("scale_factor_spatial", 8),
-        temporal_stride=vae.get("scale_factor_temporal", 4),
-        flow_shift=_flow_shift(folder),
-        patch=transformer.get("patch_size", [1, 2, 2])[-1],
-    )  # fmt: skip
+    patch = transformer.get("patch_size", [1, 2, 2])
+    more = {
+        "weights_bytes": sum(
+            path.stat().st_size for path in folder.rglob("*") if path.suffix in {".safetensors", ".bin"}
+        ),
+        "spatial_stride": vae.get("scale_factor_spatial", 8),
+        "temporal_stride": vae.get("scale_factor_temporal", 4),
+        "flow_shift": _flow_shift(schedule),
+        "patch": patch[-1] if isinstance(patch, list) and patch else patch,
+    }
+    files = {**dict.fromkeys(transformer, inside), **dict.fromkeys(settings, folder / "model_index.json")}
+    files |= {"spatial_stride": coding, "temporal_stride": coding, "flow_shift": schedule, "patch": inside}
+    check_settings({**transformer, **settings, **more}, files, folder / "model_index.json")
+    return _describe(name, {**transformer, **settings}, **more)
 
 
-def _flow_shift(folder: Path) -> float:
+def _flow_shift(schedule: Path) -> Any:
     """The shift of the schedule; of a stock checkpoint, which has another scheduler, what it is sampled with here."""
-    path = folder / "scheduler" / "scheduler_config.json"
-    return float(_read_json(path).get("shift", FLOW_SHIFT)) if path.is_file() else FLOW_SHIFT
+    return _read_json(schedule).get("shift", FLOW_SHIFT) if schedule.is_file() else FLOW_SHIFT
 
 
 def transformer_arguments(name: str) -> dict[str, Any]:
@@ -200,9 +208,9 @@ def transformer_arguments(name: str) -> dict[str, Any]:
     describe_model(name)
     if (Path(name) / ADAPTED).is_file():
         return transformer_arguments(_base_of(Path(name)))
-    arguments, _, _ = PoseGenTransformer3DModel.extract_init_dict(
-        _read_json(Path(name) / "transformer" / "config.json")
-    )
+    folder = Path(name) / "transformer"
+    with loading_errors(folder):
+        arguments, _, _ = PoseGenTransformer3DModel.extract_init_dict(_read_json(folder / "config.json"))
     return dict(arguments)
 
 
@@ -220,7 +228,8 @@ def autoencoder_arguments(name: str) -> dict[str, Any]:
             f"the stage vae trains {AutoencoderLightVideo.__name__}, not {config.get('_class_name')}: Wan's own "
             "autoencoder is used as it is"
         )
-    arguments, _, _ = AutoencoderLightVideo.extract_init_dict(config)
+    with loading_errors(folder / "vae"):
+        arguments, _, _ = AutoencoderLightVideo.extract_init_dict(config)
     return dict(arguments)
 
 
@@ -281,6 +290,13 @@ def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
     return pipeline
 
 
+def _empty_transformer(name: str) -> PoseGenTransformer3DModel:
+    """A model's transformer without weights. Raises as `describe_model` does."""
+    arguments = transformer_arguments(name)
+    with torch.device("meta"), loading_errors(Path(name) / "transformer"):
+        return PoseGenTransformer3DModel(**arguments)
+
+
 def describe_loras(name: str, loras: Sequence[Lora]) -> list[str]:
     """A line on each LoRA file for a model; no weight of the model is loaded.
 
@@ -288,8 +304,7 @@ def describe_loras(name: str, loras: Sequence[Lora]) -> list[str]:
     """
     if not loras:
         return []
-    with torch.device("meta"):
-        transformer = PoseGenTransformer3DModel(**transformer_arguments(name))
+    transformer = _empty_transformer(name)
     return [lora_files.describe(lora, transformer) for lora in loras]
 
 
@@ -329,8 +344,7 @@ def load_for_encoding(name: str, dtype: torch.dtype) -> PoseGenPipeline:
     Raises `PosegenError` with what to do.
     """
     description = describe_model(name)
-    with torch.device("meta"):
-        transformer = PoseGenTransformer3DModel(**transformer_arguments(name))
+    transformer = _empty_transformer(name)
     settings: dict[str, Any] = {name: getattr(description, name) for name in ("default_area", "skeleton_colors")}
     if name in PUBLISHED or name in STOCK:
         repository = PUBLISHED[name].wan if name in PUBLISHED else STOCK[name]

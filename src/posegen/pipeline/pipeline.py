@@ -4,9 +4,8 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,6 @@ import psutil
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from posegen.conditions.estimators.weights import no_network
@@ -27,7 +25,7 @@ from posegen.media.data_files import read_json
 from posegen.media.tensors import saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
-from posegen.model.loading import load_transformer, without_adapters
+from posegen.model.loading import load_transformer, loading_errors, without_adapters
 from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.pipeline.denoise import Background, Conditioning, PoseGuidance, PoseLatents, denoise, no_background
@@ -357,19 +355,6 @@ class PoseGenPipeline(DiffusionPipeline):
             pose_guidance=pose_guidance,
         )
         return decode_latents(self.vae, latents)
-
-
-@contextlib.contextmanager
-def loading_errors(folder: Path) -> Iterator[None]:
-    """Turn what the libraries raise for a folder that they cannot load into one line that names it."""
-    try:
-        yield
-    except PosegenError:
-        raise
-    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, SafetensorError) as error:
-        raise PosegenError(
-            f"{folder} cannot be loaded: {(str(error).strip() or repr(error)).splitlines()[0]}"
-        ) from error
 
 
 def check_parts(folder: Path) -> None:

@@ -18,7 +18,7 @@ from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfi
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
-from posegen.media.files import write_whole
+from posegen.media.files import read_kept, write_whole
 from posegen.media.image import read_image
 from posegen.pipeline.job import check_writable, work_folder
 from posegen.pipeline.models import choose_device
@@ -113,7 +113,7 @@ def _framing(person: PersonPose | None, size: tuple[int, int]) -> Framing:
 def _kept(path: Path, asked: dict[str, str | None]) -> str | None:
     """What was written for the same picture and wishes; None if nothing was, or it is damaged, which is reported."""
     try:
-        kept = read_checked_json(path.read_bytes(), path, required=True)
+        kept = read_checked_json(read_kept(path), path, required=True)
     except OSError:
         return None
     except DamagedFileError as error:

@@ -21,7 +21,7 @@ import numpy as np
 from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.data_files import read_json
-from posegen.media.files import output_errors
+from posegen.media.files import output_errors, read_kept
 from posegen.synthetic.clip import Clip, ClipSettings, Frame, prepare
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS
 from posegen.synthetic.workers import run_in_processes
@@ -221,7 +221,7 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
     """The entry of a shard that is there and whole, by size and hash; None where it must be made."""
     path = out / settings.shard_name(shard)
     try:
-        entry = json.loads(path.with_suffix(".json").read_text())
+        entry = json.loads(read_kept(path.with_suffix(".json")))
         if entry["samples"] < len(settings.places(shard)):
             return None  # the last one of a folder that grows
         described = (entry["file"], entry["samples"], entry["bytes"])
@@ -293,7 +293,7 @@ def _clips_made(out: Path, settings: ShardSettings) -> int:
     made = [0]
     for path in out.glob(f"{settings.split}-*.tar"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged ones are made again anyway
-            entry = json.loads(path.with_suffix(".json").read_text())
+            entry = json.loads(read_kept(path.with_suffix(".json")))
             made.append(int(path.stem.rsplit("-", 1)[1]) * settings.clips_per_shard + int(entry["samples"]))
     return max(made)
 

@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
+from posegen.media.files import read_kept
 
 _PREFIX = "step-"
 _OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
@@ -147,7 +148,7 @@ class Checkpoints:
 def _checked_state(checkpoint: Path) -> dict[str, Any]:
     """What a checkpoint says of itself. Raises `DamagedFileError` where a file does not agree with its checksum."""
     path = checkpoint / "state.json"
-    state = read_checked_json(path.read_bytes(), path)
+    state = read_checked_json(read_kept(path), path)
     files = state.get("files")
     if not isinstance(files, dict):
         logger.warning("%s is of an older posegen, without checksums: it is used unchecked", checkpoint)

@@ -23,8 +23,9 @@ class Logs:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "metrics.jsonl"
-        if self._file.exists():
-            kept = [line for line in self._file.read_text().splitlines() if _step_of(line) <= step]
+        if self._file.is_file():
+            lines = self._file.read_text(errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
             self._file.write_text("".join(f"{line}\n" for line in kept))
         from torch.utils.tensorboard import SummaryWriter
 

@@ -94,6 +94,21 @@ def test_something_else_than_an_index_is_refused(tmp_path):
         report.report_page(tmp_path / "other.parquet", THRESHOLDS)
 
 
+def test_an_index_that_breaks_while_it_is_read_is_refused(tmp_path):
+    from posegen.apps.screen import read_rows
+
+    index = written(tmp_path, rows(200))
+    content = bytearray(index.read_bytes())
+    content[4:2000] = bytes(1996)  # the end, which says what there is, stays whole
+    index.write_bytes(content)
+    report.open_index(index)
+    for read in (lambda: report.write_report(index, THRESHOLDS, tmp_path / "page.html"), lambda: read_rows(index)):
+        with pytest.raises(PosegenError) as caught:
+            read()
+        assert str(index) in str(caught.value)
+    assert not (tmp_path / "page.html").exists()
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("width", [1280, 375])
 def test_thresholds_can_be_tried_in_a_browser(browser, tmp_path, width):

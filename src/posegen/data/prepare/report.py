@@ -6,6 +6,7 @@ pieces; counts are of all clips, while distributions and trials are of a sample 
 """
 
 import base64
+import contextlib
 import datetime
 import html
 import json
@@ -60,7 +61,9 @@ def write_report(index: Path, thresholds: Mapping[str, Threshold], output: Path)
 
     Raises `PosegenError` if the index cannot be read, `OutputError` if the page cannot be written.
     """
-    write_whole(output, report_page(index, thresholds).encode())
+    with index_errors(index):
+        page = report_page(index, thresholds).encode()
+    write_whole(output, page)
 
 
 def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
@@ -90,16 +93,25 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
     return _page(data, count)
 
 
+@contextlib.contextmanager
+def index_errors(index: Path) -> Iterator[None]:
+    """Raise `PosegenError` for what reading a damaged index, or one with values of other kinds, raises."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    try:
+        yield
+    except (OSError, pa.ArrowException, TypeError, ValueError, ArithmeticError) as error:
+        told = " ".join(str(error).splitlines())[:120]
+        raise PosegenError(f"{index}: not an index of clips, or a damaged one ({told})") from None
+
+
 def open_index(index: Path) -> Any:
     """The Parquet file of an index. Raises `PosegenError` if it is not there, or something else."""
     require_extra("prepare", "reading an index of clips")
-    import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    try:
+    with index_errors(index):
         file = pq.ParquetFile(index)
-    except (OSError, pa.ArrowException) as error:
-        raise PosegenError(f"{index}: not an index of clips ({str(error).splitlines()[0][:120]})") from None
     lacking = {"clip", "source", "start", "end", "width", "height", "fps", "kept", "dropped_by"}
     lacking -= set(file.schema_arrow.names)
     if lacking:

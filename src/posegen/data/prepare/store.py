@@ -13,7 +13,7 @@ from typing import Any
 from posegen.data.fetching import filesystem
 from posegen.errors import OutputError
 from posegen.media.checksums import DamagedFileError, read_checked_json
-from posegen.media.files import AtomicFile, output_errors, write_whole
+from posegen.media.files import AtomicFile, output_errors, read_kept, write_whole
 
 _AT_ONCE = 16
 """Files read at once from a store: what it takes to answer is mostly waiting."""
@@ -65,7 +65,7 @@ class Store:
         """A file's content; None if it is not there."""
         try:
             if self.is_local:
-                return Path(self.path(name)).read_bytes()
+                return read_kept(Path(self.path(name)))
             system, path = filesystem(self.path(name))
             return bytes(system.cat_file(path))
         except FileNotFoundError:
