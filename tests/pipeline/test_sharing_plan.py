@@ -81,7 +81,7 @@ def test_a_segment_filmed_from_elsewhere_is_left_alone(moving, tmp_path):
     assert {"0000-base", "0002-base"} <= same  # left out, and the anchor
     assert "0004-base" not in same
 
-    [picture] = masks_folder(shared.output).iterdir()  # only one segment has taken a background
+    [picture] = masks_folder(shared.output).glob("*.png")  # only one segment has taken a background
     assert picture.name == "0004-base.png"
     drawn = read_image(picture).astype(float)
     height, width = (side + 4 for side in (96, 64))
@@ -111,7 +111,7 @@ def test_masks_can_be_looked_at_with_every_store(lean, tmp_path):
     for store in ("memory", "recompute"):
         output = tmp_path / f"{store}.mp4"
         generate_video(replace(lean, output=output, sharing_store=store, save_masks=True))
-        pictures[store] = {path.name: read_image(path) for path in masks_folder(output).iterdir()}
+        pictures[store] = {path.name: read_image(path) for path in masks_folder(output).glob("*.png")}
         assert sorted(pictures[store]) == ["0002-base.png", "0004-base.png"]
     for name, picture in pictures["memory"].items():
         assert np.array_equal(picture, pictures["recompute"][name])
@@ -131,7 +131,7 @@ def test_masks_of_segments_that_are_finished_can_be_looked_at_later(lean, tmp_pa
     assert "0004-base.mkv to have it made again" in heard.line("--save-masks: no masks are kept of segment 0004-base")
     lost.with_name("0004-base.mkv").unlink()
     generate_video(replace(lean, save_masks=True), heard)
-    names = sorted(path.name for path in masks_folder(lean.output).iterdir())
+    names = sorted(path.name for path in masks_folder(lean.output).glob("*.png"))
     assert names == ["0002-base.png", "0004-base.png"]
     for name in names:
         assert (masks_folder(lean.output) / name).read_bytes() == (masks_folder(at_once.output) / name).read_bytes()
