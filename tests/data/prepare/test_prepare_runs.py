@@ -139,7 +139,8 @@ def test_clips_are_encoded_for_a_training_in_the_same_run(warm, raw, undisturbed
         "--validation", output, "--cache", output / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert {path: path.stat().st_mtime_ns for path in (output / "cache").glob("*.safetensors")} == files, "nothing is encoded"
+    again = {path: path.stat().st_mtime_ns for path in (output / "cache").glob("*.safetensors")}
+    assert again == files, "nothing is encoded"
 
 
 def wait_for(happened, process, seconds=500):
