@@ -196,6 +196,8 @@ READ_ONLY = (
       for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
     ReadOnly("hf download PekingU/rtdetr_r50vd_coco_o365", "a download"),
+    ReadOnly("posegen generate --reference person.png --driving dance.mp4 --output out.mp4 --model wan2.1-i2v-14b-720p "
+             "--lora style.safetensors:0.8 --lora film-grain.safetensors", FOURTEEN_B),
     ReadOnly("torchrun --nproc-per-node 8 -m posegen.apps.cli train base --recipe wan2.1-i2v-14b "
              "--output runs/14b", FOURTEEN_B),
     ReadOnly("posegen ablate NAME", "NAME stands for each of them", "--output folder"),
