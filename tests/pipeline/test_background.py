@@ -167,7 +167,7 @@ def recorded(lean, monkeypatch):
 
 def test_a_job_goes_on_where_its_own_files_fill_the_disk(recorded, monkeypatch):
     """What is free would not hold the background a second time."""
-    files = list(work_folder(recorded.output).glob("job-*/background/step*"))
+    files = list(work_folder(recorded.output).glob("job-*/background/step*.safetensors"))
     request = prepare(recorded)
     need = request._need(request.sharing, request.precision)
     assert len(files) * need.one_layer == need.whole
