@@ -121,7 +121,7 @@ def test_free_noise_goes_on_after_any_step(lean, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             generate_video(broken)
         monkeypatch.setattr(free_noise.FreeNoise, "_keep", keep)
-        assert len(list(work_folder(broken.output).glob("job-*/free_noise/*"))) == 1
+        assert len(list(work_folder(broken.output).glob("job-*/free_noise/*.safetensors"))) == 1
         (folder,) = work_folder(broken.output).glob("job-*/free_noise")
         (folder / ".step-0003.0123abcd.part.safetensors").touch()  # as a killed process leaves it
         generate_video(broken)
