@@ -5,8 +5,8 @@
 Each of the cases in `broken_inputs_cases.py` runs in a child with limits. It must end within 30 seconds and 2 GB, with
 exit code 0 and whole outputs, or with exit code 2 and one line that names the file, and no output at all. What was
 found is kept in FOLDER, so the corpus can be run in pieces, and by several processes at once (`--part`); `--again`
-repeats cases with a fault, `--report` only writes results/broken_inputs.json, after one
-`posegen prepare` over a folder of broken videos. Same corpus, same bytes, on each run.
+repeats cases with a fault and those that ran with other code, `--report` only writes results/broken_inputs.json, after
+one `posegen prepare` over a folder of broken videos. Same corpus, same bytes, on each run.
 """
 
 import argparse
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "posegen-broken-inputs")
     parser.add_argument("--only", nargs="+", default=[], help="cases whose name holds one of these texts")
     parser.add_argument("--part", default="1/1", help="which of how many parts")
-    parser.add_argument("--again", action="store_true", help="repeat cases with a fault")
+    parser.add_argument("--again", action="store_true", help="repeat cases with a fault, or of other code")
     parser.add_argument("--report", action="store_true", help="run no case")
     options = parser.parse_args()
     work, (part, parts) = options.work.resolve(), map(int, options.part.split("/"))
@@ -282,7 +282,7 @@ def main() -> None:
     wanted = [] if options.report else [
         case for case in sorted(cases, key=lambda case: numbers[case.name])
         if numbers[case.name] % parts == part - 1
-        and (case.name not in found or (options.again and found[case.name].faults))
+        and (case.name not in found or (options.again and (found[case.name].faults or found[case.name].source != source)))
         and (not options.only or any(text in case.name for text in options.only))
     ]  # fmt: skip
     served = work / f"served-{part}"
