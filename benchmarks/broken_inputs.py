@@ -279,10 +279,11 @@ def main() -> None:
     good, source = make_good_files(work), digest_of_source()
     cases, found = all_cases(good), kept_results(work)
     numbers = {case.name: zlib.crc32(case.name.encode()) for case in cases}
+    right = {name for name, one in found.items() if not options.again or (not one.faults and one.source == source)}
     wanted = [] if options.report else [
         case for case in sorted(cases, key=lambda case: numbers[case.name])
         if numbers[case.name] % parts == part - 1
-        and (case.name not in found or (options.again and (found[case.name].faults or found[case.name].source != source)))
+        and case.name not in right
         and (not options.only or any(text in case.name for text in options.only))
     ]  # fmt: skip
     served = work / f"served-{part}"
