@@ -5,7 +5,8 @@
 Each of the cases in `broken_inputs_cases.py` runs in a child with limits. It must end within 30 seconds and 2 GB, with
 exit code 0 and whole outputs, or with exit code 2 and one line that names the file, and no output at all. What was
 found is kept in FOLDER, so the corpus can be run in pieces, and by several processes at once (`--part`); `--again`
-repeats cases with a fault, `--report` only writes results/broken_inputs.json. Same corpus, same bytes, on each run.
+repeats cases with a fault and those that ran with other code, `--report` only writes results/broken_inputs.json, after
+one `posegen prepare` over a folder of broken videos. Same corpus, same bytes, on each run.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from pathlib import Path
 import posegen
 from broken_inputs_cases import ACCEPTED, REFUSED, Case, all_cases
 from broken_inputs_good import run_posegen, steps
+from broken_inputs_prepare import prepare_broken_videos
 from limited_child import Ended, run_limited
 from results_file import write_result
 
@@ -184,9 +186,9 @@ def faults_of(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -
 
 def _is_named(broken: Path, text: str) -> bool:
     """Whether the line names the file, or a folder around it that the command was given."""
-    return any(name in text for name in (broken.name, broken.stem, f"/{broken.parent.name}")) or (
-        str(broken.parent) in text
-    )
+    inside = next((parent for parent in broken.parents if parent.name == "in"), broken.parent)
+    around = [parent for parent in broken.parents if inside in parent.parents]
+    return broken.name in text or broken.stem in text or any(str(parent) in text for parent in around)
 
 
 def _outcome(ended: Ended, broken: Path) -> str:
@@ -269,18 +271,19 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "posegen-broken-inputs")
     parser.add_argument("--only", nargs="+", default=[], help="cases whose name holds one of these texts")
     parser.add_argument("--part", default="1/1", help="which of how many parts")
-    parser.add_argument("--again", action="store_true", help="repeat cases with a fault")
-    parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--again", action="store_true", help="repeat cases with a fault, or of other code")
+    parser.add_argument("--report", action="store_true", help="run no case")
     options = parser.parse_args()
     work, (part, parts) = options.work.resolve(), map(int, options.part.split("/"))
     load()
     good, source = make_good_files(work), digest_of_source()
     cases, found = all_cases(good), kept_results(work)
     numbers = {case.name: zlib.crc32(case.name.encode()) for case in cases}
+    right = {name for name, one in found.items() if not options.again or (not one.faults and one.source == source)}
     wanted = [] if options.report else [
         case for case in sorted(cases, key=lambda case: numbers[case.name])
         if numbers[case.name] % parts == part - 1
-        and (case.name not in found or (options.again and found[case.name].faults))
+        and case.name not in right
         and (not options.only or any(text in case.name for text in options.only))
     ]  # fmt: skip
     served = work / f"served-{part}"
@@ -295,7 +298,8 @@ def main() -> None:
             print(f"{number}/{len(wanted)} {one.case}: {one.outcome}, {one.seconds:.1f} s, "
                   f"{one.peak / 1e6:.0f} MB{mark}\n    {one.line}", flush=True)  # fmt: skip
     if parts == 1 and not options.only:
-        write_result("broken_inputs", figures(cases, found, source), show=False)
+        prepared = prepare_broken_videos(good, work / "prepare")
+        write_result("broken_inputs", {**figures(cases, found, source), "one_prepare": prepared}, show=False)
 
 
 if __name__ == "__main__":

@@ -262,9 +262,10 @@ def _evaluation() -> Iterator[Case]:
     results = ("evaluate", "--benchmark", "{good}/evaluation", "--methods", "ours={in}/ours", *_SCORING, "--cache",
                "{out}/scores")  # fmt: skip
     for kind, file in (("result of a method", "one.mp4"), ("frame of a result", "two/0005.png")):
-        gone = EITHER if "frame" in kind else REFUSED
-        subject = _Subject(kind, f"methods/ours/{file}", results, "methods/ours", gone)
-        yield from subject.cases(damages.REFUSED, some(damages.PARTIAL, "half", "bits", "no header"))
+        subject = _Subject(kind, f"methods/ours/{file}", results, "methods/ours")
+        unnamed = kind == "frame of a result"
+        gone = {name: damage for name, damage in damages.REFUSED.items() if name != "missing" or not unnamed}
+        yield from subject.cases(gone, some(damages.PARTIAL, "half", "bits", "no header"))
     yield from _Subject("folder of a method", "methods/ours", results, "methods/ours").cases(damages.FOLDER_REFUSED, {})
     answers = ("study", "--benchmark", "{good}/evaluation", "--methods", *_METHODS, "--output", "{in}/study",
                "--results")  # fmt: skip

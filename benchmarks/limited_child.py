@@ -58,8 +58,10 @@ def run_limited(work: Callable[[], object], folder: Path, seconds: float, memory
         elif spent - waited > seconds or spent > _SLOWEST * seconds:
             stopped = "time"
         if stopped:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:  # it leads no group yet
+                os.kill(child, signal.SIGKILL)
             _, status, usage = os.wait4(child, 0)
             break
         time.sleep(_LOOK)

@@ -42,6 +42,17 @@ def test_a_setting_that_cannot_be_names_its_file(model, file, setting, value):
     assert str(model / file) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("latents_mean", [0.0]), ("latents_std", [0.0] * 32), ("latents_mean", [float("nan")] * 32)],
+)
+def test_scales_of_latents_must_fit(model, name, value):
+    change(model / CODING, **{name: value})
+    with pytest.raises(PosegenError) as caught:
+        load_folder(model, torch.float32)
+    assert str(model / CODING) in str(caught.value)
+
+
 def test_a_missing_setting_is_named(model):
     path = model / INSIDE
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "ffn_dim"}))

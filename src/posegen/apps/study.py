@@ -49,6 +49,8 @@ def study(config: StudyConfig) -> None:
     with Terminal() as terminal:
         opened, videos, references = open_study(config, terminal)
         if config.results:
+            if not opened.ratings() and not opened.choices():
+                raise PosegenError(f"{opened.path}: nobody has answered yet")
             results, paths = write_results(config.output, opened.ratings(), opened.choices())
             terminal.say(markdown(results).strip())
             for path in paths:

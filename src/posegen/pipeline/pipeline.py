@@ -4,7 +4,7 @@ A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and devic
 Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
 """
 
-import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from posegen.conditions.estimators.weights import no_network
 from posegen.conditions.prompt import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
-from posegen.media.data_files import read_json
+from posegen.media.data_files import read_json_object
 from posegen.media.tensors import saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
@@ -364,10 +364,10 @@ def check_parts(folder: Path) -> None:
     """
     path = folder / "model_index.json"
     try:
-        index = json.loads(path.read_text())
-        parts = {name: part for name, part in index.items() if isinstance(part, list) and len(part) == 2}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        index = read_json_object(path)
+    except PosegenError as error:
         raise PosegenError(f"{folder} is not a whole model folder: {path.name} cannot be read ({error})") from None
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and len(part) == 2}
     for name, (library, kind) in parts.items():
         if library is None or isinstance(kind, int):  # left out; or a setting: a size, for example
             continue
@@ -407,13 +407,23 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
         if wrong or info.get("error_msgs"):
             named = ", ".join(wrong[:3]) or str(info["error_msgs"][0])
             raise PosegenError(f"{folder / part}: {len(wrong)} weights do not fit: {named}")
+    check_scales(parts["vae"].config, folder / "vae" / "config.json")
     return parts
+
+
+def check_scales(config: Any, path: Path) -> None:
+    """Raise `PosegenError` unless an autoencoder's mean and deviation are one number for each channel of latents."""
+    for name, least in (("latents_mean", -math.inf), ("latents_std", 0.0)):
+        values = config.get(name)
+        fits = isinstance(values, list | tuple) and len(values) == config.z_dim
+        if not fits or not all(isinstance(each, int | float) and least < each < math.inf for each in values):
+            above = " above 0" if name == "latents_std" else ""
+            raise PosegenError(f"{path}: {name} must be z_dim = {config.z_dim} finite numbers{above}")
 
 
 def _autoencoder_class(folder: Path) -> type[AutoencoderKLWan] | type[AutoencoderLightVideo]:
     """Wan's autoencoder, or ours, by what the folder's configuration says."""
-    try:
-        name = read_json(folder / "config.json").get("_class_name")
-    except (OSError, ValueError, AttributeError):
-        name = None  # loading says what is wrong
+    if not folder.is_dir():
+        return AutoencoderKLWan  # whoever loads says what is missing
+    name = read_json_object(folder / "config.json").get("_class_name")
     return AutoencoderLightVideo if name == AutoencoderLightVideo.__name__ else AutoencoderKLWan
