@@ -233,3 +233,11 @@ def test_a_text_with_a_nul_character_is_none(tmp_path):
     path.write_bytes(b"one.mp4\n\x00two.mp4\n")
     with pytest.raises(PosegenError, match=r"list\.txt"):
         read_text(path)
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: {b: 1, b: 2}\n"])
+def test_a_yaml_key_that_comes_twice_is_refused(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(PosegenError, match="twice"):
+        read_yaml(path)

@@ -104,11 +104,10 @@ def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_T
 def read_yaml(path: Path, kind: str = "YAML", max_bytes: int = MAX_YAML) -> Any:
     """The content of a YAML file of plain values. Aliases (`*name`) are refused: they can multiply without end."""
     text = read_text(path, kind, max_bytes)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if any(isinstance(event, AliasEvent) for event in _yaml_events(text, loader)):
+        if any(isinstance(event, AliasEvent) for event in _yaml_events(text)):
             raise PosegenError(f"{path}: aliases (*name) are not read: write the value out")
-        content = yaml.load(text, Loader=loader)
+        content = yaml.load(text, Loader=_UniqueKeys)
     except RecursionError:
         raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # OverflowError: a date or a number beyond all bounds
@@ -246,10 +245,22 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
     return size
 
 
-def _yaml_events(text: str, loader: Any) -> Iterator[Any]:
+class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Loads plain values, and refuses a mapping in which a key comes twice: YAML's own loader takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node. Raises `yaml.YAMLError`."""
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(found) < len(node.value):
+            double = Counter(str(key.value) for key, _ in node.value).most_common(1)[0][0]
+            raise yaml.constructor.ConstructorError(None, None, f"the key {double!r:.80} comes twice", node.start_mark)
+        return found
+
+
+def _yaml_events(text: str) -> Iterator[Any]:
     """The parts of a YAML text. Raises `RecursionError` where they are nested too deep for a loader."""
     depth = 0
-    for event in yaml.parse(text, Loader=loader):
+    for event in yaml.parse(text, Loader=_UniqueKeys):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise RecursionError
