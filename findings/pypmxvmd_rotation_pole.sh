@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Subject: a VMD motion file (MikuMikuDance) loaded and saved by pypmxvmd, unchanged.
-# Guess: the rotations stay what they were. The library shows them as Euler angles, which have a pole, but at a pole only
-#   the three numbers are ambiguous, not the rotation.
-# Reality: 200 random rotations come back exactly, but the pole lies at a turn of 90 degrees about the vertical axis, which
-#   hand-made key frames often have, and there the lean is dropped: sideways and leaning forward by 30 degrees comes back
-#   upright, without a message. At 89.9 degrees all is well. Keep the file's quaternions instead.
+# Guess: the rotations stay what they were. The library shows them as Euler angles, which have a pole, but at a pole
+#   only the three numbers are ambiguous, not the rotation.
+# Reality: 200 random rotations come back exactly, but the pole lies at a turn of 90 degrees about the vertical axis,
+#   which hand-made key frames often have, and there the lean is dropped: sideways and leaning forward by 30 degrees
+#   comes back upright, without a message. At 89.9 degrees all is well. Keep the file's quaternions instead.
 # Versions: pypmxvmd 2.7.2, numpy 2.4.6, Python 3.11.
 # Output seen:
 #   200 random rotations: off by 0.0 degrees after loading and saving
@@ -39,9 +39,11 @@ def turned_and_leaning(turn, lean):
 
 
 def write(path, quaternions):
-    data = b"Vocaloid Motion Data 0002".ljust(30, b"\0") + b"model".ljust(20, b"\0") + struct.pack("<I", len(quaternions))
+    data = b"Vocaloid Motion Data 0002".ljust(30, b"\0") + b"model".ljust(20, b"\0")
+    data += struct.pack("<I", len(quaternions))
     for number, quaternion in enumerate(quaternions):
-        data += b"center".ljust(15, b"\0") + struct.pack("<I7f", number, 0, 0, 0, *quaternion) + bytes([20] * 8 + [107] * 8) * 4
+        data += b"center".ljust(15, b"\0") + struct.pack("<I7f", number, 0, 0, 0, *quaternion)
+        data += bytes([20] * 8 + [107] * 8) * 4  # the curves between key frames: straight
     with open(path, "wb") as file:
         file.write(data + bytes(20))  # no faces, cameras, lights, shadows, inverse kinematics
 
