@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Subject: "bicubic" in OpenCV, torch, Pillow and scipy, on a straight brightness ramp moved by a fraction of a pixel.
-# Guess: a cubic is at least as exact as a line: a ramp of slope 100 moved by 0.1 pixels falls by 10 with every library.
-# Reality: OpenCV and torch use Keys' kernel with a = -0.75, which does not reproduce straight lines; only a = -0.5 does
-#   (Pillow). The ramp falls by 13.6 instead of 10, so sub-pixel positions, flow and heat-map maxima read through
+# Guess: a cubic is at least as exact as a line: a ramp of slope 100 moved by 0.1 pixels falls by 10 with every
+#   library.
+# Reality: OpenCV and torch use Keys' kernel with a = -0.75, which does not reproduce straight lines; only a = -0.5
+#   does (Pillow). The ramp falls by 13.6 instead of 10, so sub-pixel positions, flow and heat-map maxima read through
 #   INTER_CUBIC, grid_sample or interpolate(mode="bicubic") are off by up to 0.048 pixels, while bilinear is exact.
 #   And torch has both kernels: interpolate(antialias=True) uses a = -0.5, so antialias changes the result when
 #   *enlarging*, where there is nothing to smooth and where mode="bilinear" gives the same either way.
-# Versions: opencv-python-headless 5.0.0.93, torch 2.13.0 (CPU), pillow 13.0.0, scipy 1.17.1, Python 3.11. On PyPI that
-#   torch brings CUDA packages; install a CPU build first if you can.
+# Versions: opencv-python-headless 5.0.0.93, torch 2.13.0 (CPU), pillow 13.0.0, scipy 1.17.1, Python 3.11. On PyPI
+#   that torch brings CUDA packages; install a CPU build first if you can.
 # Output seen:
 #   OpenCV INTER_LINEAR: falls by 10.00, should be 10
 #   OpenCV INTER_CUBIC: falls by 13.60, should be 10

@@ -4,8 +4,8 @@
 # Reality: on torch a repeated *new* axis is an expanded view. Adding to channel 0 adds to every channel and to the
 #   original. The same line on numpy arrays makes a copy, and so does "(c h)" on torch, so a change of pattern or of
 #   framework decides. Nothing raises, since one channel by itself is ordinary memory.
-# Versions: einops 0.8.2, torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11. On PyPI that torch brings CUDA packages; install a
-#   CPU build first if you can.
+# Versions: einops 0.8.2, torch 2.13.0 (CPU), numpy 2.4.6, Python 3.11. On PyPI that torch brings CUDA packages;
+#   install a CPU build first if you can.
 # Output seen:
 #   numpy "h w -> c h w": channel 1 is 0.0, the original 0.0
 #   torch "h w -> c h w": channel 1 is 1.0, the original 1.0

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Subject: Euler angles with axes named "xyz" or "XYZ", passed between scipy (or bvh code written with it) and MuJoCo.
-# Guess: the case means the same in both; scipy's rule is known: small letters turn about fixed axes, capitals about the
-#   moving ones.
+# Guess: the case means the same in both; scipy's rule is known: small letters turn about fixed axes, capitals about
+#   the moving ones.
 # Reality: MuJoCo's rule is the exact opposite: eulerseq="xyz" turns about moving axes and equals scipy's "XYZ", and
-#   "XYZ" equals scipy's "xyz". The names are valid in both, so nothing complains; three angles of 30, 50 and 70 degrees
-#   end 68 degrees apart.
+#   "XYZ" equals scipy's "xyz". The names are valid in both, so nothing complains; three angles of 30, 50 and 70
+#   degrees end 68 degrees apart.
 # Versions: mujoco 4.0.0, scipy 1.17.1, numpy 2.4.6, Python 3.11.
 # Output seen:
 #   MuJoCo xyz against scipy xyz: 67.8 degrees apart

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Subject: numpy.percentile and numpy.quantile of signed integers, for example 16-bit sound samples.
-# Guess: the result is a float64, so the arithmetic is, too: the middle of -30000 and 30000 is 0, as numpy.median says.
-# Reality: the difference of the two neighbours is taken in the integers' own type and wraps around. The 50th percentile
-#   of int16 [-30000, 30000] is 32768, above the maximum; the 25th is -31384, below the minimum. Scalars warn; along an
-#   axis nothing does. Unsigned integers are safe. Convert to float first. Upstream: numpy pull request 30376.
+# Guess: the result is a float64, so the arithmetic is, too: the middle of -30000 and 30000 is 0, as numpy.median
+#   says.
+# Reality: the difference of the two neighbours is taken in the integers' own type and wraps around. The 50th
+#   percentile of int16 [-30000, 30000] is 32768, above the maximum; the 25th is -31384, below the minimum. Scalars
+#   warn; along an axis nothing does. Unsigned integers are safe. Convert to float first. Upstream: numpy pull request
+#   30376.
 # Versions: numpy 2.4.6, Python 3.11.
 # Output seen:
 #   percentiles 25, 50 along an axis: [-31384.0, 32768.0], warnings: 0, median: 0.0

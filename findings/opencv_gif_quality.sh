@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Subject: GIF files written by OpenCV's own writer (since 4.11), and its setting IMWRITE_GIF_QUALITY, 1 to 8.
-# Guess: up to 256 colours chosen for each frame, as by Pillow and ffmpeg, so that a grey ramp is kept exactly; a higher
-#   quality is better.
-# Reality: the default is a fixed palette of 3 + 3 + 2 bits: grey 160 becomes (144, 144, 170), greys turn blue and a photo
-#   has 22 dB. A higher quality is *worse*: at 8 the ramp keeps 4 greys, at 3 only black and white. The best is 1, still
-#   13 dB below Pillow. Write GIF with Pillow or PyAV.
+# Subject: GIF files written by OpenCV's own writer, and its setting IMWRITE_GIF_QUALITY, 1 to 8.
+# Guess: up to 256 colours chosen for each frame, as by Pillow and ffmpeg, so that a grey ramp is kept exactly; a
+#   higher quality is better.
+# Reality: the default is a fixed palette of 3 + 3 + 2 bits: grey 160 becomes (144, 144, 170), greys turn blue and a
+#   photo has 22 dB. A higher quality is *worse*: at 8 the ramp keeps 4 greys, at 3 only black and white. The best is
+#   1, still 13 dB below Pillow. Write GIF with Pillow or PyAV.
 # Versions: opencv-python-headless 5.0.0.93, pillow 13.0.0, scikit-image 0.26.0 for its photo, Python 3.11.
 # Output seen:
 #   Pillow: ramp 256 colours, exact; photo 256 colours, 36.5 dB

@@ -2,9 +2,9 @@
 # Subject: how long each frame of an animated image lasts, by Pillow's ImageSequence and info["duration"].
 # Guess: one loop over ImageSequence.Iterator gives each frame's duration, whatever the format, as it does for GIF and
 #   APNG.
-# Reality: WebP and AVIF set info["duration"] when the pixels are decoded, not when the frame is sought. Without load()
-#   the key is missing on every frame. Code that says info.get("duration", 100) plays every such file at 10 frames per
-#   second, however long its frames are.
+# Reality: WebP and AVIF set info["duration"] when the pixels are decoded, not when the frame is sought. Without
+#   load() the key is missing on every frame. Code that says info.get("duration", 100) plays every such file at 10
+#   frames per second, however long its frames are.
 # Versions: pillow 13.0.0, Python 3.11.
 # Output seen:
 #   gif: iterated [100, 200, 300, 400], after load() [100, 200, 300, 400]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Subject: an animated AVIF, written by Pillow, read by PyAV through streams.video[0].
 # Guess: four frames, as for GIF and APNG: an image file has one video stream.
-# Reality: the file holds two streams. Stream 0 is the still cover (one frame, time base 1/1), stream 1 is the animation.
-#   Reading streams.video[0], or container.decode(video=0), ends after one frame without an error.
+# Reality: the file holds two streams. Stream 0 is the still cover (one frame, time base 1/1), stream 1 is the
+#   animation. Reading streams.video[0], or container.decode(video=0), ends after one frame without an error.
 #   streams.best("video") is the animation.
 # Versions: av 18.1.0, pillow 13.0.0, Python 3.11.
 # Output seen:
@@ -31,10 +31,14 @@ def times(path, choose):
         return [round(float(frame.time), 3) for frame in container.decode(choose(container))]
 
 
+def count_streams(path):
+    with av.open(path) as container:
+        return len(container.streams)
+
+
 gif = times(f"{folder}/a.gif", lambda container: container.streams.video[0])
-print(f"gif: streams 1, frames of video[0] {len(gif)}")
-with av.open(f"{folder}/a.avif") as container:
-    streams = len(container.streams)
+print(f"gif: streams {count_streams(f'{folder}/a.gif')}, frames of video[0] {len(gif)}")
+streams = count_streams(f"{folder}/a.avif")
 first = times(f"{folder}/a.avif", lambda container: container.streams.video[0])
 best = times(f"{folder}/a.avif", lambda container: container.streams.best("video"))
 print(f'avif: streams {streams}, frames of video[0] {len(first)}, frames of best("video") {len(best)} at {best} s')

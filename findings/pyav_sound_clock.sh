@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Subject: where a click at exactly 0.5 s lies after one encode, by the frame.time of PyAV's decoded sound, in several
 #   containers.
-# Guess: 0.5 s everywhere: encoder delay is written down and removed on decoding, and FLAC, AAC, MP3 and Opus are decoded
-#   by the same library.
+# Guess: 0.5 s everywhere: encoder delay is written down and removed on decoding, and FLAC, AAC, MP3 and Opus are
+#   decoded by the same library.
 # Reality: MP4 is exact, and Matroska to its millisecond. In a transport stream and in plain ADTS the 1024 samples of
-#   AAC delay stay in (Opus: 312 samples): 21 ms late, so remuxing MP4 to TS moves sound against video. In .mp3 the samples are cut
-#   rightly, but the clock begins at 0.023 s: 23 ms late by frame.time, right by counting samples.
+#   AAC delay stay in (Opus: 312 samples), so the click is 21 ms late. In .mp3 the samples are cut rightly, but the
+#   clock begins at 0.023 s: 23 ms late by frame.time, right by counting samples. The files hold sound only.
 # Versions: av 18.1.0, numpy 2.4.6, Python 3.11.
 # Output seen:
 #   aac.mp4: late by 0.0 ms by frame.time, 0.0 ms by counting samples

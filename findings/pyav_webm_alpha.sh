@@ -2,8 +2,9 @@
 # Subject: video with an alpha channel in WebM (VP9, yuva420p), the usual format for cut-out people, read by PyAV.
 # Guess: what PyAV encoded as yuva420p it decodes as yuva420p, as it does for FFV1 and ProRes; and to_ndarray("rgba")
 #   has the alpha.
-# Reality: the alpha is in the file, but the default decoder ("vp9", FFmpeg's own) drops it: frames are yuv420p and "rgba"
-#   is opaque everywhere. No warning. Decoding the packets by av.CodecContext.create("libvpx-vp9", "r") gives the alpha.
+# Reality: the alpha is in the file, but the default decoder ("vp9", FFmpeg's own) drops it: frames are yuv420p and
+#   "rgba" is opaque everywhere. No warning. Decoding the packets by av.CodecContext.create("libvpx-vp9", "r") gives
+#   the alpha.
 # Versions: av 18.1.0, numpy 2.4.6, Python 3.11.
 # Output seen:
 #   a.mkv, default decoder ffv1: yuva420p, alpha left and right [255, 0]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Subject: pyquaternion's Quaternion.slerp(q0, q1, amount), a function of two key frames.
 # Guess: it only reads its two arguments.
-# Reality: it normalises both in place, and when the two lie in opposite half-spaces it negates the first one for good.
-#   Interpolating along a track therefore changes the key frames: signs flip, and a second pass from q1's side sees
-#   others than the file held. q.rotate(), q.rotation_matrix and q.yaw_pitch_roll normalise q in place, too.
+# Reality: it normalises both in place, and when the two lie in opposite half-spaces it negates the first one for
+#   good. Interpolating along a track therefore changes the key frames: signs flip, and a second pass from q1's side
+#   sees others than the file held. q.rotate(), q.rotation_matrix and q.yaw_pitch_roll normalise q in place, too.
 # Versions: pyquaternion 0.9.9, numpy 2.4.6, Python 3.11.
 # Output seen:
 #   before slerp: first [1.0, 0.0, 0.0, 0.0] second [-2.7, -0.3, 0.0, 0.0]

@@ -2,8 +2,8 @@
 # Subject: safetensors.numpy.save_file with an array that is not C-contiguous (a transpose, a slice with a step).
 # Guess: the array comes back as it was, as from every earlier release and from numpy.save; or an error is raised, as
 #   safetensors.torch does for such tensors.
-# Reality: 0.8.0 writes the memory as it lies under the logical shape. A transposed array comes back scrambled, a slice
-#   with a step comes back with the neighbours that the step left out. No error, no warning. 0.7.0 is right.
+# Reality: 0.8.0 writes the memory as it lies under the logical shape. A transposed array comes back scrambled, a
+#   slice with a step comes back with the neighbours that the step left out. No error, no warning. 0.7.0 is right.
 #   np.ascontiguousarray before saving helps. Reported upstream as safetensors issue 825.
 # Versions: safetensors 0.8.0 and 0.7.0, numpy 2.4.6, Python 3.11.
 # Output seen:

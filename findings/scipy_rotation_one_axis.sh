@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Subject: scipy Rotation.from_euler with one axis and a plain list of angles, one for each frame of a clip.
-# Guess: from_euler("z", [350, 10]) is two rotations, as it was documented for years, and a list of one angle is a stack
-#   of one rotation.
-# Reality: since 1.17 a list is the angles of *one* rotation. Two angles raise ValueError, which one notices; a list of
-#   one angle loses its frame axis silently: (1, 3, 3) became (3, 3), so clips of a single frame break later, or
+# Guess: from_euler("z", [350, 10]) is two rotations, as it was documented for years, and a list of one angle is a
+#   stack of one rotation.
+# Reality: since 1.17 a list is the angles of *one* rotation. Two angles raise ValueError, which one notices; a list
+#   of one angle loses its frame axis silently: (1, 3, 3) became (3, 3), so clips of a single frame break later, or
 #   broadcast. Write the angles as a column.
 # Versions: scipy 1.16.3 and 1.17.1, numpy 2.3.5, Python 3.11.
 # Output seen:

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Subject: torch.cdist between key points in pixels, float32.
 # Guess: exact to about seven digits, as scipy's cdist is: a point lies 0.0 from itself.
-# Reality: from 26 points on either side the default mode computes |a|^2 + |b|^2 - 2ab by a matrix product, which cancels.
-#   At pixel coordinates of a full-HD frame a point then lies half a pixel from itself, and close joints are off by as
-#   much. COCO's 17 and OpenPose's 25 points are right; Halpe's 26 and COCO-WholeBody's 133 are wrong. Pass
+# Reality: from 26 points on either side the default mode computes |a|^2 + |b|^2 - 2ab by a matrix product, which
+#   cancels. At pixel coordinates of a full-HD frame a point then lies half a pixel from itself, and close joints are
+#   off by as much. COCO's 17 and OpenPose's 25 points are right; Halpe's 26 and COCO-WholeBody's 133 are wrong. Pass
 #   compute_mode="donot_use_mm_for_euclid_dist".
-# Versions: torch 2.13.0 (CPU), Python 3.11. On PyPI that torch brings CUDA packages; install a CPU build first if you can.
+# Versions: torch 2.13.0 (CPU), Python 3.11. On PyPI that torch brings CUDA packages; install a CPU build first if you
+#   can.
 # Output seen:
 #   17 points: largest distance to itself 0.000, to a partner at 0.3: 0.300 to 0.300 (without the product 0.300 to 0.300)
 #   25 points: largest distance to itself 0.000, to a partner at 0.3: 0.300 to 0.300 (without the product 0.300 to 0.300)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Subject: casting to torch.float8_e4m3fn what that type cannot hold, for example an activation of 1000 or an infinity.
-# Guess: NaN, as ml_dtypes (JAX, ONNX, and numpy tools) does and as the type has no infinity; so an overflow can be found
-#   afterwards by isfinite.
-# Reality: torch saturates: 1000 becomes 448, and so does an *infinity*. Only NaN stays NaN. float8_e5m2 next to it goes
-#   to infinity instead, and the two fnuz types go to NaN. A diverged activation comes out of an e4m3 cast looking healthy.
-# Versions: torch 2.13.0 (CPU), ml_dtypes 0.6.0, Python 3.11. On PyPI that torch brings CUDA packages; install a CPU build
-#   first if you can.
+# Subject: casting to torch.float8_e4m3fn what that type cannot hold, for example an activation of 1000 or an
+#   infinity.
+# Guess: NaN, as ml_dtypes (JAX, ONNX, and numpy tools) does and as the type has no infinity; so an overflow can be
+#   found afterwards by isfinite.
+# Reality: torch saturates: 1000 becomes 448, and so does an *infinity*. Only NaN stays NaN. float8_e5m2 next to it
+#   goes to infinity instead, and the two fnuz types go to NaN. A diverged activation comes out of an e4m3 cast
+#   looking healthy.
+# Versions: torch 2.13.0 (CPU), ml_dtypes 0.6.0, Python 3.11. On PyPI that torch brings CUDA packages; install a CPU
+#   build first if you can.
 # Output seen:
 #   torch float8_e4m3fn: 1000 -> 448.0, inf -> 448.0
 #   torch float8_e5m2: 1000000 -> inf, inf -> inf

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Subject: gelu(approximate="tanh") against the exact gelu, on a CPU with AVX-512.
 # Guess: the approximation exists because it is cheaper; on a CPU, where erf has no hardware, all the more.
-# Reality: the exact one is more than twice as fast in float32 and five times in bfloat16: erf is a short polynomial in
-#   AVX-512, tanh a call to an accurate vector function. x * sigmoid(1.702 x), the other usual approximation, is no faster
-#   than the exact function either.
-# Versions: torch 2.13.0 (CPU), Python 3.11, AMD EPYC, one thread, processor time, best of 15. On PyPI that torch brings
-#   CUDA packages; install a CPU build first if you can. Prints "skipped" on a CPU without AVX-512.
+# Reality: the exact one is more than twice as fast in float32 and five times in bfloat16: erf is a short polynomial
+#   in AVX-512, tanh a call to an accurate vector function. x * sigmoid(1.702 x), the other usual approximation, is no
+#   faster than the exact function either.
+# Versions: torch 2.13.0 (CPU), Python 3.11, AMD EPYC, one thread, processor time, best of 15. On PyPI that torch
+#   brings CUDA packages; install a CPU build first if you can. Prints "skipped" on a CPU without AVX-512.
 # Output seen (1440 x 1536 values):
 #   float32: exact 1.14 ms, tanh 2.77 ms, x * sigmoid(1.702 x) 1.60 ms
 #   bfloat16: exact 0.57 ms, tanh 3.00 ms, x * sigmoid(1.702 x) 1.35 ms

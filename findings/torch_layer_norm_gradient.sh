@@ -2,12 +2,14 @@
 # Subject: gradients of LayerNorm's weight and bias on a CPU when the activations are bfloat16.
 # Guess: sums over tokens are taken in float32, as in linear, convolution, GroupNorm and RMSNorm; surely when the
 #   parameters themselves are float32, as in mixed precision under autocast.
-# Reality: each thread adds up its tokens in bfloat16, where 256 + 1 = 256. With gradients of one sign the bias gradient
-#   stops at 256 for each thread, whatever the number of tokens, and the result depends on the number of threads. The
-#   parameters being float32 does not help: they receive 256.0 in float32. Gradients of mixed sign lose precision instead.
-#   The same stop is in the gradients of F.embedding, of x[indices] and of F.pad(mode="replicate"), while index_select,
-#   gather, expand and repeat_interleave are right. Under autocast, cast to float32 before the norm.
-# Versions: torch 2.13.0 (CPU), Python 3.11. On PyPI that torch brings CUDA packages; install a CPU build first if you can.
+# Reality: each thread adds up its tokens in bfloat16, where 256 + 1 = 256. With gradients of one sign the bias
+#   gradient stops at 256 for each thread, whatever the number of tokens, and the result depends on the number of
+#   threads. The parameters being float32 does not help: they receive 256.0 in float32. Random gradients of both signs
+#   come out 5 to 6 % off. The same stop is in the gradients of F.embedding, x[indices], F.grid_sample and
+#   F.pad(mode="replicate"), while index_select, gather, expand and repeat_interleave are right. Under autocast, cast
+#   to float32 before the norm.
+# Versions: torch 2.13.0 (CPU), Python 3.11. On PyPI that torch brings CUDA packages; install a CPU build first if you
+#   can.
 # Output seen (one thread, 3000 tokens, every gradient should be 3000):
 #   LayerNorm bfloat16, bias: 256
 #   LayerNorm float32 parameters under autocast, bias: 256

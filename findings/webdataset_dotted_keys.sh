@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Subject: webdataset samples whose key has a dot, such as "clip.0001", written by TarWriter and read by WebDataset.
 # Guess: the library's own reader gives back the samples that its own writer took, or the writer refuses the key.
-# Reality: the writer takes any key; the reader cuts the name at its first dot. "clip.0001", "clip.0002" and "clip.0003"
-#   come back as *one* sample with the key "clip" and the fields "0001.txt", "0002.txt", "0003.txt". Neither side warns.
-#   The rule is documented; that the writer breaks it is not.
+# Reality: the writer takes any key; the reader cuts the name at its first dot. "clip.0001", "clip.0002" and
+#   "clip.0003" come back as *one* sample with the key "clip" and the fields "0001.txt", "0002.txt", "0003.txt".
+#   Neither side warns. The reader's rule is documented.
 # Versions: webdataset 1.0.2, Python 3.11.
 # Output seen:
 #   written: ['clip.0001', 'clip.0002', 'clip.0003']
