@@ -22,19 +22,21 @@ def installed(tmp_path_factory):
     packages = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))  # its own .pth files are not followed
     install = [sys.executable, "-m", "pip", "--python", folder / "venv", "install", "--quiet", "--no-deps"]
-    subprocess.run([*install, *folder.glob("*.whl")], check=True, capture_output=True)
+    subprocess.run([*install, *folder.glob("*.whl")], check=True, capture_output=True, env=clean_environment())
     return folder
 
 
+def clean_environment():
+    ignored = ("PYTHONPATH", "PYTEST_CURRENT_TEST")
+    return {name: value for name, value in os.environ.items() if name not in ignored}
+
+
 def run(folder, *command):
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_CURRENT_TEST")
-    }
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     done = subprocess.run(
         [folder / "venv" / "bin" / command[0], *command[1:]], capture_output=True, text=True, check=False,
-        cwd=elsewhere, env=environment,
+        cwd=elsewhere, env=clean_environment(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence transformers and diffusers below errors, their progress bars included, while the block runs."""
-    import diffusers.utils.logging as of_diffusers
-    import transformers.utils.logging as of_transformers
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
 
     libraries = (of_diffusers, of_transformers)
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]

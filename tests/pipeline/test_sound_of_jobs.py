@@ -29,8 +29,8 @@ def noise(content):
     return b"\x3c" * len(content)
 
 
-def test_a_dry_run_tells_what_happens_to_the_sound(config, shared_media, tmp_path):
-    dance = shared_media / "driving_dance_full_body.mp4"
+def test_a_dry_run_tells_what_happens_to_the_sound(config, media, tmp_path):
+    dance = media / "dancer.mp4"
     part = replace(config, end=1.0)
     for damages, track, words in (
         ((bytes,), 0, ("copied",)),
