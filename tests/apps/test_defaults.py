@@ -44,6 +44,7 @@ REQUIRED = {
     "screen": "{}",
     "jobs": "",
     "models": "",
+    "setup": "",
     "demo": "",
 }
 """What each command cannot do without."""

@@ -1,6 +1,5 @@
 """`posegen synth` as a user meets it: real processes, real files."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,10 +14,10 @@ import pytest
 from posegen.apps import cli
 from posegen.data.clips import Clip, Drawing
 from posegen.data.shards import open_shards
+from posegen.extras import missing_modules
 from posegen.media.image import read_image
-from posegen.synthetic import EXTRA
 
-if any(importlib.util.find_spec(package) is None for package in EXTRA):
+if missing_modules("synthetic"):
     pytest.skip("the extra `synthetic` is not installed", allow_module_level=True)
 
 COMMAND = [sys.executable, "-m", "posegen.apps.cli", "synth"]

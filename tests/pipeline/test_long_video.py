@@ -24,7 +24,9 @@ from posegen.pipeline.job import Job, growing_path, work_folder
 from posegen.pipeline.kept_jobs import list_jobs
 from posegen.pipeline.long_video import generate_video
 from posegen.pipeline.models import load_pipeline
+from posegen.pipeline.progress import Silent
 from posegen.pipeline.request import prepare
+from posegen.pipeline.steering import look_at_reference
 
 
 def changed(config, **changes):
@@ -310,8 +312,8 @@ def test_two_hours_are_planned_at_once_and_need_no_more_memory(config, tmp_path)
 
 
 def test_two_processes_cannot_work_on_one_job(config):
-    settings = prepare(config).settings()
-    with Job(config.output, settings), pytest.raises(OutputError, match="another posegen process"):
+    request, _ = look_at_reference(prepare(config), Silent())
+    with Job(config.output, request.settings()), pytest.raises(OutputError, match="another posegen process"):
         generate_video(config)
 
 

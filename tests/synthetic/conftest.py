@@ -3,15 +3,14 @@
 Without the extra's packages these tests are not collected.
 """
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from posegen.synthetic import EXTRA
+from posegen.extras import missing_modules
 
-if any(importlib.util.find_spec(package) is None for package in EXTRA):
+if missing_modules("synthetic"):
     collect_ignore_glob = ["test_*.py"]
 
 

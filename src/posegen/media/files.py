@@ -42,12 +42,12 @@ def open_input(path: Path, kind: str) -> BufferedReader:
     try:
         # without O_NONBLOCK, opening a pipe waits for somebody who writes into it
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise PosegenError(f"{path}: no such file") from None
+    except FileNotFoundError as error:
+        raise PosegenError(f"{path}: no such file") from error
     except IsADirectoryError:
         raise PosegenError(f"{path} is a folder, not {kind}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        raise PosegenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise PosegenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -56,7 +56,7 @@ def _make(request: Request, progress: Progress) -> Request:
         request, steering, plan, sharing = _look_at_driving(request, reference, job, progress)
         give_back_freed_memory()  # estimators leave as much as a small model takes
         pipeline = load_pipeline(config.model, device, request.dtype, request.loras)
-        pipeline.merge_adapters()
+        pipeline.prepare_for_inference()
         inputs = SegmentInputs(pipeline, request, steering)
         maker: SegmentMaker | FreeNoise
         if config.long_method == "freenoise":

@@ -330,10 +330,6 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, loras: Se
     else:
         raise _unknown(name)
     lora_files.add_loras(pipeline.transformer, loras)
-    if device.type == "cpu":
-        for module in pipeline.vae.modules():
-            if isinstance(module, torch.nn.Conv2d):  # 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return pipeline.to(device)
 
 

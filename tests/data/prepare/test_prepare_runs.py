@@ -21,6 +21,7 @@ from posegen.data.prepare.run import prepare_data
 from posegen.data.prepare.stages import Stage, Work, default_scorer
 from posegen.data.prepare.store import Store
 from posegen.errors import PosegenError
+from posegen.media.checksums import checked_json
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -252,7 +253,7 @@ def test_a_refilter_that_keeps_nothing_leaves_the_data_set_as_it_is(tmp_path):
     for name in ("train-000000.tar", "train.json", "index.parquet", "work/shards/train-000000.tar.json"):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         (output / name).write_text(f"made before: {name}")
-    (output / "work" / "videos.json").write_text('[["/there/a.mp4", "1"]]')
+    (output / "work" / "videos.json").write_bytes(checked_json({"videos": [["/there/a.mp4", "1"]]}))
     before = contents(output)
     with pytest.raises(PosegenError, match=r"none of 0 clips.*\[clips\]: run without --refilter.* left as it is"):
         prepare_data([], str(output), PrepareRecipe(), refilter=True)
