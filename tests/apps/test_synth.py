@@ -107,7 +107,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capfd, monkeypatch)
     monkeypatch.setitem(sys.modules, "pybullet_data", None)
     assert synth(tmp_path / "out", *TINY) == 2
     error = capfd.readouterr().err
-    assert error == "posegen: synthetic people need pybullet_data: pip install 'posegen[synthetic]'\n"
+    assert "pybullet_data" in error
+    assert "pip install 'posegen[synthetic]'" in error
+    assert len(error.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
