@@ -9,6 +9,8 @@ import filelock
 import hypothesis
 import pytest
 
+# Processes that start Ray for the first time in an empty HOME write its token at once, and do not know the others' then
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 hypothesis.settings.register_profile("posegen", deadline=None)  # machines may be slow, and have other work
 hypothesis.settings.load_profile("posegen")
 
