@@ -235,6 +235,7 @@ def test_a_video_without_permission_says_so_and_others_are_read(open_folder):
         "import os, sys; from pathlib import Path\n"
         "from posegen.media.video import probe_video\n"
         "from posegen.errors import PosegenError\n"
+        "probe_video(Path(sys.argv[1]))  # nobody may not read the folders that libraries are imported from\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for path in sys.argv[1:]:\n"
         "    try: print(probe_video(Path(path)).height)\n"
