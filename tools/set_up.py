@@ -59,17 +59,11 @@ def set_up(level: str, venv: Path) -> None:
     if not Path(python).exists():
         run_step("virtual environment", [sys.executable, "-m", "venv", str(venv)], log)
     # torch first and by itself, because a resolver that sees a range may take several GB of CUDA packages.
-    # pip would compile everything on the core that unpacks; torch, the largest, is compiled beside the next step instead.
+    # pip would compile all of every package on one core; Python compiles what is imported.
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-input"]
     pip += ["--retries", "2", "-c", str(ROOT / "constraints.txt")]
     run_step("torch", [*pip, "torch"], log)
-    compile_torch = [python, "-m", "compileall", "-q", *(str(path) for path in venv.glob("lib/*/site-packages/torch"))]
-    with subprocess.Popen(compile_torch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as compiling:  # fmt: skip
-        try:
-            run_step("posegen and what it needs", [*pip, "-e", str(ROOT)], log)
-        finally:
-            compiling.terminate()  # what is not compiled by now is when it is imported
+    run_step("posegen and what it needs", [*pip, "-e", str(ROOT)], log)
     if level == "all":
         run_step("extras and test tools", [*pip, "-e", f"{ROOT}[{EXTRAS}]"], log)
         compile_all = [python, "-m", "compileall", "-q", "-j", "0", "-x", "/tests/", str(venv / "lib")]
