@@ -1,9 +1,10 @@
 """`make demo` from nothing: seconds and installed bytes, of this checkout and of another one.
 
-    python benchmarks/set_up_cost.py --against ../before
+    python benchmarks/set_up_cost.py --against ../before --pairs 3
 
 Each checkout is cloned into an empty folder and runs `make demo` there with an empty HOME, without a cache of pip: the
-packages come from wherever pip is configured to look. Run it on a machine that does nothing else.
+packages come from wherever pip is configured to look. Single runs differ by a tenth: the pairs run in alternating order,
+all of them are kept, and ratios are those of the sums. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -23,10 +24,22 @@ KEPT = ("PIP_", "SSL_", "OPENBLAS_", "LANG", "LC_")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=Path, required=True, help="another checkout")
-    other = parser.parse_args().against
-    before, after = measure(other), measure(ROOT)
-    shares = {f"{name}_ratio": round(after[name] / before[name], 3) for name in ("installed_bytes", "seconds")}
-    write_result("set_up_cost", {"before": before, "after": after, **shares})
+    parser.add_argument("--pairs", type=int, default=3)
+    arguments = parser.parse_args()
+    checkouts = {"before": arguments.against, "after": ROOT}
+    runs: dict[str, list[dict[str, float | str]]] = {name: [] for name in checkouts}
+    for pair in range(arguments.pairs):
+        for name in sorted(checkouts, reverse=pair % 2 == 0):
+            runs[name].append(measure(checkouts[name]))
+    ratios = {
+        f"{figure}_ratio": round(total(runs["after"], figure) / total(runs["before"], figure), 3)
+        for figure in ("installed_bytes", "seconds")
+    }
+    write_result("set_up_cost", {**runs, **ratios})
+
+
+def total(runs: list[dict[str, float | str]], figure: str) -> float:
+    return sum(float(run[figure]) for run in runs)
 
 
 def measure(checkout: Path) -> dict[str, float | str]:
