@@ -3,8 +3,8 @@
     python benchmarks/set_up_cost.py --against ../before --pairs 3
 
 Each checkout is cloned into an empty folder and runs `make demo` there with an empty HOME, without a cache of pip: the
-packages come from wherever pip is configured to look. Single runs differ by a tenth: the pairs run in alternating order,
-all of them are kept, and ratios are those of the sums. Run it on a machine that does nothing else.
+packages come from wherever pip is configured to look. Single runs differ by a tenth, so that the pairs run in
+alternating order, all of them are kept, and ratios are those of the sums. Run it on a machine that does nothing else.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def test_architecture_page_names_every_file(path):
 
 def test_processes_that_prepare_data_with_embedded_estimators_load_no_torch():
     """There are several beside each core, and each would pay seconds and 200 MB for it."""
-    code = "import sys, posegen.data.prepare.filters, posegen.data.prepare.samples; print(*sys.modules)"
+    code = "import sys, posegen.prepare.filters.clip_filters, posegen.prepare.stages.samples; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "ray"} & set(loaded)
 

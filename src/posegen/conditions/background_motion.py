@@ -1,8 +1,8 @@
 """How the background of a driving video moves behind the person: the camera's path, and what else moves there.
 
 Background sharing needs it: the stillest segment makes the best anchor, and segments filmed from elsewhere must not
-take its background (`pipeline/anchor.py`). The video is read once, small, in constant memory, and the result is kept
-beside the conditions. How one frame is compared with another is `camera.py`'s.
+take its background (`generate/background/anchor.py`). The video is read once, small, in constant memory, and the result
+is kept beside the conditions. How one frame is compared with another is `camera.py`'s.
 """
 
 import hashlib

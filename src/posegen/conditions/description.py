@@ -11,7 +11,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from posegen.conditions.body_parts import part_regions
 from posegen.conditions.camera import person_mask
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
-from posegen.conditions.prompt import find_subjects
+from posegen.conditions.subject_words import find_subjects
 from posegen.config import Framing
 from posegen.errors import PosegenError
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.keypoints import PersonPose
 
 _FINGERS = tuple((4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(1, 4))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.drawings import drawn
-from posegen.conditions.extract import draw_fitted
+from posegen.conditions.extraction import draw_fitted
 from posegen.conditions.folder import FILES, HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, INDEX, SEEN, PoseSequence

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 
 from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
 from posegen.conditions.skeleton import Colors, draw_skeleton
-from posegen.data.fetching import UnreachableError
+from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
 from posegen.media.data_files import parse_npz
@@ -54,7 +54,7 @@ class Clip:
     def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (UnreachableError, OutputError):
+        except (UnreachableURLError, OutputError):
             raise
         except Exception as error:  # numpy, zip, zlib and codecs each have errors of their own for damage
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error

@@ -1,7 +1,7 @@
 """Latents -> pixels piece by piece, latent frame by latent frame, so that a segment's pixels are never all in memory.
 
 For video autoencoders that know no future: Wan's carries features from piece to piece in a cache, ours in its blocks.
-Normalisation of latents and the colours of frames are `pipeline/latents.py`'s concern.
+Normalisation of latents and the colours of frames are `model/latents.py`'s concern.
 """
 
 from collections.abc import Iterator

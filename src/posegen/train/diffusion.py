@@ -17,20 +17,20 @@ from torch import nn
 
 from posegen.data.encoders import Encoders
 from posegen.data.encoding import Encoding
-from posegen.data.latents import LatentCache, LatentItems, ends_of_stitch
+from posegen.data.latent_cache import LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.denoise import Conditioning, PoseLatents, denoise
+from posegen.model.latents import decode_latents, preserve_mask
+from posegen.model.pipeline import PoseGenPipeline
+from posegen.model.sources import save_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.denoise import Conditioning, PoseLatents, denoise
-from posegen.pipeline.latents import decode_latents, preserve_mask
-from posegen.pipeline.models import save_adapters
-from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
-from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
 from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
-from posegen.train.stages import Tell, Validation
+from posegen.train.stage import Tell, Validation
+from posegen.train.train_recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4

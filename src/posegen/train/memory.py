@@ -23,7 +23,7 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
-from posegen.train.recipe import BaseWeights, Phase, Stage, StageSettings
+from posegen.train.train_recipe import BaseWeights, Phase, Stage, StageSettings
 
 RESERVE = 0.08
 """Share added for what cannot be counted."""
@@ -215,7 +215,7 @@ def _kept(
     return kept.size()
 
 
-class _Kept:
+class _KeptBytes:
     """What autograd keeps for the backward pass, beside the model's own weights."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -235,8 +235,8 @@ class _Kept:
 
 
 @contextlib.contextmanager
-def _keeping(model: nn.Module) -> Iterator[_Kept]:
-    kept = _Kept(model)
+def _keeping(model: nn.Module) -> Iterator[_KeptBytes]:
+    kept = _KeptBytes(model)
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
         yield kept
 

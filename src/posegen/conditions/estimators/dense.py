@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from posegen.conditions.estimators.heatmaps import Crop
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.keypoints import PersonPose
 from posegen.errors import PosegenError
 

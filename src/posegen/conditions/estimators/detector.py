@@ -12,8 +12,8 @@ from jaxtyping import Float
 from transformers import AutoModelForObjectDetection
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-from posegen.conditions.estimators.protocols import Frame
-from posegen.conditions.estimators.weights import DEFAULTS, load_model, preprocessing
+from posegen.conditions.estimators.interfaces import Frame
+from posegen.conditions.estimators.model_weights import DEFAULTS, load_model, preprocessing
 from posegen.errors import PosegenError
 
 Box = tuple[float, float, float, float]

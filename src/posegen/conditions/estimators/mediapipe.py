@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.estimators.task_files import task_file
 from posegen.conditions.framing import from_behind
 from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
