@@ -20,7 +20,7 @@ from posegen.media.checksums import checked_json
 from posegen.prepare.engine import Engine
 from posegen.prepare.prepare_recipe import PrepareRecipe
 from posegen.prepare.prepare_videos import prepare_data
-from posegen.prepare.stages.clip_stages import Stage, Work, default_scorer
+from posegen.prepare.stages.clip_stages import ClipStage, Work, default_scorer
 from posegen.prepare.store import Store
 
 pytestmark = pytest.mark.timeout(900)
@@ -66,7 +66,7 @@ def undisturbed(warm, raw, made_once):
 def stage_that_waits_for_others(folder, number, seconds=200.0):
     """A stage each of whose tasks is done only while so many are under way, each in a process of its own."""
 
-    class Waiting(Stage):
+    class Waiting(ClipStage):
         def __init__(self, work):
             """No process, no models."""
 

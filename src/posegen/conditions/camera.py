@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.keypoints import FACE, FEET, INDEX, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, SEEN
+from posegen.types import Mask
 
 Grey = UInt8[np.ndarray, "height width"]
-Mask = Bool[np.ndarray, "height width"]
 Points = Float[np.ndarray, "points 2"]
 
 FEWEST = 12

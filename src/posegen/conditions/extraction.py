@@ -27,7 +27,7 @@ from posegen.conditions.estimators.choosing import (
     weights_of,
 )
 from posegen.conditions.estimators.file import video_of_pictures
-from posegen.conditions.estimators.interfaces import Frame, PoseEstimator
+from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.folder import (
     HAND_NORMALS,
     MANIFEST,
@@ -50,6 +50,7 @@ from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
+from posegen.types import Frame
 
 
 class NobodyError(PosegenError):

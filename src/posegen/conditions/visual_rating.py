@@ -15,15 +15,11 @@ from PIL import Image
 
 from posegen.errors import PosegenError
 from posegen.offline import no_network
-from posegen.prepare.filters.sampled_frames import SampledClip
-from posegen.prepare.filters.sampled_people import People
 
 LEVELS = ("excellent", "good", "fair", "poor", "bad")
 _WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
 PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
 VIDEO_PROMPT = "USER: How would you rate the quality of this video?\n{images}\nASSISTANT: The quality of the video is"
-_SHOWN = 8
-"""Samples of a clip that the model is shown, evenly spaced."""
 
 
 class RatingModel:
@@ -57,27 +53,6 @@ class RatingModel:
         with torch.inference_mode():
             logits = self.network(**inputs).logits[0, -1, self.levels]
         return expected_level(logits.cpu().double())
-
-
-class QAlignFilter:
-    """`qalign_image` and `qalign_video`, 0 to 1 as Q-Align's authors scale them: (level - 1) / 4."""
-
-    def __init__(self, model: RatingModel, image: bool, video: bool) -> None:
-        """`image`, `video`: which of the two is asked for."""
-        self.model, self._image, self._video = model, image, video
-        self.name = "image_quality" if image else "video_quality"
-        self.columns: tuple[str, ...] = ("qalign_image",) * image + ("qalign_video",) * video
-
-    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """The mean rating of samples, and the rating of the clip."""
-        chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _SHOWN)).round().astype(int))
-        frames = [clip.frames[number] for number in chosen]
-        scores = {}
-        if self._image:
-            scores["qalign_image"] = float(np.mean([(self.model.rate(frame) - 1) / 4 for frame in frames]))
-        if self._video:
-            scores["qalign_video"] = (self.model.rate_video(frames) - 1) / 4
-        return scores
 
 
 def expected_level(logits: Float[torch.Tensor, " levels"]) -> float:

@@ -21,8 +21,7 @@ from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
 from posegen.media.data_files import parse_npz
 from posegen.media.packed import unpack_frames
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
+from posegen.types import Frames
 
 VIDEO = "mkv"
 """The part of a sample that holds its frames, where they are not among the arrays."""

@@ -1,6 +1,6 @@
 """The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
 
-What each part does is in the files named here; writing a report is `report.py`'s.
+What each part does is in the files named here; writing a report is `report/`'s.
 """
 
 import contextlib

@@ -16,10 +16,11 @@ from posegen.evaluate.matching import some
 from posegen.extras import require_extra
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import read_kept, write_whole
-from posegen.media.fitting import Size, plan_fit
+from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.model.sources import describe_model
 from posegen.progress import Progress
+from posegen.types import Size
 
 _FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
 _UPRIGHT = (16, 9)

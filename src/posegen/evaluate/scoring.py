@@ -1,7 +1,7 @@
 """Runs metrics over videos: frames are decoded once, ahead of the metrics, a few at a time; scores are kept by content.
 
 A score is found again if the bytes of the videos, the metric (with its weights) and the protocol are the same, whatever
-files are called. What is made of the scores is `tables.py`'s concern.
+files are called. What is made of the scores is `score_tables.py`'s concern.
 """
 
 import dataclasses

@@ -6,12 +6,9 @@ Holds one segment and one overlap, never more. Where segments come from and wher
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import UInt8
 
 from posegen.generate.segments import Segment, SegmentPlan
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Frame = UInt8[np.ndarray, "height width 3"]
+from posegen.types import Frame, Frames
 
 
 def cross_fade(before: Frames, after: Frames) -> Frames:

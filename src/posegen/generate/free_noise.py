@@ -3,7 +3,7 @@
 Every window starts from the same noise in another order (noise rescheduling), and at each step the windows' velocities
 are averaged, weighted towards each window's middle (window-based fusion, here of predictions, since this transformer
 has no temporal attention of its own). All latents are in memory, so memory grows with length, slowly; they are kept
-after each step, and a killed job goes on there. What steers a window is `conditioning.py`'s concern.
+after each step, and a killed job goes on there. What steers a window is `segment_inputs.py`'s concern.
 """
 
 import itertools
@@ -16,16 +16,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from posegen.errors import logger
-from posegen.generate.blend import Frame
 from posegen.generate.job.job_folder import Job
 from posegen.generate.segment_inputs import SegmentInputs
 from posegen.generate.segments import SegmentPlan
 from posegen.media.checksums import remove_checked, state_of, write_checksum
 from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
-from posegen.model.denoise import Latents, flow_sigmas, guided_velocity
+from posegen.model.denoise import flow_sigmas, guided_velocity
 from posegen.model.latents import iterate_decoded
+from posegen.model.tensor_types import Latents
 from posegen.progress import Progress
+from posegen.types import Frame
 
 
 def rescheduled_noise(window: Latents, num_latents: int, stride: int, seed: int) -> torch.Tensor:

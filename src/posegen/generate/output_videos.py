@@ -9,11 +9,11 @@ from contextlib import ExitStack
 import numpy as np
 
 from posegen.conditions.folder import Conditions
-from posegen.generate.blend import Frame
 from posegen.generate.job.job_folder import growing_path, side_by_side_path
 from posegen.generate.request import Request
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
+from posegen.types import Frame
 
 
 def write_videos(request: Request, conditions: Conditions, frames: Iterator[Frame]) -> None:

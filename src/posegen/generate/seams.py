@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from posegen.conditions.keypoints import SEEN, PoseSequence
-from posegen.generate.blend import Frame
 from posegen.generate.segments import Segment, SegmentPlan
 from posegen.media.files import write_whole
 from posegen.media.fitting import Fit
 from posegen.progress import Progress
+from posegen.types import Frame
 
 _WIDENED = 0.15
 """The person's box is widened by this share of its size before what is outside counts as background."""

@@ -5,7 +5,7 @@ Sampling is `denoise.py`'s concern, and which frames make a segment `segments.py
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
 from posegen.conditions.folder import Conditions
 from posegen.generate.request import Request
@@ -14,9 +14,7 @@ from posegen.model.background_store import Branch
 from posegen.model.denoise import Conditioning, forward_passes
 from posegen.model.latents import encode_frames
 from posegen.model.pipeline import PoseGenPipeline
-
-Given = UInt8[np.ndarray, "_ height width 3"]
-"""Preserved frames: fewer than a segment has."""
+from posegen.types import PreservedFrames
 
 
 class SegmentInputs:
@@ -42,7 +40,9 @@ class SegmentInputs:
         """The driving video's frames of a segment; past its end they are reflected."""
         return reflect_indices(segment.start, segment.stop, self.conditions.num_frames)
 
-    def conditioning(self, segment: Segment, head: Given | None = None, tail: Given | None = None) -> Conditioning:
+    def conditioning(
+        self, segment: Segment, head: PreservedFrames | None = None, tail: PreservedFrames | None = None
+    ) -> Conditioning:
         """Of a segment, with preserved frames at its ends."""
         indices = self.indices(segment)
         first, last = int(indices.min()), int(indices.max()) + 1

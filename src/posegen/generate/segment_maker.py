@@ -6,26 +6,22 @@ neighbours made, a base segment the anchor. Sampling, codecs and cross-fading ar
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-from jaxtyping import UInt8
-
 from posegen.generate.background.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_folder, masks_path
 from posegen.generate.background.shared_background import SharedBackground, make_store
 from posegen.generate.background.sharing_plan import SharingPlan
 from posegen.generate.job.job_folder import Job, background_folder
-from posegen.generate.segment_inputs import Given, SegmentInputs
+from posegen.generate.segment_inputs import SegmentInputs
 from posegen.generate.segments import Segment, SegmentPlan
 from posegen.heap import trim_heap
 from posegen.media.checksums import remove_checked, state_of
 from posegen.media.image import write_image
 from posegen.model.background_store import Branch
-from posegen.model.denoise import Background, Conditioning, Latents, denoise, no_background, predict_velocity
+from posegen.model.denoise import Background, Conditioning, denoise, no_background, predict_velocity
 from posegen.model.latents import iterate_decoded
 from posegen.model.sharing import BackgroundSharing, SharingPass
+from posegen.model.tensor_types import Latents
 from posegen.progress import Progress
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Frame = UInt8[np.ndarray, "height width 3"]
+from posegen.types import Frame, Frames, PreservedFrames
 
 
 class SegmentMaker:
@@ -166,7 +162,7 @@ class SegmentMaker:
     def _make_chain(self, segment: Segment) -> Iterator[Frame]:
         return self._generate(segment, head=self._end_of(self.plan.segments[segment.index - 1]))
 
-    def _end_of(self, segment: Segment) -> Given:
+    def _end_of(self, segment: Segment) -> PreservedFrames:
         """The frames that a segment shares with the one after it."""
         return self.frames_of(segment)[segment.stop - segment.start - self.plan.overlap(segment.index) :]
 
@@ -176,8 +172,8 @@ class SegmentMaker:
         self,
         segment: Segment,
         background: Background = no_background,
-        head: Given | None = None,
-        tail: Given | None = None,
+        head: PreservedFrames | None = None,
+        tail: PreservedFrames | None = None,
     ) -> Iterator[Frame]:
         return self._decode(self._denoise(segment, background, head, tail))
 
@@ -188,8 +184,8 @@ class SegmentMaker:
         self,
         segment: Segment,
         background: Background = no_background,
-        head: Given | None = None,
-        tail: Given | None = None,
+        head: PreservedFrames | None = None,
+        tail: PreservedFrames | None = None,
         stop_after: int | None = None,
         on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
     ) -> Latents:

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 
 from posegen.model.background_store import Branch
+from posegen.model.tensor_types import Latents
 from posegen.model.transformer import PoseGenTransformer3DModel
-
-Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
 
 
 class PoseLatents(NamedTuple):

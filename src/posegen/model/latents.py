@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from posegen.errors import PosegenError
 from posegen.model.decoding import decode_pieces, wake
+from posegen.model.tensor_types import Latents
+from posegen.types import Frame, Frames
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Frame = UInt8[np.ndarray, "height width 3"]
-Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
-Mask = Float[torch.Tensor, "1 four latent_frames latent_height latent_width"]
+PreserveMask = Float[torch.Tensor, "1 four latent_frames latent_height latent_width"]
 
 
 def to_pixels(frames: Frames) -> Float[torch.Tensor, "1 3 frames height width"]:
@@ -69,7 +68,7 @@ def iterate_decoded(vae: Any, latents: Latents) -> Iterator[Frame]:
         yield from to_frames(pixels)
 
 
-def preserve_mask(num_frames: int, head: int, tail: int, height: int, width: int, stride: int = 4) -> Mask:
+def preserve_mask(num_frames: int, head: int, tail: int, height: int, width: int, stride: int = 4) -> PreserveMask:
     """Mask of frames to preserve (1) or generate (0), per pixel frame, folded like Wan's image-to-video mask.
 
     The first frame is repeated `stride` times, then each group of `stride` frames becomes the channels of one latent

@@ -30,11 +30,8 @@ from posegen.model.loading import load_transformer, loading_errors, without_adap
 from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.offline import no_network
+from posegen.types import Frames, Image, PreservedFrames
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Given = UInt8[np.ndarray, "_ height width 3"]
-"""Preserved frames: fewer than a segment has."""
-Image = UInt8[np.ndarray, "height width 3"]
 Tokens = Float[torch.Tensor, "1 tokens channels"]
 
 _LIBRARIES = ("diffusers", "transformers", "posegen")
@@ -213,8 +210,8 @@ class PoseGenPipeline(DiffusionPipeline):
         self,
         skeleton: Frames,
         hands: Frames | None,
-        head_frames: Given | None = None,
-        tail_frames: Given | None = None,
+        head_frames: PreservedFrames | None = None,
+        tail_frames: PreservedFrames | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
 
@@ -240,8 +237,8 @@ class PoseGenPipeline(DiffusionPipeline):
         self,
         skeleton: Frames,
         hands: Frames | None,
-        head_frames: Given | None = None,
-        tail_frames: Given | None = None,
+        head_frames: PreservedFrames | None = None,
+        tail_frames: PreservedFrames | None = None,
         strength: float = 1.0,
         guided: bool = False,
         unposed: torch.Tensor | None = None,
@@ -313,8 +310,8 @@ class PoseGenPipeline(DiffusionPipeline):
         hands: Frames | None = None,
         prompt: str = "",
         negative_prompt: str | None = None,
-        head_frames: Given | None = None,
-        tail_frames: Given | None = None,
+        head_frames: PreservedFrames | None = None,
+        tail_frames: PreservedFrames | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | int | None = None,
         pose_guidance_scale: float | int | None = None,

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from posegen.config import Framing
 from posegen.errors import PosegenError
 from posegen.model.background_store import (
     BackgroundStore,
@@ -30,7 +31,6 @@ from posegen.model.background_store import (
 from posegen.model.subject import otsu_threshold, subject_map, unit_otsu_threshold
 
 Preset = Literal["paper", "release"]
-Framing = Literal["close-up", "half-body", "full-body", "distant"]
 
 _PAPER_STEPS, _PAPER_LAYERS = 5, 10
 _RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {

@@ -21,14 +21,14 @@ from typing import Any
 import psutil
 
 from posegen.errors import PosegenError, logger
-from posegen.prepare.stages.clip_stages import LookStage, Row, ScoreStage, Stage, Work, tasks_of
+from posegen.prepare.stages.clip_stages import ClipStage, LookStage, Row, ScoreStage, Work, tasks_of
 from posegen.prepare.video_sources import Video
 
 _OBJECT_STORE = 128 << 20
 """Bytes: rows are short."""
 _BLOCKS = 10_000
 _TEMPORARY = "posegen-ray-"
-_STAGES: dict[tuple[str, str], Stage] = {}
+_STAGES: dict[tuple[str, str], ClipStage] = {}
 """Of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
 
 
@@ -90,7 +90,7 @@ class Engine:
         """Where models compute."""
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, work: Work, stage: type[Stage], tasks: list[Row], models: bool) -> Iterator[Any]:
+    def run(self, work: Work, stage: type[ClipStage], tasks: list[Row], models: bool) -> Iterator[Any]:
         """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
         if tasks:
             yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
@@ -105,7 +105,7 @@ class Engine:
         spread = found.repartition(target_num_rows_per_block=1)
         yield from _results(self._with(spread, work, ScoreStage, True, len(tasks) * 1000))
 
-    def _with(self, dataset: Any, work: Work, stage: type[Stage], models: bool, most: int) -> Any:
+    def _with(self, dataset: Any, work: Work, stage: type[ClipStage], models: bool, most: int) -> Any:
         from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
         if not models:
@@ -137,7 +137,7 @@ def _results(dataset: Any) -> Iterator[Any]:
         yield result
 
 
-def _run_task(row: Row, work: Work, stage: type[Stage]) -> Row:
+def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
     """A stage as a task; its process is kept between the tasks of one worker."""
     key = (stage.__name__, f"{work.output.url} {work.recipe}")
     if key not in _STAGES:

@@ -4,6 +4,7 @@ Local files are written beside their place and renamed; object stores show an ob
 mean is not known here.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -143,3 +144,12 @@ class Store:
             write(system, path)
         except Exception as error:
             raise OutputError(f"{self.path(name)}: cannot be written ({type(error).__name__}: {error})") from error
+
+
+def read_sample(samples: Store, key: str, sha256: str) -> bytes:
+    """A finished sample. Raises `OutputError` if it is not what it was, and sees to it that it is made again."""
+    content = samples.read(f"{key}.tar")
+    if content is None or hashlib.sha256(content).hexdigest() != sha256:
+        samples.delete(f"{key}.json")
+        raise OutputError(f"{samples.path(key)}.tar is missing or damaged: the same command makes it again")
+    return content

@@ -19,9 +19,10 @@ from posegen.data.clips import Clip, Drawing
 from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import OutputError, PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo, Latents, Pixels, group_patches
+from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
 from posegen.model.latents import to_frames, to_pixels
 from posegen.model.pipeline import PoseGenPipeline
+from posegen.model.tensor_types import Latents, Pixels
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
 from posegen.train.schedule import bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation

@@ -15,8 +15,8 @@ from posegen.config.toml_settings import build, with_sizes
 from posegen.errors import PosegenError
 from posegen.recipes.lookup import load_recipe
 
-Stage = Literal["vae", "pretrain", "base", "stitch"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
+StageName = Literal["vae", "pretrain", "base", "stitch"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
 Precision = Literal["bf16", "fp32"]
 BaseWeights = Literal["fp32", "bf16", "fp8"]
 Strategy = Literal["ddp", "fsdp"]
@@ -284,7 +284,7 @@ class Recipe:
     base: StageSettings | None = None
     stitch: StageSettings | None = None
 
-    def stage(self, stage: Stage) -> StageSettings:
+    def stage(self, stage: StageName) -> StageSettings:
         """Settings of a stage. Raises `PosegenError` if the recipe has none."""
         settings: StageSettings | None = getattr(self, stage)
         if settings is None:
@@ -303,7 +303,7 @@ class Recipe:
         changed = {name: replace(kept, precision="fp32") for name, kept in stages.items() if kept is not None}
         return replace(self, **changed)
 
-    def fingerprint(self, stage: Stage) -> str:
+    def fingerprint(self, stage: StageName) -> str:
         """A hash of all that a checkpoint of this stage depends on: not where data lies, nor how often to log."""
         settings = dataclasses.asdict(self.stage(stage))
         for name in ("checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "validation_clips",

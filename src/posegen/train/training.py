@@ -44,7 +44,7 @@ from posegen.train.diffusion import DiffusionStage
 from posegen.train.loop import MODEL, Loop
 from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
 from posegen.train.stage import TrainStage
-from posegen.train.train_recipe import STAGES, Recipe, Stage, StageSettings
+from posegen.train.train_recipe import STAGES, Recipe, StageName, StageSettings
 
 SCRATCH = "scratch:mini"
 FINISHED = "finished.json"
@@ -85,7 +85,7 @@ def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFol
 
 
 def train(
-    stage: Stage, recipe: Recipe, places: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
+    stage: StageName, recipe: Recipe, places: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
 ) -> Path:
     """Train one stage, or go on with it, and return the folder of the exported model.
 
@@ -204,7 +204,7 @@ class _only_here:  # noqa: N801
             self.lock.release()
 
 
-def starting_model(stage: Stage, recipe: Recipe, places: TrainingPaths, must_exist: bool = True) -> str:
+def starting_model(stage: StageName, recipe: Recipe, places: TrainingPaths, must_exist: bool = True) -> str:
     """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
     if places.start is not None:
         return places.start
@@ -221,7 +221,7 @@ def starting_model(stage: Stage, recipe: Recipe, places: TrainingPaths, must_exi
     return recipe.model.start
 
 
-def dry_run(stage: Stage, recipe: Recipe, places: TrainingPaths, processes: int = 1) -> str:
+def dry_run(stage: StageName, recipe: Recipe, places: TrainingPaths, processes: int = 1) -> str:
     """Describe what a run would do and need, without data or weights, for planning on any machine.
 
     What depends on clips or a model that are not there yet is reported as unknown.
@@ -248,7 +248,7 @@ def dry_run(stage: Stage, recipe: Recipe, places: TrainingPaths, processes: int 
     return "\n".join([*lines, memory.describe()])
 
 
-def _size_of_clips(stage: Stage, recipe: Recipe, places: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
+def _size_of_clips(stage: StageName, recipe: Recipe, places: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
     """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
     sizes = set(recipe.data.sizes)
     if not sizes:
@@ -271,7 +271,7 @@ def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return max(sizes, key=lambda size: (size[0] * size[1], size))
 
 
-def estimate_memory(stage: Stage, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
+def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
     """Memory of a stage with clips of this size."""
     scratch = start == SCRATCH
     if stage == "vae":
@@ -316,7 +316,7 @@ def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards
 
 
 def make_stage(
-    stage: Stage, recipe: Recipe, places: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
+    stage: StageName, recipe: Recipe, places: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
 ) -> TrainStage:
     """The stage around its starting model."""
     settings = recipe.stage(stage)

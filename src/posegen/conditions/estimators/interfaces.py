@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import UInt8
-
 from posegen.conditions.keypoints import PersonPose
-
-Frame = UInt8[np.ndarray, "height width 3"]
+from posegen.types import Frame
 
 
 @runtime_checkable

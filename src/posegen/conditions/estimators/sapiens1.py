@@ -13,12 +13,12 @@ import torch
 
 from posegen.conditions.estimators.dense import PARTS, DenseHandNormals, hand_classes
 from posegen.conditions.estimators.detector import PersonDetector
-from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.estimators.layouts import layout_of_count
 from posegen.conditions.estimators.model_weights import identity, load_torchscript
 from posegen.conditions.estimators.top_down import Normalisation, TopDownPose
 from posegen.devices import choose_device
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 SHAPE = (1024, 768)
 _COLOURS = Normalisation((123.5 / 255, 116.5 / 255, 103.5 / 255), (58.5 / 255, 57.0 / 255, 57.5 / 255))

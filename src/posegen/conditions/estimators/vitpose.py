@@ -12,12 +12,12 @@ import torch
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 from posegen.conditions.estimators.detector import PersonDetector
-from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.estimators.layouts import layout_of_count
 from posegen.conditions.estimators.model_weights import DEFAULTS, identity, load_model, preprocessing
 from posegen.conditions.estimators.top_down import IMAGENET_MEAN, IMAGENET_STD, Normalisation, TopDownPose
 from posegen.devices import choose_device
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 _OPTION = "--pose-weights"
 _EXPERTS = {17: 0, 133: 5}

@@ -17,9 +17,10 @@ from torch.nn import functional
 from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.network_weights import load_weights
 from posegen.evaluate.metrics.perceptual import unit_difference
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Frames, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
 from posegen.evaluate.protocols import reduced
 from posegen.extras import require_extra
+from posegen.types import Frames
 
 NAME = "EfficientNet-Lite0 (ImageNet), embedded stand-in"
 _SIDE = 160

@@ -16,15 +16,8 @@ from posegen.digests import content_digest
 from posegen.evaluate.metrics import inception, perceptual, video_networks
 from posegen.evaluate.metrics.embedded import Windows
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import (
-    ClipInputs,
-    ClipScores,
-    Curves,
-    Frames,
-    FrameScorer,
-    Score,
-    TruthFrames,
-)
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
+from posegen.types import Frames
 
 _WINDOWS_ABOUT = "windows of the frames themselves; the field's tables pass theirs through GIFs of 256 colours first"
 _AT_ONCE = 4

@@ -10,17 +10,17 @@ from typing import Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Frames, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
 from posegen.evaluate.metrics.scores import psnr_per_frame
+from posegen.types import Frames, Image
 
-Picture = UInt8[np.ndarray, "height width 3"]
 _WIDENED = 0.15
 """The person's box is widened by this share of its size before what is outside counts as background."""
 _HAIR = 0.45
@@ -37,7 +37,7 @@ class FaceNetwork(Protocol):
     identity: str
     name: str
 
-    def embed(self, frame: Picture, person: PersonPose) -> Float[np.ndarray, " features"] | None:
+    def embed(self, frame: Image, person: PersonPose) -> Float[np.ndarray, " features"] | None:
         """The face of a person of the frame."""
 
 
@@ -68,7 +68,7 @@ class PeopleMetrics:
             about = "cosine similarity of the face with the reference image's; frames without a face are counted"
             self.scores += (Score("identity (ArcFace)", "higher", face.name, per=per, about=about),)
 
-    def find(self, frame: Picture) -> PersonPose | None:
+    def find(self, frame: Image) -> PersonPose | None:
         """The largest person of a frame, with hands."""
         people = [person for person in self.estimator.estimate(frame) if shoulders_seen(person)]
         return self.estimator.add_hands(frame, max(people, key=lambda person: person.area)) if people else None
@@ -116,7 +116,7 @@ class _PeopleScorer(FrameScorer):
                 self._look(frame)
             self.number += 1
 
-    def _look(self, frame: Picture) -> None:
+    def _look(self, frame: Image) -> None:
         self.result.counts["frames looked at"] += 1
         person = self.metric.find(frame)
         self._add_background(frame, person)
@@ -153,7 +153,7 @@ class _PeopleScorer(FrameScorer):
             if error is not None:
                 self._note("pose error", 100 * error)
 
-    def _add_background(self, frame: Picture, person: PersonPose | None) -> None:
+    def _add_background(self, frame: Image, person: PersonPose | None) -> None:
         """Add what is outside the person's box, and where places agree outside the driving person's too."""
         people = [each for each in (person, self._wanted() if self.clip.aligned else None) if each is not None]
         if not people:

@@ -17,8 +17,8 @@ from posegen.errors import PosegenError
 from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
 from posegen.evaluate.protocols import Protocol as Rules
+from posegen.types import Frames
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
 TruthFrames = UInt8[np.ndarray, "frames height width 3"]
 PERFECT = 100.0
 """PSNR in dB of a frame without any difference, instead of infinity: the value the field's tables use."""

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from skimage.metrics import structural_similarity
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Masks = Bool[np.ndarray, "frames height width"]
+from posegen.types import Frames, Masks
+
 Distances = Float[np.ndarray, "frames truth_frames"]
 
 

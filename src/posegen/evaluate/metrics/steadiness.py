@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
+from posegen.types import Frames, Masks
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Masks = Bool[np.ndarray, "frames height width"]
 _MARGIN = 5
 """Pixels around the person that count as the person: shadows, and edges that the model draws elsewhere."""
 

@@ -9,13 +9,11 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from posegen.errors import logger
 from posegen.media.checksums import state_of, write_checked
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Mask = Bool[np.ndarray, "latent_frames rows columns"]
+from posegen.types import Frames, SubjectMasks
 
 PERSON, TAKEN = (255, 60, 60), (60, 200, 90)
 """Colours of the subject and of the background that is taken from the anchor."""
@@ -34,14 +32,14 @@ def masks_path(segment: Path) -> Path:
     return segment.with_suffix(".masks.npz")
 
 
-def keep_masks(path: Path, anchor: Mask, subject: Mask) -> None:
+def keep_masks(path: Path, anchor: SubjectMasks, subject: SubjectMasks) -> None:
     """Write the anchor's mask and that of the segment that shares its background. Raises `OutputError`."""
     content = io.BytesIO()
     np.savez_compressed(content, anchor=anchor, subject=subject)
     write_checked(path, content.getvalue())
 
 
-def kept_masks(path: Path) -> tuple[Mask, Mask] | None:
+def kept_masks(path: Path) -> tuple[SubjectMasks, SubjectMasks] | None:
     """What `keep_masks` wrote; None where there is nothing, or it is damaged, which is reported in one line."""
     state = state_of(path)
     if state != "intact":
@@ -55,7 +53,9 @@ def kept_masks(path: Path) -> tuple[Mask, Mask] | None:
         return None
 
 
-def draw_sharing(anchor: Frames, anchor_mask: Mask, frames: Frames, mask: Mask) -> UInt8[np.ndarray, "h w 3"]:
+def draw_sharing(
+    anchor: Frames, anchor_mask: SubjectMasks, frames: Frames, mask: SubjectMasks
+) -> UInt8[np.ndarray, "h w 3"]:
     """A picture of some moments from first to last, in three rows.
 
     The anchor with its subject in red; the segment with its subject in red; the segment with what it takes from the
@@ -74,7 +74,9 @@ def draw_sharing(anchor: Frames, anchor_mask: Mask, frames: Frames, mask: Mask) 
     return np.concatenate([np.concatenate([np.pad(picture, gap) for picture in row], axis=1) for row in rows])
 
 
-def _tinted(frames: Frames, mask: Mask, number: int, colour: tuple[int, int, int]) -> UInt8[np.ndarray, "h w 3"]:
+def _tinted(
+    frames: Frames, mask: SubjectMasks, number: int, colour: tuple[int, int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
     """The middle one of the frames that one latent frame stands for, tinted where its mask is True."""
     stride = 1 if len(mask) == 1 else (len(frames) - 1) // (len(mask) - 1)
     frame = frames[max(0, number * stride - stride // 2)]

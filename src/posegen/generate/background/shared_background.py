@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import psutil
 import torch
-from jaxtyping import Bool
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -25,8 +23,9 @@ from posegen.media.checksums import forget_checksum, state_of, write_checksum
 from posegen.media.files import remove_all_leftovers
 from posegen.media.tensors import save_safetensors
 from posegen.model.background_store import BackgroundStore, Branch, DiskStore, MemoryStore, StorePrecision
-from posegen.model.denoise import Latents
 from posegen.model.sharing import BackgroundSharing, SharingConfig, SharingPass
+from posegen.model.tensor_types import Latents
+from posegen.types import SubjectMasks
 
 StoreKind = Literal["device", "host", "disk", "recompute"]
 _SHARE_OF_FREE = 0.6
@@ -186,7 +185,6 @@ def make_store(kind: StoreKind, folder: Path, device: torch.device) -> Backgroun
     return MemoryStore("cpu" if kind == "host" else None)
 
 
-Mask = Bool[np.ndarray, "latent_frames rows columns"]
 Replay = Callable[[int, Branch, Latents, SharingPass], None]
 """Runs the anchor's forward pass of (step, branch) on its latents, with the `background` to record into."""
 
@@ -244,7 +242,7 @@ class SharedBackground:
                 self._replay(step, branch, self._latents[step], recording)
         return self.sharing.share(step, branch)
 
-    def masks(self) -> tuple[Mask, Mask] | None:
+    def masks(self) -> tuple[SubjectMasks, SubjectMasks] | None:
         """Subject masks (latent frames, rows, columns) of the anchor and of the segment that shared last.
 
         Those of the last shared step and layer; None without a subject or before anything was shared.

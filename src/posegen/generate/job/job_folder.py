@@ -21,8 +21,6 @@ from types import TracebackType
 from typing import Any
 
 import filelock
-import numpy as np
-from jaxtyping import UInt8
 
 from posegen.errors import DiskFullError, OutputError, PosegenError, logger
 from posegen.generate.job.manifest import JobProgress, Manifest, NewerFormatError, describe_changes, now, versions
@@ -30,9 +28,7 @@ from posegen.generate.segments import Segment
 from posegen.media.checksums import checksum_path, remove_checked, state_of, write_checksum
 from posegen.media.files import check_writable, readable_size
 from posegen.media.video import VideoWriter, probe_video, read_frames
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
-Frame = UInt8[np.ndarray, "height width 3"]
+from posegen.types import Frame, Frames
 
 _IDENTITY = 1
 """Part of what a job is recognised by. Another number makes every older job another one: raise it if segments of before

@@ -1,6 +1,6 @@
 """Draws a preview: one picture to look at, and a short video of the sampled frames.
 
-What is drawn was found out by `preview.py`. Rows of the picture: reference, driving frames with skeletons, the same
+What is drawn was found out by `preview_job.py`. Rows of the picture: reference, driving frames with skeletons, the same
 skeletons on the reference, hand normals; then the segments in time, and what to expect in words.
 """
 
@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from posegen.conditions.drawings import drawn
@@ -18,6 +17,7 @@ from posegen.conditions.skeleton import draw_skeleton
 from posegen.generate.preview.preview_job import Preview
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
+from posegen.types import Frame
 
 COLUMNS = 7
 _SECONDS = 6
@@ -25,8 +25,6 @@ _WIDTH, _HEIGHT, _GAP, _FONT, _LINE = 250, 300, 6, 15, 20
 _INK, _PAPER, _WARNING = (30, 30, 34), (250, 250, 248), (176, 52, 20)
 _KINDS = {"base": (92, 134, 190), "stitch": (160, 186, 216), "chain": (92, 134, 190), "window": (160, 186, 216)}
 _ANCHOR, _ALONE = (40, 120, 80), (200, 110, 60)
-
-Picture = UInt8[np.ndarray, "height width 3"]
 
 
 def write_preview(preview: Preview, picture: Path, video: Path) -> None:
@@ -41,7 +39,7 @@ def write_preview(preview: Preview, picture: Path, video: Path) -> None:
             )
 
 
-def _sheet(preview: Preview) -> Picture:
+def _sheet(preview: Preview) -> Frame:
     request, (height, width) = preview.request, preview.request.size
     chosen = np.unique(np.linspace(0, len(preview.numbers) - 1, COLUMNS - 1).round().astype(int)).tolist()
     reference = request.fitted_reference
@@ -106,25 +104,25 @@ def _lines(preview: Preview, width: int) -> list[tuple[str, tuple[int, int, int]
     return [(part, colour) for line, colour in told for part in textwrap.wrap(line, width, subsequent_indent="    ")]
 
 
-def driven_picture(preview: Preview, number: int) -> Picture:
+def driven_picture(preview: Preview, number: int) -> Frame:
     """A sampled frame of the driving video with its skeleton."""
     return over(preview.frames[number], preview.pose[number], _given(preview, number))
 
 
-def placed_picture(preview: Preview, number: int) -> Picture:
+def placed_picture(preview: Preview, number: int) -> Frame:
     """The reference with the skeleton of a sampled frame, as it steers the result."""
     return over(preview.request.fitted_reference, preview.placed[number], _given(preview, number))
 
 
-def _hands(preview: Preview, number: int) -> Picture:
+def _hands(preview: Preview, number: int) -> Frame:
     return preview.hand_maps[number]
 
 
-def _given(preview: Preview, number: int) -> Picture | None:
+def _given(preview: Preview, number: int) -> Frame | None:
     return None if preview.skeletons is None else preview.skeletons[number]
 
 
-def over(picture: Picture, person: PersonPose | None, skeleton: Picture | None = None) -> Picture:
+def over(picture: Frame, person: PersonPose | None, skeleton: Frame | None = None) -> Frame:
     """The picture, a little dimmed, with the person's skeleton over it, or the one that was given."""
     if skeleton is None:
         if person is None:

@@ -176,7 +176,8 @@ def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
     filters += [TechnicalQualityFilter()] * (settings.image_quality == "technical")
     filters += [TemporalQualityFilter()] * (settings.video_quality == "temporal")
     if image or video:
-        from posegen.conditions.visual_rating import QAlignFilter, RatingModel
+        from posegen.conditions.visual_rating import RatingModel
+        from posegen.prepare.filters.rating_filter import QAlignFilter
 
         model = RatingModel(Path(settings.quality_weights).expanduser(), choose_device(device))
         filters.append(QAlignFilter(model, image, video))

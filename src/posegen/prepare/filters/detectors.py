@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from posegen.conditions.estimators.detector import Box, PersonDetector
-from posegen.conditions.estimators.interfaces import Frame, PoseEstimator
+from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.keypoints import FACE, PersonPose
 from posegen.errors import PosegenError
 from posegen.prepare.filters.sampled_frames import SampledClip
 from posegen.prepare.filters.sampled_people import FACE_POINTS, People, PeopleFinder, Seen, distinct, head_of, widened
+from posegen.types import Frame
 
 _BATCH = 8
 _YUNET_SCORE = 0.3

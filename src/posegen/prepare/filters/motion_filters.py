@@ -35,7 +35,7 @@ class CameraFilter:
     before (`registration.py`). What nothing can be seen of counts as no movement: on an even wall, or along stripes, a
     moving camera does no harm either.
     `camera_known` is the share of samples in which every movement would be seen; a threshold can ask for it
-    (`filters.py`).
+    (`clip_filters.py`).
     """
 
     name = "static_camera"

@@ -40,7 +40,7 @@ _PRIOR = 0.2
 """Diagonals that a picture may move before it is thought unlikely; it only decides where nothing else does."""
 _PRIORS = np.diag([1 / _PRIOR**2] * 4 + [0.01, 1e-6])
 
-Picture = Float32[np.ndarray, "height width"]
+GrayImage = Float32[np.ndarray, "height width"]
 Where = Float32[np.ndarray, "height width"]
 
 
@@ -139,9 +139,9 @@ def _of_blocks(picture: Float[np.ndarray, "height width"]) -> Float[np.ndarray, 
 
 @dataclass(frozen=True)
 class _Level:
-    picture: Picture
+    picture: GrayImage
     where: Where
-    slopes: tuple[Picture, Picture]
+    slopes: tuple[GrayImage, GrayImage]
 
 
 def _prepared(
@@ -158,7 +158,7 @@ def _prepared(
     return _Level(smooth, where, _slopes(smooth))
 
 
-def _slopes(picture: Picture) -> tuple[Picture, Picture]:
+def _slopes(picture: GrayImage) -> tuple[GrayImage, GrayImage]:
     return cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(picture, cv2.CV_32F, 0, 1, scale=1 / 8)
 
 
@@ -168,7 +168,7 @@ class _Fit:
 
     place: Similarity
     before: _Level
-    warped: Picture
+    warped: GrayImage
     """The other picture, laid over the one before."""
     both: Bool[np.ndarray, "height width"]
     """Where both are background; what follows is of those pixels."""

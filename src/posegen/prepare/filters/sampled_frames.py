@@ -1,7 +1,7 @@
 """What filters look at: a few frames of a clip, evenly spaced, each with the frame after it.
 
 They are decoded for one clip (`sample_clip`), or kept while a whole video passes by (`PassingSamples`). What is judged
-about the clip is `filters.py`'s.
+about the clip is `clip_filters.py`'s.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from jaxtyping import UInt8
 
 from posegen.errors import PosegenError
 from posegen.media.probing import Source, inspect
-from posegen.media.reading import Size, StoredFrame, sample_stored_frames
+from posegen.media.reading import StoredFrame, sample_stored_frames
+from posegen.types import Size
 
 RATE = 2.0
 """Samples a second."""

@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from posegen.conditions.camera import Mask
-from posegen.conditions.estimators.interfaces import Frame
 from posegen.conditions.estimators.mediapipe import MAX_PEOPLE, body_pose, silenced_stderr
 from posegen.conditions.estimators.task_files import task_file
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose
 from posegen.prepare.filters.sampled_frames import SampledClip
+from posegen.types import Frame, Mask
 
 FACE_POINTS = [INDEX[name] for name in ("nose", "left_eye", "right_eye")]
 HEAD_POINTS = [*FACE_POINTS, INDEX["left_ear"], INDEX["right_ear"]]

@@ -99,7 +99,7 @@ def tasks_of(video: Video, look: Row) -> list[Row]:
     ]
 
 
-class Stage:
+class ClipStage:
     """What the stages share: an isolated process, attempts, and errors that stop the run."""
 
     models: Literal["none", "scorer", "maker", "encoder"] = "none"
@@ -175,7 +175,7 @@ class Stage:
         self._child.close()
 
 
-class LookStage(Stage):
+class LookStage(ClipStage):
     """Videos -> their clips, and where the work says so their scores."""
 
     def weights_bytes(self, work: Work) -> int:
@@ -207,7 +207,7 @@ class LookStage(Stage):
         return self.isolated("look", path, whole_video=True)
 
 
-class ScoreStage(Stage):
+class ScoreStage(ClipStage):
     """Clips -> scores and thumbnails."""
 
     models = "scorer"
@@ -257,7 +257,7 @@ class ScoreStage(Stage):
         return wanted == asked if "failed" in row else wanted <= asked  # another filter may not fail
 
 
-class SampleStage(Stage):
+class SampleStage(ClipStage):
     """Clips that are kept -> samples."""
 
     models = "maker"
@@ -291,7 +291,7 @@ class SampleStage(Stage):
         return {"clips": len(keys)}
 
 
-class LatentStage(Stage):
+class LatentStage(ClipStage):
     """Clips of a shard -> the files that training would encode them into."""
 
     models = "encoder"
@@ -325,15 +325,6 @@ class LatentStage(Stage):
         return {"clips": len(made), "failed": reasons}
 
 
-def read_sample(samples: Store, key: str, sha256: str) -> bytes:
-    """A finished sample. Raises `OutputError` if it is not what it was, and sees to it that it is made again."""
-    content = samples.read(f"{key}.tar")
-    if content is None or hashlib.sha256(content).hexdigest() != sha256:
-        samples.delete(f"{key}.json")
-        raise OutputError(f"{samples.path(key)}.tar is missing or damaged: the same command makes it again")
-    return content
-
-
 class _Fetched:
     """`local_copy` that says why there is none instead of raising."""
 
@@ -362,7 +353,7 @@ def _without_path(found: Row, path: Path, video: Video) -> Row:
 
 
 def make_in_worker(work: Work, models: str = "none") -> Callable[[tuple[Any, ...]], Row]:
-    """The functions, each call on a core of its own; a GPU's few workers may use them all. `models`: see `Stage`."""
+    """The functions, each call on a core of its own; a GPU's few workers may use all. `models`: see `ClipStage`."""
     call = make_functions(work)
 
     def call_on_one_core(arguments: tuple[Any, ...]) -> Row:
@@ -453,7 +444,7 @@ def _encoder(work: Work) -> Any:
     return LatentMaker(work.plan, work.samples, work.latents, work.device)
 
 
-def run_here(stage: type[Stage], work: Work, tasks: Iterator[Row]) -> Iterator[Row]:
+def run_here(stage: type[ClipStage], work: Work, tasks: Iterator[Row]) -> Iterator[Row]:
     """The tasks one after the other, in this process: for tests and measurements."""
     worker = stage(work)
     try:

@@ -21,8 +21,7 @@ from posegen.media.checksums import checksum_path
 from posegen.media.files import output_errors
 from posegen.model.sources import load_for_encoding
 from posegen.prepare.prepare_recipe import LatentPlan
-from posegen.prepare.stages.clip_stages import read_sample
-from posegen.prepare.store import Store
+from posegen.prepare.store import Store, read_sample
 
 FOLDER = "cache"
 

@@ -19,8 +19,8 @@ from posegen.errors import PosegenError
 from posegen.media.checksums import checked_json
 from posegen.media.files import output_errors
 from posegen.prepare.filters.clip_filters import thresholds_of
-from posegen.prepare.stages.clip_stages import Row, Stage, Work, read_sample
-from posegen.prepare.store import Store, note_damaged, parsed
+from posegen.prepare.stages.clip_stages import ClipStage, Row, Work
+from posegen.prepare.store import Store, note_damaged, parsed, read_sample
 from posegen.prepare.summary_page import write_report
 from posegen.prepare.verdicts import settings_of
 
@@ -50,7 +50,7 @@ def shard_tasks(
     return tasks
 
 
-class PackStage(Stage):
+class PackStage(ClipStage):
     """Samples -> a shard."""
 
     def run(self, task: Row) -> Row:

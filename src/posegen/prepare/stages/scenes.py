@@ -18,10 +18,11 @@ from PIL import Image
 from posegen.conditions.cuts import CutFinder
 from posegen.errors import PosegenError
 from posegen.media.probing import VideoInfo, inspect
-from posegen.media.reading import Size, StoredFrame, iterate_with_stored
+from posegen.media.reading import StoredFrame, iterate_with_stored
 from posegen.media.timing import as_rate
 from posegen.prepare.filters.sampled_frames import PassingSamples, SampledClip
 from posegen.prepare.prepare_recipe import ClipSettings
+from posegen.types import Size
 
 _LONGEST = 192
 """Pixels of the longer side at which frames are looked at."""
