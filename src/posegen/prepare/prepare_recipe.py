@@ -1,8 +1,8 @@
 """What a data set is made of: the recipe of `posegen prepare`, a TOML file; every setting has a default.
 
 Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[latents]`, `[compute]`.
-What filters measure is `clip_filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken for
-other settings.
+What filters measure is `clip_filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken
+for other settings.
 """
 
 import dataclasses
