@@ -3,7 +3,8 @@
 Only names and small records travel between them. What is done with a clip happens in an isolated process; a clip that
 ends it is tried again, then recorded. Everything kept is under the data set's `work/`, written whole or not at all:
 `work/clips-X/VIDEO.json`, `work/scores-X/VIDEO-N.json` (until it is complete, one file for each of its clips beside
-it), `work/samples-X/CLIP.tar` with `CLIP.json`, and what `latent_stage.py` says; X is the fingerprint of what it depends on.
+it), `work/samples-X/CLIP.tar` with `CLIP.json`, and what `latent_stage.py` says; X is the fingerprint of what it
+depends on.
 """
 
 import base64
