@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from posegen.conditions.camera import person_mask
-from posegen.conditions.extract import find_reference_pose
+from posegen.conditions.extraction import find_reference_pose
 from posegen.media.image import read_image
 from posegen.media.video import iterate_frames
 from results_file import write_result

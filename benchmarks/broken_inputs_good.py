@@ -248,7 +248,7 @@ def _screening(good: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from posegen.data.prepare.answers import FILE, Answer, Answers
+    from posegen.prepare.answers import FILE, Answer, Answers
 
     folder = good / "screening"
     folder.mkdir(exist_ok=True)
@@ -282,15 +282,15 @@ def _interrupted(good: Path) -> None:
 
 def _asked(good: Path) -> None:
     """Answers of one person in a study."""
-    from posegen.apps.study import open_study
     from posegen.config import StudyConfig
-    from posegen.evaluate.study import ASPECTS
-    from posegen.pipeline.progress import Silent
+    from posegen.evaluate.study.study_database import ASPECTS
+    from posegen.progress import NullProgress
+    from posegen.serve.rating_study import open_study
 
     methods = tuple(f"{name}={good / 'methods' / name}" for name in ("ours", "theirs"))
     folder = good / "made" / "study"
     folder.mkdir()
-    study, *_ = open_study(StudyConfig(good / "evaluation", methods, folder), Silent())
+    study, *_ = open_study(StudyConfig(good / "evaluation", methods, folder), NullProgress())
     person = study.enter("Ann")
     while (question := study.next_question(person)) is not None:
         pair = question.kind == "pair"

@@ -71,8 +71,8 @@ def measure(frames: np.ndarray, write: Callable, read: Callable, encode: Callabl
 
 
 def encoder() -> Callable[[np.ndarray], torch.Tensor]:
-    from posegen.pipeline.latents import encode_frames
-    from posegen.pipeline.models import load_for_encoding
+    from posegen.model.latents import encode_frames
+    from posegen.model.sources import load_for_encoding
 
     vae = load_for_encoding("mini", torch.float32).vae
     return lambda frames: encode_frames(vae, frames[:17])

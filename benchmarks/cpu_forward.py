@@ -20,8 +20,8 @@ import torch
 from posegen.media.image import read_image
 from posegen.media.video import iterate_frames
 from posegen.model import cpu_attention, lora
-from posegen.pipeline.latents import encode_frames
-from posegen.pipeline.models import load_pipeline
+from posegen.model.latents import encode_frames
+from posegen.model.sources import load_pipeline
 from results_file import write_result
 
 SIZE = (144, 256)  # width, height

@@ -37,9 +37,9 @@ import posegen
 from posegen.apps.commands import extract
 from posegen.config import ExtractConfig, GenerateConfig
 from posegen.errors import PosegenError
+from posegen.generate import long_video
 from posegen.media.video import VideoWriter, iterate_frames
-from posegen.pipeline import long_video
-from posegen.pipeline.progress import Silent
+from posegen.progress import NullProgress
 from results_file import figures_of, write_result
 
 DEMO = Path(posegen.__file__).parent / "demo"
@@ -48,7 +48,7 @@ _IGNORED = {"lock", ".prepare.lock", "videos.json"}
 """Locks, and the list of inputs, from which nothing is computed."""
 
 
-class StopAfter(Silent):
+class StopAfter(NullProgress):
     """Interrupts a run after so many updates of a task whose name begins with `name`."""
 
     def __init__(self, name: str, updates: int) -> None:
@@ -86,7 +86,7 @@ def dance(path: Path, seconds: float, start: float = 0.0) -> Path:
 def small_model(folder: Path) -> str:
     """A model with the mini's layers, a sixth of its width, and random weights."""
     from posegen.model.autoencoder import AutoencoderLightVideo
-    from posegen.pipeline.mini import build_mini
+    from posegen.model.mini import build_mini
 
     torch.manual_seed(0)
     model = build_mini(heads=1)
@@ -159,8 +159,8 @@ keep_checkpoints = 2
 def train_work(place: Path) -> Work:
     """`train base` from encoding clips to the finished model."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from posegen.train.recipe import read_recipe
-    from posegen.train.run import Places, train
+    from posegen.train.train_recipe import read_recipe
+    from posegen.train.training import TrainingPaths, train
     from tiny_shards import write_shards  # type: ignore[import-not-found]
 
     shards = place / "shards"
@@ -170,8 +170,8 @@ def train_work(place: Path) -> Work:
     path.write_text(RECIPE.format(model=small_model(place / "model")))
     recipe = read_recipe(path)
 
-    def run(folder: Path, progress: Silent | None = None) -> None:
-        train("base", recipe, Places(folder / "run", shards, shards, folder / "cache", None), progress)
+    def run(folder: Path, progress: NullProgress | None = None) -> None:
+        train("base", recipe, TrainingPaths(folder / "run", shards, shards, folder / "cache", None), progress)
 
     def interrupt(folder: Path) -> None:
         with contextlib.suppress(KeyboardInterrupt):
@@ -212,8 +212,8 @@ workers = 1
 
 def prepare_work(place: Path) -> Work:
     """`prepare` from two videos to shards."""
-    from posegen.data.prepare.recipe import read_prepare_recipe
-    from posegen.data.prepare.run import prepare_data
+    from posegen.prepare.prepare_recipe import read_prepare_recipe
+    from posegen.prepare.prepare_videos import prepare_data
 
     for number in range(2):
         dance(place / "in" / f"{number}.mp4", 1.4, 3.0 * number)
@@ -250,7 +250,7 @@ def evaluate_work(place: Path) -> Work:
     def run(folder: Path) -> None:
         config = EvaluateConfig(benchmark=path, methods=(f"made={place / 'made'}",), output=folder / "out",
                                 cache=folder / "cache")  # fmt: skip
-        found = evaluate(config, Silent())
+        found = evaluate(config, NullProgress())
         cells = sorted((str(key), repr(cell)) for key, cell in found.cells.items())
         (folder / "scores.txt").write_text("\n".join(map(str, cells)))
 

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 
 from posegen.config import EvaluateConfig
-from posegen.evaluate.benchmark import write_benchmark
+from posegen.evaluate.benchmark_file import write_benchmark
 from posegen.evaluate.evaluation import evaluate
-from posegen.evaluate.report import write_report
+from posegen.evaluate.report.html_report import write_report
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, iterate_frames
-from posegen.pipeline.progress import Silent
+from posegen.progress import NullProgress
 from results_file import write_result
 
 SIDE = 256
@@ -60,9 +60,9 @@ def run(folder: Path, pairs: int, methods: int, seconds: float, fps: int) -> dic
     """Score and write the report, and measure."""
     config = make_inputs(folder, pairs, methods, seconds, fps)
     begun, cpu_begun = time.perf_counter(), time.process_time()
-    evaluation = evaluate(config, Silent())
+    evaluation = evaluate(config, NullProgress())
     scored = time.perf_counter()
-    write_report(evaluation, config, Silent())
+    write_report(evaluation, config, NullProgress())
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
     return {
         "pairs": pairs,

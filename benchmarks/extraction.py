@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from posegen.conditions import extract
+from posegen.conditions import extraction as extract
 from posegen.conditions.cuts import CutFinder
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose, extract_conditions
+from posegen.conditions.extraction import estimate_pose, extract_conditions
 from posegen.conditions.folder import Conditions
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter, iterate_frames, probe_video

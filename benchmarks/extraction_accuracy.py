@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose
+from posegen.conditions.extraction import estimate_pose
 from posegen.conditions.folder import HAND_NORMALS
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import BODY, FEET, HANDS, INDEX, SEEN, PersonPose, PoseSequence
@@ -31,8 +31,8 @@ from posegen.data.clips import Drawing
 from posegen.errors import PosegenError
 from posegen.evaluate.filming import film
 from posegen.media.video import iterate_frames
-from posegen.synthetic.clip import Clip, ClipSettings
-from posegen.synthetic.keypoints import VISIBLE
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.rig_keypoints import VISIBLE
 from results_file import write_result
 
 FPS = Fraction(24)
@@ -65,7 +65,9 @@ def filmed(folder: Path, group: str, number: int, frames: int) -> Filmed:
     place = folder / f"{group.replace(' ', '_')}_{number}_{frames}"
     if not (place / "truth.npz").exists():
         seed = 100 * list(GROUPS).index(group) + number
-        clip = Clip(20_000 + seed, seed, ClipSettings(*size, num_frames=frames, fps=float(FPS)), GROUPS[group])
+        clip = SyntheticClip(
+            20_000 + seed, seed, SyntheticClipSettings(*size, num_frames=frames, fps=float(FPS)), GROUPS[group]
+        )
         if group == "from behind":
             turn_around(clip)
         rendered = list(clip.frames())
@@ -81,7 +83,7 @@ def filmed(folder: Path, group: str, number: int, frames: int) -> Filmed:
     return Filmed(place.with_suffix(".mp4"), place, truth, visible)
 
 
-def turn_around(clip: Clip) -> None:
+def turn_around(clip: SyntheticClip) -> None:
     """Film it from the other side."""
     camera, centre = clip._camera, clip._joints.mean((0, 1))
     half_turn = np.diag([-1.0, -1.0, 1.0])

@@ -20,12 +20,19 @@ import cv2
 import numpy as np
 
 from filter_test_set import CUTS, FPS, cases, render, shows_movement
-from posegen.data.prepare.filters import DEFAULT_THRESHOLDS, FilterSettings, Scorer, Threshold, judge, make_scorer
-from posegen.data.prepare.recipe import ClipSettings
-from posegen.data.prepare.sampling import sample_clip
-from posegen.data.prepare.scenes import look_through
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter
+from posegen.prepare.filters.clip_filters import (
+    DEFAULT_THRESHOLDS,
+    ClipScorer,
+    FilterSettings,
+    Threshold,
+    judge,
+    make_scorer,
+)
+from posegen.prepare.filters.sampled_frames import sample_clip
+from posegen.prepare.prepare_recipe import ClipSettings
+from posegen.prepare.stages.scenes import look_through
 from results_file import figures_of, write_result
 
 SEEDS = {"set on": 5000, "measured on": 13000, "text measured on": 15000, "people measured on": 25000}
@@ -80,7 +87,7 @@ def merged(before: dict, now: dict) -> dict[str, object]:
 
 
 def agreement(
-    scorer: Scorer | None, seeds: range, folder: Path, wrong: Path | None, filters: list[str]
+    scorer: ClipScorer | None, seeds: range, folder: Path, wrong: Path | None, filters: list[str]
 ) -> dict[str, object]:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     mistakes: dict[str, list[str]] = defaultdict(list)
@@ -120,7 +127,7 @@ def quality(count: dict) -> dict[str, float]:
     }
 
 
-def scores_of(scorer: Scorer | None, frames: np.ndarray) -> dict[str, float]:
+def scores_of(scorer: ClipScorer | None, frames: np.ndarray) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         height, width = (side // 2 * 2 for side in frames.shape[1:3])
@@ -131,7 +138,7 @@ def scores_of(scorer: Scorer | None, frames: np.ndarray) -> dict[str, float]:
         return scores | {"cuts": float(len(look_through(path, ANY_SHAPE).cuts))}
 
 
-def real(scorer: Scorer, video: Path) -> dict[str, object]:
+def real(scorer: ClipScorer, video: Path) -> dict[str, object]:
     """Scores, verdict and speed for the whole of a real video, as one clip of 5 s after the other."""
     scores, seconds, start = [], 0.0, time.process_time()
     while seconds < 1e6:

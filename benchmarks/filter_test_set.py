@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from posegen.data.clips import PERSON_BIT
-from posegen.synthetic.clip import Clip, ClipSettings
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from posegen.synthetic.scene import FRAMINGS
 
 FPS, NUM_FRAMES = 8, 20
@@ -58,7 +58,7 @@ def render(seed: int, folder: Path) -> Rendered:
     framing = FRAMINGS[seed % len(FRAMINGS)]
     if not path.exists():
         height, width = SIZES[seed // len(FRAMINGS) % 2]
-        clip = Clip(seed, seed, ClipSettings(height, width, NUM_FRAMES, float(FPS)), framing)
+        clip = SyntheticClip(seed, seed, SyntheticClipSettings(height, width, NUM_FRAMES, float(FPS)), framing)
         frames = list(clip.frames())
         transforms = clip._transforms
         centre = clip._joints.mean((0, 1))

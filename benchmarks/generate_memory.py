@@ -22,10 +22,10 @@ import torch
 
 import posegen
 from posegen.config import DEFAULT_PROMPT, GenerateConfig
+from posegen.generate.long_video import generate_video
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.model.autoencoder import AutoencoderLightVideo
-from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.mini import build_mini
+from posegen.model.mini import build_mini
 from results_file import write_result
 
 DEMO = Path(posegen.__file__).parent / "demo"

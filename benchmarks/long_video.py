@@ -24,21 +24,26 @@ import numpy as np
 
 from posegen.config import GenerateConfig
 from posegen.data.clips import Drawing
-from posegen.evaluate.appearance import describe_appearance
 from posegen.evaluate.comparison import load_person
 from posegen.evaluate.filming import film
-from posegen.evaluate.scores import bootstrap_interval, psnr
-from posegen.evaluate.steadiness import appearance_drift, background_difference, background_drift, mean_background
+from posegen.evaluate.metrics.appearance import describe_appearance
+from posegen.evaluate.metrics.scores import bootstrap_interval, psnr
+from posegen.evaluate.metrics.steadiness import (
+    appearance_drift,
+    background_difference,
+    background_drift,
+    mean_background,
+)
+from posegen.generate.job.job_folder import work_folder
+from posegen.generate.long_video import generate_video
+from posegen.generate.request import prepare
+from posegen.generate.seams import SeamReport, watch_seams
+from posegen.generate.segments import SegmentPlan
 from posegen.media.image import read_image, write_image
 from posegen.media.video import iterate_frames
-from posegen.pipeline.job import work_folder
-from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.models import describe_model
-from posegen.pipeline.request import prepare
-from posegen.pipeline.seams import SeamReport, watch_seams
-from posegen.pipeline.segments import SegmentPlan
-from posegen.synthetic.clip import PERSON, Clip, ClipSettings
-from posegen.synthetic.shards import ShardSettings, place_of
+from posegen.model.sources import describe_model
+from posegen.synthetic.clip import PERSON, SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, place_of
 from results_file import figures_of, processor_name, write_result
 
 SEED, FPS, SIZE = 11, 16, (256, 144)
@@ -52,8 +57,8 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
     model = describe_model("mini")
     frames = seconds * FPS
     place = place_of(ShardSettings("val-same", count, SEED), number)
-    settings = ClipSettings(*SIZE, frames + 2 * FPS, float(FPS))
-    clip = Clip(place.identity_seed, place.seed, settings)
+    settings = SyntheticClipSettings(*SIZE, frames + 2 * FPS, float(FPS))
+    clip = SyntheticClip(place.identity_seed, place.seed, settings)
     if not (folder / "reference_person.png").is_file():
         made = clip.frames()
         drawing = Drawing(model.draw_scale, model.skeleton_colors)

@@ -15,9 +15,9 @@ import posegen
 from posegen.data.clips import Drawing
 from posegen.evaluate.filming import film
 from posegen.media.image import write_image
-from posegen.pipeline.models import describe_model
-from posegen.synthetic.clip import Clip, ClipSettings
-from posegen.synthetic.shards import ShardSettings, place_of
+from posegen.model.sources import describe_model
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, place_of
 
 SEED, PERSON, FRAMING = 7, 22, "half-body"
 """Validation identities are never trained on; this one was chosen among 24 by looking at them."""
@@ -34,7 +34,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = describe_model("mini")
     place = place_of(ShardSettings("val-same", PERSON + 1, SEED), PERSON)
-    clip = Clip(place.identity_seed, place.seed, ClipSettings(*FRAME_SIZE, CLIP_FRAMES, float(FPS)), FRAMING)
+    clip = SyntheticClip(
+        place.identity_seed, place.seed, SyntheticClipSettings(*FRAME_SIZE, CLIP_FRAMES, float(FPS)), FRAMING
+    )
     frames = clip.frames()
     drawing = Drawing(model.draw_scale, model.skeleton_colors)
     driven = itertools.islice(frames, FRAMES)

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from posegen.data.latents import LatentCache
+from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
-from posegen.pipeline.models import load_pipeline
-from posegen.synthetic.shards import make_shards
+from posegen.model.sources import load_pipeline
+from posegen.synthetic.shard_writer import make_shards
 from posegen.train.diffusion import DiffusionStage
-from posegen.train.recipe import Recipe, read_recipe
+from posegen.train.train_recipe import Recipe, read_recipe
 from results_file import write_result
 
 CPU = torch.device("cpu")

@@ -33,9 +33,10 @@ from PIL import Image
 
 from posegen.data.clips import Clip, Drawing, keypoint_scores
 from posegen.data.shards import open_shards
-from posegen.evaluate.appearance import describe_appearance, identify
+from posegen.devices import choose_dtype
 from posegen.evaluate.filming import film
-from posegen.evaluate.scores import (
+from posegen.evaluate.metrics.appearance import describe_appearance, identify
+from posegen.evaluate.metrics.scores import (
     bootstrap_interval,
     frame_distances,
     motion_chance,
@@ -44,12 +45,11 @@ from posegen.evaluate.scores import (
     psnr_per_frame,
 )
 from posegen.media.image import write_image
-from posegen.pipeline.latents import decode_latents, encode_frames, to_pixels
-from posegen.pipeline.models import choose_dtype, describe_model, load_pipeline
-from posegen.pipeline.pipeline import PoseGenPipeline
-from posegen.synthetic.clip import Clip as SyntheticClip
-from posegen.synthetic.clip import ClipSettings
-from posegen.synthetic.shards import ShardSettings, make_shards, place_of
+from posegen.model.latents import decode_latents, encode_frames, to_pixels
+from posegen.model.pipeline import PoseGenPipeline
+from posegen.model.sources import describe_model, load_pipeline
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, make_shards, place_of
 from posegen.train.objective import stutter
 from results_file import figures_of, processor_name, write_result
 
@@ -288,7 +288,7 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
     fps, frames = 16, 161
     description = describe_model(name)
     place = place_of(ShardSettings("val-same", 1, SEED), 0)
-    clip = SyntheticClip(place.identity_seed, place.seed, ClipSettings(*SIZE, frames, float(fps)), "half-body")
+    clip = SyntheticClip(place.identity_seed, place.seed, SyntheticClipSettings(*SIZE, frames, float(fps)), "half-body")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawing = Drawing(description.draw_scale, description.skeleton_colors)

@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from posegen.pipeline.models import computes_bfloat16
+from posegen.devices import computes_bfloat16
 from results_file import write_result
 
 SIDE, CHANNELS = 1024, 96

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from posegen.pipeline.mini import FOLDER, SETTINGS
-from posegen.pipeline.models import cast, load_pipeline
+from posegen.model.mini import FOLDER, SETTINGS
+from posegen.model.sources import cast, load_pipeline
 
 MOST_BYTES = 48_000_000
 SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_pose_strength": 1.2}

@@ -20,8 +20,8 @@ import numpy as np
 from posegen.conditions.keypoints import PersonPose, PoseSequence
 from posegen.conditions.retargeting import align, retarget
 from posegen.conditions.smoothing import smooth_poses
+from posegen.generate.seams import person_boxes
 from posegen.media.fitting import plan_fit
-from posegen.pipeline.seams import person_boxes
 from results_file import write_result
 
 STAGES = {

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posegen.data.prepare.run import clips_together
-from posegen.data.prepare.stages import CLIPS_PER_TASK
+from posegen.prepare.prepare_videos import clips_together
+from posegen.prepare.stages.clip_stages import CLIPS_PER_TASK
 from results_file import RESULTS, write_result
 
 CLIP = 81 / 16

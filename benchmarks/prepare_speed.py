@@ -38,12 +38,12 @@ import numpy as np
 import psutil
 
 import posegen
-from posegen.data.prepare.cores import one_core
-from posegen.data.prepare.isolated import Isolated
-from posegen.data.prepare.recipe import ClipSettings, PrepareRecipe
-from posegen.data.prepare.stages import CLIPS_PER_TASK, Work, default_scorer, make_functions, make_in_worker
-from posegen.data.prepare.store import Store
 from posegen.media.video import VideoWriter, iterate_frames
+from posegen.prepare.cores import one_core
+from posegen.prepare.isolated import Isolated
+from posegen.prepare.prepare_recipe import ClipSettings, PrepareRecipe
+from posegen.prepare.stages.clip_stages import CLIPS_PER_TASK, Work, default_scorer, make_functions, make_in_worker
+from posegen.prepare.store import Store
 from results_file import figures_of, write_result
 
 FPS = 24

@@ -27,18 +27,18 @@ from posegen.conditions.keypoints import BODY, FEET, HANDS, SEEN, PersonPose, Po
 from posegen.conditions.proportions import GROUPS, bone_vectors, compare
 from posegen.conditions.retargeting import align, retarget
 from posegen.config import DEFAULT_PROMPT, PreviewConfig
+from posegen.generate.preview.preview_job import look_ahead
+from posegen.generate.preview.preview_pictures import driven_picture, over, placed_picture
+from posegen.generate.request import prepare
 from posegen.media.image import write_image
-from posegen.pipeline.preview import look_ahead
-from posegen.pipeline.preview_pictures import driven_picture, over, placed_picture
-from posegen.pipeline.progress import Silent
-from posegen.pipeline.request import prepare
+from posegen.progress import NullProgress
 from posegen.synthetic.assets import load_assets
 from posegen.synthetic.body import Body, rest_body
 from posegen.synthetic.clip import _move
 from posegen.synthetic.identity import draw_identity
-from posegen.synthetic.keypoints import KeypointTracker
 from posegen.synthetic.motion import still_pose
 from posegen.synthetic.rig import Pose, forward_kinematics, skinning_transforms
+from posegen.synthetic.rig_keypoints import KeypointTracker
 from posegen.synthetic.scene import Camera, draw_camera
 from results_file import write_result
 
@@ -268,7 +268,9 @@ def sheet(media: Path, path: Path) -> None:
     for driving in ("driving_dance_full_body.mp4", "driving_presenter_half_body.mp4"):
         for reference in ("reference_man_half_body.png", "reference_elf_half_body.jpeg"):
             config = PreviewConfig(reference=media / reference, driving=media / driving, output=Path("none.mp4"))
-            found = look_ahead(prepare(replace(config, size="384x224", prompt=DEFAULT_PROMPT)), Silent(), samples=24)
+            found = look_ahead(
+                prepare(replace(config, size="384x224", prompt=DEFAULT_PROMPT)), NullProgress(), samples=24
+            )
             print(driving, reference, *found.notes, *found.warnings, sep="\n  ")
             rows.append(np.hstack([over(found.request.fitted_reference, found.reference), *(
                 picture for number in (2, 9, 16, 22)

@@ -22,13 +22,13 @@ from unittest import mock
 import torch
 
 from posegen.config import GenerateConfig
+from posegen.generate.background.shared_background import SharedBackground, make_store
+from posegen.generate.long_video import generate_video
+from posegen.generate.segment_maker import SegmentMaker
 from posegen.model.background_store import MemoryStore, pack
+from posegen.model.denoise import Conditioning, PoseLatents, guided_velocity, predict_velocity
 from posegen.model.sharing import BackgroundSharing, SharingPass, make_sharing_config
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.background import SharedBackground, make_store
-from posegen.pipeline.denoise import Conditioning, PoseLatents, guided_velocity, predict_velocity
-from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.segment_maker import SegmentMaker
 from results_file import write_result
 
 GUIDANCE = 5.0

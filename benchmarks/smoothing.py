@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose
+from posegen.conditions.extraction import estimate_pose
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY, HANDS, SEEN, PoseSequence
 from posegen.conditions.smoothing import smooth_poses
 from posegen.media.video import VideoWriter
-from posegen.synthetic.clip import Clip, ClipSettings
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from results_file import write_result
 
 FPS = 24
@@ -44,8 +44,8 @@ def make(number: int, height: int, frames: int, cache: Path) -> Extracted:
     kept = cache / f"clip_{number}_{height}_{frames}.npz"
     if not kept.exists():
         framing = ("half-body", "full-body")[number % 2]
-        settings = ClipSettings(height, height * 5 // 8, frames, FPS)
-        clip = Clip(91_000 + number, 92_000 + number, settings, framing)
+        settings = SyntheticClipSettings(height, height * 5 // 8, frames, FPS)
+        clip = SyntheticClip(91_000 + number, 92_000 + number, settings, framing)
         truth = []
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "clip.mp4"

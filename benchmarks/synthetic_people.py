@@ -12,8 +12,8 @@ import time
 
 import psutil
 
-from posegen.synthetic.clip import Clip, ClipSettings
-from posegen.synthetic.shards import ShardSettings, samples
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, samples
 from results_file import write_result
 
 TARGET_FPS = 8.0
@@ -22,12 +22,12 @@ TARGET_FPS = 8.0
 
 def drawing(height: int, width: int, clips: int) -> dict[str, float]:
     """CPU seconds of set-up per clip, and frames per second of drawing and of everything."""
-    settings = ClipSettings(height, width)
-    next(Clip(1, 1, settings).frames())
+    settings = SyntheticClipSettings(height, width)
+    next(SyntheticClip(1, 1, settings).frames())
     setup = total = 0.0
     for number in range(clips):
         start = time.process_time()
-        clip = Clip(3000 + number, number, settings)
+        clip = SyntheticClip(3000 + number, number, settings)
         setup += time.process_time() - start
         for _ in clip.frames():
             pass
@@ -52,7 +52,7 @@ def memory(people: int) -> list[int]:
     """MiB held after every tenth person."""
     process, held = psutil.Process(), []
     for number in range(people):
-        for _ in Clip(5000 + number, number, ClipSettings(num_frames=2)).frames():
+        for _ in SyntheticClip(5000 + number, number, SyntheticClipSettings(num_frames=2)).frames():
             pass
         if number % 10 == 9:
             held.append(round(process.memory_info().rss / 2**20))

@@ -752,8 +752,8 @@ class Correctness:
 
     def _denoise(self, blocks: Blocks, kind: str) -> torch.Tensor:
         # imported here, since they need packages that no other measurement does
-        from posegen.pipeline.background import SharedBackground, make_store
-        from posegen.pipeline.denoise import Conditioning, PoseLatents, denoise, predict_velocity
+        from posegen.generate.background.shared_background import SharedBackground, make_store
+        from posegen.model.denoise import Conditioning, PoseLatents, denoise, predict_velocity
 
         def conditioning(inputs: dict):
             return Conditioning(

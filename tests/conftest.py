@@ -100,6 +100,14 @@ def warm(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mini():
+    """The mini with random weights, in float32."""
+    from posegen.model.mini import build_mini
+
+    return build_mini()
+
+
+@pytest.fixture(scope="session")
 def narrow(made_once):
     """The folder of a model with the mini's layers, a sixth of its width, and random weights."""
 
@@ -107,7 +115,7 @@ def narrow(made_once):
         import torch
 
         from posegen.model.autoencoder import AutoencoderLightVideo
-        from posegen.pipeline.mini import build_mini
+        from posegen.model.mini import build_mini
 
         model = build_mini(heads=1)
         with torch.random.fork_rng(devices=[]):

@@ -25,7 +25,7 @@ def libraries():
 
 
 def test_loading_a_model_prints_nothing(libraries, narrow, capfd):
-    from posegen.pipeline.models import load_pipeline
+    from posegen.model.sources import load_pipeline
 
     load_pipeline(narrow, torch.device("cpu"), torch.float32)
     assert capfd.readouterr() == ("", "")

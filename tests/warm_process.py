@@ -33,9 +33,9 @@ def load() -> None:
     from transformers import CLIPVisionModel, UMT5EncoderModel  # noqa: F401
 
     import posegen.apps.commands
-    import posegen.apps.prepare
-    import posegen.pipeline.long_video
-    import posegen.train.run  # noqa: F401
+    import posegen.apps.prepare_command
+    import posegen.generate.long_video
+    import posegen.train.training  # noqa: F401
 
 
 def serve(path: str) -> None:

@@ -10,21 +10,21 @@ import pytest
 
 from posegen import config as settings
 from posegen.apps import cli
-from posegen.apps.inputs import check_inputs
+from posegen.apps.input_checks import check_inputs
 from posegen.config import AblateConfig, BenchmarkConfig, parse_fps, parse_size
-from posegen.data.prepare.recipe import read_prepare_recipe
 from posegen.errors import PosegenError
 from posegen.evaluate.ablations import ABLATIONS, benchmark_of
 from posegen.evaluate.making import synthetic_sizes
+from posegen.generate.request import prepare
 from posegen.media.fitting import check_size
-from posegen.pipeline.mini import FOLDER
-from posegen.pipeline.models import NAMES, describe_model
-from posegen.pipeline.request import prepare
+from posegen.model.mini import FOLDER
+from posegen.model.sources import NAMES, describe_model
+from posegen.prepare.prepare_recipe import read_prepare_recipe
 from posegen.recipes.lookup import recipe_names
-from posegen.synthetic.clip import ClipSettings
-from posegen.synthetic.shards import ShardSettings
-from posegen.train.recipe import STAGES, read_recipe
-from posegen.train.run import Places, dry_run
+from posegen.synthetic.clip import SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings
+from posegen.train.train_recipe import STAGES, read_recipe
+from posegen.train.training import TrainingPaths, dry_run
 
 DEMO = resources.files("posegen") / "demo"
 ON = f"--reference {DEMO}/reference.png --driving {DEMO}/driving.mp4 --output {{}}/x.mp4"
@@ -60,7 +60,7 @@ def check_further(config: cli.Settings) -> None:
         case settings.GenerateConfig():
             prepare(config)
         case settings.SynthConfig():
-            clip = ClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)))
+            clip = SyntheticClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)))
             ShardSettings(config.split, config.clips, config.seed, config.clips_per_shard, clip)
             assert describe_model("mini").size_for((clip.height, clip.width)) == (clip.height, clip.width)
         case settings.PrepareConfig():
@@ -111,4 +111,4 @@ def test_every_stage_of_a_recipe_passes_its_dry_run(name):
     recipe, nothing = read_recipe(name), Path("no/such/folder")
     for stage in STAGES:
         if getattr(recipe, stage) is not None:
-            assert recipe.name in dry_run(stage, recipe, Places(None, nothing, nothing, nothing))
+            assert recipe.name in dry_run(stage, recipe, TrainingPaths(None, nothing, nothing, nothing))

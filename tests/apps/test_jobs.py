@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from posegen.apps import cli
-from posegen.pipeline.job import Job
-from posegen.pipeline.manifest import JobProgress
-from posegen.pipeline.segments import plan_segments
+from posegen.generate.job.job_folder import Job
+from posegen.generate.job.manifest import JobProgress
+from posegen.generate.segments import plan_segments
 
 PLAN = plan_segments(40, 13, 4, 3)
 
@@ -135,5 +135,5 @@ def test_a_terminal_shows_a_table_and_asks(folders, tmp_path):
 def test_it_needs_no_model():
     code = "import sys; from posegen.apps.cli import *; dispatch(parse(['jobs'])); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "posegen.apps.jobs" in loaded
+    assert "posegen.apps.jobs_command" in loaded
     assert not {"torch", "diffusers", "transformers"} & set(loaded)

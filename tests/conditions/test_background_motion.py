@@ -12,7 +12,7 @@ from posegen.conditions import background_motion
 from posegen.conditions.background_motion import STILL, BackgroundMotion, measure_background_motion
 from posegen.conditions.camera import person_mask
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose
+from posegen.conditions.extraction import estimate_pose
 from posegen.conditions.keypoints import INDEX, PoseSequence
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit

@@ -7,7 +7,7 @@ import pytest
 from skimage import data
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose, find_reference_pose
+from posegen.conditions.extraction import estimate_pose, find_reference_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import INDEX
 from posegen.errors import PosegenError

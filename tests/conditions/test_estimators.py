@@ -15,7 +15,7 @@ from posegen.conditions.estimators.choosing import WithHands, estimator_names, m
 from posegen.conditions.estimators.dense import hand_classes
 from posegen.conditions.estimators.detector import PersonDetector, keep_distinct
 from posegen.conditions.estimators.heatmaps import Crop, decode_heatmaps
-from posegen.conditions.estimators.protocols import HandNormalEstimator, PoseEstimator
+from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.sapiens1 import sapiens1_normals, sapiens1_pose
 from posegen.conditions.estimators.sapiens2 import sapiens2_normals, sapiens2_pose
 from posegen.conditions.estimators.top_down import Normalisation

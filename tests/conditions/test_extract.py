@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from skimage import data
 
-from posegen.conditions import extract
+from posegen.conditions import extraction as extract
 from posegen.conditions.estimators import task_files
 from posegen.conditions.estimators.mediapipe import HandCrop, MediaPipePose, hand_square
-from posegen.conditions.extract import extract_conditions, find_reference_pose, write_overlay
+from posegen.conditions.extraction import extract_conditions, find_reference_pose, write_overlay
 from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.config import EstimatorConfig

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from posegen.conditions.estimators import layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
-from posegen.conditions.extract import estimate_pose
+from posegen.conditions.extraction import estimate_pose
 from posegen.conditions.keypoints import BODY_NAMES, INDEX, LEFT_HAND
 from posegen.conditions.person_in_frame import describe_place
 from posegen.errors import PosegenError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extract import estimate_pose, extract_conditions
+from posegen.conditions.extraction import estimate_pose, extract_conditions
 from posegen.conditions.folder import check_conditions, open_conditions
 from posegen.conditions.keypoints import INDEX
 from posegen.config import EstimatorConfig, ExtractConfig

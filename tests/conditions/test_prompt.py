@@ -8,9 +8,9 @@ import pytest
 import sentencepiece
 from transformers import T5TokenizerFast
 
-from posegen.conditions.prompt import SUBJECT_PLURALS, SUBJECT_WORDS, find_subjects, subject_token_indices
+from posegen.conditions.subject_words import SUBJECT_PLURALS, SUBJECT_WORDS, find_subjects, subject_token_indices
 from posegen.errors import PosegenError
-from posegen.pipeline.mini import build_tokenizer
+from posegen.model.mini import build_tokenizer
 
 CORPUS = [
     "A woman dances on a stage, and the man at the door watches.",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose, without_hidden_face
-from posegen.conditions.extract import estimate_pose, extract_conditions
+from posegen.conditions.extraction import estimate_pose, extract_conditions
 from posegen.conditions.framing import choose_framing, describe_back, from_behind
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
 from posegen.config import EstimatorConfig

@@ -8,7 +8,7 @@ import pytest
 
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.data.clips import HIDDEN, OUTSIDE, VISIBLE, Clip, Drawing, keypoint_scores, mirror
-from posegen.data.fetching import UnreachableError
+from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample, open_shards
 from posegen.errors import PosegenError
 from posegen.media.packed import pack_frames
@@ -71,10 +71,10 @@ def test_too_few_frames_are_damage_too(clip):
 
 def test_a_shard_that_cannot_be_fetched_again_is_no_damaged_clip(clip, monkeypatch):
     def unreachable(*_):
-        raise UnreachableError("no answer")
+        raise UnreachableURLError("no answer")
 
     monkeypatch.setattr(Sample, "read", unreachable)
-    with pytest.raises(UnreachableError, match="no answer"):
+    with pytest.raises(UnreachableURLError, match="no answer"):
         Clip(clip.sample, Drawing())
 
 

@@ -5,9 +5,9 @@ from safetensors.torch import load
 
 from posegen.data.encoders import Encoders
 from posegen.data.encoding import Encoding
-from posegen.data.latents import LatentCache
+from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
-from posegen.pipeline.models import load_for_encoding
+from posegen.model.sources import load_for_encoding
 from tiny_shards import write_shards
 
 ENCODINGS = [Encoding(9, mirrored=True), Encoding(5, windows=2)]

@@ -7,10 +7,10 @@ import torch
 
 from posegen.data.clips import Clip
 from posegen.data.encoding import Encoding
-from posegen.data.latents import LatentCache, LatentItems
+from posegen.data.latent_cache import LatentCache, LatentItems
 from posegen.data.shards import open_shards
 from posegen.errors import DiskFullError, PosegenError
-from posegen.pipeline.mini import build_mini
+from posegen.model.mini import build_mini
 from tiny_shards import break_clip, write_shards
 
 

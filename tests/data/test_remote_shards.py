@@ -6,7 +6,7 @@ import shutil
 import fsspec
 import pytest
 
-from posegen.data.fetching import RemoteFolder, UnreachableError
+from posegen.data.fetching import RemoteFolder, UnreachableURLError
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from serving_files import serving, write_index
@@ -178,7 +178,7 @@ def test_a_server_that_goes_away_is_no_damaged_shard(folder, tmp_path, monkeypat
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with serving(folder) as server:
         server.cut = {"train-000001.tar": [0] * 100}
-        with pytest.raises(UnreachableError, match=r"train-000001\.tar: "):
+        with pytest.raises(UnreachableURLError, match=r"train-000001\.tar: "):
             open_shards(RemoteFolder(server.url, tmp_path / "cache"), "train")
 
 

@@ -149,12 +149,12 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
     ),
 }  # fmt: skip
 
-PREPARE = "tests/data/prepare/test_prepare_runs.py"
+PREPARE = "tests/prepare/test_prepare_runs.py"
 RUN_ELSEWHERE = (
     Elsewhere("posegen ablate hand-normals --output ablations/hand-normals",
               "tests/evaluate/test_ablations.py::test_one_command_makes_scores_and_goes_on", "several videos"),
     Elsewhere(f"posegen study {VAL_SAME} --output study",
-              "tests/apps/test_study_page.py::test_a_person_answers_everything", "it serves until it is interrupted"),
+              "tests/serve/test_study_page.py::test_a_person_answers_everything", "it serves until it is interrupted"),
     Elsewhere("posegen synth --output data/people --clips 200 --contact-sheet data/people.jpg",
               "tests/apps/test_synth.py::test_the_contact_sheet_shows_what_is_in_the_shards", "it draws every frame"),
     Elsewhere("posegen --help", "tests/apps/test_cli.py::test_help_is_fast_and_every_command_explains_itself",

@@ -10,8 +10,8 @@ import pytest
 from pages import HISTORY, PAGES, REPOSITORY, blocks, inline_code, name_of, prose
 from printed_commands import SNIPPETS
 
-from posegen.data.prepare.recipe import read_prepare_recipe
 from posegen.media.video import probe_video
+from posegen.prepare.prepare_recipe import read_prepare_recipe
 
 LINK = re.compile(r"!?\[[^]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 DEMO = resources.files("posegen") / "demo"

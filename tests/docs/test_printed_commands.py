@@ -19,11 +19,11 @@ from pages import HISTORY, PAGES, REPOSITORY, commands, name_of, taken_apart
 from printed_commands import READ_ONLY, RUN_ELSEWHERE, SMALLER_RECIPE, STORIES, options_of
 
 from posegen.apps import cli
-from posegen.apps.study import open_study
 from posegen.errors import PosegenError
-from posegen.evaluate.study import ASPECTS
+from posegen.evaluate.study.study_database import ASPECTS
 from posegen.media.video import VideoWriter, iterate_frames
-from posegen.pipeline.progress import Silent
+from posegen.progress import NullProgress
+from posegen.serve.rating_study import open_study
 
 RUN = [entry for story in STORIES.values() for entry in story if not isinstance(entry, str)]
 TABLE = {tuple(shlex.split(entry.printed)): entry for entry in (*RUN, *RUN_ELSEWHERE, *READ_ONLY)}
@@ -98,7 +98,7 @@ def write_video(path, frames):
 def somebody_answers(folder):
     """One person rates everything, through what the served page calls."""
     (words,) = (entry.printed for entry in RUN_ELSEWHERE if entry.printed.startswith("posegen study"))
-    opened, _, _ = open_study(cli.parse(shlex.split(words)[1:]), Silent())
+    opened, _, _ = open_study(cli.parse(shlex.split(words)[1:]), NullProgress())
     person = opened.enter("a reader")
     while (question := opened.next_question(person)) is not None:
         ratings = dict.fromkeys(ASPECTS, 3)

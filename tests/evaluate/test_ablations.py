@@ -9,11 +9,11 @@ import pytest
 from posegen.config import AblateConfig, BenchmarkConfig, GenerateConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.ablations import ABLATIONS, ablate, sharing_variants, variant_config
-from posegen.evaluate.benchmark import read_benchmark
+from posegen.evaluate.benchmark_file import read_benchmark
 from posegen.evaluate.making import make_benchmark
-from posegen.pipeline.models import describe_model
-from posegen.pipeline.progress import Silent
-from posegen.pipeline.request import prepare
+from posegen.generate.request import prepare
+from posegen.model.sources import describe_model
+from posegen.progress import NullProgress
 
 SECONDS = 2.6
 """41 frames of the mini's 16 a second: two base segments, so that there is a background to share."""
@@ -22,7 +22,7 @@ SECONDS = 2.6
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory):
     output = tmp_path_factory.mktemp("clips")
-    return make_benchmark(BenchmarkConfig("val-same", output, clips=1, seconds=SECONDS, size="256x144"), Silent())
+    return make_benchmark(BenchmarkConfig("val-same", output, clips=1, seconds=SECONDS, size="256x144"), NullProgress())
 
 
 @pytest.mark.parametrize("name", list(ABLATIONS))
@@ -33,7 +33,7 @@ def test_variants_differ_in_what_is_switched_and_in_nothing_else(name, benchmark
     known = {field.name for field in dataclasses.fields(GenerateConfig)}
     if not all(set(changes) <= known for changes in variants.values()):
         with pytest.raises(PosegenError, match="cannot switch"):
-            ablate(config, Silent())
+            ablate(config, NullProgress())
         return
     made = {each: variant_config(config, clip, each, changes) for each, changes in variants.items()}
     settings = {each: prepare(one).settings() for each, one in made.items()}
@@ -68,7 +68,7 @@ def test_one_command_makes_scores_and_goes_on(benchmark, narrow, tmp_path):
     config = AblateConfig(
         "reference-tokens", tmp_path / "out", benchmark, narrow, steps=1, cache=tmp_path / "cache", device="cpu"
     )
-    evaluation, paths = ablate(config, Silent())
+    evaluation, paths = ablate(config, NullProgress())
     assert evaluation.rows == ["on", "off", "truth"]
     assert all(path.stat().st_size for path in paths)
     videos = {name: tmp_path / "out" / "videos" / name / "000.mp4" for name in ("on", "off")}
@@ -82,9 +82,9 @@ def test_one_command_makes_scores_and_goes_on(benchmark, narrow, tmp_path):
     # the same command makes nothing again, and what was lost is made again, bit for bit
     kept = videos["on"].stat().st_mtime_ns
     videos["off"].unlink()
-    ablate(config, Silent())
+    ablate(config, NullProgress())
     assert videos["on"].stat().st_mtime_ns == kept
     assert videos["off"].read_bytes() == off
     # other settings make it anew
-    ablate(dataclasses.replace(config, seed=1), Silent())
+    ablate(dataclasses.replace(config, seed=1), NullProgress())
     assert videos["on"].stat().st_mtime_ns != kept

@@ -7,7 +7,7 @@ import pytest
 
 from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.keypoints import INDEX
-from posegen.evaluate.appearance import describe_appearance, identify
+from posegen.evaluate.metrics.appearance import describe_appearance, identify
 
 SIZE = (192, 112)
 COLOURS = {part: np.array([30 + 25 * row, 220 - 20 * row, (60 * row) % 256]) for row, part in enumerate(PARTS)}
@@ -67,11 +67,13 @@ def test_parts_that_are_not_seen_are_left_out():
 @pytest.mark.skipif(importlib.util.find_spec("anny") is None, reason="needs the extra of synthetic people")
 def test_rendered_people_are_known_again_and_noise_is_not():
     from posegen.data.clips import keypoint_scores
-    from posegen.synthetic.clip import Clip, ClipSettings
+    from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 
     references, clips, noise = [], [], []
     for number in range(10):
-        clip = Clip(7001 + 2 * number, number, ClipSettings(*SIZE, num_frames=4, fps=2.5), "half-body")
+        clip = SyntheticClip(
+            7001 + 2 * number, number, SyntheticClipSettings(*SIZE, num_frames=4, fps=2.5), "half-body"
+        )
         frames = list(clip.frames())
         points = np.stack([frame.keypoints for frame in frames])
         scores = np.stack([keypoint_scores(frame.visibility) for frame in frames])

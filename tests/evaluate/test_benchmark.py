@@ -9,15 +9,15 @@ import yaml
 
 from posegen.config import BenchmarkConfig
 from posegen.errors import PosegenError
-from posegen.evaluate import benchmark
-from posegen.evaluate.benchmark import read_benchmark, write_benchmark
+from posegen.evaluate import benchmark_file as benchmark
+from posegen.evaluate.benchmark_file import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, open_footage, sorted_naturally
 from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import match, parse_methods, read_seams
 from posegen.evaluate.protocols import find_protocol
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
-from posegen.pipeline.progress import Silent
+from posegen.progress import NullProgress
 
 RANDOM = np.random.default_rng(0)
 
@@ -183,7 +183,7 @@ def test_a_tiktok_folder_becomes_a_benchmark(tmp_path):
         write_image(path, np.full((64, 64, 3), 50 * number, np.uint8))
     video(tmp_path / "set" / "00338.mp4")
     config = BenchmarkConfig("tiktok", tmp_path / "out", source=tmp_path / "set")
-    benchmark = read_benchmark(make_benchmark(config, Silent()))
+    benchmark = read_benchmark(make_benchmark(config, NullProgress()))
     assert [(clip.name, clip.truth.num_frames) for clip in benchmark.clips] == [("00337", 3), ("00338", 6)]
     assert benchmark.clips[0].truth.fps == 30
     assert (open_footage(benchmark.clips[0].reference.parent, Fraction(1)).stills[0].stem) == "00337"
@@ -198,7 +198,7 @@ def test_pairs_become_a_benchmark_without_a_truth(tmp_path):
     write_image(source / "walk" / "reference.jpg", picture())
     write_image(source / "alone.png", picture())
     config = BenchmarkConfig("pairs", tmp_path / "out", source=source)
-    clips = {clip.name: clip for clip in read_benchmark(make_benchmark(config, Silent())).clips}
+    clips = {clip.name: clip for clip in read_benchmark(make_benchmark(config, NullProgress())).clips}
     assert set(clips) == {"dance", "walk"}
     assert clips["dance"].truth is None
     assert not clips["dance"].aligned
@@ -217,7 +217,7 @@ def test_pairs_are_found_by_suffixes_in_any_case_and_the_rest_is_named(tmp_path)
     video(source / "moves.mp4")
     (source / "notes").mkdir()
 
-    class Told(Silent):
+    class Told(NullProgress):
         def say(self, text):
             told.append(text)
 
@@ -242,7 +242,7 @@ def test_two_clips_of_one_name_are_refused_before_anything_is_written(kind, tmp_
     video(source / "a" / "driving.mp4")
     write_image(source / "a" / "reference.png", picture())
     with pytest.raises(PosegenError, match=r"--source .*mine: two clips would be called a"):
-        make_benchmark(BenchmarkConfig(kind, tmp_path / "out", source=source), Silent())
+        make_benchmark(BenchmarkConfig(kind, tmp_path / "out", source=source), NullProgress())
     assert not (tmp_path / "out").exists()
 
 
@@ -269,6 +269,6 @@ def test_the_documentation_lists_all_keys():
 
 def test_an_empty_source_is_refused(tmp_path):
     with pytest.raises(PosegenError, match="holds no clip"):
-        make_benchmark(BenchmarkConfig("pairs", tmp_path / "out", source=tmp_path), Silent())
+        make_benchmark(BenchmarkConfig("pairs", tmp_path / "out", source=tmp_path), NullProgress())
     with pytest.raises(PosegenError, match="needs --source"):
         BenchmarkConfig("pairs", tmp_path / "out")

@@ -26,15 +26,16 @@ from transformers import (
 )
 
 from posegen.conditions.keypoints import INDEX, PersonPose
-from posegen.data.prepare.filters import FilterSettings, Threshold, make_filters, thresholds_of
-from posegen.data.prepare.people import People
-from posegen.data.prepare.rating import LEVELS, PROMPT, VIDEO_PROMPT, QAlignFilter
-from posegen.data.prepare.sampling import SampledClip
+from posegen.conditions.visual_rating import LEVELS, PROMPT, VIDEO_PROMPT
 from posegen.errors import PosegenError
-from posegen.evaluate.faces import ArcFace, aligned_face
-from posegen.evaluate.metrics import ClipInputs
+from posegen.evaluate.metrics.faces import ArcFace, aligned_face
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs
+from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric, middle
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.quality import DinoMetric, QualityMetric, middle
+from posegen.prepare.filters.clip_filters import FilterSettings, Threshold, make_filters, thresholds_of
+from posegen.prepare.filters.rating_filter import QAlignFilter
+from posegen.prepare.filters.sampled_frames import SampledClip
+from posegen.prepare.filters.sampled_people import People
 
 CPU = torch.device("cpu")
 EYES_AND_NOSE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])

@@ -11,12 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
-from posegen.evaluate import networks
-from posegen.evaluate.inception import FidInception, inception_input, load_inception
-from posegen.evaluate.perceptual import Lpips, Vgg16, load_lpips
-from posegen.evaluate.protocols import Protocol, find_protocol
-from posegen.evaluate.tables import frechet_cell
-from posegen.evaluate.video_networks import (
+from posegen.evaluate.metrics.inception import FidInception, inception_input, load_inception
+from posegen.evaluate.metrics.perceptual import Lpips, Vgg16, load_lpips
+from posegen.evaluate.metrics.pixel_metrics import networks
+from posegen.evaluate.metrics.video_networks import (
     I3D,
     ResNet3D,
     i3d_input,
@@ -25,6 +23,8 @@ from posegen.evaluate.video_networks import (
     resized,
     resnet_input,
 )
+from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.report.score_tables import frechet_cell
 
 CPU = torch.device("cpu")
 

@@ -10,23 +10,25 @@ if importlib.util.find_spec("anny") is None:
     pytest.skip("needs the extra of synthetic people", allow_module_level=True)
 
 from posegen.conditions.folder import Inputs, check_conditions, open_conditions
-from posegen.data.clips import Clip as ShardClip
 from posegen.data.clips import Drawing
+from posegen.data.clips import SyntheticClip as ShardClip
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.evaluate.comparison import load_person
 from posegen.evaluate.filming import film
 from posegen.media.fitting import plan_fit
 from posegen.media.video import iterate_frames, probe_video
-from posegen.synthetic.clip import Clip, ClipSettings
-from posegen.synthetic.shards import ShardSettings, make_shards, place_of
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, make_shards, place_of
 
 FRAMES, SIZE, DRAWING = 5, (192, 112), Drawing(2)
 
 
 def filmed(folder, frame_size):
     place = place_of(ShardSettings("val-same", 1, 3), 0)
-    clip = Clip(place.identity_seed, place.seed, ClipSettings(*frame_size, FRAMES, 16.0), place.framing)
+    clip = SyntheticClip(
+        place.identity_seed, place.seed, SyntheticClipSettings(*frame_size, FRAMES, 16.0), place.framing
+    )
     return film(clip.frames(), folder / "driving.mp4", folder / "c", Fraction(16), frame_size, SIZE, DRAWING)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from posegen.evaluate.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
 
 
 def published(left, right):

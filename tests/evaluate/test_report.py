@@ -13,17 +13,17 @@ from transformers import ViTConfig, ViTModel
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.config import EvaluateConfig
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark import write_benchmark
+from posegen.evaluate.benchmark_file import write_benchmark
 from posegen.evaluate.evaluation import evaluate, tabulate
-from posegen.evaluate.metrics import ClipScores, Flicker, FrameDifferences
-from posegen.evaluate.people import HandRegions, PeopleMetrics
+from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
+from posegen.evaluate.metrics.pixel_metrics import ClipScores, Flicker, FrameDifferences
+from posegen.evaluate.metrics.quality import DinoMetric
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.quality import DinoMetric
-from posegen.evaluate.report import write_report
-from posegen.evaluate.text_reports import how_measured, scores_csv
+from posegen.evaluate.report.html_report import write_report
+from posegen.evaluate.report.text_reports import how_measured, scores_csv
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
-from posegen.pipeline.progress import Silent
+from posegen.progress import NullProgress
 
 SIZE, FRAMES, FPS = (128, 96), 40, 16
 NAMES = ("walk", "<b>wave</b> & co", "turn")
@@ -75,14 +75,14 @@ def report(tmp_path_factory):
         people=False,
         cache=root / "cache",
     )
-    evaluation = evaluate(config, Silent())
-    return evaluation, write_report(evaluation, config, Silent())
+    evaluation = evaluate(config, NullProgress())
+    return evaluation, write_report(evaluation, config, NullProgress())
 
 
 def test_without_allow_missing_nothing_is_scored(report, tmp_path):
     root = report[1][0].parents[1]
     with pytest.raises(PosegenError, match="turn is missing"):
-        evaluate(EvaluateConfig(root, (f"exact={root / 'exact'}",), tmp_path, cache=tmp_path), Silent())
+        evaluate(EvaluateConfig(root, (f"exact={root / 'exact'}",), tmp_path, cache=tmp_path), NullProgress())
 
 
 def test_tables_say_what_was_measured(report):

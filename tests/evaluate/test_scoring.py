@@ -13,17 +13,17 @@ from scored_frames import run
 
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark import BenchmarkClip
-from posegen.evaluate.embedded import LiteMetrics, Windows, describe_window
+from posegen.evaluate.benchmark_file import BenchmarkClip
 from posegen.evaluate.footage import open_footage
-from posegen.evaluate.frechet import FeatureSet, frechet_distance
 from posegen.evaluate.matching import Result
-from posegen.evaluate.metrics import ClipInputs, ClipScores, Flicker, FrameDifferences, Score
-from posegen.evaluate.people import HandRegions, PeopleMetrics, person_box, pose_error
+from posegen.evaluate.metrics.embedded import LiteMetrics, Windows, describe_window
+from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics, person_box, pose_error
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Flicker, FrameDifferences, Score
+from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
 from posegen.evaluate.protocols import find_protocol
-from posegen.evaluate.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.report.score_tables import best_methods, frechet_cell, mean_cell, worst_first
 from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores
-from posegen.evaluate.tables import best_methods, frechet_cell, mean_cell, worst_first
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, read_frames
 

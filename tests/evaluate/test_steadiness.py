@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from posegen.evaluate.appearance import describe_appearance
-from posegen.evaluate.steadiness import appearance_drift, background_difference, background_drift, mean_background
+from posegen.evaluate.metrics.appearance import describe_appearance
+from posegen.evaluate.metrics.steadiness import (
+    appearance_drift,
+    background_difference,
+    background_drift,
+    mean_background,
+)
 
 
 def room(count, seed=0):

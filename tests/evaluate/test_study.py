@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from posegen.errors import PosegenError
-from posegen.evaluate.study import ASPECTS, AlreadyAnsweredError, Choice, Rating, Study
-from posegen.evaluate.study_results import krippendorff_alpha, mean_of_answers, summarise, write_results
+from posegen.evaluate.study.study_database import ASPECTS, AlreadyAnsweredError, Choice, Rating, Study
+from posegen.evaluate.study.study_results import krippendorff_alpha, mean_of_answers, summarise, write_results
 
 VIDEOS = {"one": ["ours", "theirs", "old"], "two": ["ours", "theirs"], "three": ["ours", "old", "theirs"]}
 

@@ -10,7 +10,15 @@ from tiny_transformer import make_inputs, predict
 
 from posegen.errors import OutputError, PosegenError
 from posegen.model import background_store
-from posegen.model.background_store import BackgroundStore, DiskStore, HostTensor, MemoryStore, Place, pack, unpack
+from posegen.model.background_store import (
+    BackgroundStore,
+    CachePosition,
+    DiskStore,
+    HostTensor,
+    MemoryStore,
+    pack,
+    unpack,
+)
 from posegen.model.sharing import BackgroundSharing, SharingConfig
 
 BRANCHES = ("positive", "negative")
@@ -127,7 +135,7 @@ def test_ten_bits_are_at_most_0_65_of_bfloat16_whatever_the_subject(share, width
     key, value = torch.randn(2, 1, tokens, heads, width)
     store = MemoryStore()
     kept = {"subject": subject, **pack("key", key, "int10"), **pack("value", value[:, ~subject], "int10")}
-    store.put(Place(0, "positive", 0), kept)
+    store.put(CachePosition(0, "positive", 0), kept)
     assert store.nbytes() <= (0.65 if width == 128 or share else 0.66) * 2 * 2 * key.numel()
 
 
@@ -171,22 +179,25 @@ def test_packing_keeps_three_bits_of_every_number(numbers, exponent):
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    store, place = DiskStore(tmp_path), Place(0, "positive", 1)
+    store, place = DiskStore(tmp_path), CachePosition(0, "positive", 1)
     store.put(place, {"key": torch.ones(3)})
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(PosegenError, match=r"step000-positive-layer001\.safetensors cannot be read.*delete"):
         store.get(place)
     with pytest.raises(KeyError):
-        store.get(Place(0, "negative", 1))
+        store.get(CachePosition(0, "negative", 1))
 
 
 def test_clearing_removes_the_files(tmp_path):
     store = DiskStore(tmp_path / "background")
     for layer in (3, 1):
-        store.put(Place(2, "negative", layer), {"key": torch.full((3,), float(layer)), "value": torch.ones(2)})
-    assert list(DiskStore(tmp_path / "background").places()) == [Place(2, "negative", 1), Place(2, "negative", 3)]
-    assert list(store.get(Place(2, "negative", 3), ("value",))) == ["value"]
+        store.put(CachePosition(2, "negative", layer), {"key": torch.full((3,), float(layer)), "value": torch.ones(2)})
+    assert list(DiskStore(tmp_path / "background").places()) == [
+        CachePosition(2, "negative", 1),
+        CachePosition(2, "negative", 3),
+    ]
+    assert list(store.get(CachePosition(2, "negative", 3), ("value",))) == ["value"]
     assert store.nbytes() > 2 * 5 * 4
     store.clear()
     assert not store.places()
@@ -196,7 +207,7 @@ def test_clearing_removes_the_files(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="step000-positive-layer001"):
-        DiskStore(tmp_path / "file" / "background").put(Place(0, "positive", 1), {"key": torch.ones(1)})
+        DiskStore(tmp_path / "file" / "background").put(CachePosition(0, "positive", 1), {"key": torch.ones(1)})
 
 
 def test_float8_reaches_its_range():
@@ -221,7 +232,7 @@ def test_a_tensor_in_pieces_comes_back_whole(monkeypatch, dtype, shape):
 
 def test_what_was_read_ahead_is_not_served_after_a_change(tmp_path):
     store = DiskStore(tmp_path)
-    places = [Place(0, "positive", layer) for layer in (0, 1)]
+    places = [CachePosition(0, "positive", layer) for layer in (0, 1)]
 
     def fill(value):
         for place in places:
@@ -239,13 +250,13 @@ def test_what_was_read_ahead_is_not_served_after_a_change(tmp_path):
 def test_what_is_damaged_when_a_job_is_taken_up_is_removed_and_told(tmp_path, caplog):
     store = DiskStore(tmp_path)
     for layer in range(3):
-        store.put(Place(0, "positive", layer), {"key": torch.full((3,), float(layer))})
+        store.put(CachePosition(0, "positive", layer), {"key": torch.full((3,), float(layer))})
     first, second, third = sorted(tmp_path.glob("*.safetensors"))
     content = bytearray(first.read_bytes())
     content[-1] ^= 1  # a value
     first.write_bytes(content)
     second.with_name(second.name + ".sha256").unlink()  # its writer was killed
     again = DiskStore(tmp_path)
-    assert list(again.places()) == [Place(0, "positive", 2)]
+    assert list(again.places()) == [CachePosition(0, "positive", 2)]
     assert first.name in caplog.text
     assert sorted(tmp_path.glob("*.safetensors")) == [third]

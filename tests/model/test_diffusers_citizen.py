@@ -15,7 +15,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, _Attention
 from tiny_transformer import CONFIG, make_inputs, predict, randomise
 
 from posegen.errors import PosegenError
-from posegen.model.background_store import Place
+from posegen.model.background_store import CachePosition
 from posegen.model.sharing import BackgroundSharing, SharingConfig
 from posegen.model.transformer import PoseGenAttnProcessor, PoseGenTransformer3DModel, PoseGenTransformerBlock
 
@@ -183,7 +183,7 @@ def compare_parallel(arguments):
         actual = [predict(model, other)]
         for preset in presets:
             sharing = recorded(model, inputs, preset)
-            kept = sharing.store.get(Place(0, "positive", 2))["key"].shape[1]
+            kept = sharing.store.get(CachePosition(0, "positive", 2))["key"].shape[1]
             assert kept < sum(tensor[0, 0].numel() // 4 for tensor in (inputs.hidden_states, inputs.reference_latents))
             actual.append(predict(model, other, sharing.share(0, "positive")))
     finally:

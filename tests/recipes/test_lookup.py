@@ -6,7 +6,7 @@ from posegen.apps import cli
 from posegen.config import TrainConfig
 from posegen.errors import PosegenError
 from posegen.recipes.lookup import load_recipe, recipe_names
-from posegen.train.recipe import read_recipe
+from posegen.train.train_recipe import read_recipe
 
 NAMES = recipe_names("train")
 OWN = 'name = "own"\n[model]\nstart = "mini"\n[base]\nsteps = 1\nnum_frames = 9\nbatch_size = 1\n'

@@ -23,12 +23,12 @@ class Made:
 @pytest.fixture(scope="session")
 def made() -> list[Made]:
     """Two clips of every framing, each of another person."""
-    from posegen.synthetic.clip import Clip, ClipSettings
+    from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
     from posegen.synthetic.scene import FRAMINGS
 
-    settings = ClipSettings(height=192, width=112, num_frames=9, fps=16.0)
+    settings = SyntheticClipSettings(height=192, width=112, num_frames=9, fps=16.0)
     result = []
     for number in range(2 * len(FRAMINGS)):
-        clip = Clip(500 + number, 70 + number, settings, FRAMINGS[number % len(FRAMINGS)])
+        clip = SyntheticClip(500 + number, 70 + number, settings, FRAMINGS[number % len(FRAMINGS)])
         result.append(Made(clip, list(clip.frames())))
     return result

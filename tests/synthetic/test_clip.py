@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from posegen.conditions.keypoints import BODY, FACE, HANDS
-from posegen.conditions.prompt import find_subjects
+from posegen.conditions.subject_words import find_subjects
 from posegen.errors import PosegenError
 from posegen.synthetic import clip as clips
 from posegen.synthetic.assets import load_assets
-from posegen.synthetic.clip import Clip, ClipSettings, make_person
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings, make_person
 from posegen.synthetic.identity import draw_identity
-from posegen.synthetic.keypoints import HIDDEN, OUTSIDE, VISIBLE, face_places
+from posegen.synthetic.rig_keypoints import HIDDEN, OUTSIDE, VISIBLE, face_places
 
-SMALL = ClipSettings(height=192, width=112, num_frames=9, fps=16.0)
+SMALL = SyntheticClipSettings(height=192, width=112, num_frames=9, fps=16.0)
 
 
 def grown(mask, pixels):
@@ -28,7 +28,7 @@ def at(mask, points):
 def test_same_seeds_give_the_same_bytes(made):
     first = made[1]
     make_person.cache_clear()
-    again = Clip(501, 71, SMALL, first.clip.framing)
+    again = SyntheticClip(501, 71, SMALL, first.clip.framing)
     assert again.caption == first.clip.caption
     for expected, frame in zip(first.frames, again.frames(), strict=True):
         for name in ("rgb", "normals", "depth", "masks", "keypoints", "visibility"):
@@ -37,7 +37,7 @@ def test_same_seeds_give_the_same_bytes(made):
 
 def test_other_seeds_give_another_person_and_another_movement(made):
     frame = made[0].frames[3]
-    same_person = next(iter(Clip(500, 999, SMALL, made[0].clip.framing).frames()))
+    same_person = next(iter(SyntheticClip(500, 999, SMALL, made[0].clip.framing).frames()))
     assert np.abs(same_person.keypoints - frame.keypoints).max() > 5
     assert draw_identity(1, 9).skin != draw_identity(2, 9).skin
 
@@ -103,10 +103,13 @@ def test_visibility_tells_outside_from_hidden(made):
 
 def test_a_person_seen_from_behind_has_a_hidden_nose():
     for seed in range(40):
-        clip = Clip(500, seed, ClipSettings(96, 96, 2), "full-body")
+        clip = SyntheticClip(500, seed, SyntheticClipSettings(96, 96, 2), "full-body")
         if clip.movement == "spin":
             break
-    nose = [frame.visibility[0] for frame in Clip(500, seed, ClipSettings(96, 96, 24), "full-body").frames()]
+    nose = [
+        frame.visibility[0]
+        for frame in SyntheticClip(500, seed, SyntheticClipSettings(96, 96, 24), "full-body").frames()
+    ]
     assert clip.movement == "spin"
     assert {HIDDEN, VISIBLE} <= set(nose)
 
@@ -189,4 +192,4 @@ def test_assets_are_small_and_consistent():
 @pytest.mark.parametrize("wrong", [{"height": 8}, {"num_frames": 0}, {"fps": 0.0}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(PosegenError):
-        ClipSettings(**wrong)
+        SyntheticClipSettings(**wrong)

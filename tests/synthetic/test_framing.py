@@ -10,9 +10,9 @@ from posegen.conditions.framing import choose_framing
 from posegen.synthetic import clip as clips
 from posegen.synthetic.assets import load_assets
 from posegen.synthetic.body import rest_body
-from posegen.synthetic.clip import Clip, ClipSettings
+from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from posegen.synthetic.identity import draw_identity
-from posegen.synthetic.keypoints import KeypointTracker
+from posegen.synthetic.rig_keypoints import KeypointTracker
 from posegen.synthetic.scene import FRAMINGS
 
 CLIPS = 48
@@ -36,7 +36,9 @@ def filmed():
         patch.setattr(clips, "make_person", keypoints_only)
         for number in range(CLIPS):
             height, width = SIZES[number // len(FRAMINGS) % len(SIZES)]
-            clip = Clip(700 + number, 40 + number, ClipSettings(height, width, 8), FRAMINGS[number % len(FRAMINGS)])
+            clip = SyntheticClip(
+                700 + number, 40 + number, SyntheticClipSettings(height, width, 8), FRAMINGS[number % len(FRAMINGS)]
+            )
             tracker = keypoints_only(700 + number).tracker
             points = [
                 clip._camera.project(tracker.places(clip._transforms[t], clip._joints[t], clip._actions[t]))[0]

@@ -13,13 +13,13 @@ import pytest
 import webdataset
 
 from posegen.errors import OutputError, PosegenError
-from posegen.synthetic.shards import SPLITS, ShardSettings, make_shards, place_of
+from posegen.synthetic.shard_writer import SPLITS, ShardSettings, make_shards, place_of
 
 TINY = {"clips": 4, "size": (64, 48), "frames": 2, "clips_per_shard": 2}
 PROGRAM = """
 from pathlib import Path
 import sys
-from posegen.synthetic.shards import make_shards
+from posegen.synthetic.shard_writer import make_shards
 make_shards(Path(sys.argv[1]), "train", clips=4, size=(64, 48), frames=2, clips_per_shard=2, workers=0)
 """
 
@@ -100,7 +100,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
 
 
 def test_finished_shards_are_not_made_again(whole, monkeypatch):
-    monkeypatch.setattr("posegen.synthetic.shards.samples", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("posegen.synthetic.shard_writer.samples", lambda *_: pytest.fail("made again"))
     before = content(whole)
     make_shards(whole, "train", workers=0, **TINY)
     assert content(whole) == before

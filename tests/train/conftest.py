@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from posegen.train.recipe import read_recipe
-from posegen.train.run import Places
+from posegen.train.train_recipe import read_recipe
+from posegen.train.training import TrainingPaths
 from tiny_shards import write_shards
 
 COMMON = """
@@ -88,7 +88,7 @@ def make_run(make_recipe, shards, tmp_path_factory):
 
     def make(output: Path, start: str | None = None, **stages: str):
         recipe = read_recipe(make_recipe(f"{output.name}.toml", **stages))
-        return recipe, Places(output, shards, shards, shards / "cache", start)
+        return recipe, TrainingPaths(output, shards, shards, shards / "cache", start)
 
     return make
 
@@ -96,12 +96,12 @@ def make_run(make_recipe, shards, tmp_path_factory):
 @pytest.fixture(scope="session")
 def pretrained(shards, made_once):
     """A model that has been through `vae` and `pretrain`."""
-    from posegen.train.run import train
+    from posegen.train.training import train
 
     def make(folder):
         path = folder / "recipe.toml"
         path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
-        recipe, places = read_recipe(path), Places(folder / "run", shards, shards, shards / "cache")
+        recipe, places = read_recipe(path), TrainingPaths(folder / "run", shards, shards, shards / "cache")
         train("vae", recipe, places)
         train("pretrain", recipe, places)
 

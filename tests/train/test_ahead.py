@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from posegen.train.ahead import Ahead, placed_on
 from posegen.train.objective import FlowBatch
+from posegen.train.prefetcher import Prefetcher, placed_on
 
 ELSEWHERE = torch.device("meta")
 """Any device that is not the CPU makes threads work; nothing is put there but by CUDA."""
@@ -24,19 +24,19 @@ def test_batches_come_in_order_though_threads_finish_in_another():
         time.sleep(waits[step])
         return [step]
 
-    with Ahead(make, 3, 30, ELSEWHERE) as ahead:
+    with Prefetcher(make, 3, 30, ELSEWHERE) as ahead:
         assert [ahead.take() for _ in range(27)] == [[step] for step in range(3, 30)]
     assert threading.get_ident() not in threads
 
 
 def test_nothing_is_made_beyond_the_last_step_or_after_closing():
     made = []
-    with Ahead(lambda step: made.append(step) or [step], 0, 4, ELSEWHERE) as ahead:
+    with Prefetcher(lambda step: made.append(step) or [step], 0, 4, ELSEWHERE) as ahead:
         for step in range(4):
             assert ahead.take() == [step]
     assert sorted(made) == [0, 1, 2, 3]
     made.clear()
-    with Ahead(lambda step: time.sleep(0.05) or made.append(step) or [step], 0, 10_000, ELSEWHERE) as ahead:
+    with Prefetcher(lambda step: time.sleep(0.05) or made.append(step) or [step], 0, 10_000, ELSEWHERE) as ahead:
         ahead.take()
     count = len(made)
     time.sleep(0.2)
@@ -45,7 +45,7 @@ def test_nothing_is_made_beyond_the_last_step_or_after_closing():
 
 def test_on_a_cpu_a_batch_is_made_when_it_is_asked_for():
     made = []
-    with Ahead(lambda step: made.append(step) or [step], 5, 9, torch.device("cpu")) as ahead:
+    with Prefetcher(lambda step: made.append(step) or [step], 5, 9, torch.device("cpu")) as ahead:
         assert made == []
         assert ahead.take() == [5]
         assert made == [5]
@@ -57,7 +57,7 @@ def test_errors_of_making_reach_who_takes():
             raise ValueError("damaged")
         return [step]
 
-    with Ahead(make, 0, 9, ELSEWHERE) as ahead:
+    with Prefetcher(make, 0, 9, ELSEWHERE) as ahead:
         ahead.take(), ahead.take()
         with pytest.raises(ValueError, match="damaged"):
             ahead.take()

@@ -7,10 +7,10 @@ import torch
 
 from posegen.errors import PosegenError
 from posegen.model import lora
-from posegen.pipeline.models import ADAPTED, describe_model, load_pipeline, transformer_arguments
+from posegen.model.sources import ADAPTED, describe_model, load_pipeline, transformer_arguments
 from posegen.train.diffusion import DiffusionStage
-from posegen.train.recipe import read_recipe
-from posegen.train.run import Places, train
+from posegen.train.train_recipe import read_recipe
+from posegen.train.training import TrainingPaths, train
 
 RECIPE = """
 name = "large"
@@ -49,7 +49,7 @@ def test_adapters_are_trained_on_small_frozen_weights_and_exported_alone(
     monkeypatch.setattr(DiffusionStage, "loss", loss)
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(start=pretrained, weights=weights))
-    recipe, places = read_recipe(path), Places(tmp_path / "run", shards, shards, tmp_path / "cache")
+    recipe, places = read_recipe(path), TrainingPaths(tmp_path / "run", shards, shards, tmp_path / "cache")
     train("base", recipe, places)
     assert seen == {
         "frozen": {"fp8": torch.float8_e4m3fn, "bf16": torch.bfloat16}[weights],

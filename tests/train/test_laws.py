@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from posegen.data.latents import LatentCache
+from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
+from posegen.model.mini import TRANSFORMER, VAE, build_mini
+from posegen.model.sources import WAN_INPUTS, WAN_TRANSFORMER
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.mini import TRANSFORMER, VAE, build_mini
-from posegen.pipeline.models import WAN_INPUTS, WAN_TRANSFORMER
 from posegen.train.autoencoding import AutoencoderStage, autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import DiffusionStage, prepare_transformer
 from posegen.train.loop import make_optimizers
 from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
 from posegen.train.objective import flow_matching_loss
-from posegen.train.recipe import ModelSettings, Phase, StageSettings, read_recipe
-from posegen.train.run import Places, dry_run
+from posegen.train.train_recipe import ModelSettings, Phase, StageSettings, read_recipe
+from posegen.train.training import TrainingPaths, dry_run
 from tiny_shards import write_shards
 
 CPU = torch.device("cpu")
@@ -169,7 +169,7 @@ def test_the_14b_recipes_fit_what_they_are_written_for(name, tmp_path):
                       (height // 8, width // 8), 512, 257, processes)  # fmt: skip
     assert 16.0e9 < memory.parameters - memory.trained_parameters < 16.5e9
     assert memory.total < 80e9
-    nothing = Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    nothing = TrainingPaths(tmp_path, tmp_path, tmp_path, tmp_path)
     assert f"{memory.total / 1e9:.2f} GB" in dry_run(stage, recipe, nothing, processes)
 
 
@@ -240,7 +240,7 @@ def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
 
 
 def test_a_dry_run_tells_the_memory_of_the_vae_too(tmp_path):
-    recipe, nothing = read_recipe("mini-autoencoder"), Places(tmp_path, tmp_path, tmp_path, tmp_path)
+    recipe, nothing = read_recipe("mini-autoencoder"), TrainingPaths(tmp_path, tmp_path, tmp_path, tmp_path)
     sized = replace(recipe, data=replace(recipe.data, sizes=((192, 112),)))
     memory = estimate_autoencoder(recipe.stage("vae"), VAE, (192, 112), 2)
     assert f"{memory.total / 1e9:.2f} GB" in dry_run("vae", sized, replace(nothing, start="mini"), 2)

@@ -7,7 +7,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from posegen.train.logs import Logs
-from posegen.train.stages import Validation
+from posegen.train.stage import Validation
 
 
 def test_sample_videos_move_in_tensorboard(tmp_path):

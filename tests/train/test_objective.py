@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from posegen.errors import PosegenError
-from posegen.pipeline.mini import build_mini
+from posegen.model.mini import build_mini
 from posegen.train.objective import (
     FlowBatch,
     chroma,

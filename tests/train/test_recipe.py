@@ -3,7 +3,7 @@
 import pytest
 
 from posegen.errors import PosegenError
-from posegen.train.recipe import read_recipe
+from posegen.train.train_recipe import read_recipe
 
 STAGE = "steps = 10\nnum_frames = 9\nbatch_size = 4\n"
 FP8 = 'base_weights = "fp8"\nexport = "adapter"'

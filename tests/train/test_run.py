@@ -18,22 +18,22 @@ from safetensors.torch import load_file
 
 from posegen.data.encoding import Encoding
 from posegen.data.fetching import RemoteFolder
-from posegen.data.latents import LatentCache
+from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import OutputError, PosegenError
 from posegen.model import lora
-from posegen.pipeline.models import describe_model, load_pipeline
-from posegen.pipeline.progress import Silent
+from posegen.model.sources import describe_model, load_pipeline
+from posegen.progress import NullProgress
 from posegen.train import loop as loop_module
-from posegen.train.recipe import Phase, read_recipe
-from posegen.train.run import Places, train
+from posegen.train.train_recipe import Phase, read_recipe
+from posegen.train.training import TrainingPaths, train
 from serving_files import serving, write_index
 from tiny_shards import break_clip, write_shards
 
 CPU = torch.device("cpu")
 
 
-class StopAfter(Silent):
+class StopAfter(NullProgress):
     """Interrupts like Ctrl-C, once a number of steps is done."""
 
     def __init__(self, step):
@@ -164,7 +164,7 @@ def test_shards_at_a_url_train_as_a_folder_does(stage, pretrained, make_run, sha
             server.url, tmp_path / "cache" / "shards", 1.5 * (copy / "train-000000.tar").stat().st_size
         )
         recipe, _ = make_run(tmp_path / "url", start, **often)
-        places = Places(tmp_path / "url", remote, remote, tmp_path / "cache", start)
+        places = TrainingPaths(tmp_path / "url", remote, remote, tmp_path / "cache", start)
         with pytest.raises(KeyboardInterrupt):
             train(stage, recipe, places, StopAfter(2))
         train(stage, recipe, places)
@@ -173,7 +173,7 @@ def test_shards_at_a_url_train_as_a_folder_does(stage, pretrained, make_run, sha
 
 def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
     said = []
-    progress = Silent()
+    progress = NullProgress()
     progress.say = said.append
     run = make_run(tmp_path / "run", str(pretrained))
     folder = train("base", *run)
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tm
     run = make_run(tmp_path / "run", str(pretrained), base="checkpoint_every = 1\n")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    class Fill(Silent):
+    class Fill(NullProgress):
         def update(self, task, done, total):
             if task.startswith("train ") and done == 3:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -283,7 +283,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tm
 def test_a_second_run_in_one_folder_is_refused(pretrained, make_run, tmp_path):
     run = make_run(tmp_path / "run", str(pretrained))
 
-    class Again(Silent):
+    class Again(NullProgress):
         def update(self, task, done, total):
             if task.startswith("train ") and done == 1:
                 train("base", *run)
@@ -337,8 +337,8 @@ TOGETHER = """
 import sys
 from pathlib import Path
 from accelerate import Accelerator
-from posegen.train.recipe import read_recipe
-from posegen.train.run import Places, train
+from posegen.train.train_recipe import read_recipe
+from posegen.train.training import Places, train
 
 Accelerator.end_training = lambda self: None  # the next stage needs the other process again
 recipe, output, shards, *stages = sys.argv[1:]
@@ -409,8 +409,8 @@ import sys
 from pathlib import Path
 from torch.distributed.tensor import DTensor
 from posegen.train.loop import Loop
-from posegen.train.recipe import Phase, read_recipe
-from posegen.train.run import Places, train
+from posegen.train.train_recipe import Phase, read_recipe
+from posegen.train.training import Places, train
 
 original, stops = Loop._step, [3]
 
@@ -463,7 +463,11 @@ def test_sharded_weights_train_as_whole_ones_do(warm, stage, model, tolerance, p
             + SHARED_OUT[stage]
         )
     run_twice(warm, SHARDED, [stage, recipes["fsdp"], tmp_path / "fsdp", shards, shards / "cache", start])
-    train(stage, read_recipe(recipes["ddp"]), Places(tmp_path / "ddp", shards, shards, shards / "cache", str(start)))
+    train(
+        stage,
+        read_recipe(recipes["ddp"]),
+        TrainingPaths(tmp_path / "ddp", shards, shards, shards / "cache", str(start)),
+    )
     ours, theirs = (weights_of(tmp_path / name / stage / "model") for name in ("ddp", "fsdp"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

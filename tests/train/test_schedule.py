@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posegen.train.recipe import Phase, StageSettings
 from posegen.train.schedule import generator, items_of_step, learning_rate, shares
+from posegen.train.train_recipe import Phase, StageSettings
 
 
 def settings(**changes):

@@ -9,18 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_run import StopAfter, assert_same_bits
 
-from posegen.data.latents import LatentCache
+from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
-from posegen.pipeline.mini import build_mini, transformer_sizes
-from posegen.pipeline.models import describe_model
-from posegen.pipeline.progress import Silent
+from posegen.model.mini import build_mini, transformer_sizes
+from posegen.model.sources import describe_model
+from posegen.progress import NullProgress
 from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.diffusion import DiffusionStage
 from posegen.train.memory import estimate
 from posegen.train.objective import FlowBatch
-from posegen.train.recipe import ModelSettings, Phase, StageSettings
-from posegen.train.run import dry_run, train
 from posegen.train.schedule import (
     bucket_of_step,
     bucketed_items_of_step,
@@ -29,6 +27,8 @@ from posegen.train.schedule import (
     make_buckets,
     shares,
 )
+from posegen.train.train_recipe import ModelSettings, Phase, StageSettings
+from posegen.train.training import dry_run, train
 from tiny_shards import write_shards
 
 CPU = torch.device("cpu")
@@ -147,7 +147,7 @@ def test_an_interrupted_run_over_several_sizes_ends_bit_identical(stage_name, mi
         if stage_name == "vae":  # whole frames: crops of several sizes are alike
             settings = replace(recipe.vae, phases=(replace(recipe.vae.phases[0], crop=0),))
             recipe = replace(recipe, vae=settings)
-        return train(stage_name, recipe, replace(places, train=mixed, validation=mixed), progress or Silent())
+        return train(stage_name, recipe, replace(places, train=mixed, validation=mixed), progress or NullProgress())
 
     model = run(whole)
     with pytest.raises(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from rich.console import Console
 from posegen import __version__
 from posegen.apps.argument_errors import one_line
 from posegen.apps.failures import check_address_space, guarded
-from posegen.apps.inputs import check_inputs
+from posegen.apps.input_checks import check_inputs
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -170,33 +170,33 @@ def _work_of(config: Settings) -> Callable[[], None]:
     """The function that does the work, its module imported."""
     match config:
         case SynthConfig():
-            from posegen.apps.synth import synth
+            from posegen.apps.synth_command import synth
 
             return partial(synth, config)
         case PrepareConfig():
-            from posegen.apps.prepare import prepare
+            from posegen.apps.prepare_command import prepare
 
             return partial(prepare, config)
         case JobsConfig():
-            from posegen.apps.jobs import jobs
+            from posegen.apps.jobs_command import jobs
 
             return partial(jobs, config)
         case EvaluateConfig() | BenchmarkConfig() | AblateConfig():
-            from posegen.apps import evaluation
+            from posegen.apps import evaluation_commands as evaluation
 
             return partial(evaluation.run, config)
         case StudyConfig():
-            from posegen.apps.study import study
+            from posegen.apps.page_commands import serve_study
 
-            return partial(study, config)
+            return partial(serve_study, config)
         case SetupConfig():
-            from posegen.apps.setup import set_up
+            from posegen.apps.setup_command import set_up
 
             return set_up
         case ScreenConfig():
-            from posegen.apps.screen import screen
+            from posegen.apps.page_commands import serve_screening
 
-            return partial(screen, config)
+            return partial(serve_screening, config)
     from posegen.apps import commands
 
     match config:

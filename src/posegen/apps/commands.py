@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from posegen.apps.terminal import Terminal
-from posegen.conditions.extract import extract_conditions, write_overlay
+from posegen.conditions.extraction import extract_conditions, write_overlay
 from posegen.config import (
     ExtractConfig,
     GenerateConfig,
@@ -14,16 +14,18 @@ from posegen.config import (
     parse_fps,
     parse_size,
 )
+from posegen.devices import choose_device
 from posegen.extras import require_extra
+from posegen.generate.job.job_folder import side_by_side_path, work_folder
+from posegen.generate.long_video import generate_video
+from posegen.generate.preview.preview_job import look_ahead, preview_paths
+from posegen.generate.preview.preview_pictures import write_preview
+from posegen.generate.prompting import prompt_for, with_prompt
+from posegen.generate.request import prepare, protect_inputs
+from posegen.media.files import check_writable
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
-from posegen.pipeline.job import check_writable, side_by_side_path, work_folder
-from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.models import NAMES, choose_device, describe_model
-from posegen.pipeline.preview import look_ahead, preview_paths
-from posegen.pipeline.preview_pictures import write_preview
-from posegen.pipeline.prompting import prompt_for, with_prompt
-from posegen.pipeline.request import prepare, spare_inputs
+from posegen.model.sources import NAMES, describe_model
 
 
 def generate(config: GenerateConfig) -> None:
@@ -73,7 +75,7 @@ def extract(config: ExtractConfig) -> None:
 def preview(config: PreviewConfig) -> None:
     """`posegen preview`."""
     picture, video = preview_paths(config.output)
-    spare_inputs(config, (picture, video))
+    protect_inputs(config, (picture, video))
     check_writable(config.output.parent)
     with Terminal() as terminal:
         found = look_ahead(with_prompt(prepare(config), terminal), terminal)
@@ -94,11 +96,11 @@ def print_prompt(config: PromptConfig) -> None:
 
 def train_stage(config: TrainConfig) -> None:
     """`posegen train`."""
-    from posegen.train.recipe import read_recipe
-    from posegen.train.run import Places, dry_run, train
+    from posegen.train.train_recipe import read_recipe
+    from posegen.train.training import TrainingPaths, dry_run, train
 
     recipe = read_recipe(config.recipe)
-    places = Places.of(config, recipe)
+    places = TrainingPaths.of(config, recipe)
     if config.dry_run:
         print(dry_run(config.stage, recipe, places, config.processes))
         return

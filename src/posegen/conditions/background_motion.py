@@ -1,8 +1,8 @@
 """How the background of a driving video moves behind the person: the camera's path, and what else moves there.
 
 Background sharing needs it: the stillest segment makes the best anchor, and segments filmed from elsewhere must not
-take its background (`pipeline/anchor.py`). The video is read once, small, in constant memory, and the result is kept
-beside the conditions. How one frame is compared with another is `camera.py`'s.
+take its background (`generate/background/anchor.py`). The video is read once, small, in constant memory, and the result
+is kept beside the conditions. How one frame is compared with another is `camera.py`'s.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _VERSION = 1
 _LONG_SIDE = 320  # pixels at which frames are compared
 _MARGIN = 3  # pixels at the edge of padding that belong to neither
 _FIELDS = ("turn", "shift", "scene", "known", "residual")
-Frames = Int[np.ndarray, "*frames"]
+FrameNumbers = Int[np.ndarray, "*frames"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class BackgroundMotion:
         """Rotation of the background in degrees, clockwise in the picture."""
         return np.degrees(np.angle(self.turn))
 
-    def distance(self, frames: Frames, others: Frames) -> Float[np.ndarray, "*frames"]:
+    def distance(self, frames: FrameNumbers, others: FrameNumbers) -> Float[np.ndarray, "*frames"]:
         """How far the background lies in `others` from where it lies in `frames`, pair by pair, in diagonals.
 
         Root mean square over the points of the picture; infinite where a cut lies between.

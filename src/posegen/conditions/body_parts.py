@@ -1,7 +1,7 @@
 """Where hair, face, clothes and limbs are in a picture, by keypoints alone (COCO-WholeBody, pixels).
 
 Each part is a strip (or a disc) around a bone, with a width in proportion to the person. Pixels are not looked at: what
-colours the parts have is asked by `colours.py` (for words) and by `evaluate/appearance.py` (for comparison).
+colours the parts have is asked by `colours.py` (for words) and by `evaluate/metrics/appearance.py` (for comparison).
 """
 
 import numpy as np

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.keypoints import FACE, FEET, INDEX, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, SEEN
+from posegen.types import Mask
 
 Grey = UInt8[np.ndarray, "height width"]
-Mask = Bool[np.ndarray, "height width"]
 Points = Float[np.ndarray, "points 2"]
 
 FEWEST = 12
@@ -92,18 +92,18 @@ class CameraTracker:
         self._diagonal = float(np.hypot(height, width))
         self._centre = np.array([(width - 1) / 2, (height - 1) / 2])
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._key: _Kept | None = None
-        self._previous: _Kept | None = None
+        self._key: _KeptPoints | None = None
+        self._previous: _KeptPoints | None = None
         self._scene = 0
 
     def add(self, frame: Grey, background: Mask) -> Step:
         """The next frame; `background` is True where neither the person nor padding is."""
         if self._previous is None or self._key is None:
-            self._key = self._previous = _Kept(frame, background, Similarity())
+            self._key = self._previous = _KeptPoints(frame, background, Similarity())
             return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
         previous = self._previous
         place, known, cut = self._place(frame, background)
-        now = _Kept(frame, background, place)
+        now = _KeptPoints(frame, background, place)
         if cut:
             self._scene += 1
             self._key = now
@@ -129,10 +129,12 @@ class CameraTracker:
         if enough_now and enough_before:
             return Similarity(), True, True
         if not enough_before:
-            self._key = _Kept(frame, background, self._previous.place)
+            self._key = _KeptPoints(frame, background, self._previous.place)
         return self._previous.place, False, False
 
-    def _match(self, key: "_Kept", frame: Grey, background: Mask, guess: Similarity) -> tuple[Similarity | None, float]:
+    def _match(
+        self, key: "_KeptPoints", frame: Grey, background: Mask, guess: Similarity
+    ) -> tuple[Similarity | None, float]:
         """The movement from the key frame, None if it cannot be told; and the share of its corners that agree."""
         before = key.corners
         if len(before) < FEWEST:
@@ -170,7 +172,7 @@ class CameraTracker:
         matrix = self._matrix(similarity)
         return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
-    def _residual(self, before: "_Kept", now: "_Kept") -> float:
+    def _residual(self, before: "_KeptPoints", now: "_KeptPoints") -> float:
         """Mean movement of the background's pixels besides the camera's; where nothing changes it counts as none."""
         height, width = now.frame.shape
         matrix = self._matrix(now.place.after(before.place.inverse()))
@@ -186,7 +188,7 @@ class CameraTracker:
         return float(movement[change & shared].sum()) / float(shared.sum()) / self._diagonal
 
 
-class _Kept:
+class _KeptPoints:
     """A frame that later ones are compared with; its corners are found when first asked for."""
 
     def __init__(self, frame: Grey, background: Mask, place: Similarity) -> None:

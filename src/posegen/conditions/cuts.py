@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 
 from posegen.media.video import count_frames, probe_video, sample_frames
 
-Picture = Float32[np.ndarray, "32 48 3"]
+SmallFrame = Float32[np.ndarray, "32 48 3"]
 
 _SIZE = (48, 32)  # width, height at which pictures are compared
 _LEAST = 10.0
@@ -44,7 +44,7 @@ class CutFinder:
     def __init__(self) -> None:
         self._cuts: list[int] = []
         self._count = 0
-        self._pictures: deque[Picture] = deque(maxlen=2 * _AROUND + 2)
+        self._pictures: deque[SmallFrame] = deque(maxlen=2 * _AROUND + 2)
         self._changes: deque[float] = deque(maxlen=2 * _AROUND + 1)  # from each of them to the next one
 
     def add(self, frame: UInt8[np.ndarray, "height width 3"]) -> None:
@@ -141,18 +141,18 @@ def look_for_cuts(
     return sorted(cuts)
 
 
-def _small(frame: UInt8[np.ndarray, "height width 3"]) -> Picture:
+def _small(frame: UInt8[np.ndarray, "height width 3"]) -> SmallFrame:
     """The frame at the few pixels that are compared."""
     step = max(1, min(frame.shape[0] // (4 * _SIZE[1]), frame.shape[1] // (4 * _SIZE[0])))
     sampled = np.ascontiguousarray(frame[::step, ::step])
     return cv2.resize(sampled, _SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
-def _change(before: Picture, after: Picture) -> float:
+def _change(before: SmallFrame, after: SmallFrame) -> float:
     return float(np.abs(after - before).mean())
 
 
-def _is_other_scale(before: Picture, now: Picture, least: float, better: float) -> bool:
+def _is_other_scale(before: SmallFrame, now: SmallFrame, least: float, better: float) -> bool:
     """Whether one picture shows a part of the other enlarged, and is not the other one shifted a little.
 
     least: correlation of the part; better: how far it is above that at the same scale.
@@ -164,11 +164,11 @@ def _is_other_scale(before: Picture, now: Picture, least: float, better: float) 
     return found >= max(least, same + better)
 
 
-def _reduced(picture: Picture, scale: float) -> Float32[np.ndarray, "height width 3"]:
+def _reduced(picture: SmallFrame, scale: float) -> Float32[np.ndarray, "height width 3"]:
     return cv2.resize(picture, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
 
 
-def _correlation(whole: Picture, part: Float32[np.ndarray, "height width 3"]) -> float:
+def _correlation(whole: SmallFrame, part: Float32[np.ndarray, "height width 3"]) -> float:
     """The highest correlation of a picture with a part of another of its size or larger, -1..1."""
     return float(cv2.matchTemplate(whole, part, cv2.TM_CCOEFF_NORMED).max())
 

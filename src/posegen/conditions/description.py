@@ -11,9 +11,10 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from posegen.conditions.body_parts import part_regions
 from posegen.conditions.camera import person_mask
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
-from posegen.conditions.prompt import find_subjects
+from posegen.conditions.subject_words import find_subjects
 from posegen.config import Framing
 from posegen.errors import PosegenError
+from posegen.types import Image
 
 SHOTS: dict[Framing, str] = {
     "close-up": "Close-up shot",
@@ -26,11 +27,9 @@ _FEWEST = 12
 _BARE = 12.0
 """CIEDE2000 below which a part has the colour of the face: then it is skin, or cannot be told from it."""
 
-Picture = UInt8[np.ndarray, "height width 3"]
-
 
 def describe_reference(
-    image: Picture,
+    image: Image,
     keypoints: Float[np.ndarray, "133 2"],
     scores: Float[np.ndarray, " 133"],
     framing: Framing,
@@ -71,7 +70,7 @@ def with_subject(prompt: str, subject: str | None) -> str:
     return prompt
 
 
-def _clothes(image: Picture, regions: dict[str, Bool[np.ndarray, "height width"]], part: str) -> str | None:
+def _clothes(image: Image, regions: dict[str, Bool[np.ndarray, "height width"]], part: str) -> str | None:
     colour = _colour(image, regions.get(part))
     if colour is None or _alike(colour, _colour(image, regions.get("face"))):
         return None
@@ -85,7 +84,7 @@ def _background(pixels: UInt8[np.ndarray, "pixels 3"]) -> str:
     return f"The background is mostly {' and '.join(names)}, and steady."
 
 
-def _colour(image: Picture, region: Bool[np.ndarray, "height width"] | None) -> Float[np.ndarray, " 3"] | None:
+def _colour(image: Image, region: Bool[np.ndarray, "height width"] | None) -> Float[np.ndarray, " 3"] | None:
     """The most frequent colour of a region; None where too little of it is seen."""
     if region is None or region.sum() < _FEWEST:
         return None

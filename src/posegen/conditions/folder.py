@@ -25,8 +25,8 @@ from posegen.media.checksums import KEY, DamagedFileError, checked_json, digests
 from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video, read_frames
+from posegen.types import Frames
 
-Frames = UInt8[np.ndarray, "frames height width 3"]
 MANIFEST, KEYPOINTS, SKELETON, HAND_NORMALS = "manifest.json", "keypoints.npz", "skeleton.mkv", "hands.mkv"
 FILES = (KEYPOINTS, SKELETON, HAND_NORMALS)
 FORMAT = 1

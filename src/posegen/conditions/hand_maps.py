@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.drawings import drawn
-from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator
+from posegen.conditions.estimators.interfaces import HandNormalEstimator
 from posegen.conditions.keypoints import PersonPose, PoseSequence
 from posegen.media.fitting import Fit
+from posegen.types import Frame
 
 
 def make_hand_maps(

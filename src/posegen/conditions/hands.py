@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.keypoints import PersonPose
+from posegen.types import Frame
 
 _FINGERS = tuple((4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(1, 4))
 _PALM = ((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (1, 5), (5, 9), (9, 13), (13, 17), (1, 9))

@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from posegen.conditions.drawings import drawn
-from posegen.conditions.extract import draw_fitted
+from posegen.conditions.extraction import draw_fitted
 from posegen.conditions.folder import FILES, HAND_NORMALS, KEYPOINTS, SKELETON, Conditions, open_conditions
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, INDEX, SEEN, PoseSequence
@@ -25,8 +25,8 @@ from posegen.media.checksums import DamagedFileError, check_digests, checked_jso
 from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter, iterate_frames
+from posegen.types import Image
 
-Picture = UInt8[np.ndarray, "height width 3"]
 MADE_FROM = "retargeted.json"
 VERSION = "1"
 """Raised when the same poses would give other pictures."""
@@ -109,9 +109,7 @@ def hands_are_drawn(conditions: Conditions) -> bool:
     return bool(inputs.hands and inputs.estimators[1:2] in ((CapsuleHandNormals.name,), ("mediapipe",)))
 
 
-def carry_hands(
-    hand_maps: Iterable[Picture], fitted: PoseSequence, moved: Retargeted, drawn: bool
-) -> Iterator[Picture]:
+def carry_hands(hand_maps: Iterable[Image], fitted: PoseSequence, moved: Retargeted, drawn: bool) -> Iterator[Image]:
     """The hand-normal map of each frame: drawn anew where they are drawn ones, else moved."""
     capsules = CapsuleHandNormals()
     for index, hand_map in enumerate(hand_maps):
@@ -133,7 +131,7 @@ def _middles(pose: PoseSequence, frame: int) -> Float[np.ndarray, "2 2"]:
     return middles
 
 
-def move_hands(hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]) -> Picture:
+def move_hands(hand_map: Image, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]) -> Image:
     """The hand-normal map with each hand scaled and shifted; transforms: (scale, x, y) of the left and right hand.
 
     A hand is what lies nearer to its middle than to the other's. Directions of normals stay, for nothing is turned;
@@ -157,8 +155,8 @@ def move_hands(hand_map: Picture, middles: Float[np.ndarray, "2 2"], transforms:
 
 
 def _moved(
-    hand_map: Picture, mask: Bool[np.ndarray, "height width"], transform: Float[np.ndarray, " 3"]
-) -> tuple[Picture, Bool[np.ndarray, "height width"]]:
+    hand_map: Image, mask: Bool[np.ndarray, "height width"], transform: Float[np.ndarray, " 3"]
+) -> tuple[Image, Bool[np.ndarray, "height width"]]:
     scale, x, y = transform
     size = (hand_map.shape[1], hand_map.shape[0])
     share = mask.astype(np.float32)

@@ -53,7 +53,7 @@ class TrackingReport:
 
 
 @dataclass
-class _Track:
+class _PersonTrack:
     """Somebody who is or was there: how they were last seen, and their movement in pixels a frame."""
 
     last: PersonPose
@@ -91,8 +91,8 @@ class Tracker:
         self._width = width
         self._patience = patience
         self._new_scene = False
-        self._followed: _Track | None = None
-        self._others: list[_Track] = []
+        self._followed: _PersonTrack | None = None
+        self._others: list[_PersonTrack] = []
         self.most_people = 0
         self.first_x = 0.5
 
@@ -110,7 +110,7 @@ class Tracker:
             return None
         if self._followed is None:
             chosen = max(people, key=lambda person: person.area)
-            self._followed = _Track(chosen, np.zeros(2))
+            self._followed = _PersonTrack(chosen, np.zeros(2))
             self.first_x = float(chosen.center[0]) / self._width
             found: PersonPose | None = chosen
         else:
@@ -118,10 +118,10 @@ class Tracker:
         self._remember([person for person in people if person is not found])
         return found
 
-    def _tracks(self) -> list[_Track]:
+    def _tracks(self) -> list[_PersonTrack]:
         return ([] if self._followed is None else [self._followed]) + self._others
 
-    def _match(self, followed: _Track, people: list[PersonPose]) -> PersonPose | None:
+    def _match(self, followed: _PersonTrack, people: list[PersonPose]) -> PersonPose | None:
         """Who is the followed person; the others that are known take whom they fit better."""
         nearest = min(people, key=followed.distance)
         _, top, _, bottom = followed.last.box
@@ -158,7 +158,7 @@ class Tracker:
             if nearest is not None and track.distance(nearest) <= MAX_JUMP * reach:
                 track.see(nearest)
                 left = [person for person in left if person is not nearest]
-        self._others += [_Track(person, np.zeros(2)) for person in left]
+        self._others += [_PersonTrack(person, np.zeros(2)) for person in left]
         for track in self._others:
             track.apart += track.away == 0 and _distance(track.last, last) > 0.25 * reach
         beside = sum(track.away == 0 and track.apart >= _APART for track in self._others)

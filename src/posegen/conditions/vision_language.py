@@ -2,7 +2,7 @@
 
 Model, tokenizer and image processor are loaded from one folder, or from the hub's cache; nothing is downloaded. The
 conversation is put together here, because the library's own processor wants torchvision for videos, of which there are
-none. What is done with the answer, and what happens without a model, is `pipeline/prompting.py`'s affair.
+none. What is done with the answer, and what happens without a model, is `generate/prompting.py`'s affair.
 """
 
 import re
@@ -13,8 +13,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from posegen.conditions.estimators.weights import model_folder, no_network
+from posegen.conditions.estimators.model_weights import model_folder
 from posegen.errors import PosegenError
+from posegen.offline import no_network
 
 FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 """Values of `model_type` whose images are written as `<|vision_start|><|image_pad|>...<|vision_end|>`."""

@@ -16,13 +16,12 @@ from jaxtyping import Float, UInt8
 
 from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
 from posegen.conditions.skeleton import Colors, draw_skeleton
-from posegen.data.fetching import UnreachableError
+from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
 from posegen.media.data_files import parse_npz
 from posegen.media.packed import unpack_frames
-
-Frames = UInt8[np.ndarray, "frames height width 3"]
+from posegen.types import Frames
 
 VIDEO = "mkv"
 """The part of a sample that holds its frames, where they are not among the arrays."""
@@ -54,7 +53,7 @@ class Clip:
     def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (UnreachableError, OutputError):
+        except (UnreachableURLError, OutputError):
             raise
         except Exception as error:  # numpy, zip, zlib and codecs each have errors of their own for damage
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from posegen.data.encoding import Encoding
-from posegen.data.latents import LatentCache, is_whole
+from posegen.data.latent_cache import LatentCache, is_whole
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
-from posegen.pipeline.models import load_for_encoding
+from posegen.model.sources import load_for_encoding
 
 _cache: LatentCache | None = None
 """Of a worker process."""

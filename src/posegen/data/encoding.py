@@ -1,4 +1,4 @@
-"""Which windows of a clip are encoded for a training, and how. What is done with them is `latents.py`'s.
+"""Which windows of a clip are encoded for a training, and how. What is done with them is `data/latent_cache.py`'s.
 
 No model is needed to say it: workers of `posegen prepare` that encode nothing read it, too, and load no library for it.
 """

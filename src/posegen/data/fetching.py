@@ -35,7 +35,7 @@ _ABANDONED = 24 * 3600
 """Seconds after which what was fetched of a shard in part may go."""
 
 
-class UnreachableError(PosegenError):
+class UnreachableURLError(PosegenError):
     """A store does not answer: unlike a damaged shard, nothing that training may do without."""
 
 
@@ -91,13 +91,13 @@ def read_small(url: str, most_bytes: int) -> bytes:
 
 
 def read_pieces(stream: Any) -> Iterator[bytes]:
-    """What is left of a stream. Raises `UnreachableError` where reading breaks off: whoever writes may raise OSError,
-    too, and means the disk."""
+    """What is left of a stream. Raises `UnreachableURLError` where reading breaks off: whoever writes may raise
+    OSError, too, and means the disk."""
     while True:
         try:
             piece = bytes(stream.read(_PIECE))
         except Exception as error:  # every file system has its own errors
-            raise UnreachableError(f"reading broke off ({one_line(error)})") from error
+            raise UnreachableURLError(f"reading broke off ({one_line(error)})") from error
         if not piece:
             return
         yield piece
@@ -117,7 +117,7 @@ class RemoteFolder:
     def shards(self, split: str) -> "list[RemoteShard]":
         """The shards of a split in order of their names, by its index; nothing else is fetched.
 
-        Raises `PosegenError` without an index, or for one that cannot be used; `UnreachableError`.
+        Raises `PosegenError` without an index, or for one that cannot be used; `UnreachableURLError`.
         """
         url = f"{self.url.rstrip('/')}/{split}.json"
         try:
@@ -136,7 +136,9 @@ class RemoteFolder:
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise PosegenError(f"{url} is not an index of shards with sizes and hashes ({error!r})") from error
         except Exception as error:  # every file system has its own errors
-            raise UnreachableError(f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})") from error
+            raise UnreachableURLError(
+                f"{url}: cannot be reached ({type(error).__name__}: {one_line(error)})"
+            ) from error
         if not index.get("complete", True) or not found:
             raise PosegenError(f"{url}: these shards are still being made, or there are none")
         for shard in found:  # before names and hashes become paths
@@ -194,7 +196,7 @@ class RemoteShard:
     def fetch(self) -> Path:
         """Fetch it unless it is there. It may go again as soon as others are fetched.
 
-        Raises `PosegenError` where it is missing or not what the index says, `UnreachableError`, `OutputError`.
+        Raises `PosegenError` where it is missing or not what the index says, `UnreachableURLError`, `OutputError`.
         """
         if self.path.exists():
             return self.path
@@ -207,9 +209,9 @@ class RemoteShard:
                 self.folder.make_room(self.size)
                 try:
                     self._fetch(self.path.with_suffix(".part"))
-                except UnreachableError as error:
+                except UnreachableURLError as error:
                     if attempt == _ATTEMPTS - 1:
-                        raise UnreachableError(f"{self._url}: {error}") from error
+                        raise UnreachableURLError(f"{self._url}: {error}") from error
                     time.sleep(0.5 * 4**attempt)
         return self.path
 
@@ -233,14 +235,14 @@ class RemoteShard:
         except (PosegenError, OutputError):
             raise
         except Exception as error:  # every file system has its own errors
-            raise UnreachableError(f"cannot be fetched ({type(error).__name__}: {one_line(error)})") from error
+            raise UnreachableURLError(f"cannot be fetched ({type(error).__name__}: {one_line(error)})") from error
         size = partial.stat().st_size
         if size < self.size:
-            raise UnreachableError(f"ended after {size} of {self.size} bytes")
+            raise UnreachableURLError(f"ended after {size} of {self.size} bytes")
         if size > self.size or not has_hash(partial, self.sha256):
             partial.unlink()
             if before:  # a server that does not know ranges, or another file under the old name: once more, whole
-                raise UnreachableError("what was fetched before does not go with the rest")
+                raise UnreachableURLError("what was fetched before does not go with the rest")
             raise PosegenError("damaged: its hash is not the index's")
         with output_errors(self.path):
             partial.replace(self.path)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableError, has_hash
+from posegen.data.fetching import RemoteFolder, RemoteShard, UnreachableURLError, has_hash
 from posegen.data.tar_files import tar_files
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
@@ -137,7 +137,7 @@ def _opened_remote(folder: RemoteFolder, split: str) -> Iterator[tuple[str, Shar
     def opened(remote: RemoteShard) -> tuple[str, Shard | str]:
         try:
             return remote.name, _open_remote(remote)
-        except (UnreachableError, OutputError):
+        except (UnreachableURLError, OutputError):
             raise
         except PosegenError as error:
             return remote.name, str(error)

@@ -17,23 +17,23 @@ from PIL import Image, ImageDraw, ImageFont
 
 from posegen.config import AblateConfig, BenchmarkConfig, EvaluateConfig, GenerateConfig, LongMethod
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark import BenchmarkClip, read_benchmark
+from posegen.evaluate.benchmark_file import BenchmarkClip, read_benchmark
 from posegen.evaluate.evaluation import Evaluation, evaluate
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.making import make_benchmark
 from posegen.evaluate.matching import read_seams
-from posegen.evaluate.report import write_report
-from posegen.evaluate.text_reports import number
+from posegen.evaluate.report.html_report import write_report
+from posegen.evaluate.report.text_reports import number
+from posegen.generate.job.job_folder import work_folder
+from posegen.generate.job.manifest import describe_changes, now, versions
+from posegen.generate.long_video import generate_video
+from posegen.generate.request import prepare
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
-from posegen.pipeline.job import work_folder
-from posegen.pipeline.long_video import generate_video
-from posegen.pipeline.manifest import describe_changes, now, versions
-from posegen.pipeline.models import ModelDescription, describe_model
-from posegen.pipeline.progress import Progress
-from posegen.pipeline.request import prepare
+from posegen.model.sources import ModelDescription, describe_model
+from posegen.progress import Progress
 
 Changes = dict[str, Any]
 _MOMENTS = 3

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from posegen.errors import PosegenError
-from posegen.evaluate.scores import Frames, Masks, frame_distances, motion_chance, motion_score, psnr
+from posegen.evaluate.metrics.scores import frame_distances, motion_chance, motion_score, psnr
+from posegen.generate.request import Request
 from posegen.media.data_files import read_npz
 from posegen.media.files import write_whole
 from posegen.media.video import VideoWriter, iterate_frames
-from posegen.pipeline.request import Request
+from posegen.types import Frames, Image, Masks
 
-Image = UInt8[np.ndarray, "height width 3"]
 PERSON = "person.npz"
 
 

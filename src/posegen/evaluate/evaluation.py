@@ -1,6 +1,6 @@
 """The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
 
-What each part does is in the files named here; writing a report is `report.py`'s.
+What each part does is in the files named here; writing a report is `report/`'s.
 """
 
 import contextlib
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import torch
 
-from posegen.conditions.estimators.protocols import PoseEstimator
+from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.estimators.task_files import default_folder
 from posegen.config import EvaluateConfig
+from posegen.devices import choose_device
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark import Benchmark, read_benchmark
+from posegen.evaluate.benchmark_file import Benchmark, read_benchmark
 from posegen.evaluate.matching import Matched, Result, match, parse_methods
-from posegen.evaluate.metrics import ClipScores, Flicker, FrameDifferences, Metric, Score
+from posegen.evaluate.metrics.pixel_metrics import ClipScores, Flicker, FrameDifferences, Metric, Score
 from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.report.score_tables import Cell, best_methods, frechet_cell, mean_cell
 from posegen.evaluate.scoring import TRUTH, Scoring
-from posegen.evaluate.tables import Cell, best_methods, frechet_cell, mean_cell
-from posegen.pipeline.models import choose_device
-from posegen.pipeline.progress import Progress
+from posegen.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def _score(
 
 def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
     """The metrics that the settings ask for, with their networks loaded and checked."""
-    from posegen.evaluate import networks
-    from posegen.evaluate.embedded import LiteMetrics
-    from posegen.evaluate.faces import ArcFace
-    from posegen.evaluate.people import HandRegions, PeopleMetrics
+    from posegen.evaluate.metrics import networks
+    from posegen.evaluate.metrics.embedded import LiteMetrics
+    from posegen.evaluate.metrics.faces import ArcFace
+    from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
 
     device = choose_device(config.device)
     metrics: list[Metric] = [FrameDifferences()]
@@ -125,7 +125,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
 
 
 def _without_truth(config: EvaluateConfig, device: torch.device) -> list[Metric]:
-    from posegen.evaluate.quality import DinoMetric, QualityMetric
+    from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric
 
     metrics: list[Metric] = []
     if config.q_align is not None:

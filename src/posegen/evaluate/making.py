@@ -10,16 +10,17 @@ from typing import Any
 
 from posegen.config import BenchmarkConfig, parse_fps, parse_size
 from posegen.errors import PosegenError, logger
-from posegen.evaluate.benchmark import read_benchmark, write_benchmark
+from posegen.evaluate.benchmark_file import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
 from posegen.extras import require_extra
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import read_kept, write_whole
-from posegen.media.fitting import Size, plan_fit
+from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
-from posegen.pipeline.models import describe_model
-from posegen.pipeline.progress import Progress
+from posegen.model.sources import describe_model
+from posegen.progress import Progress
+from posegen.types import Size
 
 _FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
 _UPRIGHT = (16, 9)
@@ -73,12 +74,12 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
     require_extra("synthetic", "a benchmark of synthetic people")
     from posegen.data.clips import Drawing
     from posegen.evaluate.filming import film
-    from posegen.synthetic.clip import Clip, ClipSettings
-    from posegen.synthetic.shards import ShardSettings, place_of
+    from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
+    from posegen.synthetic.shard_writer import ShardSettings, place_of
 
     fps, (height, width) = parse_fps(config.fps or "16"), clip_size
     frames = max(1, round(config.seconds * fps))
-    settings = ClipSettings(height, width, frames, float(fps))
+    settings = SyntheticClipSettings(height, width, frames, float(fps))
     model = describe_model(config.model)
     description = f"{config.kind} {config.seed} {settings} {fps} {model.draw_scale} {model.skeleton_colors} {size}"
     clips = []
@@ -88,13 +89,13 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
         done = folder / "done.json"
         if not _is_made(folder, done, description):
             place = place_of(ShardSettings(config.kind, config.clips, config.seed), number)
-            clip = Clip(place.identity_seed, place.seed, settings, place.framing)
+            clip = SyntheticClip(place.identity_seed, place.seed, settings, place.framing)
             done.unlink(missing_ok=True)
             film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), size,
                  Drawing(model.draw_scale, model.skeleton_colors), crf=12)  # fmt: skip
             shown = clip
             if config.kind == "val-cross":
-                shown = Clip(place.reference_identity_seed, place.reference_seed, settings, place.framing)
+                shown = SyntheticClip(place.reference_identity_seed, place.reference_seed, settings, place.framing)
             write_image(folder / "reference.png", shown.reference().rgb)
             (folder / "prompt.txt").write_text(shown.caption + "\n")
             write_whole(done, checked_json({"made": description, "files": digests_of(folder)}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark import Benchmark, BenchmarkClip
+from posegen.evaluate.benchmark_file import Benchmark, BenchmarkClip
 from posegen.evaluate.footage import PICTURES, VIDEOS, Footage, find_video, open_footage
 from posegen.evaluate.protocols import Protocol
 from posegen.media.data_files import read_json

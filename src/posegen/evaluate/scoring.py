@@ -1,7 +1,7 @@
 """Runs metrics over videos: frames are decoded once, ahead of the metrics, a few at a time; scores are kept by content.
 
 A score is found again if the bytes of the videos, the metric (with its weights) and the protocol are the same, whatever
-files are called. What is made of the scores is `tables.py`'s concern.
+files are called. What is made of the scores is `score_tables.py`'s concern.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from posegen.conditions.estimators.protocols import PoseEstimator
+from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.tracking import shoulders_seen
 from posegen.digests import content_digest
 from posegen.errors import PosegenError, logger
-from posegen.evaluate.benchmark import BenchmarkClip
+from posegen.evaluate.benchmark_file import BenchmarkClip
 from posegen.evaluate.footage import Footage
-from posegen.evaluate.frechet import FeatureSet
 from posegen.evaluate.matching import Result
-from posegen.evaluate.metrics import ClipInputs, ClipScores, Metric
+from posegen.evaluate.metrics.frechet import FeatureSet
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Metric
 from posegen.evaluate.protocols import Protocol
 from posegen.media.checksums import forget_checksum, state_of, write_checked, write_checksum
 from posegen.media.data_files import parse_json, read_npz

@@ -22,7 +22,7 @@ import av
 
 from posegen.errors import DiskFullError, logger
 from posegen.media import audio_child
-from posegen.media.audio_child import Cut, add_encoder, copied_packets
+from posegen.media.audio_child import AudioCut, add_encoder, copied_packets
 from posegen.media.files import output_errors
 from posegen.media.probing import OPEN_OPTIONS, inspect, open_video
 
@@ -97,7 +97,7 @@ class AudioTrack:
     within one packet (about 20 ms). A source whose sound breaks off gives what there is, with a warning.
     """
 
-    def __init__(self, sound: Sound, source: Path, cut: Cut, records: IO[bytes], container: Any) -> None:
+    def __init__(self, sound: Sound, source: Path, cut: AudioCut, records: IO[bytes], container: Any) -> None:
         """`records` are what the process wrote about the sound. Use `open_sound`."""
         self._source, self._sound, self._records = source, sound, records
         self._resources = contextlib.ExitStack()
@@ -176,10 +176,10 @@ def open_sound(
         return AudioTrack(sound, source, cut, records, output)
 
 
-def _cut(source: Path, start: float | int, length: float, track: int | None = None) -> Cut:
+def _cut(source: Path, start: float | int, length: float, track: int | None = None) -> AudioCut:
     found = inspect(source)
     shifts = found.sounds[track] if track is not None and found.sounds else ()
-    return Cut((found.origin or 0.0) + start, length, shifts)
+    return AudioCut((found.origin or 0.0) + start, length, shifts)
 
 
 def _report_break(source: Path, reason: str) -> None:
@@ -187,7 +187,13 @@ def _report_break(source: Path, reason: str) -> None:
 
 
 def _ask(
-    source: Path, cut: Cut, container: Container, records: IO[bytes], *, check_only: bool, target: Path | None = None
+    source: Path,
+    cut: AudioCut,
+    container: Container,
+    records: IO[bytes],
+    *,
+    check_only: bool,
+    target: Path | None = None,
 ) -> Sound:
     """Have the process try one track after the other until one can be used; its packets are left in `records`.
 

@@ -40,7 +40,7 @@ _Moment = tuple[int, float | None]
 
 
 @dataclass(frozen=True)
-class Cut:
+class AudioCut:
     """Which sound is wanted."""
 
     zero: float
@@ -56,7 +56,7 @@ def add_encoder(container: Any, rate: int, layout: str) -> Any:
     return container.add_stream("aac", rate=rate, layout=layout, bit_rate=_AAC_BIT_RATE)
 
 
-def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: Cut) -> Iterator[tuple[float, Any]]:
+def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: AudioCut) -> Iterator[tuple[float, Any]]:
     """(seconds of the output, packet) for each packet of the source's `stream`, timed for `output`, rising."""
     base = stream.time_base
     zero, shifts, shift = round(cut.zero / base), dict(cut.shifts), 0
@@ -88,7 +88,7 @@ def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: Cut) -
             yield moment, each
 
 
-def encoded_packets(packets: Iterable[Any], encoder: Any, cut: Cut) -> Iterator[Any]:
+def encoded_packets(packets: Iterable[Any], encoder: Any, cut: AudioCut) -> Iterator[Any]:
     """The sound of `packets`, decoded and encoded again, timed for the output."""
     resampler: Any = AudioResampler("fltp", encoder.layout.name, encoder.sample_rate, frame_size=_AAC_FRAME)
     for frame in _timed_frames(packets, cut):
@@ -102,7 +102,7 @@ def encoded_packets(packets: Iterable[Any], encoder: Any, cut: Cut) -> Iterator[
     yield from encoder.encode(None)
 
 
-def _timed_frames(packets: Iterable[Any], cut: Cut) -> Iterator[Any]:
+def _timed_frames(packets: Iterable[Any], cut: AudioCut) -> Iterator[Any]:
     """Decoded frames without gaps between them, counted in samples from the output's beginning; the last is None.
 
     A container's times are too coarse to count by (milliseconds in Matroska), but they tell of gaps.
@@ -234,7 +234,7 @@ def _check_decodable(request: dict[str, Any], track: int) -> None:
     raise _UnusableError("none of it can be decoded")
 
 
-def _try_copy(request: dict[str, Any], track: int, cut: Cut) -> None:
+def _try_copy(request: dict[str, Any], track: int, cut: AudioCut) -> None:
     """Raises what PyAV raises where the output cannot hold the packets as they are."""
     with _open(request) as container, av.open(_Nowhere(), "w", format=request["format"]) as nowhere:
         stream = container.streams.audio[track]
@@ -245,7 +245,7 @@ def _try_copy(request: dict[str, Any], track: int, cut: Cut) -> None:
             nowhere.mux(packet)
 
 
-def _encode(request: dict[str, Any], track: int, cut: Cut, out: BinaryIO) -> None:
+def _encode(request: dict[str, Any], track: int, cut: AudioCut, out: BinaryIO) -> None:
     with _open(request) as container, av.open(_Nowhere(), "w", format=request["format"]) as nowhere:
         stream = container.streams.audio[track]
         codec = stream.codec_context
@@ -268,7 +268,7 @@ def _encode(request: dict[str, Any], track: int, cut: Cut, out: BinaryIO) -> Non
 def _use(request: dict[str, Any], track: int, out: BinaryIO) -> None:
     """Write the packets of one track, or that it can be copied. Raises `_UnusableError` where neither works."""
     shifts = request["shifts"][track] if request["shifts"] else []
-    cut = Cut(request["zero"], request["end"], tuple((number, offset) for number, offset in shifts))
+    cut = AudioCut(request["zero"], request["end"], tuple((number, offset) for number, offset in shifts))
     _check_decodable(request, track)
     with _open(request) as container:
         codec = container.streams.audio[track].codec_context

@@ -18,7 +18,7 @@ from posegen.media.files import read_kept, remove_leftovers, write_whole
 
 KEY = "checksum"
 """The entry of a JSON file that holds the SHA-256 of all others."""
-State = Literal["missing", "unchecked", "intact", "damaged"]
+FileState = Literal["missing", "unchecked", "intact", "damaged"]
 """`unchecked`: there is no checksum, since its writer was killed or older."""
 
 
@@ -54,7 +54,7 @@ def write_checked(path: Path, content: bytes) -> None:
     write_checksum(path)
 
 
-def state_of(path: Path, owner: str = "") -> State:
+def state_of(path: Path, owner: str = "") -> FileState:
     """Whether a file agrees with its checksum, its name and its owner; it is read once."""
     if not path.is_file():
         return "missing"

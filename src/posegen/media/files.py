@@ -9,6 +9,7 @@ import glob
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -120,3 +121,24 @@ def remove_all_leftovers(folder: Path) -> None:
     """Remove the `.part` files that killed processes left in `folder`. Only for who alone writes there."""
     for path in folder.glob(".*.????????.part*"):
         path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, advice: str = "choose another --output") -> None:
+    """Create the folder if need be and write a byte into it; raises `OutputError`, with advice, where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".posegen-") as probe:
+            probe.write(b"0")
+    except OSError as error:
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+        reason = f"{file} is a file, not a folder" if file else error.strerror or error
+        raise OutputError(f"cannot write into {folder}: {reason}; {advice}") from None
+
+
+def readable_size(size: float | int) -> str:
+    """Bytes as people read them: `1.2 GB`, in powers of 1000."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

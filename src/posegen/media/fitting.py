@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 from posegen.errors import PosegenError
-
-Size = tuple[int, int]
+from posegen.types import Size
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def _report_breaks(path: Path, clock: Clock) -> None:
                        "other", path, where)  # fmt: skip
 
 
-class _Track:
+class _StreamTrack:
     """The times of one stream's packets, as they come."""
 
     def __init__(self) -> None:
@@ -303,12 +303,12 @@ class _Track:
 
 def _walk_packets(path: Path) -> _Packets:
     """Read all packets of the file. An end that cannot be demuxed counts as missing."""
-    pictures, sounds = _Track(), dict[int, _Track]()
+    pictures, sounds = _StreamTrack(), dict[int, _StreamTrack]()
     visible, corrupt = list[bool](), list[bool]()
     packet_count, last_end, read_to = 0, 0.0, 0
     with open_video(path) as (container, stream):
         beginning = (container.start_time or 0) / av.time_base
-        sounds = {sound.index: _Track() for sound in container.streams.audio}
+        sounds = {sound.index: _StreamTrack() for sound in container.streams.audio}
         try:
             for place, packet in enumerate(container.demux()):
                 if not packet.size:

@@ -23,9 +23,8 @@ from posegen.media.colour import Orientation, Quality, RgbConverter
 from posegen.media.deinterlacing import deinterlaced
 from posegen.media.probing import Source, VideoInfo, broken, inspect, open_video
 from posegen.media.timing import as_rate, resample
+from posegen.types import Size
 
-Size = tuple[int, int]
-"""(height, width) of a picture as it is shown."""
 _READ_ON = 60
 """Frames up to which reading on is no slower than seeking."""
 

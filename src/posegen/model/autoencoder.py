@@ -24,9 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
-
-Pixels = Float[Tensor, "b 3 f h w"]
-Latents = Float[Tensor, "b c lf lh lw"]
+from posegen.model.tensor_types import Latents, Pixels
 
 _FOLD = 2
 """Pixels are folded 2 x 2 into channels before the first convolution."""
@@ -208,7 +206,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         self.encoder_linear.weight.copy_((kept / scales).T[:, :, None, None])
         self.decoder_linear.weight.copy_((kept * scales)[:, :, None, None])
 
-    def moments(self, pixels: Pixels) -> Float[Tensor, "b cc lf lh lw"]:
+    def moments(self, pixels: Pixels) -> Float[Tensor, "batch cc latent_frames latent_height latent_width"]:
         """Mean and logarithm of the variance of the latents, as channels."""
         batch, _, num_frames, height, width = pixels.shape
         if (num_frames - 1) % 4 or height % 8 or width % 8:

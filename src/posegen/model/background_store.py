@@ -1,7 +1,7 @@
 """Where the anchor segment's keys and values are kept: on the device, in host memory, or in files.
 
-One protocol, three stores. What is kept, and when, is `sharing.py`'s concern; which store fits is
-`pipeline/background.py`'s, which also has the fourth kind: keeping next to nothing and running the anchor again.
+One protocol, three stores. What is kept, and when, is `sharing.py`'s concern; which store fits, and the fourth kind
+(keeping next to nothing and running the anchor again), is that of `generate/background/shared_background.py`.
 Stores that are not on the device read the next place while the present one is computed with.
 """
 
@@ -31,7 +31,7 @@ _PIECE = 1 << 24
 """Bytes of pinned memory taken at once: torch rounds each up to a power of two, which can double what is large."""
 
 
-class Place(NamedTuple):
+class CachePosition(NamedTuple):
     """Where in a denoising run a layer's tensors belong."""
 
     step: int
@@ -43,13 +43,13 @@ class Place(NamedTuple):
 class BackgroundStore(Protocol):
     """Keeps named tensors for each place; a place is read as often as there are segments, always in the same order."""
 
-    def put(self, place: Place, tensors: Tensors) -> None:
+    def put(self, place: CachePosition, tensors: Tensors) -> None:
         """Keep the tensors of one place, replacing earlier ones."""
 
-    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    def get(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """Give them back, or only those named; KeyError when they were never put."""
 
-    def places(self) -> Collection[Place]:
+    def places(self) -> Collection[CachePosition]:
         """What is kept, in the order in which it was put."""
 
     def clear(self) -> None:
@@ -64,12 +64,12 @@ class MemoryStore:
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = None if device is None else torch.device(device)
-        self._tensors: dict[Place, dict[str, Tensor | HostTensor]] = {}
+        self._tensors: dict[CachePosition, dict[str, Tensor | HostTensor]] = {}
         self._ahead: _ReadAhead | None = None
 
-    def put(self, place: Place, tensors: Tensors) -> None:
+    def put(self, place: CachePosition, tensors: Tensors) -> None:
         """Keep the tensors of one place."""
-        place = Place(*place)
+        place = CachePosition(*place)
         kept: dict[str, Tensor | HostTensor] = {}
         for name, tensor in tensors.items():
             moves = self.device is not None and tensor.device.type != self.device.type
@@ -83,9 +83,9 @@ class MemoryStore:
             self._ahead.forget()
         self._tensors[place] = kept
 
-    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    def get(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """The tensors of one place."""
-        place = Place(*place)
+        place = CachePosition(*place)
         if self._ahead is not None and names is None:
             return self._ahead.take(place, _following(list(self._tensors), place))
         if self._ahead is not None:
@@ -93,7 +93,7 @@ class MemoryStore:
         wanted = {name: tensor for name, tensor in self._tensors[place].items() if names is None or name in names}
         return {name: t.to("cpu") if isinstance(t, HostTensor) else t for name, t in wanted.items()}
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[CachePosition]:
         """What is kept."""
         return list(self._tensors)
 
@@ -126,13 +126,13 @@ class DiskStore:
         found = [match for match in found if self._is_intact(folder / match[0])]
         self._places = dict.fromkeys(
             sorted(
-                (Place(int(match[1]), cast(Branch, match[2]), int(match[3]))
+                (CachePosition(int(match[1]), cast(Branch, match[2]), int(match[3]))
                  for match in found),
                 key=lambda place: (place.step, branches.index(place.branch), place.layer),
             )
         )  # fmt: skip
 
-    def _path(self, place: Place) -> Path:
+    def _path(self, place: CachePosition) -> Path:
         return self.folder / f"step{place.step:03d}-{place.branch}-layer{place.layer:03d}.safetensors"
 
     @staticmethod
@@ -145,25 +145,25 @@ class DiskStore:
             remove_checked(path)
         return state == "intact"
 
-    def put(self, place: Place, tensors: Tensors) -> None:
+    def put(self, place: CachePosition, tensors: Tensors) -> None:
         """Write the tensors of one place."""
-        place = Place(*place)
+        place = CachePosition(*place)
         forget_checksum(self._path(place))
         save_safetensors(tensors, self._path(place))
         write_checksum(self._path(place))
         self._ahead.forget()
         self._places[place] = None
 
-    def get(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    def get(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """Read the tensors of one place."""
-        place = Place(*place)
+        place = CachePosition(*place)
         if place not in self._places:
             raise KeyError(place)
         if names is not None:
             return self._load(place, names)
         return self._ahead.take(place, _following(list(self._places), place))
 
-    def _load(self, place: Place, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    def _load(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
         try:
             with safe_open(self._path(place), framework="pt") as file:
                 wanted = [name for name in file.keys() if names is None or name in names]  # noqa: SIM118
@@ -173,7 +173,7 @@ class DiskStore:
                 f"{self._path(place)} cannot be read ({error}): delete {self.folder} and run the same command again"
             ) from error
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[CachePosition]:
         """What is kept."""
         return list(self._places)
 
@@ -214,13 +214,15 @@ class HostTensor:
 class _ReadAhead:
     """Brings one place to the device while another is computed with; on a GPU by a stream of its own."""
 
-    def __init__(self, load: Callable[[Place], Mapping[str, Tensor | HostTensor]], device: torch.device) -> None:
+    def __init__(
+        self, load: Callable[[CachePosition], Mapping[str, Tensor | HostTensor]], device: torch.device
+    ) -> None:
         self._load, self._device = load, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="background-store")
         self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._pending: tuple[Place, Future[tuple[dict[str, Tensor], Any]]] | None = None
+        self._pending: tuple[CachePosition, Future[tuple[dict[str, Tensor], Any]]] | None = None
 
-    def take(self, place: Place, following: Place) -> dict[str, Tensor]:
+    def take(self, place: CachePosition, following: CachePosition) -> dict[str, Tensor]:
         """The tensors of `place`, on the device; begins to read `following`."""
         pending, self._pending = self._pending, None
         future = pending[1] if pending is not None and pending[0] == place else self._thread.submit(self._bring, place)
@@ -252,7 +254,7 @@ class _ReadAhead:
         if self._stream is not None:
             self._stream.synchronize()
 
-    def _bring(self, place: Place) -> tuple[dict[str, Tensor], Any]:
+    def _bring(self, place: CachePosition) -> tuple[dict[str, Tensor], Any]:
         if self._stream is None:
             return {name: tensor.to(self._device) for name, tensor in self._load(place).items()}, None
         with torch.cuda.stream(self._stream):
@@ -263,7 +265,7 @@ class _ReadAhead:
             return tensors, self._stream.record_event()
 
 
-def _following(places: list[Place], place: Place) -> Place:
+def _following(places: list[CachePosition], place: CachePosition) -> CachePosition:
     """The place that is read next: they are read in the order in which they were put, again for every segment."""
     return places[(places.index(place) + 1) % len(places)]
 

@@ -1,20 +1,17 @@
 """Latents -> pixels piece by piece, latent frame by latent frame, so that a segment's pixels are never all in memory.
 
 For video autoencoders that know no future: Wan's carries features from piece to piece in a cache, ours in its blocks.
-Normalisation of latents and the colours of frames are `pipeline/latents.py`'s concern.
+Normalisation of latents and the colours of frames are `model/latents.py`'s concern.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.utils.accelerate_utils import apply_forward_hook
-from jaxtyping import Float
 
-Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
-Pixels = Float[torch.Tensor, "batch 3 frames height width"]
+from posegen.model.tensor_types import Latents, Pixels
 
 wake = apply_forward_hook(lambda model: None)
 """Bring an offloaded model to its device, as diffusers does before `decode`."""

@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from posegen.config import Framing
 from posegen.errors import PosegenError
 from posegen.model.background_store import (
     BackgroundStore,
     Branch,
+    CachePosition,
     MemoryStore,
-    Place,
     StorePrecision,
     pack,
     unpack,
@@ -30,7 +31,6 @@ from posegen.model.background_store import (
 from posegen.model.subject import otsu_threshold, subject_map, unit_otsu_threshold
 
 Preset = Literal["paper", "release"]
-Framing = Literal["close-up", "half-body", "full-body", "distant"]
 
 _PAPER_STEPS, _PAPER_LAYERS = 5, 10
 _RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {
@@ -140,10 +140,10 @@ class BackgroundSharing:
             return None
         return SharingPass(self, mode, step, branch)
 
-    def places(self, passes: Iterable[tuple[int, Branch]]) -> list[Place]:
+    def places(self, passes: Iterable[tuple[int, Branch]]) -> list[CachePosition]:
         """Everything that the anchor records, in order; `passes`: step and branch of each of its forward passes."""
         shared = [(step, branch) for step, branch in passes if step in self.config.steps]
-        return [Place(step, branch, layer) for step, branch in shared for layer in self.config.layers]
+        return [CachePosition(step, branch, layer) for step, branch in shared for layer in self.config.layers]
 
     def resume(self, passes: Iterable[tuple[int, Branch]]) -> bool:
         """Whether the store holds all that the anchor records already; if so, take its subject masks from there."""
@@ -210,7 +210,7 @@ class SharingPass:
             return
         kept = set(sharing.store.places())
         for layer in config.layers:
-            if Place(self.step, self.branch, layer) not in kept:
+            if CachePosition(self.step, self.branch, layer) not in kept:
                 raise PosegenError(
                     f"the anchor segment has not recorded step {self.step}, {self.branch} branch, layer {layer}: "
                     "run it first with record()"
@@ -326,7 +326,7 @@ class LayerSharing:
             if contributes is not None:
                 value = value[contributes]
         tensors |= pack("key", key, sharing.precision) | pack("value", value, sharing.precision)
-        sharing.store.put(Place(forward.step, forward.branch, self.index), tensors)
+        sharing.store.put(CachePosition(forward.step, forward.branch, self.index), tensors)
 
     def _contributes(self, num_tokens: int, device: torch.device) -> Bool[Tensor, "b n"] | None:
         """Which of the anchor's tokens (of this process) have a value; None = all.
@@ -355,7 +355,7 @@ class LayerSharing:
     def _take(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """The anchor's keys and values, zero where a token contributes nothing; each `(B, n, heads, width)`."""
         forward = self._forward
-        kept = forward.sharing.store.get(Place(forward.step, forward.branch, self.index))
+        kept = forward.sharing.store.get(CachePosition(forward.step, forward.branch, self.index))
         kept = {name: tensor.to(device) for name, tensor in kept.items()}
         key, value = unpack(kept, "key", dtype), unpack(kept, "value", dtype)
         contributes = self._contributes(key.shape[1], device)

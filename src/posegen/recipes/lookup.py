@@ -1,6 +1,6 @@
 """Finds a recipe by name, among those that come with posegen, or by the path of a user's own TOML file.
 
-Only finds and parses it: what a recipe may say is checked where recipes are read (`train/`, `data/prepare/`).
+Only finds and parses it: what a recipe may say is checked where recipes are read (`train/`, `prepare/`).
 """
 
 from importlib import resources

@@ -20,11 +20,11 @@ from posegen.synthetic.geometry import FigureBuilder
 from posegen.synthetic.hair import add_hair
 from posegen.synthetic.identity import Identity, draw_identity
 from posegen.synthetic.kernels import compile_kernels
-from posegen.synthetic.keypoints import KeypointTracker, seen
 from posegen.synthetic.mocap import CLIPS, captured_motion
 from posegen.synthetic.motion import procedural_motion
 from posegen.synthetic.render import Renderer
 from posegen.synthetic.rig import Pose, forward_kinematics, skinning_transforms
+from posegen.synthetic.rig_keypoints import KeypointTracker, seen
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS, draw_background, draw_camera, draw_lights
 from posegen.synthetic.skin import bake_skin
 
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 @dataclass(frozen=True)
-class ClipSettings:
+class SyntheticClipSettings:
     """Size and length of clips, in pixels and frames."""
 
     height: int = 192
@@ -111,12 +111,14 @@ def make_person(identity_seed: int, detailed: bool = False) -> Person:
     return Person(identity, body, renderer, KeypointTracker(body))
 
 
-class Clip:
+class SyntheticClip:
     """A person moving in a scene; the same seeds and settings give the same pixels."""
 
-    def __init__(self, identity_seed: int, seed: int, settings: ClipSettings | None = None, framing: str | None = None):
+    def __init__(
+        self, identity_seed: int, seed: int, settings: SyntheticClipSettings | None = None, framing: str | None = None
+    ):
         """Draw movement and scene from `seed`; `framing` is one of `scene.FRAMINGS`, drawn too where it is None."""
-        self.settings = settings or ClipSettings()
+        self.settings = settings or SyntheticClipSettings()
         self._seed = seed
         self._detailed = self.settings.height >= _DETAILED_FROM
         self.identity_seed = identity_seed

@@ -26,7 +26,7 @@ _LEGS = {"jeans": 1.93, "trousers": 1.95, "shorts": 0.85, "leggings": 1.9, "skir
 
 
 @dataclass(frozen=True)
-class Cut:
+class GarmentCut:
     """Where each garment is: scalar fields (V,) over the template, positive inside, roughly metres."""
 
     shirt: np.ndarray
@@ -40,7 +40,7 @@ class Cut:
         return np.maximum.reduce([self.shirt - 0.012, self.pants - 0.012, self.shoes - 0.006])
 
 
-def cut_clothes(identity: Identity) -> Cut:
+def cut_clothes(identity: Identity) -> GarmentCut:
     """The fields of an identity's clothes."""
     assets, region = load_assets(), regions()
     x, _, z = assets.template.T
@@ -60,7 +60,7 @@ def cut_clothes(identity: Identity) -> Cut:
     if skirted:
         length = -0.28 if bottom == "mini skirt" else -0.40 - 0.2 * ((identity.seed % 97) / 97)
         skirt = np.minimum(waist + 0.02 - z, z - length)
-    return Cut(shirt, pants, shoes, skirt)
+    return GarmentCut(shirt, pants, shoes, skirt)
 
 
 def _neckline(top: str) -> np.ndarray:
@@ -83,7 +83,7 @@ def _neckline(top: str) -> np.ndarray:
     return neck
 
 
-def add_clothes(builder: FigureBuilder, body: Body, identity: Identity, cut: Cut, detailed: bool) -> None:
+def add_clothes(builder: FigureBuilder, body: Body, identity: Identity, cut: GarmentCut, detailed: bool) -> None:
     """Add the garments; `detailed` splits their faces once more for large pictures."""
     assets, region = load_assets(), regions()
     seed, template = identity.seed, assets.template

@@ -16,16 +16,17 @@ from einops import rearrange
 from torch import nn
 
 from posegen.data.clips import Clip, Drawing
-from posegen.data.fetching import UnreachableError
+from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import OutputError, PosegenError
-from posegen.model.autoencoder import AutoencoderLightVideo, Latents, Pixels, group_patches
-from posegen.pipeline.latents import to_frames, to_pixels
-from posegen.pipeline.pipeline import PoseGenPipeline
+from posegen.model.autoencoder import AutoencoderLightVideo, group_patches
+from posegen.model.latents import to_frames, to_pixels
+from posegen.model.pipeline import PoseGenPipeline
+from posegen.model.tensor_types import Latents, Pixels
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
-from posegen.train.recipe import Phase, StageSettings
 from posegen.train.schedule import bucketed_items_of_step, generator, in_turn, make_buckets
-from posegen.train.stages import Tell, Validation
+from posegen.train.stage import Tell, Validation
+from posegen.train.train_recipe import Phase, StageSettings
 
 _KINDS = ("frames", "skeletons", "hands")
 _SHARES = (0.7, 0.2, 0.1)
@@ -248,7 +249,7 @@ def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
     def problem(sample: Sample) -> str:
         try:
             Clip(sample, Drawing()).check()
-        except (UnreachableError, OutputError):
+        except (UnreachableURLError, OutputError):
             raise
         except PosegenError as error:
             return str(error)

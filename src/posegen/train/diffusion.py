@@ -17,20 +17,20 @@ from torch import nn
 
 from posegen.data.encoders import Encoders
 from posegen.data.encoding import Encoding
-from posegen.data.latents import LatentCache, LatentItems, ends_of_stitch
+from posegen.data.latent_cache import LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
+from posegen.model.denoise import Conditioning, PoseLatents, denoise
+from posegen.model.latents import decode_latents, preserve_mask
+from posegen.model.pipeline import PoseGenPipeline
+from posegen.model.sources import save_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
-from posegen.pipeline.denoise import Conditioning, PoseLatents, denoise
-from posegen.pipeline.latents import decode_latents, preserve_mask
-from posegen.pipeline.models import save_adapters
-from posegen.pipeline.pipeline import PoseGenPipeline
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
-from posegen.train.recipe import BaseWeights, ModelSettings, Phase, Stage, StageSettings
 from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
-from posegen.train.stages import Tell, Validation
+from posegen.train.stage import Tell, Validation
+from posegen.train.train_recipe import BaseWeights, ModelSettings, Phase, StageName, StageSettings
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
@@ -45,7 +45,7 @@ class DiffusionStage:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: StageName,
         pipeline: PoseGenPipeline,
         settings: StageSettings,
         model: ModelSettings,
@@ -286,7 +286,7 @@ def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch
     return groups
 
 
-def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
+def encodings_of(stage: StageName, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
     """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
 
     model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
@@ -302,7 +302,7 @@ def encodings_of(stage: Stage, settings: StageSettings, phase: Phase, model: Any
 
 
 def prepare_transformer(
-    transformer: PoseGenTransformer3DModel, stage: Stage, settings: StageSettings, base_weights: BaseWeights
+    transformer: PoseGenTransformer3DModel, stage: StageName, settings: StageSettings, base_weights: BaseWeights
 ) -> None:
     """Decide what learns: everything in `pretrain`, else an adapter (a new one, or the one that is there) in float32.
 

@@ -2,13 +2,14 @@
 
 import hashlib
 
+from posegen.config.toml_settings import sizes_in_words
 from posegen.data.encoding import Encoding
-from posegen.data.prepare.recipe import ClipSettings, LatentPlan, LatentSettings
-from posegen.data.tables import sizes_in_words
+from posegen.devices import choose_device, computes_bfloat16
 from posegen.errors import PosegenError
-from posegen.pipeline.models import choose_device, computes_bfloat16, describe_model, model_identity
+from posegen.model.sources import describe_model, model_identity
+from posegen.prepare.prepare_recipe import ClipSettings, LatentPlan, LatentSettings
 from posegen.train.diffusion import encodings_of
-from posegen.train.recipe import read_recipe
+from posegen.train.train_recipe import read_recipe
 
 
 def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | None:

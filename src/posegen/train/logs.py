@@ -8,7 +8,7 @@ import numpy as np
 from posegen.errors import logger
 from posegen.media.image import animated_gif, write_image
 from posegen.media.video import VideoWriter
-from posegen.train.stages import Validation
+from posegen.train.stage import Validation
 
 _FPS = 16
 _LINES = 256

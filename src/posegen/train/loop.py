@@ -16,20 +16,20 @@ from accelerate import Accelerator
 from torch import nn
 
 from posegen.errors import PosegenError, logger
-from posegen.pipeline.progress import Progress
-from posegen.train.ahead import Ahead
+from posegen.progress import Progress
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
 from posegen.train.logs import Logs
-from posegen.train.recipe import StageSettings
+from posegen.train.prefetcher import Prefetcher
 from posegen.train.schedule import learning_rate, shares
 from posegen.train.sharding import gathered, shard, sharded_like, whole
-from posegen.train.stages import TrainStage
+from posegen.train.stage import TrainStage
+from posegen.train.train_recipe import StageSettings
 
 MODEL = "model"
 """Folder inside a stage's folder for what it exports."""
 
 
-class Average:
+class EMA:
     """Exponential moving average of the trained weights, in float32; short runs average over what there is."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -105,7 +105,7 @@ class Loop:
             self.optimizers = [accelerator.prepare(each) for each in make_optimizers(self.bare, settings)]
         else:
             self.module, *self.optimizers = accelerator.prepare(self.bare, *make_optimizers(self.bare, settings))
-        self.average = Average(self.bare, settings.ema) if settings.ema > 0 else None
+        self.average = EMA(self.bare, settings.ema) if settings.ema > 0 else None
         self.counters = Counters()
         kept = checkpoints.load(self.module, self.optimizers)
         if kept is not None:
@@ -122,7 +122,7 @@ class Loop:
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
         losses: list[float] = []
-        with Ahead(self._batches, counters.step, settings.steps, self.accelerator.device) as ahead:
+        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as ahead:
             while counters.step < settings.steps:
                 loss, norm = self._step(ahead.take())
                 counters.step += 1

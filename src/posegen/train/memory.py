@@ -23,7 +23,7 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
-from posegen.train.recipe import BaseWeights, Phase, Stage, StageSettings
+from posegen.train.train_recipe import BaseWeights, Phase, StageName, StageSettings
 
 RESERVE = 0.08
 """Share added for what cannot be counted."""
@@ -65,7 +65,7 @@ class Memory:
 
 
 def estimate(
-    stage: Stage, settings: StageSettings, base_weights: BaseWeights, transformer: dict[str, Any],
+    stage: StageName, settings: StageSettings, base_weights: BaseWeights, transformer: dict[str, Any],
     latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int = 1,
 ) -> Memory:  # fmt: skip
     """Memory of a diffusion stage on each of `processes` devices.
@@ -127,7 +127,7 @@ def estimate_autoencoder(
     )
 
 
-def check_fits(memory: Memory, device: torch.device, stage: Stage) -> None:
+def check_fits(memory: Memory, device: torch.device, stage: StageName) -> None:
     """Raise `PosegenError` if the device has not that much free memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -155,7 +155,7 @@ def _activation_type(settings: StageSettings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
-def _empty(stage: Stage, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
+def _empty(stage: StageName, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
     """The transformer as it is trained, without weights."""
     with init_empty_weights(include_buffers=True):
         model = PoseGenTransformer3DModel(**arguments)
@@ -164,7 +164,7 @@ def _empty(stage: Stage, settings: StageSettings, arguments: dict[str, Any]) -> 
 
 
 def _measure(
-    phase: Phase, stage: Stage, settings: StageSettings, arguments: dict[str, Any],
+    phase: Phase, stage: StageName, settings: StageSettings, arguments: dict[str, Any],
     latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int,
 ) -> tuple[int, int]:  # fmt: skip
     """(bytes kept for the backward pass, tokens) of the largest part of a batch."""
@@ -188,7 +188,7 @@ def _measure(
 
 
 def _kept(
-    batch: int, frames: int, arguments: dict[str, Any], stage: Stage, settings: StageSettings,
+    batch: int, frames: int, arguments: dict[str, Any], stage: StageName, settings: StageSettings,
     latent_size: tuple[int, int], text_tokens: int, image_tokens: int,
 ) -> int:  # fmt: skip
     """Bytes that autograd keeps for the backward pass of a transformer of few blocks."""
@@ -215,7 +215,7 @@ def _kept(
     return kept.size()
 
 
-class _Kept:
+class _KeptBytes:
     """What autograd keeps for the backward pass, beside the model's own weights."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -235,8 +235,8 @@ class _Kept:
 
 
 @contextlib.contextmanager
-def _keeping(model: nn.Module) -> Iterator[_Kept]:
-    kept = _Kept(model)
+def _keeping(model: nn.Module) -> Iterator[_KeptBytes]:
+    kept = _KeptBytes(model)
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
         yield kept
 

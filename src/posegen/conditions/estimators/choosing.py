@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, PoseEstimator
-from posegen.conditions.estimators.weights import DEFAULTS, find_weights, identity
+from posegen.conditions.estimators.model_weights import DEFAULTS, find_weights, identity
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
 from posegen.config import EstimatorConfig
 from posegen.errors import logger
+from posegen.types import Frame
 
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:

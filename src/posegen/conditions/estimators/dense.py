@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from posegen.conditions.estimators.heatmaps import Crop
-from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.keypoints import PersonPose
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 SAPIENS_AXES = (1.0, 1.0, 1.0)
 """Sapiens' normals times this are ours (x right, y up, z towards the camera). They are camera-space normals of rendered

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from transformers import AutoModelForObjectDetection
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-from posegen.conditions.estimators.protocols import Frame
-from posegen.conditions.estimators.weights import DEFAULTS, load_model, preprocessing
+from posegen.conditions.estimators.model_weights import DEFAULTS, load_model, preprocessing
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 Box = tuple[float, float, float, float]
 SCORE = 0.3

@@ -11,12 +11,12 @@ import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import place_entries
 from posegen.conditions.estimators.keypoint_files import read_keypoints
-from posegen.conditions.estimators.protocols import Frame
-from posegen.conditions.estimators.weights import identity
+from posegen.conditions.estimators.model_weights import identity
 from posegen.conditions.keypoints import PersonPose
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video
+from posegen.types import Frame
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.estimators.protocols import Frame
+from posegen.types import Frame
 
 PADDING = 1.25
 """The crop is so much larger than the box."""

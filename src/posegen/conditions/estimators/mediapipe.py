@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.task_files import task_file
 from posegen.conditions.framing import from_behind
 from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
+from posegen.types import Frame
 
 VERSION = "2"
 """Raised when the same frames would give other keypoints."""

@@ -14,10 +14,11 @@ import torch
 from posegen.conditions.estimators.dense import PARTS, DenseHandNormals, hand_classes
 from posegen.conditions.estimators.detector import PersonDetector
 from posegen.conditions.estimators.layouts import layout_of_count
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.model_weights import identity, load_torchscript
 from posegen.conditions.estimators.top_down import Normalisation, TopDownPose
-from posegen.conditions.estimators.weights import identity, load_torchscript, torch_device
+from posegen.devices import choose_device
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 SHAPE = (1024, 768)
 _COLOURS = Normalisation((123.5 / 255, 116.5 / 255, 103.5 / 255), (58.5 / 255, 57.0 / 255, 57.5 / 255))
@@ -49,7 +50,7 @@ def sapiens1_normals(
 def _runner(path: str, option: str, device: str) -> Callable[[Sequence[Frame]], torch.Tensor]:
     """The file's model as a function of pictures. TorchScript files compute in float32."""
     model: Any = load_torchscript(path, option, device)
-    place = torch_device(device)
+    place = choose_device(device)
 
     def run(pictures: Sequence[Frame]) -> torch.Tensor:
         with torch.inference_mode():

@@ -14,9 +14,9 @@ from transformers import Sapiens2ForNormalEstimation, Sapiens2ForPoseEstimation,
 from posegen.conditions.estimators.dense import DenseHandNormals, hand_classes
 from posegen.conditions.estimators.detector import PersonDetector
 from posegen.conditions.estimators.layouts import Layout, layout_of_count, layout_of_names
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.model_weights import DEFAULTS, load_model, preprocessing
 from posegen.conditions.estimators.top_down import IMAGENET_MEAN, IMAGENET_STD, Normalisation, TopDownPose
-from posegen.conditions.estimators.weights import DEFAULTS, load_model, preprocessing
+from posegen.types import Frame
 
 _SHAPE = (1024, 768)
 """(height, width) of pictures that the published models take."""

@@ -12,8 +12,8 @@ import torch
 from posegen.conditions.estimators.detector import PersonDetector
 from posegen.conditions.estimators.heatmaps import Crop, decode_heatmaps
 from posegen.conditions.estimators.layouts import Layout, to_wholebody
-from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.keypoints import HANDS, PersonPose
+from posegen.types import Frame
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -13,10 +13,11 @@ from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEst
 
 from posegen.conditions.estimators.detector import PersonDetector
 from posegen.conditions.estimators.layouts import layout_of_count
-from posegen.conditions.estimators.protocols import Frame
+from posegen.conditions.estimators.model_weights import DEFAULTS, identity, load_model, preprocessing
 from posegen.conditions.estimators.top_down import IMAGENET_MEAN, IMAGENET_STD, Normalisation, TopDownPose
-from posegen.conditions.estimators.weights import DEFAULTS, identity, load_model, preprocessing, torch_device
+from posegen.devices import choose_device
 from posegen.errors import PosegenError
+from posegen.types import Frame
 
 _OPTION = "--pose-weights"
 _EXPERTS = {17: 0, 133: 5}
@@ -33,7 +34,7 @@ def vitpose(
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     model: Any
     if Path(name).suffix in (".pth", ".pt"):
-        model = read_checkpoint(Path(name)).eval().to(torch_device(device))
+        model = read_checkpoint(Path(name)).eval().to(choose_device(device))
     else:
         model, folder = load_model(VitPoseForPoseEstimation, name, _OPTION, device)
         settings = preprocessing(folder)

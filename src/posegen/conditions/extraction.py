@@ -1,0 +1,342 @@
+"""A driving video -> its conditions: keypoints as data, skeleton and hand-normal videos at the size of the result.
+
+One pass over the driving video finds and follows the person; then both videos are drawn from the keypoints alone, so
+they are sharp at any size; only hand normals that come from the picture read it again. Everything is kept in a folder
+(`folder.py`) and reused when nothing changed.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from fractions import Fraction
+from itertools import islice, repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.conditions.cuts import CutFinder, describe_cuts
+from posegen.conditions.drawings import drawn, laid_over
+from posegen.conditions.estimators.choosing import (
+    draws_given_skeletons,
+    estimator_names,
+    make_normal_estimator,
+    make_pose_estimator,
+    make_reference_estimator,
+    weights_of,
+)
+from posegen.conditions.estimators.file import video_of_pictures
+from posegen.conditions.estimators.interfaces import PoseEstimator
+from posegen.conditions.folder import (
+    HAND_NORMALS,
+    MANIFEST,
+    SKELETON,
+    Conditions,
+    Inputs,
+    find_conditions,
+    save_conditions,
+)
+from posegen.conditions.framing import describe_back
+from posegen.conditions.hand_maps import make_hand_maps
+from posegen.conditions.hands import CapsuleHandNormals
+from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.person_in_frame import describe_place
+from posegen.conditions.skeleton import Colors, draw_skeleton
+from posegen.conditions.smoothing import smooth_poses
+from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
+from posegen.config import EstimatorConfig
+from posegen.errors import PosegenError, logger
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.read_ahead import read_ahead
+from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
+from posegen.types import Frame
+
+
+class NobodyError(PosegenError):
+    """No person is seen in any frame."""
+
+
+def extract_conditions(
+    driving: Path,
+    folder: Path,
+    fit: Fit,
+    fps: Fraction,
+    hands: bool = True,
+    colors: Colors = "openpose",
+    draw_scale: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
+    edited: bool = False,
+) -> Conditions:
+    """Make the conditions of `driving` in `folder`, or take those that are there if nothing changed.
+
+    fit: how the driving video becomes the size of the result; fps: frames per second of the conditions;
+    draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
+    720p); chosen: which part of the video is taken, and who estimates, on which `device`; edited: the folder is the
+    user's own, so files changed since they were made are kept; otherwise they count as damaged and are made again.
+    Raises `PosegenError` if nobody is seen in the video.
+    """
+    start, end = chosen.start, chosen.end
+    inputs = Inputs.of(
+        driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end
+    )  # fmt: skip
+    kept = find_conditions(folder, inputs, edited)
+    if kept is not None:
+        logger.info("conditions in %s are up to date: using them", folder)
+        return kept
+    info = probe_video(driving)
+    check_estimators(chosen, info, fit, fps, hands)
+    shown = shown_frames(info, fps, start, end).tolist()
+    total, size = len(shown), (info.height, info.width)
+    report: list[str | None] = []
+    if draws_given_skeletons(chosen):
+        pose = nobody(total, size, fps)
+        report += [f"skeletons are those of {chosen.pose_file}: who they belong to and where joints are is not known"]
+    else:
+        estimator = make_pose_estimator(chosen, size, shown, info.num_frames, device)
+        try:
+            # drawing takes about a third of the time
+            pose, tracking = estimate_pose(
+                driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total), start, end
+            )
+        except NobodyError as error:
+            if chosen.pose_file is None:
+                raise
+            raise PosegenError(f"{chosen.pose_file}: no person in it is sure enough and inside {driving}") from error
+        finally:
+            estimator.close()
+        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
+            if warning:
+                logger.warning("%s", warning)
+        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
+        if chosen.smoothing:
+            pose, repaired = smooth_poses(pose, tracking.cuts)
+            report.append(repaired.describe())
+        report.append(describe_back(pose.keypoints, pose.scores))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
+    hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
+    with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
+    progress(total, total)
+    if hands:
+        report.append(_describe_hands(pose, with_hands, total))
+    return save_conditions(folder, pose, inputs, [line for line in report if line])
+
+
+def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:
+    """Raise `PosegenError` where weights of the chosen estimators are missing, or given videos do not fit `info`'s.
+
+    Those of hand normals are needed only after the pass over the video. Keypoints are not read.
+    """
+    weights_of(chosen)
+    size, shown = (info.height, info.width), shown_frames(info, fps, chosen.start, chosen.end).tolist()
+    if draws_given_skeletons(chosen):
+        assert chosen.pose_file is not None
+        video_of_pictures(chosen.pose_file, "skeletons", size, fit, shown, info.num_frames)
+    if hands and chosen.normals_file is not None:
+        video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
+
+
+def nobody(num_frames: int, size: tuple[int, int], fps: Fraction) -> PoseSequence:
+    """Keypoints of no person."""
+    hands = np.stack([empty_hands()] * num_frames)
+    return PoseSequence(
+        np.zeros((num_frames, 133, 2), np.float32), np.zeros((num_frames, 133), np.float32), hands, size, fps
+    )
+
+
+def estimate_pose(
+    driving: Path,
+    estimator: PoseEstimator,
+    fps: Fraction,
+    hands: bool = True,
+    progress: Callable[[int], None] = lambda done: None,
+    start: float | None = None,
+    end: float | None = None,
+) -> tuple[PoseSequence, TrackingReport]:
+    """Find and follow one person through the video, or the part from `start` to `end` (seconds), and find its cuts.
+
+    Gaps of up to half a second are interpolated, but not across cuts. Raises `PosegenError` if nobody is seen in any
+    frame.
+    """
+    info = probe_video(driving)
+    tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
+    missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
+    seen: list[bool] = []
+
+    def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
+        frames = read_ahead(iterate_frames(driving, fps, start, end))
+        while batch := list(islice(frames, estimator.batch_size)):
+            yield batch, estimator.estimate_batch(batch)
+
+    def follow() -> Iterator[PersonPose]:
+        # hands are looked for while the next bodies are; closed before anybody closes the estimator
+        with closing(read_ahead(bodies(), depth=1)) as ahead:
+            for frame, everybody in (pair for batch, found in ahead for pair in zip(batch, found, strict=True)):
+                cut_finder.add(frame)
+                if cut_finder.may_have_begun:
+                    tracker.begin_scene()
+                person = tracker.choose([body for body in everybody if shoulders_seen(body)])
+                seen.append(person is not None)
+                yield missing if person is None else estimator.add_hands(frame, person) if hands else person
+                progress(len(seen))
+
+    sequence = PoseSequence.of(follow(), (info.height, info.width), fps)
+    if not any(seen):
+        raise NobodyError(f"no person is seen in {driving}: use a video in which somebody moves in view")
+    cuts = cut_finder.finish()
+    filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
+    interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
+    report = TrackingReport(
+        len(seen), sum(seen), interpolated, len(seen) - sum(seen) - interpolated,
+        tracker.most_people, tracker.first_x, tuple(cuts),
+    )  # fmt: skip
+    return filled, report
+
+
+def find_reference_pose(
+    image: UInt8[np.ndarray, "height width 3"],
+    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    device: str = "auto",
+) -> PersonPose | None:
+    """The person of a reference image, the largest if there are several (then a warning says so); None if nobody is.
+
+    Raises `PosegenError` for missing weights.
+    """
+    estimator = make_reference_estimator(chosen, device)
+    try:
+        people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
+        if not people:
+            return None
+        if len(people) > 1:
+            logger.warning("%d people are in the reference image: the largest one is taken", len(people))
+        return estimator.add_hands(image, max(people, key=lambda person: person.area))
+    finally:
+        estimator.close()
+
+
+def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
+    """The person in the pixels of the fitted picture."""
+    scale = fit.scaled[0] / fit.source[0]
+    hands = person.hands.copy()
+    hands[..., :2] = fit.apply_points(hands[..., :2])
+    hands[..., 2] *= scale
+    return PersonPose(fit.apply_points(person.keypoints).astype(np.float32), person.scores, hands)
+
+
+def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
+    height, width = fit.target
+    large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
+    drawn = fit_pose(person, large)
+    picture = draw_skeleton(drawn.keypoints, drawn.scores, large.target, colors=colors)
+    return picture if draw_scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _skeletons(
+    pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, colors: Colors, draw_scale: int
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
+    if not draws_given_skeletons(chosen):
+        return (draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
+    assert chosen.pose_file is not None
+    info = probe_video(driving)
+    shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
+    pictures = video_of_pictures(chosen.pose_file, "skeletons", pose.size, fit, shown, info.num_frames)
+    return pictures if colors == "openpose" else (np.ascontiguousarray(picture[..., ::-1]) for picture in pictures)
+
+
+def _hand_maps(
+    pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, device: str
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The hand-normal maps of a clip, by the chosen estimator or from a finished video."""
+    info = probe_video(driving)
+    normals = make_normal_estimator(chosen, device)
+    if normals is None:
+        assert chosen.normals_file is not None
+        shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
+        return video_of_pictures(chosen.normals_file, "hand normals", pose.size, fit, shown, info.num_frames)
+    frames = iterate_frames(driving, pose.fps, chosen.start, chosen.end)
+    fitted = (fit_pose(pose[index], fit) for index in range(len(pose)))
+    return make_hand_maps(pose, fitted, fit, normals, frames)
+
+
+def _draw(
+    skeletons: Iterator[UInt8[np.ndarray, "height width 3"]],
+    hand_maps: Iterator[UInt8[np.ndarray, "height width 3"]] | None,
+    folder: Path,
+    fit: Fit,
+    fps: Fraction,
+    progress: Callable[[int], None],
+) -> int:
+    """Write skeleton and hand-normal videos, losslessly, black without `hand_maps`; how many frames have hands."""
+    with_hands, black = 0, np.zeros((*fit.target, 3), np.uint8)
+    with (
+        VideoWriter(folder / SKELETON, fps, size=fit.target, codec="h264rgb") as skeleton_writer,
+        VideoWriter(folder / HAND_NORMALS, fps, size=fit.target, codec="h264rgb") as hand_writer,
+        ThreadPoolExecutor(1) as beside,
+        closing(read_ahead(skeletons)) as drawn,
+        closing(read_ahead(hand_maps or ())) as normals,
+    ):
+        both = zip(drawn, repeat(black)) if hand_maps is None else zip(drawn, normals, strict=True)
+        for index, (skeleton, hand_map) in enumerate(both):
+            written = beside.submit(hand_writer.write, hand_map)
+            skeleton_writer.write(skeleton)
+            with_hands += bool(hand_map.any())
+            written.result()
+            progress(index + 1)
+    return with_hands
+
+
+def write_overlay(conditions: Conditions, driving: Path, path: Path, kept_fit: Fit | None = None) -> None:
+    """A video to look at: the driving video with skeleton and hand normals over it, and its sound.
+
+    Both are drawn from the keypoints; with `kept_fit`, by which the conditions were fitted, they are the kept pictures
+    (at their size), which estimators other than the embedded one need.
+    """
+    pose = conditions.pose
+    info = probe_video(driving)
+    height, width = pose.size
+    even = (height - height % 2, width - width % 2)
+    start = conditions.start or 0.0
+    kept = zip(conditions.iterate_skeletons(), iterate_frames(conditions.folder / HAND_NORMALS), strict=True)
+    sound = driving if info.has_audio else None
+    seconds = float(conditions.num_frames / pose.fps)
+    with VideoWriter(
+        path, pose.fps, even, audio_from=sound, audio_start=start, audio_seconds=seconds, preset="veryfast"
+    ) as writer:
+        for index, frame in enumerate(iterate_frames(driving, pose.fps, conditions.start, conditions.end)):
+            if kept_fit is None:
+                person = pose[index]
+                over, hand_map = draw_skeleton(person.keypoints, person.scores, pose.size), _capsules(person, pose.size)
+            else:
+                over, hand_map = (_unfitted(picture, kept_fit) for picture in next(kept))
+            hand = drawn(hand_map) & ~drawn(over)
+            over[hand] = hand_map[hand]
+            writer.write(np.ascontiguousarray(laid_over(frame, over)[: even[0], : even[1]]))
+
+
+def _capsules(person: PersonPose, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    return CapsuleHandNormals().estimate(person, size)
+
+
+def _unfitted(picture: UInt8[np.ndarray, "h w 3"], fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture of the fitted size at its place in the driving video; black where it was cut off."""
+    corner, across = fit.apply_points(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    (step_x, step_y), (left, top) = across - corner, corner
+    matrix = np.array([[step_x, 0, left], [0, step_y, top]])
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+    return cv2.warpAffine(picture, matrix, (fit.source[1], fit.source[0]), flags=flags)
+
+
+def _describe_hands(pose: PoseSequence, with_hands: int, total: int) -> str:
+    if with_hands == 0:
+        return "no hand is seen in any frame: the hand normals are black"
+    found = np.isfinite(pose.hands).all(axis=(2, 3)).mean(axis=0)
+    if not found.any():  # normals from the picture do not tell the hands apart
+        return f"hands found in {100 * with_hands / total:.0f} % of the frames"
+    return f"left hand found in {100 * found[0]:.0f} % of the frames, right hand in {100 * found[1]:.0f} %"

@@ -1,0 +1,136 @@
+"""The conditions of a few frames of a driving video, as a look ahead: each frame is looked at on its own.
+
+The same estimators find them as in `extract`, or they come from a folder of conditions. Of several people it is the one
+who is largest at first, then always the nearest to where they were in the frame looked at before.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from posegen.conditions.cuts import look_for_cuts
+from posegen.conditions.estimators.choosing import draws_given_skeletons, make_normal_estimator, make_pose_estimator
+from posegen.conditions.estimators.file import video_of_pictures
+from posegen.conditions.extraction import fit_pose
+from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
+from posegen.conditions.hand_maps import make_hand_maps
+from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.tracking import same_person, shoulders_seen
+from posegen.config import EstimatorConfig
+from posegen.media.fitting import Fit
+from posegen.media.video import probe_video, sample_frames, shown_frames
+
+Pictures = UInt8[np.ndarray, "samples height width 3"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is in a few frames.
+
+    people: in pixels of the driving video, None where nobody is seen; most_people: seen at once; cuts: frames that
+    begin a new scene, as far as they were found between these. The pictures have the result's size: frames: of the
+    driving video; hand_maps: black without hands; skeletons: only where they are pictures that were given, without
+    keypoints.
+    """
+
+    people: tuple[PersonPose | None, ...]
+    most_people: int
+    frames: Pictures
+    hand_maps: Pictures
+    cuts: tuple[int, ...]
+    skeletons: Pictures | None = None
+
+
+def sample_conditions(
+    driving: Path,
+    numbers: Sequence[int],
+    fit: Fit,
+    fps: Fraction,
+    hands: bool,
+    chosen: EstimatorConfig,
+    device: str = "auto",
+    progress: Callable[[int], None] = lambda done: None,
+) -> Samples:
+    """The conditions of the frames with these rising numbers, counted from `chosen.start` at the rate `fps`.
+
+    Raises `PosegenError` as `extract_conditions` does, except for a video without a person.
+    """
+    info = probe_video(driving)
+    shown, size = shown_frames(info, fps, chosen.start, chosen.end).tolist(), (info.height, info.width)
+    frames = list(sample_frames(driving, numbers, fps, chosen.start, chosen.end))
+    people: list[PersonPose | None] = []
+    followed: PersonPose | None = None
+    most, skeletons = 0, None
+    if draws_given_skeletons(chosen):
+        assert chosen.pose_file is not None
+        pictures = video_of_pictures(chosen.pose_file, "skeletons", size, fit, shown, info.num_frames)
+        skeletons, people = _picked(pictures, numbers), [None] * len(numbers)
+    else:
+        estimator = make_pose_estimator(chosen, size, shown, info.num_frames, device, numbers)
+        try:
+            for start in range(0, len(frames), estimator.batch_size):
+                batch = frames[start : start + estimator.batch_size]
+                for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
+                    found = [person for person in everybody if shoulders_seen(person)]
+                    most = max(most, len(found))
+                    followed = same_person(followed, found) or followed
+                    person = followed if found else None
+                    people.append(estimator.add_hands(frame, person) if hands and person else person)
+                    progress(len(people))
+        finally:
+            estimator.close()
+    hand_maps = np.zeros((len(numbers), *fit.target, 3), np.uint8)
+    normals = make_normal_estimator(chosen, device) if hands else None
+    if normals is not None:
+        pose = sequence_of(people, size, fps)
+        fitted = (fit_pose(pose[index], fit) for index in range(len(pose)))
+        hand_maps = np.stack(list(make_hand_maps(pose, fitted, fit, normals, iter(frames))))
+    elif hands:
+        assert chosen.normals_file is not None
+        pictures = video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
+        hand_maps = _picked(pictures, numbers)
+    cuts = look_for_cuts(driving, fps, numbers, frames, chosen.start, chosen.end)
+    fitted_frames = np.stack([fit.apply(frame) for frame in frames])
+    return Samples(tuple(people), most, fitted_frames, hand_maps, tuple(cuts), skeletons)
+
+
+def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], fit: Fit) -> Samples:
+    """The same of conditions that are there already."""
+    frames = list(sample_frames(driving, numbers, conditions.fps, conditions.start, conditions.end))
+    cuts = look_for_cuts(driving, conditions.fps, numbers, frames, conditions.start, conditions.end)
+    poses = [conditions.pose[number] for number in numbers]
+    drawn = None
+    if not conditions.pose.scores.any():  # they were given as pictures
+        drawn = np.stack(list(sample_frames(conditions.folder / SKELETON, numbers)))
+    return Samples(
+        tuple(pose if shoulders_seen(pose) else None for pose in poses),
+        0,
+        np.stack([fit.apply(frame) for frame in frames]),
+        np.stack(list(sample_frames(conditions.folder / HAND_NORMALS, numbers))),
+        tuple(cuts),
+        drawn,
+    )
+
+
+def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps: Fraction) -> PoseSequence:
+    """People of single frames as a clip; frames without a person have scores 0."""
+    nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
+    poses = [person or nobody for person in people]
+    return PoseSequence(
+        np.stack([pose.keypoints for pose in poses]), np.stack([pose.scores for pose in poses]),
+        np.stack([pose.hands for pose in poses]), size, fps,
+    )  # fmt: skip
+
+
+def _picked(pictures: Iterator[UInt8[np.ndarray, "height width 3"]], numbers: Sequence[int]) -> Pictures:
+    """Those with these rising numbers."""
+    place, found = 0, []
+    for number in numbers:
+        found.append(next(islice(pictures, number - place, None)))
+        place = number + 1
+    return np.stack(found)

@@ -1,0 +1,98 @@
+"""Visual quality by Q-Align's rule: how likely a vision-language model goes on with excellent, good, fair, poor or bad.
+
+Any image-and-text model that transformers has a class for can be asked; it should have been trained to rate as Q-Align
+was. Filters ask it about samples of a clip; `evaluate/metrics/quality.py` asks it about results.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from posegen.errors import PosegenError
+from posegen.offline import no_network
+
+LEVELS = ("excellent", "good", "fair", "poor", "bad")
+_WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
+PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
+VIDEO_PROMPT = "USER: How would you rate the quality of this video?\n{images}\nASSISTANT: The quality of the video is"
+
+
+class RatingModel:
+    """A model that rates pictures. Raises `PosegenError` for a folder of something else."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
+
+        self.kind = str(model_config(folder, "a quality model").model_type)
+        if self.kind not in KNOWN:
+            raise PosegenError(
+                f"{folder}: a {self.kind} model, which transformers cannot ask about pictures: give a LLaVA one"
+            )
+        self.device = device
+        self.network = load_whole(AutoModelForImageTextToText, folder, "a quality model").to(device)
+        self.processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
+        self.levels = level_tokens(self.processor.tokenizer, folder)
+
+    def rate(self, frame: UInt8[np.ndarray, "height width 3"]) -> float:
+        """The expected level, 1 to 5, of one picture."""
+        return self._ask([frame], PROMPT)
+
+    def rate_video(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]]) -> float:
+        """The expected level, 1 to 5, of a video, by a few of its frames."""
+        return self._ask(frames, VIDEO_PROMPT.format(images="<image>" * len(frames)))
+
+    def _ask(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]], prompt: str) -> float:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        inputs = self.processor(images=pictures, text=prompt, return_tensors="pt").to(self.device)
+        with torch.inference_mode():
+            logits = self.network(**inputs).logits[0, -1, self.levels]
+        return expected_level(logits.cpu().double())
+
+
+def expected_level(logits: Float[torch.Tensor, " levels"]) -> float:
+    """Softmax over the five levels, and the mean of their worths (Q-Align, "the inference of LMMs")."""
+    return float(torch.softmax(logits, 0) @ torch.tensor(_WORTH, dtype=logits.dtype))
+
+
+def level_tokens(tokenizer: Any, folder: Path) -> list[int]:
+    """The first token of each level. Raises `PosegenError` where two levels begin alike."""
+    tokens = [tokenizer(level, add_special_tokens=False)["input_ids"][0] for level in LEVELS]
+    if len(set(tokens)) < len(LEVELS):
+        raise PosegenError(f"{folder}: its tokenizer does not tell {', '.join(LEVELS)} apart: not a model to rate with")
+    return tokens
+
+
+def model_config(folder: Path, what: str) -> Any:
+    """The configuration of a model's folder. Raises `PosegenError` where there is none."""
+    from transformers import AutoConfig
+
+    if not folder.is_dir():
+        raise PosegenError(f"{folder}: a folder with {what} was expected (config.json, weights)")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PosegenError(
+            f"{folder}: not {what} in transformers' layout ({str(error).splitlines()[0][:120]})"
+        ) from None
+
+
+def load_whole(auto: Any, folder: Path, what: str) -> Any:
+    """A model with all of its weights from the folder, none made up. Raises `PosegenError`."""
+    try:
+        with no_network():
+            model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PosegenError(f"{folder}: cannot be loaded as {what} ({str(error).splitlines()[0][:120]})") from None
+    made_up = [key for key in report["missing_keys"] if "pooler" not in key]
+    wrong = [*made_up, *(str(each[0]) for each in report.get("mismatched_keys", []))]
+    if wrong:
+        raise PosegenError(
+            f"{folder}: not the weights of {what}: {len(wrong)} are missing or differ (first: {wrong[0]})"
+        )
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,75 @@
+"""Settings, one file a command: every setting has its one home, one line of documentation and its check.
+
+The command line and the Python API build these dataclasses; both then call the same functions. Nothing heavy is
+imported here, no model is known and no file touched: whether paths exist is checked where they are opened.
+"""
+
+from posegen.config.ablate import AblateConfig
+from posegen.config.benchmark import BenchmarkConfig
+from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_size
+from posegen.config.choices import (
+    DEFAULT_PROMPT,
+    MAX_FPS,
+    MAX_SIDE,
+    NEGATIVE_PROMPT,
+    DataType,
+    FitMode,
+    Framing,
+    FramingChoice,
+    LongMethod,
+    NormalsChoice,
+    PoseChoice,
+    RetargetMode,
+    SharingPrecision,
+    SharingPreset,
+    SharingStore,
+    Split,
+)
+from posegen.config.estimators import EstimatorConfig
+from posegen.config.evaluate import EvaluateConfig
+from posegen.config.extract import ExtractConfig
+from posegen.config.generate import GenerateConfig, PreviewConfig
+from posegen.config.jobs import JobsConfig
+from posegen.config.prepare import PrepareConfig
+from posegen.config.prompt import PromptConfig
+from posegen.config.screen import ScreenConfig
+from posegen.config.study import StudyConfig
+from posegen.config.synth import SynthConfig
+from posegen.config.train import TrainConfig
+
+__all__ = [
+    "DEFAULT_PROMPT",
+    "MAX_FPS",
+    "MAX_SIDE",
+    "NEGATIVE_PROMPT",
+    "AblateConfig",
+    "BenchmarkConfig",
+    "DataType",
+    "EstimatorConfig",
+    "EvaluateConfig",
+    "ExtractConfig",
+    "FitMode",
+    "Framing",
+    "FramingChoice",
+    "GenerateConfig",
+    "JobsConfig",
+    "LongMethod",
+    "NormalsChoice",
+    "PoseChoice",
+    "PrepareConfig",
+    "PreviewConfig",
+    "PromptConfig",
+    "RetargetMode",
+    "ScreenConfig",
+    "SharingPrecision",
+    "SharingPreset",
+    "SharingStore",
+    "Split",
+    "StudyConfig",
+    "SynthConfig",
+    "TrainConfig",
+    "parse_bytes",
+    "parse_fps",
+    "parse_lora",
+    "parse_size",
+]

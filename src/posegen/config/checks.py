@@ -1,0 +1,75 @@
+"""Reads and checks the values of settings: sizes, frame rates, amounts of memory, LoRA files, ranges."""
+
+import math
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from posegen.config.choices import MAX_FPS, MAX_SIDE
+from posegen.errors import PosegenError
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read "HxW" as (height, width) in pixels; raises `PosegenError` for anything else or an absurd size."""
+    match = re.fullmatch(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", text.strip())
+    if match is None:
+        raise PosegenError(f"--size {text!r} is not a size: write HEIGHTxWIDTH in pixels, like 256x144")
+    height, width = int(match[1]), int(match[2])
+    if not (64 <= height <= MAX_SIDE and 64 <= width <= MAX_SIDE):
+        raise PosegenError(f"--size {height}x{width}: both sides must lie between 64 and {MAX_SIDE} pixels")
+    return height, width
+
+
+def parse_fps(text: str, setting: str = "--fps") -> Fraction:
+    """Read a frame rate ("16", "29.97", "30000/1001"); raises `PosegenError`, naming the setting, outside 1..240."""
+    try:
+        fps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise PosegenError(f"{setting} {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
+    if not 1 <= fps <= MAX_FPS:
+        raise PosegenError(f"{setting} {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
+    return fps.limit_denominator(100_000)
+
+
+def parse_lora(text: str) -> tuple[Path, float]:
+    """Read FILE or FILE:STRENGTH as (path, strength); raises `PosegenError` for a strength that is none."""
+    file, colon, strength = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", strength, re.IGNORECASE):
+        file, strength = text, "1"
+    if not file:
+        raise PosegenError(f"--lora {text!r}: write FILE or FILE:STRENGTH")
+    check_range(f"--lora {file}: the strength", float(strength), -100, 100)
+    return Path(file), float(strength)
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes; raises `PosegenError` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if match is None or (match[3] and not match[2]):
+        raise PosegenError(f"--memory-budget {text!r} is not an amount of memory: write it like 8GB or 500MB")
+    return round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
+
+
+def check_range(name: str, value: int | float, low: int | float, high: int | float) -> None:
+    """Raise `PosegenError` unless a number lies between two bounds, both included."""
+    if not math.isfinite(value) or not low <= value <= high:
+        shown, least, most = (f"{n:g}" if isinstance(n, float) else str(n) for n in (value, low, high))
+        raise PosegenError(f"{name} {shown} is out of range: it goes from {least} to {most}")
+
+
+def check_methods(methods: tuple[str, ...]) -> None:
+    """Raise `PosegenError` if no method is named."""
+    if not methods:
+        raise PosegenError("--methods: name at least one, like --methods ours=results/ours")
+
+
+def check_subject(subject: str | None) -> None:
+    """Raise `PosegenError` for a subject without a word."""
+    if subject is not None and not subject.strip(" ,"):
+        raise PosegenError("--subject is empty: give the word that names the person, or leave the option out")
+
+
+def check_token(token: str | None) -> None:
+    """Raise `PosegenError` for a token that is too short, or cannot stand in an address."""
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
+        raise PosegenError("--token: 8 to 200 letters, digits, and . _ ~ - are needed, so that it can be in an address")

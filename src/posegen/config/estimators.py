@@ -1,0 +1,76 @@
+"""Settings of every command that finds a person: the part of the driving video, and the estimators."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posegen.config.checks import check_range
+from posegen.config.choices import NormalsChoice, PoseChoice
+from posegen.errors import PosegenError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig:
+    """Which part of the driving video is taken, and who finds the person and the hand normals in it."""
+
+    start: float | None = None
+    """Seconds of the driving video at which to begin."""
+    end: float | None = None
+    """Seconds of the driving video at which to stop."""
+    pose: PoseChoice = "mediapipe"
+    """Who finds the person: the embedded MediaPipe, ViTPose or Sapiens (with a detector), or a file of keypoints."""
+    pose_weights: str | None = None
+    """Weights of ViTPose or Sapiens2 (model folder or hub name; ViTPose's own .pth) or Sapiens-1 (TorchScript file)."""
+    pose_file: Path | None = None
+    """Keypoints for `--pose file`: JSON of OpenPose, MMPose, AlphaPose, COCO, DWPose or MediaPipe (a file or a folder),
+    NPZ, or a finished skeleton video."""
+    detector_weights: str | None = None
+    """RT-DETR or D-FINE that finds people for ViTPose and Sapiens: model folder or hub name."""
+    normals: NormalsChoice = "mediapipe"
+    """Who makes hand normals: hands drawn around MediaPipe's joints, Sapiens from the picture, or a finished video."""
+    normals_weights: str | None = None
+    """Weights of Sapiens' surface normals: model folder or hub name, or a TorchScript file of Sapiens-1."""
+    parts_weights: str | None = None
+    """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
+    trust_torchscript: bool = False
+    """TorchScript files (Sapiens-1) can run any code on this machine: say that you trust where yours come from."""
+    normals_file: Path | None = None
+    """Video of hand normals, black outside the hands, for `--normals file`."""
+    smoothing: bool = True
+    """Steady the keypoints over time: jitter, swapped sides, outliers, short gaps."""
+
+    def __post_init__(self) -> None:
+        for name, moment in (("--start", self.start), ("--end", self.end)):
+            if moment is not None:
+                check_range(name, moment, 0, 1_000_000)
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise PosegenError(f"--start {self.start:g} lies not before --end {self.end:g}")
+        for option, choice, file in (("pose", self.pose, self.pose_file), ("normals", self.normals, self.normals_file)):
+            if (choice == "file") != (file is not None):
+                raise PosegenError(f"--{option} file and --{option}-file FILE belong together: give both, or neither")
+        weights = (
+            ("--pose", self.pose, "--pose-weights", self.pose_weights),
+            ("--pose", self.pose, "--detector-weights", self.detector_weights),
+            ("--normals", self.normals, "--normals-weights", self.normals_weights),
+            ("--normals", self.normals, "--parts-weights", self.parts_weights),
+        )
+        for option, choice, belonging, given in weights:
+            if given is not None and choice in ("mediapipe", "file"):
+                raise PosegenError(
+                    f"{belonging} is not for {option} {choice}: choose another {option}, or leave it out"
+                )
+        if self.pose == "sapiens1" and self.pose_weights is None:
+            raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
+        if self.normals == "sapiens1" and (self.normals_weights is None or self.parts_weights is None):
+            raise PosegenError("--normals sapiens1 needs --normals-weights and --parts-weights: TorchScript files")
+        for option, choice in (("--pose", self.pose), ("--normals", self.normals)):
+            if choice == "sapiens1" and not self.trust_torchscript:
+                raise PosegenError(
+                    f"{option} sapiens1 loads TorchScript files, which can run any code on this machine: add "
+                    "--trust-torchscript if you trust where they come from"
+                )
+
+    def _check_hands(self, hands: bool) -> None:
+        if not hands and self.normals != "mediapipe":
+            raise PosegenError(
+                f"--no-hands makes no hand normals, and --normals {self.normals} says how: leave one out"
+            )

@@ -1,0 +1,57 @@
+"""Settings of `posegen evaluate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from posegen.config.checks import check_methods, check_range
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
+
+    benchmark: Path
+    """A benchmark description (YAML; docs/evaluate.md lists its keys), or a folder that holds benchmark.yaml; `posegen
+    benchmark` makes them."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark, and
+    for "seam flicker" NAME.seams.json; see docs/evaluate.md."""
+    output: Path
+    """Folder for report.html, report.md, scores.csv and clips.csv."""
+    protocol: Literal["disco", "native"] = "disco"
+    """disco: as the field's tables, the central square of every frame at 256 x 256; native: at the videos' own size."""
+    allow_missing: bool = False
+    """Score what is there when results are missing or too short, and count it in the report."""
+    resample: bool = False
+    """Take results of another frame rate at the truth's moments."""
+    embedded: bool = True
+    """Score with the network that comes inside a package (stand-ins with names of their own)."""
+    people: bool = True
+    """Look for people in the results: pose error, hands, background drift, looks."""
+    lpips: Path | None = None
+    """Weights for LPIPS: vgg16-397923af.pth."""
+    inception: Path | None = None
+    """Weights for FID: pt_inception-2015-12-05-6726825d.pth."""
+    resnet3d: Path | None = None
+    """Weights for FID-VID: resnet-50-kinetics.pth."""
+    i3d: Path | None = None
+    """Weights for FVD: i3d_pretrained_400.pt."""
+    arcface: Path | None = None
+    """An ArcFace network for identity: w600k_r50.onnx."""
+    dino: str | None = None
+    """A DINO or DINOv2 model (folder or hub name) for temporal consistency."""
+    q_align: str | None = None
+    """A vision-language model that rates pictures (folder or hub name), for visual quality by Q-Align's rule."""
+    videos: bool = True
+    """Put the videos into the report (small ones, at most --preview-seconds of each)."""
+    preview_seconds: float = 20.0
+    """Seconds of each video in the report."""
+    cache: Path | None = None
+    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        check_range("--preview-seconds", self.preview_seconds, 0.1, 36_000)
+        check_methods(self.methods)

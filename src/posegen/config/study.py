@@ -1,0 +1,42 @@
+"""Settings of `posegen study`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posegen.config.checks import check_methods, check_range, check_token
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
+
+    benchmark: Path
+    """A benchmark description (YAML), or a folder that holds benchmark.yaml."""
+    methods: tuple[str, ...]
+    """NAME=FOLDER of each method, as for `posegen evaluate`; nobody who answers sees the names."""
+    output: Path
+    """Folder for answers.sqlite and, with --results, ratings.csv, choices.csv and study.md."""
+    results: bool = False
+    """Write what the answers so far say, and stop."""
+    pairwise: bool = True
+    """Also ask which of two videos of the same clip is better."""
+    per_person: int | None = None
+    """Questions for each person; those with the fewest answers come first. By default all."""
+    allow_missing: bool = False
+    """Ask about what is there when results are missing or too short."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
+    port: int = 8421
+    """Port to listen on; 0 takes any that is free."""
+    token: str | None = None
+    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
+    seed: int = 0
+    """Same seed, same draw of questions."""
+
+    def __post_init__(self) -> None:
+        check_range("--port", self.port, 0, 65535)
+        check_token(self.token)
+        check_range("--seed", self.seed, 0, 2**63 - 1)
+        check_methods(self.methods)
+        if self.per_person is not None:
+            check_range("--per-person", self.per_person, 1, 100_000)

@@ -1,0 +1,1 @@
+"""Metrics: frames and features in, numbers out."""

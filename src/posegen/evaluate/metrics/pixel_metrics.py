@@ -1,0 +1,248 @@
+"""What a metric is, and the ones that need no network: L1, PSNR, SSIM, flicker.
+
+A metric sees the frames of one clip once, in order, a few at a time, and keeps little: a clip may be hours long.
+Metrics of a pair see the truth's frames beside the result's; metrics of a video see one video, which may be the truth.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from posegen.conditions.keypoints import PoseSequence
+from posegen.errors import PosegenError
+from posegen.evaluate.metrics.frechet import FeatureSet
+from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.protocols import Protocol as Rules
+from posegen.types import Frames
+
+TruthFrames = UInt8[np.ndarray, "frames height width 3"]
+PERFECT = 100.0
+"""PSNR in dB of a frame without any difference, instead of infinity: the value the field's tables use."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of the table.
+
+    per: what one sample is ("frame", "window of 16" ...); network: what the score was measured with; frechet: a
+    distance between the sets of all clips, instead of a mean over clips.
+    """
+
+    name: str
+    better: Literal["higher", "lower"]
+    network: str
+    per: str = "frame"
+    unit: str = ""
+    digits: int = 3
+    frechet: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """What is known of a clip before its frames come.
+
+    size: (H, W) of the frames as the metric will see them; driving: keypoints of who drives the clip, in pixels of
+    those frames, at `sampled` frame numbers; aligned: driving and result show the person at the same place.
+    seams: frames whose step to the next belongs to a seam.
+    """
+
+    name: str
+    fps: float
+    num_frames: int
+    size: tuple[int, int]
+    rules: Rules
+    reference: UInt8[np.ndarray, "reference_height reference_width 3"] | None = None
+    driving: PoseSequence | None = None
+    aligned: bool = True
+    seams: tuple[int, ...] = ()
+
+    @property
+    def sampled(self) -> range:
+        """Numbers of the frames at which people are looked for."""
+        return range(0, self.num_frames, max(1, round(self.fps / self.rules.pose_rate)))
+
+
+@dataclass
+class ClipScores:
+    """What a metric found in one clip of one method.
+
+    values: score -> number (left out where nothing could be measured); samples: score -> how many measurements are in
+    it; curves: score -> (frame numbers, values); features: score -> samples of a Fréchet distance; counts: things that
+    a reader should know ("frames without a face").
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    curves: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    features: dict[str, FeatureSet] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add_curve(self, name: str, numbers: list[int], values: list[float]) -> None:
+        """A curve, whose mean is the clip's value; nothing where it is empty."""
+        if values:
+            self.curves[name] = (numbers, values)
+            self.values[name], self.samples[name] = float(np.mean(values)), len(values)
+
+    def check(self, where: str) -> "ClipScores":
+        """Itself; raises `PosegenError` if a number is none (NaN or infinite)."""
+        for name, value in self.values.items():
+            if not math.isfinite(value):
+                raise PosegenError(f"{where}: {name} is {value}, which is no score: the video or the weights are bad")
+        for name, (numbers, values) in self.curves.items():
+            bad = [number for number, value in zip(numbers, values, strict=True) if not math.isfinite(value)]
+            if bad:
+                raise PosegenError(f"{where}: {name} is not a number at frame {bad[0]}: the video or weights are bad")
+        for name, features in self.features.items():
+            if not all(np.isfinite(array).all() for array in features.arrays().values()):
+                raise PosegenError(f"{where}: features of {name} are not numbers: the weights are bad")
+        return self
+
+
+@runtime_checkable
+class FrameScorer(Protocol):
+    """A metric at work on one clip."""
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        """See the next frames; `truth` is None where there is none, and where the truth itself is scored."""
+
+    def finish(self) -> ClipScores:
+        """What was found, after the last frame."""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A metric: its columns, and what starts it on a clip. `identity` changes whenever its numbers may.
+
+    truth: whether the true frames are needed, used where they are there, or ignored; the last two also score the truth
+    itself. fitted: frames come at the protocol's size, else as they are (whoever looks for people needs true shapes).
+    """
+
+    @property
+    def identity(self) -> str:
+        """What the numbers depend on besides the videos."""
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Its columns."""
+
+    @property
+    def truth(self) -> Literal["needed", "used", "ignored"]:
+        """What it does with the true frames."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether frames come at the protocol's size."""
+
+    def start(self, clip: ClipInputs) -> FrameScorer:
+        """Begin with a clip."""
+
+
+class Curves(FrameScorer):
+    """A scorer that finds one number per frame for each of a few scores: `measure` gives them."""
+
+    def __init__(self, *names: str) -> None:
+        self.result = ClipScores()
+        self.names = names
+        self._values: dict[str, list[float]] = {name: [] for name in names}
+
+    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
+        """The numbers of these frames."""
+        raise NotImplementedError
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        """See the next frames."""
+        for name, values in self.measure(generated, truth).items():
+            self._values[name] += values.tolist()
+
+    def finish(self) -> ClipScores:
+        """Curves and their means."""
+        for name, values in self._values.items():
+            self.result.add_curve(name, list(range(len(values))), values)
+        return self.result
+
+
+class FrameDifferences:
+    """L1, PSNR and SSIM of frames against the truth, exact in 8 bits."""
+
+    identity, fitted = "frame differences 1", True
+    truth: Literal["needed"] = "needed"
+    scores = (
+        Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
+        Score("L1 (DisCo)", "lower", "none", unit="E-04", digits=2,
+              about="as the field's tables print it: L1 divided by height x width once more, times 10,000"),
+        Score("PSNR", "higher", "none", unit="dB", digits=2, about="mean over frames; identical frames count 100 dB"),
+        Score("SSIM", "higher", "none", about="on grey, 7 x 7 windows"),
+    )  # fmt: skip
+
+    def start(self, clip: ClipInputs) -> FrameScorer:
+        """Begin with a clip."""
+        return _FrameDifferences("L1", "L1 (DisCo)", "PSNR", "SSIM")
+
+
+class _FrameDifferences(Curves):
+    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
+        assert truth is not None
+        plain = l1_per_frame(generated, truth)
+        return {
+            "L1": plain,
+            "L1 (DisCo)": plain * 1e4 / (generated.shape[1] * generated.shape[2]),
+            "PSNR": np.minimum(psnr_per_frame(generated, truth), PERFECT),
+            "SSIM": ssim_per_frame(generated, truth),
+        }
+
+
+class Flicker:
+    """Jumps between neighbouring frames, against what is usual around them; at known seams and anywhere."""
+
+    identity, fitted = "flicker 1", True
+    truth: Literal["ignored"] = "ignored"
+    scores = (
+        Score("worst jump", "lower", "none", per="step", digits=2,
+              about="largest step from one frame to the next, over the median step of the 16 around it; 1 = none"),
+        Score("seam flicker", "lower", "none", per="step at a seam", digits=2,
+              about="the same, mean over the steps at seams; only where a method says where its seams are"),
+    )  # fmt: skip
+
+    def start(self, clip: ClipInputs) -> FrameScorer:
+        """Begin with a clip."""
+        return _Flicker(clip)
+
+
+class _Flicker(FrameScorer):
+    _SIDE, _AROUND, _FLOOR = 128, 8, 0.5
+    """Frames are compared at 128 x 128; a step of half a grey level is noise in any scene."""
+
+    def __init__(self, clip: ClipInputs) -> None:
+        self.clip = clip
+        self.before: np.ndarray | None = None
+        self.steps: list[float] = []
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        for frame in generated:
+            small = cv2.resize(frame, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+            if self.before is not None:
+                self.steps.append(float(np.abs(small - self.before).mean()))
+            self.before = small
+
+    def finish(self) -> ClipScores:
+        result = ClipScores()
+        if len(self.steps) < 2:
+            return result
+        steps = np.array(self.steps)
+        jumps = []
+        for number, step in enumerate(steps):
+            low = max(0, number - self._AROUND)
+            around = np.delete(steps[low : number + self._AROUND + 1], number - low)
+            jumps.append(float((step + self._FLOOR) / (np.median(around) + self._FLOOR)))
+        result.add_curve("worst jump", list(range(1, len(jumps) + 1)), jumps)
+        result.values["worst jump"] = max(jumps)
+        seams = [number for number in self.clip.seams if 0 <= number < len(jumps)]
+        if seams:
+            result.values["seam flicker"] = float(np.mean([jumps[number] for number in seams]))
+            result.samples["seam flicker"] = len(seams)
+        return result

@@ -1,0 +1,134 @@
+"""Scores without a truth that need the user's weights: DINO's likeness of neighbouring frames, and visual quality.
+
+Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Frames
+keep their shape: the shorter side is brought to the network's size and the middle is taken.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from posegen.conditions.estimators.model_weights import model_folder
+from posegen.conditions.visual_rating import RatingModel, load_whole, model_config
+from posegen.digests import content_digest
+from posegen.errors import PosegenError
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
+from posegen.types import Frames
+
+_MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+class DinoMetric:
+    """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
+
+    fitted = False
+    truth: Literal["ignored"] = "ignored"
+    _KINDS = ("vit", "dinov2", "dinov2_with_registers")
+
+    def __init__(self, weights: str, device: torch.device) -> None:
+        from transformers import AutoModel
+
+        folder = model_folder(weights, "--dino")
+        kind = str(model_config(folder, "DINO").model_type)
+        if kind not in self._KINDS:
+            raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vits16's")
+        self.device = device
+        self.network = load_whole(AutoModel, folder, "DINO").to(device)
+        self.side = 224
+        self.identity = f"DINO 1 {content_digest(folder)}"
+        self.scores = (
+            Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
+                  digits=4, about="cosine similarity of neighbouring frames; a still picture scores 1"),
+        )  # fmt: skip
+
+    def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
+        """Unit vectors of frames."""
+        small = np.stack([middle(frame, self.side) for frame in frames]).astype(np.float32) / 255
+        pixels = torch.from_numpy(((small - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            hidden = self.network(pixel_values=pixels.contiguous().to(self.device)).last_hidden_state
+        return functional.normalize(hidden[:, 0].cpu().double(), dim=1)
+
+    def start(self, clip: ClipInputs) -> FrameScorer:
+        """Begin with a clip."""
+        return _DinoScorer(self)
+
+
+class _DinoScorer(FrameScorer):
+    def __init__(self, metric: DinoMetric) -> None:
+        self.metric = metric
+        self.before: Tensor | None = None
+        self.steps: list[float] = []
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        vectors = self.metric.embed(generated)
+        together = vectors if self.before is None else torch.cat([self.before, vectors])
+        self.steps += (together[1:] * together[:-1]).sum(1).tolist()
+        self.before = vectors[-1:]
+
+    def finish(self) -> ClipScores:
+        result = ClipScores()
+        result.add_curve("DINO consistency", list(range(1, len(self.steps) + 1)), self.steps)
+        return result
+
+
+class QualityMetric:
+    """Q-Align's rule (`conditions/visual_rating.py`) as a metric: the mean over sampled frames.
+
+    The model may be any that transformers has a class for, trained to rate pictures as Q-Align was.
+    """
+
+    fitted = False
+    truth: Literal["ignored"] = "ignored"
+
+    def __init__(self, weights: str, device: torch.device) -> None:
+        folder = model_folder(weights, "--q-align")
+        self.model = RatingModel(folder, device)
+        self.identity = f"Q-Align rule 1 {content_digest(folder)}"
+        self.scores = (
+            Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="1–5",
+                  digits=3,
+                  about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
+        )  # fmt: skip
+
+    def rate(self, frame: Frames) -> float:
+        """The expected level, 1 to 5, of one frame (1, H, W, 3)."""
+        return self.model.rate(frame[0])
+
+    def start(self, clip: ClipInputs) -> FrameScorer:
+        """Begin with a clip."""
+        return _QualityScorer(self, clip)
+
+
+class _QualityScorer(Curves):
+    def __init__(self, metric: QualityMetric, clip: ClipInputs) -> None:
+        super().__init__()
+        self.metric, self.sampled, self.number = metric, clip.sampled, 0
+        self.found: tuple[list[int], list[float]] = ([], [])
+
+    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+        for frame in generated:
+            if self.number in self.sampled:
+                self.found[0].append(self.number)
+                self.found[1].append(self.metric.rate(frame[None]))
+            self.number += 1
+
+    def finish(self) -> ClipScores:
+        self.result.add_curve("Q-Align", *self.found)
+        return self.result
+
+
+def middle(frame: np.ndarray, side: int) -> np.ndarray:
+    """The middle square of a frame whose shorter side is brought to `side` (Pillow, bicubic)."""
+    height, width = frame.shape[:2]
+    scale = side / min(height, width)
+    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    return picture[top : top + side, left : left + side]

@@ -1,0 +1,102 @@
+"""From scores of clips to tables: means or Fréchet distances per method, with intervals over clips.
+
+Means: percentile bootstrap over clips. Fréchet distances: jackknife over groups of clips (a bootstrap would count some
+clips twice, which makes sets look less varied and so moves the distance itself).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.pixel_metrics import ClipScores, Score
+
+Scores = Mapping[str, ClipScores]
+"""Clip -> its scores."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table; its 95 % interval (None for a single clip); of which clips, how many measurements."""
+
+    value: float
+    low: float | None
+    high: float | None
+    clips: tuple[str, ...]
+    samples: int
+
+
+def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
+    """The mean over clips that have the score (each as often as it has samples, where `weighted`); None without any."""
+    having = {name: each for name, each in clips.items() if score.name in each.values}
+    if not having:
+        return None
+    values = np.array([each.values[score.name] for each in having.values()])
+    samples = np.array([each.samples.get(score.name, 1) for each in having.values()], np.float64)
+    weights = samples if weighted else np.ones(len(values))
+    low, high = weighted_interval(values, weights) if len(values) > 1 else (None, None)
+    return Cell(float((values * weights).sum() / weights.sum()), low, high, tuple(having), int(samples.sum()))
+
+
+def frechet_cell(score: Score, clips: Scores, truth: Scores) -> tuple[Cell | None, str | None]:
+    """Distance between a method's samples and the truth's, of the same clips; and a warning where they are too few."""
+    names = [name for name in clips if score.name in clips[name].features and name in truth]
+    measured = tuple(name for name in names if clips[name].features[score.name].count)
+    left = [clips[name].features[score.name] for name in measured]
+    right = [truth[name].features[score.name] for name in names if truth[name].features[score.name].count]
+    if sum(each.count for each in left) < 2 or sum(each.count for each in right) < 2:
+        return None, None
+    value = _distance(left, right)
+    fewest = min(sum(each.count for each in left), sum(each.count for each in right))
+    low, high = _jackknife(left, right, value) if len(left) > 2 and len(left) == len(right) else (None, None)
+    warning = None
+    if fewest <= left[0].features:
+        warning = (
+            f"{score.name}: {fewest} samples are too few for {left[0].features} features: the distance is "
+            "biased upwards; compare only with distances of as many samples"
+        )
+    return Cell(value, low, high, measured, sum(each.count for each in left)), warning
+
+
+def weighted_interval(values: np.ndarray, weights: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
+    """95 % interval of a weighted mean: percentile bootstrap over clips, always the same draws."""
+    chosen = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
+    means = (values * weights)[chosen].sum(axis=1) / weights[chosen].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def best_methods(score: Score, cells: Mapping[str, Cell | None], complete: Sequence[str]) -> list[str]:
+    """Methods whose printed number is the best; those that lack clips do not compete.
+
+    None where the numbers are of different clips: a method that is measured only in the easy ones would win.
+    """
+    competing = {name: cell for name, cell in cells.items() if cell and name in complete}
+    if len(competing) < 2 or len({frozenset(cell.clips) for cell in competing.values()}) > 1:
+        return []
+    shown = {name: round(cell.value, score.digits) for name, cell in competing.items()}
+    best = max(shown.values()) if score.better == "higher" else min(shown.values())
+    return [name for name, value in shown.items() if value == best]
+
+
+def worst_first(score: Score, clips: Scores) -> list[str]:
+    """Names of the clips that have the score, from the worst to the best."""
+    sign = 1 if score.better == "higher" else -1
+    having = [name for name in clips if score.name in clips[name].values]
+    return sorted(having, key=lambda name: sign * clips[name].values[score.name])
+
+
+def _distance(left: Sequence[FeatureSet], right: Sequence[FeatureSet]) -> float:
+    return frechet_distance(FeatureSet.merged(left), FeatureSet.merged(right))
+
+
+def _jackknife(left: list[FeatureSet], right: list[FeatureSet], value: float) -> tuple[float, float]:
+    """value ± 1.96 standard errors, from leaving out one group of clips after the other; fewer groups where costly."""
+    groups = np.array_split(np.arange(len(left)), min(len(left), 5 if left[0].features > 1000 else 15))
+    without = []
+    for group in groups:
+        kept = [number for number in range(len(left)) if number not in group]
+        without.append(_distance([left[number] for number in kept], [right[number] for number in kept]))
+    spread = np.sqrt((len(groups) - 1) / len(groups) * ((np.array(without) - np.mean(without)) ** 2).sum())
+    return max(0.0, value - 1.96 * float(spread)), value + 1.96 * float(spread)

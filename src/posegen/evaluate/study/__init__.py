@@ -1,0 +1,1 @@
+"""User studies: questions, answers and results."""

@@ -1,0 +1,1 @@
+"""A look ahead at a job from a few frames, and its pictures."""

@@ -1,0 +1,131 @@
+"""Draws a preview: one picture to look at, and a short video of the sampled frames.
+
+What is drawn was found out by `preview_job.py`. Rows of the picture: reference, driving frames with skeletons, the same
+skeletons on the reference, hand normals; then the segments in time, and what to expect in words.
+"""
+
+import textwrap
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from posegen.conditions.drawings import drawn
+from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.skeleton import draw_skeleton
+from posegen.generate.preview.preview_job import Preview
+from posegen.media.image import write_image
+from posegen.media.video import VideoWriter
+from posegen.types import Frame
+
+COLUMNS = 7
+_SECONDS = 6
+_WIDTH, _HEIGHT, _GAP, _FONT, _LINE = 250, 300, 6, 15, 20
+_INK, _PAPER, _WARNING = (30, 30, 34), (250, 250, 248), (176, 52, 20)
+_KINDS = {"base": (92, 134, 190), "stitch": (160, 186, 216), "chain": (92, 134, 190), "window": (160, 186, 216)}
+_ANCHOR, _ALONE = (40, 120, 80), (200, 110, 60)
+
+
+def write_preview(preview: Preview, picture: Path, video: Path) -> None:
+    """Write the picture (PNG) and the video (MP4). Raises `OutputError` if a file cannot be written."""
+    write_image(picture, _sheet(preview))
+    rate = Fraction(max(1, round(len(preview.numbers) / _SECONDS)))
+    height, width = preview.request.size
+    with VideoWriter(video, rate, size=(height, 3 * width)) as writer:
+        for number in range(len(preview.numbers)):
+            writer.write(
+                np.hstack([driven_picture(preview, number), placed_picture(preview, number), _hands(preview, number)])
+            )
+
+
+def _sheet(preview: Preview) -> Frame:
+    request, (height, width) = preview.request, preview.request.size
+    chosen = np.unique(np.linspace(0, len(preview.numbers) - 1, COLUMNS - 1).round().astype(int)).tolist()
+    reference = request.fitted_reference
+    rows = [
+        [reference, *(driven_picture(preview, number) for number in chosen)],
+        [over(reference, preview.reference), *(placed_picture(preview, number) for number in chosen)],
+        [np.full_like(reference, 250), *(_hands(preview, number) for number in chosen)],
+    ]
+    scale = min(_WIDTH / width, _HEIGHT / height)
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    across = (COLUMNS - (6 - len(chosen))) * (small[0] + _GAP) + _GAP
+    across = max(across, 700)
+    lines = _lines(preview, across // 8)
+    below = 3 * (small[1] + _GAP) + _GAP
+    sheet = Image.new("RGB", (across, below + 90 + _LINE * len(lines) + 2 * _GAP), _PAPER)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            place = (_GAP + column * (small[0] + _GAP), _GAP + row * (small[1] + _GAP))
+            sheet.paste(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS), place)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+    draw.text((2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8), "hand normals", font=font, fill=_INK)
+    for column, number in enumerate(chosen):
+        moment = f"{preview.numbers[number] / float(request.fps):.1f} s"
+        place = (2 * _GAP + (column + 1) * (small[0] + _GAP), 2 * _GAP)
+        draw.text(place, moment, font=font, fill="white", stroke_width=2, stroke_fill="black")
+    _draw_plan(draw, preview, below, across, font)
+    for number, (line, colour) in enumerate(lines):
+        draw.text((2 * _GAP, below + 90 + number * _LINE), line, font=font, fill=colour)
+    return np.asarray(sheet)
+
+
+def _draw_plan(
+    draw: ImageDraw.ImageDraw,
+    preview: Preview,
+    top: int,
+    across: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Segments as bars over time: base segments above, others below."""
+    plan, left = preview.request.plan, 2 * _GAP
+    scale = (across - 2 * left) / max(plan.num_frames, 1)
+    for segment in plan.segments:
+        row = 0 if segment.kind == "base" else 1
+        colour = _KINDS[segment.kind]
+        colour = _ANCHOR if segment == preview.anchor else _ALONE if segment in preview.alone else colour
+        stop = min(segment.stop, plan.num_frames)
+        first = left + segment.start * scale
+        box = (first, top + 26 * row, max(first + 1, left + stop * scale - 1), top + 26 * row + 22)
+        draw.rectangle(box, fill=colour, outline=_PAPER)
+        if box[2] - box[0] > 30:
+            draw.text((box[0] + 4, box[1] + 2), str(segment.index), font=font, fill="white")
+    parts = ["segments over time: base above, stitch below" if len(plan.segments) > 1 else "one segment"]
+    parts += ["green: the anchor of the background"] if preview.anchor else []
+    parts += ["orange: shares no background"] if preview.alone else []
+    draw.text((left, top + 56), "; ".join(parts), font=font, fill=_INK)
+
+
+def _lines(preview: Preview, width: int) -> list[tuple[str, tuple[int, int, int]]]:
+    """Warnings, then notes and the plan, wrapped."""
+    told = [(f"! {line}", _WARNING) for line in preview.warnings]
+    told += [(line, _INK) for line in (*preview.notes, *preview.request.describe().split("\n"))]
+    return [(part, colour) for line, colour in told for part in textwrap.wrap(line, width, subsequent_indent="    ")]
+
+
+def driven_picture(preview: Preview, number: int) -> Frame:
+    """A sampled frame of the driving video with its skeleton."""
+    return over(preview.frames[number], preview.pose[number], _given(preview, number))
+
+
+def placed_picture(preview: Preview, number: int) -> Frame:
+    """The reference with the skeleton of a sampled frame, as it steers the result."""
+    return over(preview.request.fitted_reference, preview.placed[number], _given(preview, number))
+
+
+def _hands(preview: Preview, number: int) -> Frame:
+    return preview.hand_maps[number]
+
+
+def _given(preview: Preview, number: int) -> Frame | None:
+    return None if preview.skeletons is None else preview.skeletons[number]
+
+
+def over(picture: Frame, person: PersonPose | None, skeleton: Frame | None = None) -> Frame:
+    """The picture, a little dimmed, with the person's skeleton over it, or the one that was given."""
+    if skeleton is None:
+        if person is None:
+            return picture
+        skeleton = draw_skeleton(person.keypoints, person.scores, picture.shape[:2])
+    return np.where(drawn(skeleton)[..., None], skeleton, np.rint(0.75 * picture).astype(np.uint8))

@@ -1,0 +1,167 @@
+"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What they do is not known here.
+
+Packing shards and looking through videos run as tasks, stages with models as pools of actors that keep them loaded
+(also looking through videos, if their clips are scored meanwhile).
+Only rows of two short texts travel. A task whose worker dies is run again by Ray; what was kept is not computed again.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from posegen.errors import PosegenError, logger
+from posegen.prepare.stages.clip_stages import ClipStage, LookStage, Row, ScoreStage, Work, tasks_of
+from posegen.prepare.video_sources import Video
+
+_OBJECT_STORE = 128 << 20
+"""Bytes: rows are short."""
+_BLOCKS = 10_000
+_TEMPORARY = "posegen-ray-"
+_STAGES: dict[tuple[str, str], ClipStage] = {}
+"""Of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
+
+
+class Engine:
+    """Ray, started or connected to; a context manager."""
+
+    def __init__(self, address: str | None, workers: int) -> None:
+        self._address, self._workers, self._folder = address, workers, ""
+
+    def __enter__(self) -> "Engine":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would add to the user's own `nice`, and starve
+        handler = signal.getsignal(signal.SIGTERM)
+        import ray
+        import ray.data
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address is None:
+            _remove_leftovers()
+            self._folder = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-")
+            options |= {
+                "num_cpus": self._workers or len(os.sched_getaffinity(0)), "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE, "_temp_dir": self._folder,
+            }  # fmt: skip
+        try:
+            ray.init(address=self._address or "local", **options)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            self._clean()
+            place = self._address or "this machine"
+            raise PosegenError(f"Ray cannot be used at {place}: {' '.join(str(error).split())[:300]}") from error
+        resources = ray.cluster_resources()
+        self.cpus, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        if self._workers:
+            self.cpus = min(self.cpus, self._workers)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        for name in ("ray.data", "ray"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        import ray
+
+        ray.shutdown()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def device(self) -> str:
+        """Where models compute."""
+        return "cuda" if self.gpus else "cpu"
+
+    def run(self, work: Work, stage: type[ClipStage], tasks: list[Row], models: bool) -> Iterator[Any]:
+        """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
+        if tasks:
+            yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
+
+    def look_and_score(self, work: Work, videos: list[Video]) -> Iterator[Any]:
+        """Results of `ScoreStage`, while videos are still being looked through: GPUs do not wait for CPUs."""
+        tasks = [{"url": video.url, "state": video.state} for video in videos]
+        if not tasks:
+            return
+        looked = self._with(_dataset(tasks), work, LookStage, False, len(tasks))
+        found = looked.flat_map(_score_tasks, fn_args=(work,), num_cpus=0)
+        spread = found.repartition(target_num_rows_per_block=1)
+        yield from _results(self._with(spread, work, ScoreStage, True, len(tasks) * 1000))
+
+    def _with(self, dataset: Any, work: Work, stage: type[ClipStage], models: bool, most: int) -> Any:
+        from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
+        if not models:
+            tasks = TaskPoolStrategy(self._workers or None)
+            return dataset.map(_run_task, fn_args=(work, stage), compute=tasks, num_cpus=1)
+        share = work.recipe.compute.actors_per_gpu
+        actors = self.gpus * share if self.gpus else self.cpus
+        resources = {"num_gpus": 1 / share, "num_cpus": 0} if self.gpus else {"num_cpus": 1}
+        # Ray would begin with one actor and give it the first four tasks, minutes of work, while others wait for some
+        pool = ActorPoolStrategy(size=max(1, min(actors, most)), max_tasks_in_flight_per_actor=1)
+        return dataset.map(stage, fn_constructor_args=(work,), compute=pool, **resources)
+
+
+def _dataset(tasks: list[Row]) -> Any:
+    import ray.data
+
+    rows = [{"task": json.dumps(task)} for task in tasks]
+    return ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+
+
+def _results(dataset: Any) -> Iterator[Any]:
+    for row in dataset.iter_rows():
+        if row.get("fatal"):
+            raise PosegenError(row["fatal"])
+        result = json.loads(row["result"])
+        if isinstance(result, dict):
+            for damaged in result.pop("damaged", ()):
+                logger.warning("made again: %s", damaged)
+        yield result
+
+
+def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
+    """A stage as a task; its process is kept between the tasks of one worker."""
+    key = (stage.__name__, f"{work.output.url} {work.recipe}")
+    if key not in _STAGES:
+        for other in _STAGES.values():
+            other.close()
+        _STAGES.clear()
+        _STAGES[key] = stage(work)
+    return _STAGES[key](row)
+
+
+def _score_tasks(row: Row, work: Work) -> list[Row]:
+    """What is to be scored of a video that was looked through."""
+    if row.get("fatal"):
+        return [row]
+    task = json.loads(row["task"])
+    look = json.loads(row["result"])
+    found = tasks_of(Video(task["url"], task["state"]), look)
+    return [{"task": json.dumps(each)} for each in found]
+
+
+def _remove_leftovers() -> None:
+    """Temporary folders of runs that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(ValueError, OSError):
+            if not psutil.pid_exists(int(folder.name.removeprefix(_TEMPORARY).split("-")[0])):
+                shutil.rmtree(folder, ignore_errors=True)
+                logger.info("removed %s, left by a run that was killed", folder)

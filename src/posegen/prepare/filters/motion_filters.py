@@ -1,0 +1,155 @@
+"""Filters about movement: whether the camera stands still, whether the background jitters, whether anything moves.
+
+Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from posegen.conditions.camera import CameraTracker, Similarity, Step
+from posegen.prepare.filters.registration import Registered, Registration
+from posegen.prepare.filters.sampled_frames import SampledClip
+from posegen.prepare.filters.sampled_people import People
+
+_MOVES = 4.0
+"""Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
+
+_SURE, _SURE_OF_STEPS = 0.005, 0.0007
+"""Largest standard errors, in diagonals, with which a movement is believed that no corners tell of: a quarter and a
+third of what a camera may move in all and from a frame to the next one."""
+_FARTHEST_GUESS = 0.2
+"""Diagonals."""
+
+
+class CameraFilter:
+    """How the background moves outside the people, by `conditions/camera.py` at the size of the small frames.
+
+    `camera_moved`: the farthest that the picture's points lie from where they were in the scene's first sample (root
+    mean square over the picture, as a fraction of its diagonal); `camera_shift`, `camera_rotation` (degrees) and
+    `camera_zoom` (change of scale) are its parts; `camera_jitter`: the movement from a frame to the next one, root
+    mean square over samples, as a fraction of the diagonal.
+
+    Wherever corners are too few the whole background is laid over the first sample's, or over that of the sample
+    before (`registration.py`). What nothing can be seen of counts as no movement: on an even wall, or along stripes, a
+    moving camera does no harm either.
+    `camera_known` is the share of samples in which every movement would be seen; a threshold can ask for it
+    (`clip_filters.py`).
+    """
+
+    name = "static_camera"
+    columns: tuple[str, ...] = (
+        "camera_moved", "camera_shift", "camera_rotation", "camera_zoom", "camera_jitter", "camera_known",
+        "background_motion",
+    )  # fmt: skip
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""
+        height, width = clip.neighbours.shape[1:3]
+        tracker = CameraTracker((height, width))
+        now, after, followed = [], [], []
+        for small, neighbour, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            pictures = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (small, neighbour)]
+            followed.append([tracker.add(picture, ~mask) for picture in pictures])
+            now.append(Registration(pictures[0], ~mask))
+            after.append(Registration(pictures[1], ~mask))
+        steps = [_step(tracked, one, other) for tracked, one, other in zip(followed, now, after, strict=True)]
+        frames = round(clip.seconds * clip.fps)
+        places = _places(followed, now, [_carried_on(step.movement, frames) for step in steps])
+        told = [step.movement.distance for step in steps if step.error <= _SURE_OF_STEPS or step.movement.distance > 0]
+        residuals = [then.residual for start, then in followed if start.known and np.isfinite(then.residual)]
+        return _movement([place.movement for place in places]) | {
+            "camera_jitter": float(np.sqrt(np.mean(np.square(told)))) if told else 0.0,
+            "camera_known": float(np.mean([place.error <= _SURE for place in places[1:]])) if len(places) > 1 else 0.0,
+            "background_motion": float(np.mean(residuals)) if residuals else 0.0,
+        }
+
+
+def _step(tracked: Sequence[Step], now: Registration, after: Registration) -> Registered:
+    """From a sample to the frame after it: by corners, else by all pixels."""
+    if _connected(*tracked):
+        return Registered(tracked[1].place.after(tracked[0].place.inverse()), 0.0)
+    return now.register(after, Similarity(), _SURE_OF_STEPS)
+
+
+def _places(
+    followed: Sequence[Sequence[Step]], pictures: Sequence[Registration], guesses: Sequence[Similarity]
+) -> list[Registered]:
+    """Where the first sample lies in each, by corners as far as those go, else by all pixels.
+
+    guesses: how the camera may move from each sample to the next one. All pixels are compared with the first sample's,
+    so that what moves slowly is seen, and where that says too little with those of the sample before.
+    """
+    places = [Registered(Similarity(), 0.0)]
+    for number in range(1, len(pictures)):
+        last, (before, between, now) = places[-1].movement, (*followed[number - 1], followed[number][0])
+        if _connected(before, between, now):
+            places.append(Registered(now.place.after(before.place.inverse()).after(last), 0.0))
+            continue
+        placed = pictures[0].register(pictures[number], guesses[number - 1].after(last), _SURE)
+        if placed.error > _SURE and number > 1:
+            moved = pictures[number - 1].register(pictures[number], guesses[number - 1], _SURE)
+            if moved.error <= placed.error:
+                placed = Registered(moved.movement.after(last), moved.error)
+        places.append(placed)
+    return places
+
+
+def _connected(*steps: Step) -> bool:
+    """Whether corners tell how the camera moves through all of these frames."""
+    return all(step.known and step.scene == steps[0].scene for step in steps)
+
+
+def _carried_on(step: Similarity, frames: int) -> Similarity:
+    """What a movement comes to that goes on for some frames; none if little would then be seen of the picture."""
+    moved = Similarity()
+    for _ in range(frames):
+        moved = step.after(moved)
+        if moved.distance > _FARTHEST_GUESS:
+            return Similarity()
+    return moved
+
+
+def _movement(places: Sequence[Similarity]) -> dict[str, float]:
+    """How far the farthest of the places lie from where they began."""
+    return {
+        "camera_moved": max((place.distance for place in places), default=0.0),
+        "camera_shift": max((abs(place.shift) for place in places), default=0.0),
+        "camera_rotation": max((abs(float(np.degrees(np.angle(place.turn)))) for place in places), default=0.0),
+        "camera_zoom": max((abs(abs(place.turn) - 1) for place in places), default=0.0),
+    }
+
+
+class TemporalQualityFilter:
+    """`temporal_quality`: the embedded stand-in for a video-quality model, on a scale of its own, 0 to 1.
+
+    The worse of two: `liveliness`, the share of samples after which the person moves (repeated frames and slide shows
+    do not), and 1 - `flicker` / 8, where `flicker` is the change of the background's brightness from a frame to the
+    next one in grey levels, root mean square. `person_motion` is no judgement: how fast the person's pixels move, mean
+    over samples, in diagonals of the picture a second.
+    """
+
+    name = "video_quality"
+    columns: tuple[str, ...] = ("temporal_quality", "liveliness", "flicker", "person_motion")
+
+    def score(self, clip: SampledClip, found: People) -> dict[str, float]:
+        """All columns."""
+        alive, changes, speeds = [], [], []
+        diagonal = float(np.hypot(*clip.neighbours.shape[1:3]))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        for now, after, mask in zip(clip.small_frames, clip.neighbours, found.masks, strict=True):
+            difference = after.astype(np.int16) - now
+            where = mask if mask.any() else ~mask
+            alive.append(bool(np.percentile(np.abs(difference[where]).max(axis=-1), 99) > _MOVES))
+            where = ~mask if (~mask).any() else mask
+            changes.append(float(np.median(difference[where])))
+            if mask.any():
+                grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, after)]
+                movement = np.linalg.norm(flow.calc(grey[0], grey[1], None), axis=-1)
+                speeds.append(float(movement[mask].mean()) / diagonal * clip.fps)
+        flicker = float(np.sqrt(np.mean(np.square(changes))))
+        liveliness = float(np.mean(alive))
+        quality = min(liveliness, 1 - min(1.0, flicker / 8))
+        motion = float(np.mean(speeds)) if speeds else 0.0
+        return {"temporal_quality": quality, "liveliness": liveliness, "flicker": flicker, "person_motion": motion}

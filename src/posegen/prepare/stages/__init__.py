@@ -1,0 +1,1 @@
+"""The work on one video or clip: cuts, samples, packing, encoding."""

@@ -1,0 +1,212 @@
+"""One clip of a video -> one sample for training: frames, pose, hand normals, masks, reference picture, caption.
+
+It has the arrays that synthetic samples have (`data/clips.py`), but its frames are a video. Of a real video no truth
+is known: `visibility` is what the estimator saw, and the person's mask is a widened hull of the keypoints. Bytes are a
+function of video, clip and settings alone.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from posegen.conditions.camera import person_mask
+from posegen.conditions.description import SHOTS, describe_reference, with_subject
+from posegen.conditions.drawings import drawn
+from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
+from posegen.conditions.estimators.interfaces import PoseEstimator
+from posegen.conditions.extraction import estimate_pose, fit_pose
+from posegen.conditions.framing import choose_framing
+from posegen.conditions.hand_maps import make_hand_maps
+from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
+from posegen.conditions.smoothing import smooth_poses
+from posegen.conditions.tracking import shoulders_seen
+from posegen.config import DEFAULT_PROMPT, Framing
+from posegen.data.clips import LEFT_HAND_BIT, OUTSIDE, PERSON_BIT, RIGHT_HAND_BIT, VIDEO, VISIBLE
+from posegen.errors import PosegenError
+from posegen.media.fitting import Fit, plan_fit
+from posegen.media.packed import pack_frames
+from posegen.media.timing import as_rate
+from posegen.media.video import iterate_frames, probe_video
+from posegen.prepare.prepare_recipe import ConditionSettings, PrepareRecipe
+
+_REFERENCE_DRAWS = 1
+"""Of the random numbers that choose the reference frame; the clip's name is the rest of their seed."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A sample as it is kept: a tar of its parts, and what the index says of it."""
+
+    content: bytes
+    caption: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class SampleMaker:
+    """Makes samples; models that look at single frames are kept from one to the next.
+
+    Raises `PosegenError` where weights are missing.
+    """
+
+    def __init__(self, recipe: PrepareRecipe, device: str = "auto") -> None:
+        self._clips, self._conditions, self._device = recipe.clips, recipe.conditions, device
+        self._frames = recipe.output.frames
+        self._estimator: PoseEstimator | None = self._make_estimator()
+        self._normals = make_normal_estimator(recipe.conditions.estimators(0.0, 1.0), device)
+        self._captions = _captions(recipe.conditions, device)
+
+    def make(self, path: Path, key: str, source: str, start: float, end: float) -> Finished:
+        """The sample of a part of a video. Raises `PosegenError` if nobody is followed through it."""
+        info, rate = probe_video(path), as_rate(self._clips.fps)
+        shown = (info.height, info.width)
+        fit = plan_fit(shown, self._clips.size_for(shown), "crop")
+        pose = self._pose(path, start, end)
+        fitted = [fit_pose(pose[index], fit) for index in range(len(pose))]
+        frames = np.stack([fit.apply(frame) for frame in iterate_frames(path, rate, start, end)])
+        if len(frames) != self._clips.num_frames:
+            raise PosegenError(f"{len(frames)} frames are there instead of {self._clips.num_frames}")
+        assert self._normals is not None
+        again = iterate_frames(path, rate, start, end)
+        maps = np.stack(list(make_hand_maps(pose, iter(fitted), fit, self._normals, again)))
+        visibility = np.stack([_visibility(person, self._conditions, fit.target) for person in fitted])
+        number = _reference(visibility, key)
+        caption = self._caption(frames[number], fitted[number], pose, fit)
+        keypoints = np.stack([person.keypoints for person in fitted]).astype(np.float32)
+        arrays = {
+            "normals": np.where(drawn(maps)[..., None], maps, np.uint8(128)),
+            "masks": np.stack([_masks(person, image) for person, image in zip(fitted, maps, strict=True)]),
+            "keypoints": keypoints,
+            "visibility": visibility,
+            "reference": frames[number],
+            "reference_keypoints": keypoints[number],
+            "reference_visibility": visibility[number],
+        }
+        height, width = fit.target
+        description = {
+            "num_frames": len(frames), "height": height, "width": width, "fps": self._clips.fps, "source": source,
+            "start": start, "end": end, "identity": key.partition("-")[0], "reference_frame": number,
+            "caption": caption, "reference_caption": caption, "subject": "person",
+        }  # fmt: skip
+        video = pack_frames(frames, self._clips.fps, self._frames)
+        return Finished(_packed(key, arrays, video, description, caption), caption)
+
+    def _pose(self, path: Path, start: float, end: float) -> PoseSequence:
+        self._estimator = self._estimator or self._make_estimator()
+        try:
+            rate = as_rate(self._clips.fps)
+            pose, tracking = estimate_pose(path, self._estimator, rate, True, start=start, end=end)
+        finally:
+            if self._conditions.pose == "mediapipe":  # it follows a person from frame to frame
+                self._estimator.close()
+                self._estimator = None
+        share = 1 - tracking.missing / tracking.num_frames
+        if share < self._conditions.least_seen:
+            raise PosegenError(f"the person is followed in {100 * share:.0f} % of the frames only")
+        return smooth_poses(pose, tracking.cuts)[0]
+
+    def _make_estimator(self) -> PoseEstimator:
+        """Sizes and frames matter to keypoints from files only, of which there are none here."""
+        return make_pose_estimator(self._conditions.estimators(0.0, 1.0), (0, 0), (), 0, self._device)
+
+    def _caption(
+        self, image: UInt8[np.ndarray, "height width 3"], person: PersonPose, pose: PoseSequence, fit: Fit
+    ) -> str:
+        everybody = [fit_pose(pose[index], fit) for index in range(len(pose))]
+        try:
+            framing: Framing = choose_framing(
+                np.stack([each.keypoints for each in everybody]), np.stack([each.scores for each in everybody]),
+                fit.target,
+            )  # fmt: skip
+        except PosegenError:
+            framing = "half-body"
+        if self._captions is not None:
+            return with_subject(self._captions.describe(image, SHOTS[framing]), None)
+        if not shoulders_seen(person):
+            return DEFAULT_PROMPT
+        keypoints, scores = person.keypoints.astype(np.float64), person.scores.astype(np.float64)
+        return describe_reference(image, keypoints, scores, framing)
+
+
+def _captions(settings: ConditionSettings, device: str) -> Any:
+    """The vision-language model that writes captions, if there is to be one."""
+    if settings.caption_model is None:
+        return None
+    import torch
+
+    from posegen.conditions.vision_language import VisionLanguageModel
+    from posegen.devices import choose_device
+
+    place = choose_device(device)
+    number_format = torch.float32 if place.type == "cpu" else torch.bfloat16
+    return VisionLanguageModel(settings.caption_model, place, number_format, "[conditions] caption_model")
+
+
+def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
+    """Which keypoints are drawn: seen well enough, and in the picture."""
+    least = np.full(133, settings.body_threshold)
+    for hand in HANDS:
+        least[hand] = settings.hand_threshold
+    x, y = person.keypoints[:, 0], person.keypoints[:, 1]
+    inside = (x >= 0) & (y >= 0) & (x <= size[1] - 1) & (y <= size[0] - 1)
+    return np.where((person.scores >= least) & inside, VISIBLE, OUTSIDE).astype(np.uint8)
+
+
+def _reference(visibility: UInt8[np.ndarray, "frames 133"], key: str) -> int:
+    """A random frame, always the same for one clip, among those that show most of the body."""
+    seen = (visibility[:, :17] == VISIBLE).sum(axis=1)
+    candidates = np.flatnonzero(seen >= seen.max() - 1)
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return int(np.random.default_rng([seed, _REFERENCE_DRAWS]).choice(candidates))
+
+
+def _masks(
+    person: PersonPose, hand_map: UInt8[np.ndarray, "height width 3"]
+) -> UInt8[np.ndarray, "height width"]:  # fmt: skip
+    """Bits: about where the person is, and where each hand is."""
+    bits = np.where(person_mask(person.keypoints, person.scores, hand_map.shape[:2]), PERSON_BIT, 0).astype(np.uint8)
+    hands = drawn(hand_map)
+    if hands.any():
+        left = _nearer_left(person, np.argwhere(hands)[:, ::-1].astype(np.float32))
+        bits[hands] |= np.where(left, LEFT_HAND_BIT, RIGHT_HAND_BIT).astype(np.uint8)
+    return bits
+
+
+def _nearer_left(person: PersonPose, places: Float[np.ndarray, "pixels 2"]) -> Bool[np.ndarray, " pixels"]:
+    """Whether pixels (x, y) are nearer to the left hand than to the right one, where both are seen."""
+    found = np.array([person.scores[hand].max() > 0 for hand in HANDS])
+    if not found.all():
+        return np.full(len(places), bool(found[0]))
+    left, right = (
+        np.linalg.norm(places[:, None] - person.keypoints[hand][None], axis=-1).min(axis=1) for hand in HANDS
+    )
+    return np.asarray(left <= right)
+
+
+def _packed(key: str, arrays: dict[str, np.ndarray], video: bytes, description: dict[str, Any], caption: str) -> bytes:
+    """The sample's parts as a tar, the same bytes every time."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    parts = {
+        "json": json.dumps(description, sort_keys=True).encode(),
+        VIDEO: video,
+        "npz": buffer.getvalue(),
+        "txt": caption.encode(),
+    }
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for suffix, content in parts.items():
+            member = tarfile.TarInfo(f"{key}.{suffix}")
+            member.size, member.mode = len(content), 0o444
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()

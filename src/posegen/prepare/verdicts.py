@@ -1,0 +1,189 @@
+"""From what was found to what is kept: scores judged, near-duplicates and manual answers taken in, splits drawn.
+
+It reads what the stages have kept, never a video, so thresholds can be changed at any time. The order of videos is that
+of their names, that of clips their time: nothing hangs on who finished first.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from posegen.errors import logger
+from posegen.prepare.answers import Answer
+from posegen.prepare.duplicates import find_duplicates
+from posegen.prepare.filters.clip_filters import judge, thresholds_of
+from posegen.prepare.prepare_recipe import PrepareRecipe
+from posegen.prepare.stages.clip_stages import Work, clip_key, tasks_of
+from posegen.prepare.store import parsed
+from posegen.prepare.video_sources import Video
+
+_UNSEEN = "was never looked through with these [clips]: run without --refilter"
+_UNSCORED = "was never scored by these [filters]: run without --refilter"
+
+
+@dataclass(frozen=True)
+class CandidateClip:
+    """A clip as far as it came; `key` is empty for a video of which there is none. `failed` says why it ends here."""
+
+    video: Video
+    look: Mapping[str, Any]
+    key: str = ""
+    window: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] | None = None
+    thumbnail: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is decided about a clip before its conditions are made."""
+
+    kept: bool
+    dropped_by: tuple[str, ...] = ()
+    duplicate_of: str = ""
+
+
+def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[CandidateClip]:
+    """All clips in order, with what the stages say of them; memory does not grow with their number."""
+    by_name = {f"{video.id}.json": video for video in videos}
+    for name, content in work.clips.read_many(by_name):
+        video = by_name[name]
+        look = parsed(content, name) or {"failed": _UNSEEN}
+        tasks = tasks_of(video, look)
+        if not tasks:
+            yield CandidateClip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
+        found = work.scores.read_many(f"{video.id}-{task['number']:05d}.json" for task in tasks)
+        for task, (scores, kept) in zip(tasks, found, strict=True):
+            rows = parsed(kept, scores) or {}
+            for window in task["windows"]:
+                key = clip_key(video.id, window["start"])
+                row = rows.get(key, {"failed": _UNSCORED})
+                yield CandidateClip(
+                    video, look, key, window, row.get("scores"), row.get("thumbnail", ""), row.get("failed", "")
+                )  # fmt: skip
+
+
+class Judge:
+    """Decides about clips one by one, and then, by `repeats`, which of those that pass repeat others."""
+
+    def __init__(self, recipe: PrepareRecipe, answers: Mapping[str, Answer]) -> None:
+        self._recipe, self._answers = recipe, answers
+        self._thresholds = thresholds_of(recipe.filters)
+        self.repeats: dict[str, str] = {}
+
+    def __call__(self, clip: CandidateClip) -> Verdict:
+        """The verdict. Raises `PosegenError` for a threshold without a score."""
+        if clip.failed or clip.scores is None:
+            return Verdict(False, ("error",))
+        manual = self._answers[clip.key].keep if clip.key in self._answers else None
+        if manual is not None:
+            return Verdict(manual, () if manual else ("manual",))
+        kept, names = judge(clip.scores, self._thresholds)
+        if kept and clip.key in self.repeats:
+            return Verdict(False, ("duplicate",), self.repeats[clip.key])
+        return Verdict(kept, tuple(names))
+
+    def tags(self, clip: CandidateClip) -> tuple[str, ...]:
+        """What people called a clip."""
+        return self._answers[clip.key].tags if clip.key in self._answers else ()
+
+    def compare(self, clips: Iterable[CandidateClip]) -> int:
+        """Look for near-duplicates among the clips that pass, and return how many pass.
+
+        The largest pictures are kept, then those whose names come first. After the filters, not before: of two copies
+        of a clip, the one that passes is to be taken.
+        """
+        keys, hashes, sizes = [], [], []
+        for clip in clips:
+            if self(clip).kept:
+                keys.append(clip.key)
+                hashes.append(clip.window["hash"])
+                sizes.append(clip.look["width"] * clip.look["height"])
+        order = np.argsort(-np.array(sizes, np.int64), kind="stable")
+        table = np.array(hashes, np.uint64).reshape(-1, 4)[order]
+        found = find_duplicates(table, self._recipe.output.duplicate_bits)
+        self.repeats = {keys[order[number]]: keys[order[other]] for number, other in found.items()}
+        return len(keys) - len(found)
+
+
+def draw_splits(keys: list[str], share: float) -> dict[str, str]:
+    """Clip -> "train" or "val-same", for the clips that are in the data set, in order.
+
+    Whole videos, drawn by their identifiers, as far as they fit into the share; the shortest one, if none does. If all
+    clips are of one video, its last ones are taken. A warning says that, and if the share is missed by far.
+    """
+    by_video: dict[str, list[str]] = {}
+    for key in keys:
+        by_video.setdefault(key.partition("-")[0], []).append(key)
+    wanted = share * len(keys)
+    validation: set[str] = set()
+    if wanted and len(by_video) > 1:
+        order = sorted(by_video, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for video in order:
+            if len(validation) + len(by_video[video]) <= wanted:
+                validation.update(by_video[video])
+        if not validation:
+            validation.update(by_video[min(order, key=lambda name: len(by_video[name]))])
+        if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
+            logger.warning(
+                "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
+                "sees them", len(validation), len(keys), wanted,
+            )  # fmt: skip
+    elif wanted and len(keys) > 1:
+        logger.warning("all clips are of one video: validation is drawn from it, too, and will look better than it is")
+        validation.update(keys[-max(1, round(wanted)) :])
+    return {key: "val-same" if key in validation else "train" for key in keys}
+
+
+def index_row(
+    clip: CandidateClip,
+    verdict: Verdict,
+    made: Mapping[str, Any] | None,
+    place: tuple[str, str],
+    tags: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """One row of the index. made: what the sample stage says of a kept clip; place: split and shard of one packed."""
+    failed = clip.failed or (made or {}).get("failed", "")
+    kept = verdict.kept and bool(made) and not failed
+    stage = "shard" if kept else "conditions" if verdict.kept else "filters"
+    if verdict.duplicate_of:
+        stage = "duplicates"
+    if not clip.key:
+        stage = "cuts" if clip.look.get("windows") == [] else "probe"
+    return {
+        "clip": clip.key,
+        "source": clip.video.url,
+        "source_id": clip.video.id,
+        "start": clip.window.get("start"),
+        "end": clip.window.get("end"),
+        "width": clip.look.get("width"),
+        "height": clip.look.get("height"),
+        "fps": clip.look.get("fps"),
+        "rotation": clip.look.get("rotation"),
+        "hdr": clip.look.get("hdr"),
+        "kept": kept,
+        "stage": stage,
+        "dropped_by": list(verdict.dropped_by) if not verdict.kept else [] if kept else ["error"],
+        "reason": failed,
+        "duplicate_of": verdict.duplicate_of,
+        "split": place[0] if kept else "",
+        "shard": place[1] if kept else "",
+        "caption": (made or {}).get("caption", "") if kept else "",
+        "tags": list(tags),
+        "thumbnail": clip.thumbnail,
+        "preview": None,
+        **(clip.scores or {}),
+    }
+
+
+def settings_of(work: Work) -> dict[str, Any]:
+    """The recipe as the shards' index and the Parquet file tell it."""
+    recipe = dataclasses.asdict(work.recipe)
+    recipe["clips"] = work.recipe.clips.as_kept()
+    del recipe["compute"], recipe["latents"]  # the shards are the same
+    return dict(json.loads(json.dumps(recipe, default=str)))

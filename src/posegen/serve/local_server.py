@@ -1,0 +1,128 @@
+"""What local pages share: a server, and JSON in and out of requests. What is served is said elsewhere."""
+
+import contextlib
+import errno
+import io
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from posegen.errors import OutputError, PosegenError
+from posegen.serve.gate import Gate
+
+POLICY = (
+    "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""Content-Security-Policy of pages that hold their style and script."""
+PATIENCE = 20.0
+"""Seconds in which a client must send its request."""
+_SERVED = "posegen.served"
+"""What the application gave, in the environment of its request."""
+
+
+@runtime_checkable
+class Served(Protocol):
+    """Something with a WSGI application."""
+
+    application: Any
+
+
+class _Handler(WSGIRequestHandler):
+    """Says errors, not every request, closes what a browser breaks off, and waits for no slow client."""
+
+    timeout = PATIENCE
+    """Seconds for each piece that is received or sent."""
+
+    def setup(self) -> None:
+        """Give the client a moment for its whole request, too."""
+        super().setup()
+        self._deadline = threading.Timer(PATIENCE, self._give_up)
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def run_wsgi(self) -> None:
+        """Answer; what has no body has been received now."""
+        if self.command in ("GET", "HEAD"):
+            self._deadline.cancel()
+        super().run_wsgi()
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin to answer."""
+        self._deadline.cancel()
+        super().send_response(code, message)
+
+    def finish(self) -> None:
+        """End the connection."""
+        self._deadline.cancel()
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def log_request(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """Close what was served, such as a file: werkzeug does not where the connection breaks after the last byte."""
+        close = getattr((environ or {}).get(_SERVED), "close", None)
+        if close is not None:
+            close()
+
+
+def start_server(host: str, port: int, page: Served, token: str | None = None) -> tuple[BaseWSGIServer, Gate]:
+    """A server with a thread for each request, and the gate before it: see there for `token`.
+
+    Raises `OutputError` for an unknown host or a port that is taken.
+    """
+    gate = Gate(page.application, host, token)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # werkzeug prints what went wrong, and exits
+            server = make_server(host, port, _noted(gate), threaded=True, request_handler=_Handler)
+        gate.port = server.port
+        return server, gate
+    except (OSError, SystemExit) as error:
+        reason = error.__context__ if isinstance(error, SystemExit) else error
+        text = getattr(reason, "strerror", None) or str(reason)
+        if isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) == errno.EADDRNOTAVAIL:
+            raise OutputError(
+                f"--host {host} is unknown, or no address of this computer ({text}): give one like 127.0.0.1"
+            ) from None
+        raise OutputError(f"cannot listen on {host}:{port} ({text}): choose another --port") from None
+
+
+def _noted(application: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    """The WSGI application; `_Handler` finds what it gave."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[_SERVED] = application(environ, start_response)
+        return environ[_SERVED]
+
+    return answer
+
+
+def json_body(request: Request) -> dict[str, object]:
+    """The JSON object that was sent. Raises `PosegenError` for anything else."""
+    # a page of another site can send forms, but not this type
+    try:
+        body = request.get_json(silent=True) if request.mimetype == "application/json" else None
+        json.dumps(body, ensure_ascii=False).encode()  # half a character can be written in JSON, but not kept
+    except (RecursionError, UnicodeEncodeError):
+        body = None
+    if not isinstance(body, dict):
+        raise PosegenError("a JSON object was expected")
+    return body
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    """A response that nobody keeps."""
+    response = Response(json.dumps(content), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,214 @@
+"""`posegen screen`: the local page on which people keep, drop and tag prepared clips by keyboard.
+
+Clips are those of the index; each is cut out of its video when it is first looked at. Answers are
+`prepare/answers.py`'s; the page is `screen_page/`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import cv2
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.utils import send_file
+from werkzeug.wrappers import Request, Response
+
+from posegen.config import ScreenConfig
+from posegen.errors import PosegenError
+from posegen.media.files import check_writable
+from posegen.media.video import VideoWriter, iterate_frames, probe_video
+from posegen.prepare.answers import FILE, Answer, Answers
+from posegen.prepare.summary_page import index_errors, open_index
+from posegen.progress import Progress
+from posegen.serve.local_server import POLICY, json_body, json_response, start_server
+
+_ROUTES = Map([
+    Rule("/", endpoint="page"),
+    Rule("/next", endpoint="next", methods=["GET"]),
+    Rule("/say", endpoint="say", methods=["POST"]),
+    Rule("/undo", endpoint="undo", methods=["POST"]),
+    Rule("/video/<int:row>", endpoint="video", methods=["GET"]),
+    Rule("/picture/<int:row>", endpoint="picture", methods=["GET"]),
+])  # fmt: skip
+_SIDE, _MOST_FPS = 640, 30
+"""Longer side and rate of what is played."""
+_PLAIN = ("clip", "source", "start", "end", "width", "height", "fps", "kept", "dropped_by")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A clip of the index."""
+
+    number: int
+    clip: str
+    source: str
+    start: float
+    end: float
+    kept: bool
+    dropped_by: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def screen(config: ScreenConfig, progress: Progress) -> None:
+    """Serve the page until interrupted."""
+    page = open_screening(config)
+    server, gate = start_server(config.host, config.port, page, config.token)
+    progress.say(f"look at {len(page.rows)} clips at {gate.address} ; Ctrl-C ends")
+    if (opens := gate.opens()) is not None:
+        progress.say(opens)
+    progress.say(f"answers are kept in {page.answers.path}; `posegen prepare ... --refilter` takes them")
+    with server:
+        server.serve_forever()
+
+
+def open_screening(config: ScreenConfig) -> "ScreenPage":
+    """The page of a data set.
+
+    Raises `PosegenError` if there is none in the folder, nothing to show, or no answer can be kept there.
+    """
+    if not (config.folder / "index.parquet").is_file():
+        raise PosegenError(f"{config.folder}: no index.parquet there: give the folder that `posegen prepare` wrote")
+    check_writable(config.folder, "answers are kept in it: make it writable, or copy index.parquet into another folder")
+    rows = read_rows(config.folder / "index.parquet")
+    rows = [row for row in rows if config.show == "all" or row.kept == (config.show == "kept")]
+    if not rows:
+        raise PosegenError(f"{config.folder}: no clips to look at: --show {config.show} shows none")
+    return ScreenPage(config.folder, rows, config.tags)
+
+
+def read_rows(index: Path) -> list[Row]:
+    """The clips of an index that have pictures, without them."""
+    file = open_index(index)
+    numbers = [each.name for each in file.schema_arrow if str(each.type) == "double" and each.name not in _PLAIN]
+    with index_errors(index):
+        content = enumerate(file.read(columns=[*_PLAIN, *numbers]).to_pylist())
+        return [row for number, each in content if (row := _row(number, each, numbers)) is not None]
+
+
+def _row(number: int, row: dict[str, Any], numbers: Sequence[str]) -> Row | None:
+    """A row of the index; None for one without a picture."""
+    dropped = tuple(row["dropped_by"] or ())
+    if not row["clip"] or "error" in dropped:
+        return None
+    facts = {name: round(row[name], 4) for name in numbers if row[name] is not None and math.isfinite(row[name])}
+    facts = {"size": f"{row['width']}×{row['height']}", "fps": f"{row['fps']:.4g}", **facts}
+    moments = float(row["start"]), float(row["end"])
+    return Row(number, str(row["clip"]), str(row["source"]), *moments, bool(row["kept"]), dropped, facts)
+
+
+class ScreenPage:
+    """What the page asks for, answered."""
+
+    def __init__(self, folder: Path, rows: Sequence[Row], tags: Sequence[str]) -> None:
+        self.folder, self.rows = folder, list(rows)
+        self.answers = Answers(folder / FILE)
+        self._by_number = {row.number: row for row in rows}
+        self._cutting = Lock()
+        page_folder = resources.files("posegen.serve") / "screen_page"
+        style, script, page = (
+            (page_folder / f"screen.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html")
+        )
+        settings = json.dumps({"tags": list(tags)}).replace("<", "\\u003c")
+        self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
+        self.application = Request.application(self.respond_or_refuse)
+        """What a WSGI server takes."""
+
+    def respond_or_refuse(self, request: Request) -> Response:
+        """Answer a request; one that does not fit gets a status and a line that says why."""
+        request.max_content_length = 10_000
+        try:
+            return self.respond(request)
+        except PosegenError as error:
+            return json_response({"error": str(error)}, 400)
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request; raises `PosegenError` for one that does not fit, `HTTPException` for unknown places."""
+        endpoint, values = _ROUTES.bind_to_environ(request.environ).match()
+        if endpoint == "page":
+            response = Response(self.page, mimetype="text/html")
+            response.headers["Content-Security-Policy"] = POLICY
+            return response
+        if endpoint == "next":
+            return json_response(self._next(request.args.get("after", -1, type=int)))
+        if endpoint == "say":
+            body = json_body(request)
+            keep, tags = body.get("keep"), body.get("tags", [])
+            if keep not in (True, False, None) or not isinstance(tags, list):
+                raise PosegenError("keep (true, false or null) and a list of tags are needed")
+            row = self._row(body.get("row"))
+            # a clip with tags only has been looked at; it stays with the filters
+            self.answers.say(row.clip, Answer(keep if keep is None else bool(keep), tuple(str(tag) for tag in tags)))
+            return json_response(self._next(row.number))
+        if endpoint == "undo":
+            json_body(request)
+            clip = self.answers.undo()
+            about = next((each for each in self.rows if each.clip == clip), None)
+            return json_response(self._next(-1) if about is None else self._shown(about, self.answers.all()))
+        row = self._row(values["row"])
+        if endpoint == "picture":
+            return Response(thumbnail_of(self.folder / "index.parquet", row.number), mimetype="image/jpeg")
+        return send_file(self.cut(row), request.environ, mimetype="video/mp4", conditional=True)
+
+    def _row(self, number: object) -> Row:
+        row = self._by_number.get(number) if type(number) is int else None
+        if row is None:
+            raise NotFound
+        return row
+
+    def _next(self, after: int) -> dict[str, Any]:
+        """The next clip that nobody has looked at, after that row, or from the beginning again."""
+        answered = self.answers.all()
+        open_rows = [row for row in self.rows if row.clip not in answered]
+        later = [row for row in open_rows if row.number > after] or open_rows
+        if not later:
+            return {"clip": None, "done": len(self.rows), "total": len(self.rows)}
+        following = later[1] if len(later) > 1 else None
+        return self._shown(later[0], answered) | {"following": following.number if following else None}
+
+    def _shown(self, row: Row, answered: dict[str, Answer]) -> dict[str, Any]:
+        done = sum(each.clip in answered for each in self.rows)
+        clip = {"row": row.number, "name": row.clip, "source": row.source, "start": row.start, "end": row.end,
+                "kept": row.kept, "dropped_by": row.dropped_by, "facts": row.facts}  # fmt: skip
+        return {"clip": clip, "done": done, "total": len(self.rows), "following": None}
+
+    def cut(self, row: Row) -> Path:
+        """The clip as a small video, made when first asked for. Raises `PosegenError` where its video is not there."""
+        name = hashlib.sha256(f"{row.source} {row.start} {row.end}".encode()).hexdigest()[:24]
+        path = self.folder / "screening" / f"{name}.mp4"
+        source = Path(row.source.removeprefix("file://"))
+        with self._cutting:
+            if not path.exists():
+                info = probe_video(source)
+                scale = min(1.0, _SIDE / max(info.height, info.width))
+                height, width = (max(2, round(side * scale / 2) * 2) for side in (info.height, info.width))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fps = min(Fraction(_MOST_FPS), info.fps)
+                with VideoWriter(path, fps, size=(height, width), crf=23) as writer:
+                    for frame in iterate_frames(source, fps, row.start, row.end):
+                        writer.write(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
+        return path
+
+
+def thumbnail_of(index: Path, number: int) -> bytes:
+    """The JPEG of one row; only its group of rows is read."""
+    file = open_index(index)
+    if "thumbnail" not in file.schema_arrow.names:
+        raise NotFound
+    for group in range(file.num_row_groups):
+        count = file.metadata.row_group(group).num_rows
+        if number < count:
+            with index_errors(index):
+                content = file.read_row_group(group, columns=["thumbnail"]).column(0)[number].as_py()
+            if not content:
+                raise NotFound
+            return bytes(content)
+        number -= count
+    raise NotFound

@@ -1,0 +1,344 @@
+"""From a recipe and folders to a finished stage: checks, data, starting model, loop, export. The story of training.
+
+Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
+and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.
+"""
+
+import datetime
+import logging
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
+from filelock import FileLock, Timeout
+
+from posegen.config import TrainConfig
+from posegen.config.toml_settings import sizes_in_words
+from posegen.data.encoders import Encoders
+from posegen.data.fetching import RemoteFolder
+from posegen.data.latent_cache import LatentCache
+from posegen.data.shards import NoShardsError, Shard, open_shards, without
+from posegen.devices import choose_device, computes_bfloat16
+from posegen.errors import PosegenError, logger
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
+from posegen.media.files import output_errors, read_kept, write_whole
+from posegen.model.mini import VAE, build_mini, transformer_sizes
+from posegen.model.sources import (
+    IMAGE_TOKENS,
+    NAMES,
+    autoencoder_arguments,
+    describe_model,
+    load_pipeline,
+    model_identity,
+    transformer_arguments,
+)
+from posegen.progress import NullProgress, Progress
+from posegen.train.autoencoding import AutoencoderStage
+from posegen.train.checkpoint import Checkpoints, Origin
+from posegen.train.diffusion import DiffusionStage
+from posegen.train.loop import MODEL, Loop
+from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
+from posegen.train.stage import TrainStage
+from posegen.train.train_recipe import STAGES, Recipe, StageName, StageSettings
+
+SCRATCH = "scratch:mini"
+FINISHED = "finished.json"
+"""In a stage's folder once its model is whole: what it took, and the recipe's fingerprint."""
+_PATIENCE = datetime.timedelta(hours=4)
+"""Processes wait this long for each other: encoding a large data set takes its time."""
+
+
+@dataclass(frozen=True)
+class TrainingPaths:
+    """Where a run reads and writes."""
+
+    output: Path | None
+    """None only for a dry run."""
+    train: Path | RemoteFolder
+    validation: Path | RemoteFolder
+    cache: Path
+    start: str | None = None
+    """A model to start from, instead of the stage before or the recipe's."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, recipe: Recipe) -> "TrainingPaths":
+        """What the command line says, else the recipe."""
+        data = recipe.data
+        cache = config.cache or Path(data.cache)
+        return cls(
+            output=config.output,
+            train=shard_folder(config.data or data.train, cache, data.fetched_gb),
+            validation=shard_folder(config.validation or data.validation, cache, data.fetched_gb),
+            cache=cache,
+            start=config.init,
+        )
+
+
+def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFolder:
+    """Where shards are: a folder, or a URL whose shards are fetched into the cache as they are needed."""
+    return RemoteFolder(place, cache / "shards", 1e9 * fetched_gb) if "://" in place else Path(place)
+
+
+def train(
+    stage: StageName, recipe: Recipe, places: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
+) -> Path:
+    """Train one stage, or go on with it, and return the folder of the exported model.
+
+    `encode_only` stops when all clips are encoded, and returns the cache folder.
+
+    Raises `PosegenError` for whatever the user can mend, before training where it can.
+    """
+    wanted, fingerprint = recipe.stage(stage).precision, recipe.fingerprint(stage)  # whatever this machine computes in
+    recipe = recipe.computed_on(computes_bfloat16(choose_device("auto")))
+    # autocast gives bfloat16 to norms with float32 weights: correct without the fused kernel, and no concern of a user
+    warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight", category=UserWarning)
+    settings = recipe.stage(stage)
+    accelerator = make_accelerator(settings)
+    progress = (progress or NullProgress()) if accelerator.is_main_process else NullProgress()
+    if settings.precision != wanted:
+        progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
+    if not accelerator.is_main_process:
+        logging.getLogger("posegen").setLevel(logging.ERROR)
+    if places.output is None:
+        raise PosegenError("training needs a folder to write to (output)")
+    folder = places.output / stage
+    if _is_finished(folder, fingerprint):
+        progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
+        return folder / MODEL
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _only_here(folder, accelerator.is_main_process):
+        torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
+        longest = max(phase.frames_of_clip for phase in settings.phases)
+        shards = open_shards(places.train, "train", longest)
+        validation = open_shards(places.validation, "val-same", longest)
+        start = starting_model(stage, recipe, places)
+        shards, validation = (with_known_sizes(start, recipe, settings, each) for each in (shards, validation))
+        memory = estimate_memory(stage, recipe, start, _largest(_sizes(shards)), accelerator.num_processes)
+        check_fits(memory, accelerator.device, stage)
+        work = make_stage(stage, recipe, places, start, shards, validation)
+        _prepare(work, accelerator, progress)
+        if encode_only:
+            return places.cache
+        origin = Origin(recipe.fingerprint(stage), model_identity(start), work.data_digest)
+        checkpoints = Checkpoints(folder / "checkpoints", origin, settings.keep_checkpoints)
+        if accelerator.is_main_process:
+            checkpoints.clean()
+        accelerator.wait_for_everyone()
+        loop = Loop(work, settings, checkpoints, folder, accelerator, progress, stage)
+        try:
+            loop.run()
+        finally:
+            loop.close()
+        if accelerator.is_main_process:
+            noted = {**loop.summary(), "recipe": fingerprint, "files": digests_of(folder / MODEL)}
+            write_whole(folder / FINISHED, checked_json(noted))
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return folder / MODEL
+
+
+def _is_finished(folder: Path, fingerprint: str) -> bool:
+    """Whether the stage's model is there and undamaged; a damaged one is reported, and written again.
+
+    Raises `PosegenError` if it was trained with another recipe. Old runs have noted neither recipe nor files.
+    """
+    path = folder / FINISHED
+    if not path.is_file():
+        return False
+    try:
+        found = read_checked_json(read_kept(path), path)
+        if found.get("recipe", fingerprint) != fingerprint:
+            raise PosegenError(
+                f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
+            )
+        check_digests(folder / MODEL, found.get("files", {}))
+    except DamagedFileError as error:
+        logger.warning("%s: the end of the stage is done again, from its last checkpoint", error)
+        return False
+    return True
+
+
+def make_accelerator(settings: StageSettings) -> Accelerator:
+    """Processes, devices and number format; how many processes there are is the launcher's business."""
+    AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
+    accelerator = Accelerator(
+        mixed_precision="bf16" if settings.precision == "bf16" else "no",
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+            DistributedDataParallelKwargs(find_unused_parameters=settings.pose_share < 1.0),
+        ],
+    )
+    for phase in settings.phases:
+        if phase.batch_size % (accelerator.num_processes * settings.accumulate):
+            raise PosegenError(
+                f"batch_size {phase.batch_size} cannot be split over {accelerator.num_processes} processes with "
+                f"accumulate = {settings.accumulate}"
+            )
+    return accelerator
+
+
+class _only_here:  # noqa: N801
+    """Keeps a second run off the same folder."""
+
+    def __init__(self, folder: Path, main: bool) -> None:
+        self.lock = FileLock(folder / ".lock") if main else None
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        try:
+            if self.lock is not None:
+                self.lock.acquire(timeout=0)
+        except Timeout:
+            raise PosegenError(
+                f"another run trains in {self.folder}: wait for it, or choose another --output"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+
+def starting_model(stage: StageName, recipe: Recipe, places: TrainingPaths, must_exist: bool = True) -> str:
+    """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
+    if places.start is not None:
+        return places.start
+    for earlier in reversed(STAGES[: STAGES.index(stage)]):
+        if places.output is not None and (finished := places.output / earlier / FINISHED).is_file():
+            folder = places.output / earlier / MODEL
+            if must_exist:
+                check_digests(folder, read_checked_json(read_kept(finished), finished).get("files", {}))
+            return str(folder)
+        if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
+            raise PosegenError(
+                f"{stage} needs the model of the stage {earlier}: train that first, or name one (--init)"
+            )
+    return recipe.model.start
+
+
+def dry_run(stage: StageName, recipe: Recipe, places: TrainingPaths, processes: int = 1) -> str:
+    """Describe what a run would do and need, without data or weights, for planning on any machine.
+
+    What depends on clips or a model that are not there yet is reported as unknown.
+    """
+    settings = recipe.stage(stage)
+    shapes = ", ".join(
+        f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
+    )
+    lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
+    start = starting_model(stage, recipe, places, must_exist=False)
+    written = "" if places.output is None else f"; writes {places.output / stage / MODEL}"
+    earlier = [name for name in STAGES[: STAGES.index(stage)] if getattr(recipe, name) is not None]
+    needed = f"the model of the stage {earlier[-1]}, not trained yet" if start == SCRATCH and earlier else start
+    lines.append(f"starts from {needed}{written}")
+    if places.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
+        lines.append(f"memory is unknown: {start} is not there yet; --init names another model")
+        return "\n".join(lines)
+    size, clips = _size_of_clips(stage, recipe, places)
+    if size is None:
+        lines.append(f"{clips}; memory depends on it")
+        return "\n".join(lines)
+    memory = estimate_memory(stage, recipe, start, size, processes)
+    lines.append(f"{clips}; on each of {processes} device(s), estimated:")
+    return "\n".join([*lines, memory.describe()])
+
+
+def _size_of_clips(stage: StageName, recipe: Recipe, places: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
+    """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
+    sizes = set(recipe.data.sizes)
+    if not sizes:
+        try:
+            sizes = _sizes(open_shards(places.train, "train"))
+        except NoShardsError:
+            crops = [phase.crop for phase in recipe.stage(stage).phases]
+            if not all(crops):
+                return None, f"the size of clips is unknown: there are none in {places.train} yet"
+            return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {places.train} yet)"
+    return _largest(sizes), f"clips of {sizes_in_words(sorted(sizes, reverse=True))} pixels"
+
+
+def _sizes(shards: list[Shard]) -> set[tuple[int, int]]:
+    return {sample.size for shard in shards for sample in shard.samples}
+
+
+def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The size with the most pixels: that of the batches which need most memory."""
+    return max(sizes, key=lambda size: (size[0] * size[1], size))
+
+
+def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
+    """Memory of a stage with clips of this size."""
+    scratch = start == SCRATCH
+    if stage == "vae":
+        return estimate_autoencoder(
+            recipe.stage(stage), VAE if scratch else autoencoder_arguments(start), size, processes
+        )
+    name = "mini" if scratch else start
+    description = describe_model(name)
+    stride = description.spatial_stride
+    return estimate(
+        stage, recipe.stage(stage), recipe.model.base_weights,
+        transformer_sizes(recipe.model.layers, recipe.model.heads) if scratch else transformer_arguments(name),
+        (size[0] // stride, size[1] // stride), description.max_text_tokens, IMAGE_TOKENS, processes,
+    )  # fmt: skip
+
+
+def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:
+    """The shards without clips of sizes that the recipe does not want or the model does not take.
+
+    A few are named and left out. Raises `PosegenError` for more than 1 %.
+    """
+    multiple = 16 if start == SCRATCH else describe_model(start).size_multiple
+    crop = max(phase.crop for phase in settings.phases)
+    wanted = recipe.data.sizes
+    kept = {
+        size
+        for size in _sizes(shards)
+        if (not wanted or size in wanted) and not any(side % multiple for side in size) and crop <= min(size)
+    }
+    bad = [sample for shard in shards for sample in shard.samples if sample.size not in kept]
+    if not bad:
+        return shards
+    named = {sample.key: f"{sample.key} ({sizes_in_words([sample.size])})" for sample in bad}
+    rules = [
+        f"{sizes_in_words(wanted)} pixels (height x width)" if wanted else "",
+        f"multiples of {multiple} pixels",
+        f"at least crop = {crop} pixels" if crop else "",
+    ]
+    return without(
+        shards, named, f"clips in {bad[0].shard.parent}", f"this training takes {', '.join(filter(None, rules))}"
+    )
+
+
+def make_stage(
+    stage: StageName, recipe: Recipe, places: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
+) -> TrainStage:
+    """The stage around its starting model."""
+    settings = recipe.stage(stage)
+    if start == SCRATCH:
+        captions = [sample.read("txt").decode("utf-8-sig", "replace") for shard in shards for sample in shard.samples]
+        pipeline = build_mini(recipe.model.seed, captions, False, recipe.model.layers, recipe.model.heads)
+    else:
+        frozen = torch.float32 if recipe.model.base_weights == "fp32" else torch.bfloat16
+        pipeline = load_pipeline(start, torch.device("cpu"), frozen)
+    if stage == "vae":
+        return AutoencoderStage(pipeline, settings, shards, validation)
+    cache = LatentCache(places.cache, pipeline, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
+    encoders = None
+    if recipe.data.encoders > 1 and start != SCRATCH:
+        encoders = Encoders(recipe.data.encoders, start, frozen)
+    return DiffusionStage(stage, pipeline, settings, recipe.model, shards, validation, cache, encoders)
+
+
+def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> None:
+    began = time.monotonic()
+    work.prepare(progress.update, accelerator.process_index, accelerator.num_processes, accelerator.device)
+    accelerator.wait_for_everyone()
+    work.ready()
+    if time.monotonic() - began > 10:
+        progress.say(f"data ready after {time.monotonic() - began:.0f} s")
