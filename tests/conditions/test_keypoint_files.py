@@ -385,7 +385,7 @@ def test_more_people_than_fit_into_memory_are_refused(tmp_path, monkeypatch):
     path.write_text("[" + "0," * 600_000 + "0]")
     with pytest.raises(PosegenError, match="longer than any video"):
         read_keypoints(path, SIZE)
-    monkeypatch.setattr("posegen.conditions.estimators.keypoint_forms.MAX_PEOPLE", 5)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_content.MAX_PEOPLE", 5)
     monkeypatch.setattr("posegen.conditions.estimators.keypoint_files.MAX_PEOPLE", 5)
     points, scores = keypoint_writers.people(6, SIZE)
     for name in ("inferencer", "alphapose", "coco annotations", "openpose folder"):

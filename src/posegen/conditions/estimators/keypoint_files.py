@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import numbers_in_names
-from posegen.conditions.estimators.keypoint_forms import (
+from posegen.conditions.estimators.keypoint_content import (
     MAX_PEOPLE,
     Content,
     Entry,
     People,
     canvas_of,
     has_landmarks,
-    parse,
     person_of,
     plane_of,
 )
+from posegen.conditions.estimators.keypoint_forms import parse
 from posegen.conditions.estimators.units import IN_WORDS, choose_unit, describe_canvas, in_pixels
 from posegen.errors import PosegenError
 from posegen.media.data_files import MEGABYTE, read_json, read_npz
