@@ -129,6 +129,7 @@ class WithHands:
     def __init__(self, estimator: PoseEstimator) -> None:
         self._estimator, self._hands = estimator, MediaPipePose(single_image=True)
         self.name, self.version, self.batch_size = estimator.name, estimator.version, estimator.batch_size
+        self.keeps_everybody = estimator.keeps_everybody
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """The people of an RGB frame."""

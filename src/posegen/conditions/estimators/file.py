@@ -13,7 +13,7 @@ from posegen.conditions.estimators.frame_numbers import place_entries
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.weights import identity
-from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.keypoints import HAND_DRAWN, SEEN, PersonPose
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video
@@ -37,6 +37,7 @@ class FilePose:
     name = "file"
     batch_size = 1
     finds_hands = True
+    keeps_everybody = True
 
     def __init__(
         self,
@@ -58,9 +59,10 @@ class FilePose:
         )
         used = placed.entries if samples is None else [placed.entries[number] for number in samples]
         self._people = [[] if entry is None else file.people[entry] for entry in used]
+        undrawn = sum(bool(people) and not any(each.extent for each in people) for people in self._people)
         self._next = 0
         self.description = f"{file.description}; {placed.description}"
-        self.doubts = (*file.doubts, *placed.doubts)
+        self.doubts = (*file.doubts, *placed.doubts, *_describe_undrawn(path, undrawn, len(used)))
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """The people of the next frame."""
@@ -77,6 +79,15 @@ class FilePose:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _describe_undrawn(path: Path, undrawn: int, frames: int) -> list[str]:
+    if not undrawn:
+        return []
+    return [
+        f"{path.name}: there is nothing to draw in {undrawn} of {frames} frames: their people have no two points of "
+        f"the body with a score of {SEEN} or of a hand with {HAND_DRAWN} (faces are never drawn)"
+    ]
 
 
 def chosen(path: Path, what: str, count: int, shown: Sequence[int], num_source_frames: int) -> Sequence[int]:

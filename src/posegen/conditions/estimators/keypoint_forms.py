@@ -21,6 +21,8 @@ from posegen.conditions.estimators.keypoint_content import (
     in_all_frames,
 )
 from posegen.conditions.estimators.keypoint_people import (
+    COCO_PARTS,
+    HAND_LANDMARKS,
     LANDMARKS,
     annotated,
     dwpose_people,
@@ -124,7 +126,7 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
     found: dict[Any, People] = {image: [] for image in images}
     in_all_frames(content["annotations"], path)
     for person in content["annotations"]:
-        if not person.get("keypoints"):
+        if not any(person.get(name) for name in ("keypoints", *COCO_PARTS)):
             continue  # a box alone
         if images and person["image_id"] not in images:
             raise PosegenError(
@@ -193,7 +195,10 @@ _MMPOSE = _Form(
     first=0,
 )
 _MEDIAPIPE = _Form(
-    "MediaPipe landmarks", lambda frame: any(name in frame for name in LANDMARKS), landmark_people, guessed_outside=True
+    "MediaPipe landmarks",
+    lambda frame: any(name in frame for name in (*LANDMARKS, *HAND_LANDMARKS)),
+    landmark_people,
+    guessed_outside=True,
 )
 _FORMS = (
     _Form("OpenPose keypoints", lambda frame: "people" in frame, openpose_people, centred=True),

@@ -31,9 +31,9 @@ from posegen.conditions.keypoints import (
 from posegen.errors import PosegenError
 
 _OPENPOSE_PARTS = {"face_keypoints": FACE, "hand_left_keypoints": LEFT_HAND, "hand_right_keypoints": RIGHT_HAND}
-_COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
+COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
-_HAND_LANDMARKS = {
+HAND_LANDMARKS = {
     "left_hand_landmarks": LEFT_HAND, "leftHandLandmarks": LEFT_HAND, "right_hand_landmarks": RIGHT_HAND,
     "rightHandLandmarks": RIGHT_HAND,
 }  # fmt: skip
@@ -95,8 +95,9 @@ def _nobody() -> PersonPose:
 
 def annotated(person: dict[str, Any], path: Path, layouts: Layouts = LAYOUTS) -> PersonPose:
     """One person of COCO's annotations or results, or of AlphaPose's results."""
-    body = person_of(*_triples(person["keypoints"], path), path, layouts)
-    return _with_parts(body, person, _COCO_PARTS, path)
+    points, scores = _triples(person.get("keypoints"), path)
+    body = person_of(points, scores, path, layouts) if len(points) else _nobody()
+    return _with_parts(body, person, COCO_PARTS, path)
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
@@ -154,8 +155,10 @@ def landmark_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> Peop
     nested = given and isinstance(given[0], list) and given[0] and isinstance(given[0][0], dict | list)
     everybody = in_one_frame(given, path) if nested else [given]
     people = [_landmarks_of(person, path, layouts) for person in everybody if person]
+    if not people and any(frame.get(name) for name in HAND_LANDMARKS):
+        people = [_nobody()]
     if len(people) == 1:
-        for name, place in _HAND_LANDMARKS.items():
+        for name, place in HAND_LANDMARKS.items():
             hand = frame.get(name)
             points = hand.get("landmark") if isinstance(hand, dict) else hand
             if points and isinstance(points[0], list) and not isinstance(points[0][0], int | float):
