@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posegen.conditions.estimators import layouts
+from posegen.conditions.estimators import file, layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.conditions.extract import estimate_pose
@@ -482,6 +482,27 @@ def test_a_file_fits_the_whole_video_or_the_used_frames(tmp_path):
     with pytest.raises(PosegenError, match="10 frames, but the driving video has 11, 4 of them used"):
         FilePose(path, SIZE, shown, 11)
     assert list(chosen(path, "keypoints", 11, shown, 11)) == shown
+
+
+def test_a_file_is_read_once_unless_it_changes(tmp_path, monkeypatch):
+    points, scores = keypoint_writers.people(4, SIZE)
+    path = keypoint_writers.write_alphapose_separate(tmp_path / "k", points, scores, SIZE)
+    reads = []
+    monkeypatch.setattr(file, "read_keypoints", lambda *given: reads.append(given) or read_keypoints(*given))
+    first, second = FilePose(path, SIZE, range(4), 4), FilePose(path, SIZE, range(4), 4)
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    assert np.array_equal(first.estimate(picture)[0].keypoints, second.estimate(picture)[0].keypoints)
+    assert len(reads) == 1
+    (path / "3.json").rename(path / "4.json")  # the same content, of another frame
+    FilePose(path, SIZE, range(5), 5)
+    assert len(reads) == 2
+    changed = path / "0.json"
+    times = changed.stat().st_atime_ns, changed.stat().st_mtime_ns
+    changed.write_text(changed.read_text().replace("[", "]", 1))
+    os.utime(changed, ns=times)
+    for _ in range(2):
+        with pytest.raises(PosegenError, match=r"0\.json"):
+            FilePose(path, SIZE, range(5), 5)
 
 
 def test_a_video_of_pictures_is_fitted_and_must_show_the_same_picture(tmp_path):

@@ -5,12 +5,13 @@ A file belongs to the whole driving video at its own rate, or to just the frames
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import place_entries
-from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.estimators.keypoint_files import KeypointFile, read_keypoints
 from posegen.conditions.estimators.protocols import Frame
 from posegen.conditions.estimators.weights import identity
 from posegen.conditions.keypoints import HAND_DRAWN, SEEN, PersonPose
@@ -31,7 +32,8 @@ def is_video(path: Path) -> bool:
 class FilePose:
     """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order.
 
-    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each.
+    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each. The content of
+    the file read last is kept until `close`, so that a check at the beginning need not be paid for twice.
     """
 
     name = "file"
@@ -53,7 +55,7 @@ class FilePose:
         Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
         self.version = identity(str(path))
-        file = read_keypoints(path, size)
+        file = _read(path, self.version, size)
         placed = place_entries(
             path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
         )
@@ -78,7 +80,14 @@ class FilePose:
         return person
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Forget the file's content."""
+        _read.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, content: str, size: tuple[int, int]) -> KeypointFile:
+    """As `read_keypoints`; `content` identifies what is in the file, so that a changed one is read again."""
+    return read_keypoints(path, size)
 
 
 def _describe_undrawn(path: Path, undrawn: int, frames: int) -> list[str]:
