@@ -16,6 +16,8 @@ from posegen.errors import PosegenError
 
 People = list[PersonPose]
 _MEDIAPIPE_POINTS = 33
+UNNAMED_POINTS = 17
+"""Number of points that two data sets have, COCO and Human3.6M."""
 MAX_PEOPLE = 500_000
 """In all frames: an hour of five people. Each takes 2.5 kB."""
 _MAX_PEOPLE_IN_FRAME = 1000
@@ -52,12 +54,19 @@ class Content:
     guessed_outside: bool = False
 
 
+@dataclass(frozen=True)
+class UnnamedPose(PersonPose):
+    """Somebody of 17 points of which nothing says whose they are: as if they were COCO's, until `unnamed_points`."""
+
+
 def person_of(
     points: np.ndarray, scores: np.ndarray, where: Path, layouts: Layouts = LAYOUTS, hands: np.ndarray | None = None
 ) -> PersonPose:
     """One person, from points and scores in the layout that has so many points."""
-    keypoints, scores = to_wholebody(points, scores, layout_of_count(points.shape[-2], str(where), layouts))
-    return PersonPose(keypoints, scores, empty_hands() if hands is None else hands.astype(np.float32))
+    count = points.shape[-2]
+    keypoints, scores = to_wholebody(points, scores, layout_of_count(count, str(where), layouts))
+    kind = UnnamedPose if count == UNNAMED_POINTS and layouts is LAYOUTS else PersonPose
+    return kind(keypoints, scores, empty_hands() if hands is None else hands.astype(np.float32))
 
 
 def numbers_of(values: Any) -> np.ndarray:

@@ -30,7 +30,7 @@ from posegen.conditions.estimators.keypoint_people import (
     landmark_people,
     openpose_people,
 )
-from posegen.conditions.estimators.layouts import HUMAN36M_17, LAYOUTS, Layouts, layouts_with_names
+from posegen.conditions.estimators.layouts import LAYOUTS, Layouts, layouts_of_meta, layouts_with_names
 from posegen.errors import PosegenError
 
 _NUMBERS = ("frame_id", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex", "frame", "image_id")
@@ -50,7 +50,7 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
     """An object: a whole file with its description, or one frame."""
     if "annotations" in content:
         return _coco(content, path)
-    layouts = _layouts_of_meta(content.get("meta_info", content), path)
+    layouts = layouts_of_meta(content.get("meta_info", content), str(path))
     for name in ("instance_info", "predictions", "frames"):
         frames = content.get(name)
         if isinstance(frames, list) and (frames or name == "instance_info"):
@@ -102,20 +102,6 @@ def _entry(frame: dict[str, Any], people: People) -> Entry:
     """The frame's number and canvas beside its people."""
     number = next((frame[name] for name in _NUMBERS if isinstance(frame.get(name), int | str)), None)
     return Entry(people, number, canvas_of(frame.get("canvas_width"), frame.get("canvas_height")))
-
-
-def _layouts_of_meta(meta: Any, where: Path) -> Layouts:
-    """The layouts of a file with MMPose's `meta_info`, which names its points, or their data set."""
-    if not isinstance(meta, dict):
-        return LAYOUTS
-    names: dict[int, str] = {}
-    if isinstance(meta.get("keypoint_id2name"), dict):
-        names = {int(index): str(name) for index, name in meta["keypoint_id2name"].items()}
-    elif isinstance(meta.get("keypoint_name2id"), dict):
-        names = {int(index): str(name) for name, index in meta["keypoint_name2id"].items()}
-    if names and sorted(names) == list(range(len(names))):
-        return layouts_with_names([names[index] for index in range(len(names))], str(where))
-    return {**LAYOUTS, 17: HUMAN36M_17} if meta.get("dataset_name") in ("h36m", "human36m") else LAYOUTS
 
 
 def _coco(content: dict[str, Any], path: Path) -> Content:

@@ -96,12 +96,15 @@ def _nobody() -> PersonPose:
 def annotated(person: dict[str, Any], path: Path, layouts: Layouts = LAYOUTS) -> PersonPose:
     """One person of COCO's annotations or results, or of AlphaPose's results."""
     points, scores = _triples(person.get("keypoints"), path)
-    body = person_of(points, scores, path, layouts) if len(points) else _nobody()
+    # 17 points are COCO's in these forms, which a layout of its own says
+    body = person_of(points, scores, path, dict(layouts)) if len(points) else _nobody()
     return _with_parts(body, person, COCO_PARTS, path)
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
     """The body with face, hands and feet where they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
+    if not any(person.get(name) for name in parts):
+        return body
     keypoints, scores = body.keypoints.copy(), body.scores.copy()
     for name, place in parts.items():
         if person.get(name):
