@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
@@ -28,7 +29,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         value = getattr(config, option)
         if value is not None:
             names.append(f"{option} {identity(str(value))}")
-    return *names, *smoothing
+    reading = (f"reading {FILE_READING}",) if config.pose == "file" and not draws_given_skeletons(config) else ()
+    return *names, *reading, *smoothing
 
 
 def weights_of(config: EstimatorConfig) -> list[Path]:

@@ -19,6 +19,8 @@ from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video
 
+VERSION = "2"
+"""Raised when the same file of keypoints would give other people."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02
 """Relative difference of proportions up to which two videos count as pictures of the same scene."""
