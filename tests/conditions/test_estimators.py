@@ -11,6 +11,7 @@ from transformers import VitPoseForPoseEstimation
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 from transformers.models.vitpose.modeling_vitpose import VitPoseEstimatorOutput
 
+from posegen.conditions.estimators import choosing
 from posegen.conditions.estimators.choosing import WithHands, estimator_names, make_pose_estimator
 from posegen.conditions.estimators.dense import hand_classes
 from posegen.conditions.estimators.detector import PersonDetector, keep_distinct
@@ -353,6 +354,16 @@ def test_an_estimator_without_hands_gets_mediapipes(models, tmp_path, caplog):
     assert "knows no hands" in caplog.text
     estimator.close()
     assert len({estimator_names(config), estimator_names(EstimatorConfig())}) == 2
+
+
+def test_keypoints_that_were_read_otherwise_are_not_taken_up_again(tmp_path, monkeypatch):
+    points = EstimatorConfig(pose="file", pose_file=tmp_path / "k.json")
+    pictures = EstimatorConfig(pose="file", pose_file=tmp_path / "skeleton.mkv")
+    before = estimator_names(points), estimator_names(pictures)
+    monkeypatch.setattr(choosing, "FILE_READING", "another")
+    after = estimator_names(points), estimator_names(pictures)
+    assert before[0] != after[0]
+    assert before[1] == after[1]
 
 
 @pytest.mark.parametrize(
