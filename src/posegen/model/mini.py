@@ -65,6 +65,7 @@ TOKENIZER_WORDS = (
 )  # fmt: skip
 """What the tokenizer learns beside captions. Fixed, and not `prompt.SUBJECT_WORDS`: other words would give other tokens
 to a training that goes on."""
+NAME = "mini"
 FOLDER = Path(__file__).parents[1] / "weights" / "mini"
 """The trained weights, as `PoseGenPipeline.save_pretrained` writes them."""
 

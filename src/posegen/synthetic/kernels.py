@@ -17,8 +17,8 @@ from typing import no_type_check
 
 import warp as wp
 
+from posegen.cache_folder import cache_folder
 from posegen.errors import logger
-from posegen.synthetic.assets import cache_folder
 
 wp.config.log_level = wp.LOG_ERROR  # it announces devices and every kernel
 wp.config.kernel_cache_dir = str(cache_folder() / "synthetic" / "kernels")

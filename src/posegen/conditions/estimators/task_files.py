@@ -14,8 +14,8 @@ import zipfile
 from pathlib import Path
 
 import filelock
-import platformdirs
 
+from posegen.cache_folder import cache_folder
 from posegen.errors import PosegenError, logger
 
 WHEEL = "mediapipe==0.10.21"
@@ -48,8 +48,7 @@ COMMAND = "posegen setup"
 
 def default_folder() -> Path:
     """Where task files are kept: $POSEGEN_CACHE, or the user's cache folder."""
-    chosen = os.environ.get("POSEGEN_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("posegen")) / "mediapipe"
+    return cache_folder() / "mediapipe"
 
 
 def task_file(name: str) -> Path:
