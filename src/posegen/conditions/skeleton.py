@@ -91,7 +91,7 @@ def _draw_body(image: np.ndarray, points: np.ndarray, threshold: float) -> None:
         length = math.hypot(x1 - x2, y1 - y2)
         angle = math.degrees(math.atan2(y1 - y2, x1 - x2))
         polygon = cv2.ellipse2Poly(middle, (int(length / 2), BODY_THICKNESS), int(angle), 0, 360, 1)
-        cv2.fillConvexPoly(image, polygon, color)
+        cv2.fillConvexPoly(image, np.asarray(polygon), color)
     for point, color in zip(points, _POINT_COLORS, strict=True):
         if point[2] >= threshold:
             cv2.circle(image, _pixel(point), BODY_RADIUS, color, thickness=-1)

@@ -99,8 +99,8 @@ class VisionLanguageModel:
                 max_new_tokens=max_tokens,
                 do_sample=False,
             )
-        said = self._tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
-        said = re.sub(r"\s+", " ", said).strip().strip("\"'").strip()
+        decoded = self._tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+        said = re.sub(r"\s+", " ", str(decoded)).strip().strip("\"'").strip()
         if not said:
             raise PosegenError(
                 "the vision-language model said nothing about the reference image: give --prompt yourself"

@@ -137,13 +137,13 @@ class AudioTrack:
                 packet.time_base, packet.stream = Fraction(*record["base"]), self._output
                 for name, value in record["packet"].items():
                     setattr(packet, name, value)
-                yield float(packet.pts * packet.time_base), packet
+                yield float(record["packet"]["pts"] * packet.time_base), packet
 
     def _demux(self, container: Any, stream: Any) -> Iterator[Any]:
         try:
             yield from container.demux(stream)
         except av.error.FFmpegError as error:
-            _report_break(self._source, error.strerror)
+            _report_break(self._source, error.strerror or str(error))
 
 
 def open_sound(

@@ -70,10 +70,12 @@ def unpack_frames(content: bytes, start: int, stop: int) -> UInt8[np.ndarray, "f
     """Frames `start` to `stop` - 1 of what `pack_frames` made. Raises `PosegenError` if they are damaged or missing."""
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
     try:
-        with av.open(io.BytesIO(content), container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+        with av.open(io.BytesIO(content), "r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
             stream = container.streams.video[0]
             check_frame_size("a clip", stream)
             stream.thread_count = 1  # who reads clips reads many at once
+            if stream.average_rate is None or stream.time_base is None:
+                raise PosegenError("frames cannot be decoded (their rate is missing)")
             rate = float(stream.average_rate)
             if start:
                 container.seek(math.floor((start / rate + 0.0005) / stream.time_base), stream=stream, backward=True)

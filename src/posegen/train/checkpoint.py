@@ -128,7 +128,7 @@ class Checkpoints:
                         f"{newest} belongs to another {what}: choose another --output, or delete {self.folder} to "
                         "start again"
                     )
-            weights = load_file(newest / "weights.safetensors")
+            weights: dict[str, Any] = load_file(newest / "weights.safetensors")
             optimizer_state = torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True)
             average_file = newest / "average.safetensors"
             average = load_file(average_file) if average_file.is_file() else None

@@ -68,18 +68,18 @@ def read_checkpoint(path: Path) -> VitPoseForPoseEstimation:
         state = content.get("state_dict", content)
         hidden_size = state["backbone.pos_embed"].shape[-1]
         layers = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("backbone.blocks."))
-        model = VitPoseForPoseEstimation(
-            VitPoseConfig(
-                backbone_config=VitPoseBackboneConfig(
-                    hidden_size=hidden_size, num_hidden_layers=layers,
-                    num_attention_heads=_HEADS.get(hidden_size, hidden_size // 64),
-                    mlp_ratio=state["backbone.blocks.0.mlp.fc1.weight"].shape[0] // hidden_size,
-                    out_indices=[layers],
-                ),
-                num_labels=state["keypoint_head.final_layer.weight"].shape[0],
-                use_simple_decoder="keypoint_head.deconv_layers.0.weight" not in state,
-            )
-        )  # fmt: skip
+        backbone: dict[str, Any] = {
+            "hidden_size": hidden_size,
+            "num_hidden_layers": layers,
+            "num_attention_heads": _HEADS.get(hidden_size, hidden_size // 64),
+            "mlp_ratio": state["backbone.blocks.0.mlp.fc1.weight"].shape[0] // hidden_size,
+            "out_indices": [layers],
+        }
+        head: dict[str, Any] = {
+            "num_labels": state["keypoint_head.final_layer.weight"].shape[0],
+            "use_simple_decoder": "keypoint_head.deconv_layers.0.weight" not in state,
+        }
+        model = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=VitPoseBackboneConfig(**backbone), **head))
         model.load_state_dict(_renamed(state, model.config.use_simple_decoder))
     except Exception as error:  # whatever is in a file that is something else
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
