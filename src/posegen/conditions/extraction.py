@@ -79,9 +79,7 @@ def extract_conditions(
     Raises `PosegenError` if nobody is seen in the video.
     """
     start, end = chosen.start, chosen.end
-    inputs = Inputs.of(
-        driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end
-    )  # fmt: skip
+    inputs = Inputs.of(driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end)
     kept = find_conditions(folder, inputs, edited)
     if kept is not None:
         logger.info("conditions in %s are up to date: using them", folder)
@@ -192,9 +190,14 @@ def estimate_pose(
     filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
     interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
     report = TrackingReport(
-        len(seen), sum(seen), interpolated, len(seen) - sum(seen) - interpolated,
-        tracker.most_people, tracker.first_x, tuple(cuts),
-    )  # fmt: skip
+        len(seen),
+        sum(seen),
+        interpolated,
+        len(seen) - sum(seen) - interpolated,
+        tracker.most_people,
+        tracker.first_x,
+        tuple(cuts),
+    )
     return filled, report
 
 

@@ -122,9 +122,12 @@ def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps:
     nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     poses = [person or nobody for person in people]
     return PoseSequence(
-        np.stack([pose.keypoints for pose in poses]), np.stack([pose.scores for pose in poses]),
-        np.stack([pose.hands for pose in poses]), size, fps,
-    )  # fmt: skip
+        np.stack([pose.keypoints for pose in poses]),
+        np.stack([pose.scores for pose in poses]),
+        np.stack([pose.hands for pose in poses]),
+        size,
+        fps,
+    )
 
 
 def _picked(pictures: Iterator[UInt8[np.ndarray, "height width 3"]], numbers: Sequence[int]) -> Pictures:

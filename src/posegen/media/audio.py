@@ -200,10 +200,16 @@ def _ask(
     A track at which it dies is passed over.
     """
     request: dict[str, Any] = {
-        "source": os.fspath(source), "options": OPEN_OPTIONS, "zero": cut.zero, "end": cut.end,
-        "shifts": inspect(source).sounds, "format": container, "check_only": check_only, "memory": _MEMORY,
+        "source": os.fspath(source),
+        "options": OPEN_OPTIONS,
+        "zero": cut.zero,
+        "end": cut.end,
+        "shifts": inspect(source).sounds,
+        "format": container,
+        "check_only": check_only,
+        "memory": _MEMORY,
         "skipped": [],
-    }  # fmt: skip
+    }
     losses: list[str] = []
     while True:
         before = set(request["skipped"])
@@ -239,9 +245,13 @@ def _run(request: dict[str, Any], records: IO[bytes], patience: float, target: P
     command = [sys.executable, "-P", os.fspath(_PROGRAM)]
     try:
         done = subprocess.run(
-            command, input=json.dumps(request).encode(), stdout=records, stderr=subprocess.DEVNULL, timeout=patience,
+            command,
+            input=json.dumps(request).encode(),
+            stdout=records,
+            stderr=subprocess.DEVNULL,
+            timeout=patience,
             check=False,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return f"reading it took more than {patience:.0f} s"
     except OSError as error:

@@ -56,9 +56,13 @@ def pack_frames(
                 picture = reformatter.reformat(picture, format="bgr0")
             else:
                 picture = reformatter.reformat(
-                    picture, format="yuv444p", src_color_range=ColorRange.JPEG, dst_colorspace=Colorspace.ITU709,
-                    dst_color_range=ColorRange.MPEG, interpolation=RESAMPLING,
-                )  # fmt: skip
+                    picture,
+                    format="yuv444p",
+                    src_color_range=ColorRange.JPEG,
+                    dst_colorspace=Colorspace.ITU709,
+                    dst_color_range=ColorRange.MPEG,
+                    interpolation=RESAMPLING,
+                )
                 picture.color_primaries, picture.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
             picture.pts, picture.time_base = number, 1 / rate
             container.mux(stream.encode(picture))

@@ -282,9 +282,13 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
 
 
 def _decode_good(
-    source: Source, container: Any, stream: Any, previous: int, wanted: Collection[int] | None = None,
+    source: Source,
+    container: Any,
+    stream: Any,
+    previous: int,
+    wanted: Collection[int] | None = None,
     left_out: set[int] | None = None,
-) -> Iterator[tuple[int, VideoFrame]]:  # fmt: skip
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) for every frame that can be decoded; `left_out` tells which ones need not be."""
     times = source.info.frame_times
     slack = min(0.25 / float(source.info.fps), 0.001)

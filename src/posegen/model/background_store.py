@@ -126,11 +126,10 @@ class DiskStore:
         found = [match for match in found if self._is_intact(folder / match[0])]
         self._places = dict.fromkeys(
             sorted(
-                (CachePosition(int(match[1]), cast(Branch, match[2]), int(match[3]))
-                 for match in found),
+                (CachePosition(int(match[1]), cast(Branch, match[2]), int(match[3])) for match in found),
                 key=lambda place: (place.step, branches.index(place.branch), place.layer),
             )
-        )  # fmt: skip
+        )
 
     def _path(self, place: CachePosition) -> Path:
         return self.folder / f"step{place.step:03d}-{place.branch}-layer{place.layer:03d}.safetensors"

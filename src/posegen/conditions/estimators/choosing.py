@@ -36,11 +36,15 @@ def weights_of(config: EstimatorConfig) -> list[Path]:
     """Where the weights of the chosen estimators are. Raises `PosegenError` where some are missing; loads nothing."""
     asked: list[tuple[str | None, str]] = []
     if config.pose not in ("mediapipe", "file"):
-        asked += [(config.pose_weights or DEFAULTS.get(config.pose), "--pose-weights"),
-                  (config.detector_weights or DEFAULTS["detector"], "--detector-weights")]  # fmt: skip
+        asked += [
+            (config.pose_weights or DEFAULTS.get(config.pose), "--pose-weights"),
+            (config.detector_weights or DEFAULTS["detector"], "--detector-weights"),
+        ]
     if config.normals not in ("mediapipe", "file"):
-        asked += [(config.normals_weights or DEFAULTS["normals"], "--normals-weights"),
-                  (config.parts_weights or DEFAULTS["parts"], "--parts-weights")]  # fmt: skip
+        asked += [
+            (config.normals_weights or DEFAULTS["normals"], "--normals-weights"),
+            (config.parts_weights or DEFAULTS["parts"], "--parts-weights"),
+        ]
     return [find_weights(name, option) for name, option in asked if name is not None]
 
 

@@ -91,10 +91,19 @@ def _renamed(state: dict[str, torch.Tensor], simple_decoder: bool) -> dict[str, 
     """The authors' names -> transformers' names."""
     heads = {"final_layer": "conv"}
     if not simple_decoder:
-        heads |= {"deconv_layers.0": "deconv1", "deconv_layers.1": "batchnorm1", "deconv_layers.3": "deconv2",
-                  "deconv_layers.4": "batchnorm2"}  # fmt: skip
-    layer = {"norm1": "layernorm_before", "norm2": "layernorm_after", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
-             "attn.proj": "attention.output.dense"}  # fmt: skip
+        heads |= {
+            "deconv_layers.0": "deconv1",
+            "deconv_layers.1": "batchnorm1",
+            "deconv_layers.3": "deconv2",
+            "deconv_layers.4": "batchnorm2",
+        }
+    layer = {
+        "norm1": "layernorm_before",
+        "norm2": "layernorm_after",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+        "attn.proj": "attention.output.dense",
+    }
     renamed = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")
