@@ -293,8 +293,7 @@ def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tens
 
 def unpack(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
     """What `pack` kept under `name`, as near as its precision allows."""
-    tensor, scale, rest = (tensors.get(key) for key in (name, name + _SCALE, name + _REST))
-    assert tensor is not None, f"nothing is kept under {name}"
+    tensor, scale, rest = tensors[name], tensors.get(name + _SCALE), tensors.get(name + _REST)
     if scale is None:
         return tensor.to(dtype)
     if rest is not None:
