@@ -115,7 +115,7 @@ class Tracker:
             found: PersonPose | None = chosen
         else:
             found = self._match(self._followed, people)
-        self._remember(self._followed, [person for person in people if person is not found])
+        self._remember([person for person in people if person is not found])
         return found
 
     def _tracks(self) -> list[_PersonTrack]:
@@ -145,9 +145,10 @@ class Tracker:
         self._new_scene = False
         return chosen
 
-    def _remember(self, followed: _PersonTrack, people: list[PersonPose]) -> None:
+    def _remember(self, people: list[PersonPose]) -> None:
         """Follow the people who are not the chosen one, too."""
-        last = followed.last
+        assert self._followed is not None
+        last = self._followed.last
         _, top, _, bottom = last.box
         reach = max(bottom - top, 1.0)
         self._others = [track for track in self._others if track.away <= self._patience]
@@ -161,7 +162,7 @@ class Tracker:
         for track in self._others:
             track.apart += track.away == 0 and _distance(track.last, last) > 0.25 * reach
         beside = sum(track.away == 0 and track.apart >= _APART for track in self._others)
-        self.most_people = max(self.most_people, beside + (followed.away == 0))
+        self.most_people = max(self.most_people, beside + (self._followed.away == 0))
 
 
 def same_person(before: PersonPose | None, people: Sequence[PersonPose]) -> PersonPose | None:
