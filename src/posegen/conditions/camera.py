@@ -102,7 +102,7 @@ class CameraTracker:
             self._key = self._previous = _KeptPoints(frame, background, Similarity())
             return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
         previous = self._previous
-        place, known, cut = self._place(self._key, previous, frame, background)
+        place, known, cut = self._place(frame, background)
         now = _KeptPoints(frame, background, place)
         if cut:
             self._scene += 1
@@ -113,24 +113,24 @@ class CameraTracker:
         self._previous = now
         return Step(place, self._scene, known, residual)
 
-    def _place(
-        self, first: "_KeptPoints", previous: "_KeptPoints", frame: Grey, background: Mask
-    ) -> tuple[Similarity, bool, bool]:
-        """(place of the frame, whether it is known, whether another scene begins); `first` is the key frame."""
-        keys = [first] if first is previous else [first, previous]
+    def _place(self, frame: Grey, background: Mask) -> tuple[Similarity, bool, bool]:
+        """(place of the frame, whether it is known, whether another scene begins)."""
+        assert self._key is not None
+        assert self._previous is not None
+        keys = [self._key] if self._key is self._previous else [self._key, self._previous]
         for key in keys:
-            relative, share = self._match(key, frame, background, previous.place.after(key.place.inverse()))
+            relative, share = self._match(key, frame, background, self._previous.place.after(key.place.inverse()))
             if relative is not None:
-                if key is previous or share < 2 * _FEWEST_SHARE:  # the key frame's background goes out of sight
-                    self._key = previous
+                if key is self._previous or share < 2 * _FEWEST_SHARE:  # the key frame's background goes out of sight
+                    self._key = self._previous
                 return relative.after(key.place), True, False
         enough_now = len(find_corners(frame, background)) >= _FOR_CUT
         enough_before = max(len(key.corners) for key in keys) >= _FOR_CUT
         if enough_now and enough_before:
             return Similarity(), True, True
         if not enough_before:
-            self._key = _KeptPoints(frame, background, previous.place)
-        return previous.place, False, False
+            self._key = _KeptPoints(frame, background, self._previous.place)
+        return self._previous.place, False, False
 
     def _match(
         self, key: "_KeptPoints", frame: Grey, background: Mask, guess: Similarity

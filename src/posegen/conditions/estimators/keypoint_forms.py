@@ -44,11 +44,9 @@ _MAX_PEOPLE_IN_FRAME = 1000
 _MAX_CANVAS = 1e6
 _LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
 _HAND_LANDMARKS = {
-    "left_hand_landmarks": LEFT_HAND,
-    "leftHandLandmarks": LEFT_HAND,
-    "right_hand_landmarks": RIGHT_HAND,
+    "left_hand_landmarks": LEFT_HAND, "leftHandLandmarks": LEFT_HAND, "right_hand_landmarks": RIGHT_HAND,
     "rightHandLandmarks": RIGHT_HAND,
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
