@@ -1,26 +1,59 @@
 """SHA-256 of files, streamed; a file that has not changed since is not read a second time in one process."""
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 _RESOLUTION = 20_000_000
 """Nanoseconds: file systems round times. A file written so shortly before may be written again within the same tick."""
-_known: dict[tuple[str, int, int, int, int, int], str] = {}
+
+
+class DiskState(NamedTuple):
+    """What the system notes of a file; it changes whenever the content does."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "DiskState":
+        """Take the state out of what `stat` returns."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last change is long enough ago that another one shows in the times."""
+        return time.time_ns() - max(self.modified, self.changed) > _RESOLUTION
+
+
+_known: dict[tuple[tuple[str, DiskState], ...], str] = {}
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal. Raises `OSError`."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        state = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if state in _known:
-            return _known[state]
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _RESOLUTION:
-            _known[state] = digest
-        return digest
+    return joined_digest([path])
+
+
+def joined_digest(paths: Sequence[Path]) -> str:
+    """SHA-256 of the contents of several files, one after another, in hexadecimal. Raises `OSError`."""
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(path.open("rb")) for path in paths]
+        states = [DiskState.of(os.fstat(file.fileno())) for file in files]
+        key = tuple((str(path), state) for path, state in zip(paths, states, strict=True))
+        if key in _known:
+            return _known[key]
+        digest = hashlib.sha256()
+        for file in files:
+            hashlib.file_digest(file, lambda: digest)
+        if all(state.is_settled for state in states):
+            _known[key] = digest.hexdigest()
+        return digest.hexdigest()
 
 
 def content_digest(path: Path) -> str:

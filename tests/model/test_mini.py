@@ -1,5 +1,6 @@
 """The mini that comes with the package: whole, small enough, described, and steered by its conditions."""
 
+import hashlib
 import json
 from importlib import resources
 
@@ -11,6 +12,7 @@ from posegen.devices import choose_dtype
 from posegen.media.image import read_image
 from posegen.media.video import read_frames
 from posegen.model import lora, mini
+from posegen.model.folder_sources import PackagedFolder
 from posegen.model.sources import describe_model, load_pipeline, model_identity, transformer_arguments
 
 DEMO = resources.files("posegen") / "demo"
@@ -56,11 +58,16 @@ def test_it_says_nothing_of_the_machine_that_made_it():
         assert "_name_or_path" not in path.read_text(), path
 
 
-def test_other_weights_are_another_model(tmp_path, monkeypatch):
-    before = model_identity("mini")
-    (tmp_path / "other.safetensors").write_bytes(b"other")
-    monkeypatch.setattr(mini, "FOLDER", tmp_path)
-    assert model_identity("mini") != before
+def test_other_weights_are_another_model(tmp_path):
+    """Only weights count; the text stays what kept jobs have in their settings."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "b.safetensors").write_bytes(b"second")
+    (tmp_path / "a.safetensors").write_bytes(b"first")
+    (tmp_path / "inside" / "config.json").write_text("{}")
+    assert PackagedFolder("mini", tmp_path).identity() == f"mini {hashlib.sha256(b'firstsecond').hexdigest()[:16]}"
+    assert PackagedFolder("mini", mini.FOLDER).identity() == model_identity("mini")
+    (tmp_path / "a.safetensors").write_bytes(b"other")
+    assert PackagedFolder("mini", tmp_path).identity() == f"mini {hashlib.sha256(b'othersecond').hexdigest()[:16]}"
 
 
 def test_the_result_follows_the_skeleton_and_not_another_one(shipped):

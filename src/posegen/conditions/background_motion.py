@@ -119,9 +119,15 @@ class BackgroundMotion:
         """Write as NPZ, at once or not at all; `key` says what it was made from. Raises `OutputError`."""
         content = io.BytesIO()
         np.savez_compressed(
-            content, turn=self.turn, shift=self.shift, scene=self.scene, known=self.known, residual=self.residual,
-            fps=self.fps, key=key,
-        )  # fmt: skip
+            content,
+            turn=self.turn,
+            shift=self.shift,
+            scene=self.scene,
+            known=self.known,
+            residual=self.residual,
+            fps=self.fps,
+            key=key,
+        )
         write_checked(path, content.getvalue())
 
     @classmethod

@@ -184,7 +184,9 @@ class CameraTracker:
         change = cv2.absdiff(cv2.blur(warped, (3, 3)), cv2.blur(now.frame, (3, 3))) > _NOTICED
         if not (change & shared).any():
             return 0.0
-        movement = np.linalg.norm(self._flow.calc(warped, now.frame, None), axis=-1)
+        # None: no flow to start from, which cv2's types do not know
+        flow = self._flow.calc(warped, now.frame, None)  # type: ignore[call-overload]
+        movement = np.linalg.norm(flow, axis=-1)
         return float(movement[change & shared].sum()) / float(shared.sum()) / self._diagonal
 
 

@@ -15,13 +15,13 @@ CLOTHES = {
     "olive": (104, 104, 50), "light green": (156, 206, 146), "green": (52, 124, 62), "dark green": (26, 62, 40),
     "teal": (36, 124, 126), "light blue": (150, 192, 226), "blue": (48, 92, 176), "navy blue": (28, 38, 78),
     "purple": (112, 58, 146), "lilac": (186, 160, 210),
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """Colour names of clothes and rooms, with a typical 8-bit sRGB value each."""
 HAIR = {
     "black": (26, 22, 22), "dark brown": (54, 38, 28), "brown": (98, 66, 42), "light brown": (142, 106, 72),
     "blond": (204, 172, 116), "red": (146, 66, 34), "grey": (136, 134, 132), "white": (222, 220, 216),
     "blue": (60, 96, 170), "green": (60, 130, 80), "pink": (226, 130, 170), "purple": (116, 66, 150),
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """Hair has its own names: nobody's is beige. Characters may have any."""
 
 

@@ -21,6 +21,7 @@ from posegen.conditions.drawings import drawn, laid_over
 from posegen.conditions.estimators.choosing import (
     draws_given_skeletons,
     estimator_names,
+    given_skeletons,
     make_normal_estimator,
     make_pose_estimator,
     make_reference_estimator,
@@ -79,9 +80,7 @@ def extract_conditions(
     Raises `PosegenError` if nobody is seen in the video.
     """
     start, end = chosen.start, chosen.end
-    inputs = Inputs.of(
-        driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end
-    )  # fmt: skip
+    inputs = Inputs.of(driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end)
     kept = find_conditions(folder, inputs, edited)
     if kept is not None:
         logger.info("conditions in %s are up to date: using them", folder)
@@ -134,9 +133,9 @@ def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fr
     """
     weights_of(chosen)
     size, shown = (info.height, info.width), shown_frames(info, fps, chosen.start, chosen.end).tolist()
-    if draws_given_skeletons(chosen):
-        assert chosen.pose_file is not None
-        video_of_pictures(chosen.pose_file, "skeletons", size, fit, shown, info.num_frames)
+    drawn = given_skeletons(chosen)
+    if drawn is not None:
+        video_of_pictures(drawn, "skeletons", size, fit, shown, info.num_frames)
     if hands and chosen.normals_file is not None:
         video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
 
@@ -192,9 +191,14 @@ def estimate_pose(
     filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
     interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
     report = TrackingReport(
-        len(seen), sum(seen), interpolated, len(seen) - sum(seen) - interpolated,
-        tracker.most_people, tracker.first_x, tuple(cuts),
-    )  # fmt: skip
+        len(seen),
+        sum(seen),
+        interpolated,
+        len(seen) - sum(seen) - interpolated,
+        tracker.most_people,
+        tracker.first_x,
+        tuple(cuts),
+    )
     return filled, report
 
 
@@ -241,12 +245,12 @@ def _skeletons(
     pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, colors: Colors, draw_scale: int
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
-    if not draws_given_skeletons(chosen):
+    drawn = given_skeletons(chosen)
+    if drawn is None:
         return (draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
-    assert chosen.pose_file is not None
     info = probe_video(driving)
     shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
-    pictures = video_of_pictures(chosen.pose_file, "skeletons", pose.size, fit, shown, info.num_frames)
+    pictures = video_of_pictures(drawn, "skeletons", pose.size, fit, shown, info.num_frames)
     return pictures if colors == "openpose" else (np.ascontiguousarray(picture[..., ::-1]) for picture in pictures)
 
 
@@ -255,11 +259,10 @@ def _hand_maps(
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The hand-normal maps of a clip, by the chosen estimator or from a finished video."""
     info = probe_video(driving)
-    normals = make_normal_estimator(chosen, device)
-    if normals is None:
-        assert chosen.normals_file is not None
+    if chosen.normals_file is not None:
         shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
         return video_of_pictures(chosen.normals_file, "hand normals", pose.size, fit, shown, info.num_frames)
+    normals = make_normal_estimator(chosen, device)
     frames = iterate_frames(driving, pose.fps, chosen.start, chosen.end)
     fitted = (fit_pose(pose[index], fit) for index in range(len(pose)))
     return make_hand_maps(pose, fitted, fit, normals, frames)

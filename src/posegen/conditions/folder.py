@@ -33,9 +33,18 @@ FORMAT = 1
 """Raised when the same inputs would give other files."""
 _AGAIN = "make them with `posegen extract`"
 _UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, ArithmeticError, MemoryError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What reading a damaged file can raise."""
 
 
@@ -200,10 +209,16 @@ def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any],
             raise PosegenError(f"the conditions in {folder} are not whole ({missing[0]} is missing): {_AGAIN}")
         mode, *sides = given["fit"]
         inputs = Inputs(
-            given["driving_sha256"], plan_fit((sides[0], sides[1]), (sides[2], sides[3]), mode), Fraction(given["fps"]),
-            given["hands"], given["colors"], given["draw_scale"], tuple(given["estimators"]),
-            given.get("start"), given.get("end"),
-        )  # fmt: skip
+            given["driving_sha256"],
+            plan_fit((sides[0], sides[1]), (sides[2], sides[3]), mode),
+            Fraction(given["fps"]),
+            given["hands"],
+            given["colors"],
+            given["draw_scale"],
+            tuple(given["estimators"]),
+            given.get("start"),
+            given.get("end"),
+        )
         return manifest, inputs
     except DamagedFileError as error:
         advice = f"{_AGAIN}, or delete its entry {KEY!r} if it was edited on purpose"

@@ -27,14 +27,18 @@ _RARELY = 0.03
 _LENGTHS = (
     # what is least foreshortened; arms, which point at the camera now and then; what else there is
     {"left_shoulder right_shoulder": 0.21}
-    | {f"{side}_{upper} {side}_{lower}": length
-       for side in _SIDES
-       for upper, lower, length in (("shoulder", "hip", 0.29), ("hip", "knee", 0.245), ("knee", "ankle", 0.245))},
-    {f"{side}_{upper} {side}_{lower}": length
-     for side in _SIDES
-     for upper, lower, length in (("shoulder", "elbow", 0.17), ("elbow", "wrist", 0.15))},
+    | {
+        f"{side}_{upper} {side}_{lower}": length
+        for side in _SIDES
+        for upper, lower, length in (("shoulder", "hip", 0.29), ("hip", "knee", 0.245), ("knee", "ankle", 0.245))
+    },
+    {
+        f"{side}_{upper} {side}_{lower}": length
+        for side in _SIDES
+        for upper, lower, length in (("shoulder", "elbow", 0.17), ("elbow", "wrist", 0.15))
+    },
     {"nose left_hip": 0.40, "nose right_hip": 0.40, "left_eye right_eye": 0.037, "left_ear right_ear": 0.085},
-)  # fmt: skip
+)
 _NOSE_TO_SHOULDERS, _NOSE_TO_HIPS = 0.11, 0.40
 # all lengths are shares of a standing adult's height, between joints as COCO marks them
 

@@ -24,7 +24,7 @@ BODY_NAMES = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """The 17 body and 6 foot points, in order; then come 68 face points, 21 of the left and 21 of the right hand."""
 INDEX = {name: index for index, name in enumerate(BODY_NAMES)}
 SEEN = 0.3
@@ -132,9 +132,12 @@ class PoseSequence:
                 column.extend(np.asarray(values, np.float32).tobytes())
         keypoints, scores, hands = (np.frombuffer(column, np.float32) for column in columns)
         return cls(
-            keypoints.reshape(-1, NUM_KEYPOINTS, 2), scores.reshape(-1, NUM_KEYPOINTS), hands.reshape(-1, 2, 21, 3),
-            size, fps,
-        )  # fmt: skip
+            keypoints.reshape(-1, NUM_KEYPOINTS, 2),
+            scores.reshape(-1, NUM_KEYPOINTS),
+            hands.reshape(-1, 2, 21, 3),
+            size,
+            fps,
+        )
 
     def save(self, path: Path) -> None:
         """Write as NPZ, at once or not at all. Raises `OutputError`."""
@@ -142,9 +145,13 @@ class PoseSequence:
         try:
             with output_errors(path):
                 np.savez_compressed(
-                    file.temporary, keypoints=self.keypoints, scores=self.scores, hands=self.hands,
-                    size_hw=np.array(self.size), fps=np.array([self.fps.numerator, self.fps.denominator]),
-                )  # fmt: skip
+                    file.temporary,
+                    keypoints=self.keypoints,
+                    scores=self.scores,
+                    hands=self.hands,
+                    size_hw=np.array(self.size),
+                    fps=np.array([self.fps.numerator, self.fps.denominator]),
+                )
             file.commit()
         finally:
             file.discard()

@@ -9,8 +9,15 @@ from jaxtyping import Bool, Float
 
 from posegen.conditions.keypoints import INDEX
 
-_TOLD_BY = {"nose": (0.2, 1.0), "shoulder": (1.0, 1.0), "hip": (2.0, 1.0), "knee": (1.0, 1.0), "ankle": (1.0, 1.0),
-            "elbow": (0.0, 0.5), "wrist": (0.0, 0.5)}  # fmt: skip
+_TOLD_BY = {
+    "nose": (0.2, 1.0),
+    "shoulder": (1.0, 1.0),
+    "hip": (2.0, 1.0),
+    "knee": (1.0, 1.0),
+    "ankle": (1.0, 1.0),
+    "elbow": (0.0, 0.5),
+    "wrist": (0.0, 0.5),
+}
 """How much a joint tells of the place of the body, and of whether poses are the same."""
 _SAME = 0.006
 """Distance of joints, in heights, below which poses count as the same."""

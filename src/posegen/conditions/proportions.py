@@ -30,20 +30,36 @@ GROUPS: Mapping[str, tuple[Bone, ...]] = {
     "torso": ((_SHOULDERS, _HIPS),),
     "hips": (((_HIPS[0],), (_HIPS[1],)),),
     "neck": ((_SHOULDERS, ("nose",)),),
-    "head": tuple(bone for side in ("left", "right") for bone in
-                  ((("nose",), (f"{side}_eye",)), ((f"{side}_eye",), (f"{side}_ear",)))),
+    "head": tuple(
+        bone
+        for side in ("left", "right")
+        for bone in ((("nose",), (f"{side}_eye",)), ((f"{side}_eye",), (f"{side}_ear",)))
+    ),
     "upper arms": _both("shoulder", "elbow"),
     "forearms": _both("elbow", "wrist"),
     "thighs": _both("hip", "knee"),
     "shanks": _both("knee", "ankle"),
     "feet": tuple(bone for point in ("big_toe", "heel", "small_toe") for bone in _both("ankle", point)),
-}  # fmt: skip
+}
 """Bones that have one ratio."""
-TYPICAL = {"shoulders": 0.21, "torso": 0.29, "hips": 0.12, "neck": 0.11, "upper arms": 0.17, "forearms": 0.15,
-           "thighs": 0.245, "shanks": 0.245}  # fmt: skip
+TYPICAL = {
+    "shoulders": 0.21,
+    "torso": 0.29,
+    "hips": 0.12,
+    "neck": 0.11,
+    "upper arms": 0.17,
+    "forearms": 0.15,
+    "thighs": 0.245,
+    "shanks": 0.245,
+}
 """Lengths in heights of a standing adult, between joints as COCO marks them."""
-LIMBS = {"trunk": ("torso",), "breadth": ("shoulders", "hips"), "head": ("neck", "head"),
-         "arms": ("upper arms", "forearms"), "legs": ("thighs", "shanks", "feet")}  # fmt: skip
+LIMBS = {
+    "trunk": ("torso",),
+    "breadth": ("shoulders", "hips"),
+    "head": ("neck", "head"),
+    "arms": ("upper arms", "forearms"),
+    "legs": ("thighs", "shanks", "feet"),
+}
 """Groups whose ratios resemble each other more than those of the rest of the body."""
 
 _MOST_FRAMES = 300

@@ -162,7 +162,7 @@ def _moved(
     share = mask.astype(np.float32)
     content = np.dstack([hand_map * share[..., None], share]).astype(np.float32)
     matrix = np.array([[scale, 0, x], [0, scale, y]])
-    content = cv2.warpAffine(content, matrix, size, flags=cv2.INTER_LINEAR)
-    covered = content[..., 3] > 0.5
-    picture = np.rint(content[..., :3] / np.maximum(content[..., 3:], 0.5)).clip(0, 255).astype(np.uint8)
+    moved = cv2.warpAffine(content, matrix, size, flags=cv2.INTER_LINEAR)
+    covered = moved[..., 3] > 0.5
+    picture = np.rint(moved[..., :3] / np.maximum(moved[..., 3:], 0.5)).clip(0, 255).astype(np.uint8)
     return picture, covered

@@ -23,15 +23,33 @@ _CHAINS = tuple(
     (f"{side}_{joint}", f"{side}_{parent}" if parent != "hips" else "hips", group)
     for side in ("left", "right")
     for joint, parent, group in (
-        ("elbow", "shoulder", "upper arms"), ("wrist", "elbow", "forearms"), ("hip", "hips", "hips"),
-        ("knee", "hip", "thighs"), ("ankle", "knee", "shanks"), ("big_toe", "ankle", "feet"),
-        ("small_toe", "ankle", "feet"), ("heel", "ankle", "feet"),
+        ("elbow", "shoulder", "upper arms"),
+        ("wrist", "elbow", "forearms"),
+        ("hip", "hips", "hips"),
+        ("knee", "hip", "thighs"),
+        ("ankle", "knee", "shanks"),
+        ("big_toe", "ankle", "feet"),
+        ("small_toe", "ankle", "feet"),
+        ("heel", "ankle", "feet"),
     )
-)  # fmt: skip
+)
 """Joint, the joint that it hangs on, and whose ratio the bone between them has; in this order."""
 _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("ankle", "big_toe", "small_toe", "heel"))
-_TRUNK = ("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_hip",
-          "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle")  # fmt: skip
+_TRUNK = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
 """Points by which boxes are aligned: arms would make a box wide by a gesture."""
 _OFTEN = 0.5
 """Share of the frames in which feet, or a point of the trunk, must be seen to be reckoned with."""
@@ -208,8 +226,10 @@ def _bend(source: _Skeleton, ratios: dict[str, float]) -> Float[np.ndarray, "fra
         moved[:, INDEX["nose"]] = 0
     else:
         add("nose", "root", ratios["neck"])
-    head = [*(INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("eye", "ear")),
-            *range(FACE.start, FACE.stop)]  # fmt: skip
+    head = [
+        *(INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("eye", "ear")),
+        *range(FACE.start, FACE.stop),
+    ]
     base, goes = origins["nose"]
     moved[:, head] = goes[:, None] + ratios["head"] * (source.points[:, head] - base[:, None])
     for side in ("left", "right"):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from posegen.conditions.cuts import look_for_cuts
-from posegen.conditions.estimators.choosing import draws_given_skeletons, make_normal_estimator, make_pose_estimator
+from posegen.conditions.estimators.choosing import given_skeletons, make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.file import video_of_pictures
 from posegen.conditions.extraction import fit_pose
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
@@ -66,9 +66,9 @@ def sample_conditions(
     people: list[PersonPose | None] = []
     followed: PersonPose | None = None
     most, skeletons = 0, None
-    if draws_given_skeletons(chosen):
-        assert chosen.pose_file is not None
-        pictures = video_of_pictures(chosen.pose_file, "skeletons", size, fit, shown, info.num_frames)
+    drawn = given_skeletons(chosen)
+    if drawn is not None:
+        pictures = video_of_pictures(drawn, "skeletons", size, fit, shown, info.num_frames)
         skeletons, people = _picked(pictures, numbers), [None] * len(numbers)
     else:
         estimator = make_pose_estimator(chosen, size, shown, info.num_frames, device, numbers)
@@ -85,15 +85,14 @@ def sample_conditions(
         finally:
             estimator.close()
     hand_maps = np.zeros((len(numbers), *fit.target, 3), np.uint8)
-    normals = make_normal_estimator(chosen, device) if hands else None
-    if normals is not None:
+    if hands and chosen.normals_file is not None:
+        pictures = video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
+        hand_maps = _picked(pictures, numbers)
+    elif hands:
+        normals = make_normal_estimator(chosen, device)
         pose = sequence_of(people, size, fps)
         fitted = (fit_pose(pose[index], fit) for index in range(len(pose)))
         hand_maps = np.stack(list(make_hand_maps(pose, fitted, fit, normals, iter(frames))))
-    elif hands:
-        assert chosen.normals_file is not None
-        pictures = video_of_pictures(chosen.normals_file, "hand normals", size, fit, shown, info.num_frames)
-        hand_maps = _picked(pictures, numbers)
     cuts = look_for_cuts(driving, fps, numbers, frames, chosen.start, chosen.end)
     fitted_frames = np.stack([fit.apply(frame) for frame in frames])
     return Samples(tuple(people), most, fitted_frames, hand_maps, tuple(cuts), skeletons)
@@ -122,9 +121,12 @@ def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps:
     nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     poses = [person or nobody for person in people]
     return PoseSequence(
-        np.stack([pose.keypoints for pose in poses]), np.stack([pose.scores for pose in poses]),
-        np.stack([pose.hands for pose in poses]), size, fps,
-    )  # fmt: skip
+        np.stack([pose.keypoints for pose in poses]),
+        np.stack([pose.scores for pose in poses]),
+        np.stack([pose.hands for pose in poses]),
+        size,
+        fps,
+    )
 
 
 def _picked(pictures: Iterator[UInt8[np.ndarray, "height width 3"]], numbers: Sequence[int]) -> Pictures:

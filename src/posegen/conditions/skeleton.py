@@ -25,18 +25,18 @@ _OPENPOSE_BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 
 _LINKS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
     (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (13, 19), (13, 20), (10, 21), (10, 22), (10, 23),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _FOOT_COLOR = (255, 128, 0)
 _LINK_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 225), (0, 170, 255), (0, 85, 255), (0, 0, 255), (255, 0, 170), (170, 0, 255),
     (255, 0, 255), (255, 0, 170), *((0, 255, 0),) * 3, *(_FOOT_COLOR,) * 3,
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _POINT_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255),
     (255, 0, 255), (255, 0, 170), (255, 0, 85), *(_FOOT_COLOR,) * 6,
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _HAND_LINKS = tuple(
     (0 if joint == 0 else 4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(4)
 )
@@ -93,7 +93,7 @@ def _draw_body(image: np.ndarray, points: np.ndarray, threshold: float) -> None:
         length = math.hypot(x1 - x2, y1 - y2)
         angle = math.degrees(math.atan2(y1 - y2, x1 - x2))
         polygon = cv2.ellipse2Poly(middle, (int(length / 2), BODY_THICKNESS), int(angle), 0, 360, 1)
-        cv2.fillConvexPoly(image, polygon, color)
+        cv2.fillConvexPoly(image, np.asarray(polygon), color)
     for point, color in zip(points, _POINT_COLORS, strict=True):
         if point[2] >= threshold:
             cv2.circle(image, _pixel(point), BODY_RADIUS, color, thickness=-1)

@@ -187,8 +187,9 @@ def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarr
     palm = np.linalg.norm(left[:, 9] - left[:, 0], axis=-1)
     apart = np.linalg.norm(left - right, axis=-1).mean(axis=1)
     twice = found.all(axis=1) & (apart < _SAME_HAND * np.maximum(palm, 1))
-    away = np.stack([np.linalg.norm(points[:, hand.start] - wrists[:, side], axis=-1) for side, hand in
-                     enumerate(HANDS)], axis=1)  # fmt: skip
+    away = np.stack(
+        [np.linalg.norm(points[:, hand.start] - wrists[:, side], axis=-1) for side, hand in enumerate(HANDS)], axis=1
+    )
     for side, hand in enumerate(HANDS):
         drop = twice & (away[:, side] > away[:, 1 - side])
         for first, last in _runs(found[:, side] & ~drop, 1 + round(MAX_GAP * fps)):

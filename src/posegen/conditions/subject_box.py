@@ -30,7 +30,8 @@ def find_subject_box(image: UInt8[np.ndarray, "height width 3"]) -> tuple[float,
     mask = np.full((rows, columns), cv2.GC_BGD, np.uint8)
     mask[top:, side : columns - side] = cv2.GC_PR_FGD  # a half-length portrait reaches the lower edge
     cv2.setRNGSeed(0)
-    cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+    ignored = (0, 0, 0, 0)  # the rectangle, since there is a mask
+    cv2.grabCut(small, mask, ignored, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
     found = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(found)
     if count < 2:

@@ -19,20 +19,20 @@ SUBJECT_WORDS = (
     "character", "figure", "protagonist", "hero", "heroine", "warrior", "knight", "samurai", "ninja", "elf", "fairy",
     "witch", "wizard", "angel", "princess", "prince", "queen", "king", "maid", "schoolgirl", "schoolboy", "idol",
     "cosplayer", "catgirl", "avatar", "robot", "android", "cyborg", "subject",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """English nouns for one person, people of animation among them."""
 
 SUBJECT_PLURALS = (
     "women", "men", "girls", "boys", "ladies", "gentlemen", "guys", "people", "persons", "humans", "children", "kids",
     "babies", "teenagers", "adults", "dancers", "singers", "presenters", "actors", "actresses", "performers",
     "musicians", "models", "athletes", "characters", "figures", "warriors", "robots", "subjects",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """Taken only where the prompt names no single person: beside one they are the others ("people watch her")."""
 
 CHINESE_SUBJECT_WORDS = (
     "女人", "男人", "女孩", "男孩", "女子", "男子", "女性", "男性", "女士", "男士", "先生", "少女", "少年", "美女",
     "帅哥", "老人", "孩子", "儿童", "婴儿", "人物", "角色", "主角", "舞者", "演员", "歌手", "模特", "运动员", "机器人",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """Chinese ones; that language writes no space between words, so they count wherever they stand."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -127,6 +127,7 @@ def subject_token_indices(tokenizer: Any, prompt: str, subject: str | None = Non
     if beyond:
         logger.warning(
             "the prompt is longer than the %d tokens that the model reads: %r at its end is not seen as the person",
-            max_length, beyond[0],
-        )  # fmt: skip
+            max_length,
+            beyond[0],
+        )
     return indices

@@ -69,13 +69,15 @@ class VisionLanguageModel:
         Raises `PosegenError` if the model says nothing.
         """
         instruction = INSTRUCTION.format(
-            subject=subject or "a woman, a man, a girl, a boy, a character", shot=shot.lower(),
+            subject=subject or "a woman, a man, a girl, a boy, a character",
+            shot=shot.lower(),
             subject_word=repr(subject) if subject else "by one of these words throughout",
-        )  # fmt: skip
+        )
         prepared = self._images(
-            images=[Image.fromarray(image)], return_tensors="pt",
+            images=[Image.fromarray(image)],
+            return_tensors="pt",
             size={"shortest_edge": 4 * 28 * 28, "longest_edge": MAX_PIXELS},
-        )  # fmt: skip
+        )
         grid = prepared["image_grid_thw"]
         tokens = int(grid[0].prod()) // self._images.merge_size**2
         text = (
@@ -99,8 +101,8 @@ class VisionLanguageModel:
                 max_new_tokens=max_tokens,
                 do_sample=False,
             )
-        said = self._tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
-        said = re.sub(r"\s+", " ", said).strip().strip("\"'").strip()
+        decoded = self._tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+        said = re.sub(r"\s+", " ", str(decoded)).strip().strip("\"'").strip()
         if not said:
             raise PosegenError(
                 "the vision-language model said nothing about the reference image: give --prompt yourself"

@@ -150,8 +150,13 @@ class GenerateConfig(EstimatorConfig):
         if self.sharing != "off" and self.long_method == "interleaved":
             return
         without = "--sharing off" if self.sharing == "off" else f"--long-method {self.long_method}"
-        for name, default in (("anchor", None), ("sharing_steps", None), ("sharing_layers", None),
-                              ("sharing_store", "auto"), ("memory_budget", None)):  # fmt: skip
+        for name, default in (
+            ("anchor", None),
+            ("sharing_steps", None),
+            ("sharing_layers", None),
+            ("sharing_store", "auto"),
+            ("memory_budget", None),
+        ):
             if getattr(self, name) != default:
                 option = f"--{name.replace('_', '-')}"
                 raise PosegenError(f"{option} is of the shared background, and {without} shares none: leave one out")

@@ -23,9 +23,10 @@ def build(kind: Any, table: Any, where: str) -> Any:
     missing = [
         item.name
         for item in fields(kind)
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if item.default is dataclasses.MISSING
+        and item.default_factory is dataclasses.MISSING
         and item.name not in table
-    ]  # fmt: skip
+    ]
     if missing:
         raise PosegenError(f"{place} lacks {missing[0]!r}")
     values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from posegen.cache_folder import cache_folder
 from posegen.conditions.estimators.interfaces import PoseEstimator
-from posegen.conditions.estimators.task_files import default_folder
 from posegen.config import EvaluateConfig
 from posegen.devices import choose_device
 from posegen.errors import PosegenError
@@ -187,7 +187,7 @@ def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:
 
 def default_cache() -> Path:
     """Where scores are kept from one evaluation to the next: in $POSEGEN_CACHE, or the user's cache folder."""
-    return default_folder().parent / "scores"
+    return cache_folder() / "scores"
 
 
 def _estimator() -> PoseEstimator:

@@ -137,13 +137,13 @@ class AudioTrack:
                 packet.time_base, packet.stream = Fraction(*record["base"]), self._output
                 for name, value in record["packet"].items():
                     setattr(packet, name, value)
-                yield float(packet.pts * packet.time_base), packet
+                yield float(record["packet"]["pts"] * packet.time_base), packet
 
     def _demux(self, container: Any, stream: Any) -> Iterator[Any]:
         try:
             yield from container.demux(stream)
         except av.error.FFmpegError as error:
-            _report_break(self._source, error.strerror)
+            _report_break(self._source, error.strerror or str(error))
 
 
 def open_sound(
@@ -200,10 +200,16 @@ def _ask(
     A track at which it dies is passed over.
     """
     request: dict[str, Any] = {
-        "source": os.fspath(source), "options": OPEN_OPTIONS, "zero": cut.zero, "end": cut.end,
-        "shifts": inspect(source).sounds, "format": container, "check_only": check_only, "memory": _MEMORY,
+        "source": os.fspath(source),
+        "options": OPEN_OPTIONS,
+        "zero": cut.zero,
+        "end": cut.end,
+        "shifts": inspect(source).sounds,
+        "format": container,
+        "check_only": check_only,
+        "memory": _MEMORY,
         "skipped": [],
-    }  # fmt: skip
+    }
     losses: list[str] = []
     while True:
         before = set(request["skipped"])
@@ -239,9 +245,13 @@ def _run(request: dict[str, Any], records: IO[bytes], patience: float, target: P
     command = [sys.executable, "-P", os.fspath(_PROGRAM)]
     try:
         done = subprocess.run(
-            command, input=json.dumps(request).encode(), stdout=records, stderr=subprocess.DEVNULL, timeout=patience,
+            command,
+            input=json.dumps(request).encode(),
+            stdout=records,
+            stderr=subprocess.DEVNULL,
+            timeout=patience,
             check=False,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return f"reading it took more than {patience:.0f} s"
     except OSError as error:

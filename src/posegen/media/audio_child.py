@@ -217,7 +217,7 @@ def _demuxed(container: Any, stream: Any, broken: Callable[[str], None]) -> Iter
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError as error:
-        broken(error.strerror)
+        broken(error.strerror or str(error))
 
 
 def _check_decodable(request: dict[str, Any], track: int) -> None:

@@ -37,9 +37,7 @@ def deinterlaced(frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int
 
 def _graph(frame: VideoFrame) -> Any:
     graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )  # fmt: skip
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     graph.link_nodes(source, graph.add("bwdif", _SETTINGS), graph.add("buffersink")).configure()
     return graph
 

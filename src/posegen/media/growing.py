@@ -49,20 +49,17 @@ class GrowingVideo:
         self._waiting.append(packet)
         if self._container is None and packet.stream.type != "video":
             return  # encoders describe their streams with the first picture at the latest
-        if self._container is None:
-            self._open()
+        if self._container is None and self._file is not None:
+            self._open(self._file)
         while self._waiting:
             waiting = self._waiting.popleft()
             waiting.stream = self._copies[waiting.stream.index]
             self._container.mux(waiting)
         self._show()
 
-    def _open(self) -> None:
-        assert self._file is not None
+    def _open(self, file: AtomicFile) -> None:
         with output_errors(self.path):
-            self._container = av.open(
-                f"file:{self._file.temporary}", "w", format="mp4", container_options=dict(_OPTIONS)
-            )
+            self._container = av.open(f"file:{file.temporary}", "w", format="mp4", container_options=dict(_OPTIONS))
         for stream in self._streams:
             self._copies[stream.index] = self._container.add_stream_from_template(stream, opaque=True)
 

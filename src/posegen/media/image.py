@@ -149,8 +149,7 @@ def _to_srgb(path: Path, image: Image.Image, profile: bytes) -> Image.Image:
     except (ImageCms.PyCMSError, OSError) as error:
         logger.warning("%s: its colour profile cannot be used (%s); colours may be off", path, error)
         return image
-    assert converted is not None, "only in-place conversion returns nothing"
-    return converted
+    return image if converted is None else converted  # nothing is returned where it was done in place
 
 
 def _what_instead(path: Path) -> str:

@@ -56,9 +56,13 @@ def pack_frames(
                 picture = reformatter.reformat(picture, format="bgr0")
             else:
                 picture = reformatter.reformat(
-                    picture, format="yuv444p", src_color_range=ColorRange.JPEG, dst_colorspace=Colorspace.ITU709,
-                    dst_color_range=ColorRange.MPEG, interpolation=RESAMPLING,
-                )  # fmt: skip
+                    picture,
+                    format="yuv444p",
+                    src_color_range=ColorRange.JPEG,
+                    dst_colorspace=Colorspace.ITU709,
+                    dst_color_range=ColorRange.MPEG,
+                    interpolation=RESAMPLING,
+                )
                 picture.color_primaries, picture.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
             picture.pts, picture.time_base = number, 1 / rate
             container.mux(stream.encode(picture))
@@ -70,10 +74,12 @@ def unpack_frames(content: bytes, start: int, stop: int) -> UInt8[np.ndarray, "f
     """Frames `start` to `stop` - 1 of what `pack_frames` made. Raises `PosegenError` if they are damaged or missing."""
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
     try:
-        with av.open(io.BytesIO(content), container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
+        with av.open(io.BytesIO(content), "r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
             stream = container.streams.video[0]
             check_frame_size("a clip", stream)
             stream.thread_count = 1  # who reads clips reads many at once
+            if stream.average_rate is None or stream.time_base is None:
+                raise PosegenError("frames cannot be decoded (their rate is missing)")
             rate = float(stream.average_rate)
             if start:
                 container.seek(math.floor((start / rate + 0.0005) / stream.time_base), stream=stream, backward=True)

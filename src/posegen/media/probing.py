@@ -270,16 +270,22 @@ def _assumed_rate(path: Path, own_rate: Fraction | None, guesses: list[Fraction 
     rate = next((rate for rate in guesses if rate), Fraction(25))
     logger.warning(
         "%s: its frames carry no times, and it names no rate: %g a second are assumed; for another rate, put them into "
-        "an .mp4 file first (ffmpeg -r RATE -i %s -c copy video.mp4)", path, rate, path,
-    )  # fmt: skip
+        "an .mp4 file first (ffmpeg -r RATE -i %s -c copy video.mp4)",
+        path,
+        rate,
+        path,
+    )
     return rate
 
 
 def _report_breaks(path: Path, clock: Clock) -> None:
     if clock.breaks:
         where = ", ".join(f"{second:.2f}" for second in clock.breaks[:5]) + (", ..." if len(clock.breaks) > 5 else "")
-        logger.warning("%s: its clock begins anew at %s s (joined files?): pictures and sound are shown one after the "
-                       "other", path, where)  # fmt: skip
+        logger.warning(
+            "%s: its clock begins anew at %s s (joined files?): pictures and sound are shown one after the other",
+            path,
+            where,
+        )
 
 
 class _StreamTrack:

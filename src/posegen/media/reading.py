@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from posegen.errors import PosegenError, logger
 from posegen.media.clock import HIDDEN, UNKNOWN
@@ -258,8 +258,8 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
     previous, left_out = -1, set(source.doubtful)
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(open_video(info.path))
-        if source.order is not None:
-            begin = _key_before(source, first)
+        if source.order is not None and source.keys is not None:
+            begin = _key_before(source.order, source.keys, first)
             previous = int(source.order[begin]) - 1 if begin else -1
             good = _decode_ordered(source, source.order, begin, container, stream, wanted, left_out)
         else:
@@ -282,9 +282,13 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
 
 
 def _decode_good(
-    source: Source, container: Any, stream: Any, previous: int, wanted: Collection[int] | None = None,
+    source: Source,
+    container: Any,
+    stream: Any,
+    previous: int,
+    wanted: Collection[int] | None = None,
     left_out: set[int] | None = None,
-) -> Iterator[tuple[int, VideoFrame]]:  # fmt: skip
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) for every frame that can be decoded; `left_out` tells which ones need not be."""
     times = source.info.frame_times
     slack = min(0.25 / float(source.info.fps), 0.001)
@@ -307,12 +311,10 @@ def _decode_good(
         return  # the container ends here
 
 
-def _key_before(source: Source, first: int) -> int:
+def _key_before(order: Int64[np.ndarray, " packets"], keys: Bool[np.ndarray, " packets"], first: int) -> int:
     """The number of the packet with which decoding can begin, so that frame `first` and what follows are decoded."""
-    assert source.order is not None
-    assert source.keys is not None
-    possible = np.flatnonzero(source.keys & (source.order >= 0) & (source.order <= first))
-    has_unknown = bool((source.order == UNKNOWN).any())  # then frames are counted from the first one on
+    possible = np.flatnonzero(keys & (order >= 0) & (order <= first))
+    has_unknown = bool((order == UNKNOWN).any())  # then frames are counted from the first one on
     return 0 if has_unknown or not len(possible) else int(possible[-1])
 
 

@@ -126,11 +126,10 @@ class DiskStore:
         found = [match for match in found if self._is_intact(folder / match[0])]
         self._places = dict.fromkeys(
             sorted(
-                (CachePosition(int(match[1]), cast(Branch, match[2]), int(match[3]))
-                 for match in found),
+                (CachePosition(int(match[1]), cast(Branch, match[2]), int(match[3])) for match in found),
                 key=lambda place: (place.step, branches.index(place.branch), place.layer),
             )
-        )  # fmt: skip
+        )
 
     def _path(self, place: CachePosition) -> Path:
         return self.folder / f"step{place.step:03d}-{place.branch}-layer{place.layer:03d}.safetensors"
@@ -294,8 +293,7 @@ def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tens
 
 def unpack(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
     """What `pack` kept under `name`, as near as its precision allows."""
-    tensor, scale, rest = (tensors.get(key) for key in (name, name + _SCALE, name + _REST))
-    assert tensor is not None, f"nothing is kept under {name}"
+    tensor, scale, rest = tensors[name], tensors.get(name + _SCALE), tensors.get(name + _REST)
     if scale is None:
         return tensor.to(dtype)
     if rest is not None:

@@ -92,7 +92,7 @@ def add_adapter(
         raise PosegenError(f"LoRA targets {targets} match no layer of the transformer")
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # it takes any number
         target_modules=matched,
         modules_to_save=[module for module in fully_trained if getattr(transformer, module, None) is not None],
     )

@@ -6,6 +6,8 @@ takes the memory of one more model for each further adapter: the caller decides 
 transformer has no adapters left to save or to train.
 """
 
+from typing import Any
+
 import torch
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -49,7 +51,7 @@ class MergedAdapters:
     def __contains__(self, name: object) -> bool:
         return name in self._names
 
-    def _merge_linear(self, layer: LoraLayer) -> nn.Module:
+    def _merge_linear(self, layer: Any) -> nn.Module:
         base = layer.get_base_layer()
         merged = {}
         for name in self._names:
@@ -72,7 +74,8 @@ class MergedAdapters:
 
 def is_mergeable(transformer: PoseGenTransformer3DModel) -> bool:
     """Return whether each layer under an adapter is a linear layer of plain 16- or 32-bit weights on the device."""
-    bases = [module.get_base_layer() for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
+    layers = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
+    bases: list[Any] = [layer.get_base_layer() for layer in layers]
     plain = (torch.float32, torch.bfloat16, torch.float16)
     return all(
         type(base) is nn.Linear
@@ -85,5 +88,5 @@ def is_mergeable(transformer: PoseGenTransformer3DModel) -> bool:
 
 def extra_bytes(transformer: PoseGenTransformer3DModel) -> int:
     """Return how much more memory merged adapters take than attached ones, at most."""
-    layers = [module for module in transformer.modules() if isinstance(module, LoraLayer)]
+    layers: list[Any] = [module for module in transformer.modules() if isinstance(module, LoraLayer)]
     return len(adapter_names(transformer)) * sum(layer.get_base_layer().weight.nbytes for layer in layers)

@@ -62,9 +62,10 @@ TOKENIZER_WORDS = (
     "teenager", "adult", "dancer", "singer", "presenter", "speaker", "actor", "actress", "model", "athlete",
     "performer", "musician", "teacher", "character", "figure", "warrior", "elf", "princess", "prince", "robot",
     "subject",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """What the tokenizer learns beside captions. Fixed, and not `prompt.SUBJECT_WORDS`: other words would give other tokens
 to a training that goes on."""
+NAME = "mini"
 FOLDER = Path(__file__).parents[1] / "weights" / "mini"
 """The trained weights, as `PoseGenPipeline.save_pretrained` writes them."""
 

@@ -387,7 +387,7 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
 
     Raises `PosegenError` that names the first missing, extra or misshapen weights; the libraries would only warn.
     """
-    classes = {
+    classes: dict[str, Any] = {
         "vae": _autoencoder_class(folder / "vae"),
         "text_encoder": UMT5EncoderModel,
         "image_encoder": CLIPVisionModel,

@@ -6,7 +6,6 @@ face, the facial actions, and MakeHuman's helper geometry for clothes. What is d
 
 import functools
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -17,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from platformdirs import user_cache_dir
 
+from posegen.cache_folder import cache_folder
 from posegen.errors import PosegenError, logger
 from posegen.media.files import output_errors
 
@@ -100,12 +99,6 @@ class Assets:
     def bone(self, name: str) -> int:
         """Index of a bone by anny's name, e.g. `upperarm01.L`."""
         return self.bones.index(name)
-
-
-def cache_folder() -> Path:
-    """`$POSEGEN_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("POSEGEN_CACHE")
-    return Path(chosen) if chosen else Path(user_cache_dir("posegen"))
 
 
 def assets_file() -> Path:

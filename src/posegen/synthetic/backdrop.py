@@ -6,7 +6,7 @@ from typing import no_type_check
 import numpy as np
 import warp as wp
 
-from posegen.synthetic.kernels import DEVICE, fraction, hashed, layered_noise
+from posegen.synthetic.kernels import DEVICE, Array, fraction, hashed, layered_noise
 from posegen.synthetic.scene import SETTINGS, Background, Camera
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
@@ -346,9 +346,7 @@ def paint_background(
     colour[i, j] = c
 
 
-def paint_backdrop(
-    background: Background, camera: Camera, seed: int, supersampling: int
-) -> tuple[wp.array, wp.array, wp.array]:
+def paint_backdrop(background: Background, camera: Camera, seed: int, supersampling: int) -> tuple[Array, Array, Array]:
     """Places, normals (zero for what is lit by itself) and linear colours, (H * s, W * s) each."""
     paint = Paint()
     paint.focal = camera.focal * supersampling
@@ -366,8 +364,10 @@ def paint_backdrop(
     size = (camera.height * supersampling, camera.width * supersampling)
     arrays = tuple(wp.zeros(size, dtype=wp.vec3, device=DEVICE) for _ in range(3))
     nowhere = np.array([[99, 99, 0.1, 0.1, 0.1, 0, 0, 0]], np.float32)
-    tables = [background.pictures, background.boxes]
-    tables = [wp.array(table if len(table) else nowhere, dtype=float, device=DEVICE) for table in tables]
+    tables: list[Array] = [
+        wp.array(table if len(table) else nowhere, dtype=float, device=DEVICE)
+        for table in (background.pictures, background.boxes)
+    ]
     inputs = [paint, *tables, *arrays]
     wp.launch(paint_background, dim=size, inputs=inputs, device=DEVICE)
     return arrays[0], arrays[1], arrays[2]

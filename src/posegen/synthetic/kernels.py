@@ -12,16 +12,16 @@ import ctypes
 import importlib
 import os
 import sys
-from pathlib import Path
-from typing import no_type_check
+from typing import TYPE_CHECKING, Any, TypeAlias, no_type_check
 
 import warp as wp
 
+from posegen.cache_folder import cache_folder
 from posegen.errors import logger
-from posegen.synthetic.assets import cache_folder
 
 wp.config.log_level = wp.LOG_ERROR  # it announces devices and every kernel
-wp.config.kernel_cache_dir = str(cache_folder() / "synthetic" / "kernels")
+KERNELS = cache_folder() / "synthetic" / "kernels"
+wp.config.kernel_cache_dir = str(KERNELS)
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
 
@@ -46,13 +46,18 @@ def _start_warp() -> None:
 _start_warp()
 
 DEVICE = "cpu"
+if TYPE_CHECKING:
+    Array: TypeAlias = wp.array[Any]
+else:
+    Array = wp.array
+    """An array of warp's on that device. Only type checkers know it with a dtype."""
 _MODULES = ("posegen.synthetic.kernels", "posegen.synthetic.backdrop", "posegen.synthetic.skin")
 """Where kernels are."""
 
 
 def compile_kernels() -> None:
     """Compile all kernels (ten seconds) unless the cache has them, so that processes started later find them there."""
-    if not any(Path(wp.config.kernel_cache_dir).glob("*/wp_*")):
+    if not any(KERNELS.glob("*/wp_*")):
         logger.info("Compiling the kernels that draw people; this happens once.")
     for name in _MODULES:
         wp.load_module(importlib.import_module(name), device=DEVICE)

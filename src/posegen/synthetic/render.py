@@ -27,7 +27,7 @@ from posegen.synthetic.body import (
 )
 from posegen.synthetic.geometry import Figure, edges_of
 from posegen.synthetic.identity import Identity
-from posegen.synthetic.kernels import DEVICE
+from posegen.synthetic.kernels import DEVICE, Array
 from posegen.synthetic.scene import Background, Camera, Lights
 
 SUPERSAMPLING = 2
@@ -54,7 +54,7 @@ class Picture:
 class Renderer:
     """Draws a figure with the looks of an identity."""
 
-    def __init__(self, figure: Figure, identity: Identity, texture: wp.array):
+    def __init__(self, figure: Figure, identity: Identity, texture: Array):
         """Upload everything that does not move. `texture` is `skin.bake_skin`'s."""
         self._identity = identity
         self._figure = figure
@@ -80,7 +80,7 @@ class Renderer:
         self._sky_axes_array = _upload(np.array(self._sky_axes), wp.vec3)
         self._free = self._openness()
 
-    def _openness(self) -> wp.array:
+    def _openness(self) -> Array:
         """Baked ambient light of the rest pose, smoothed over the surface."""
         self._posed.assign(self._figure.vertices)
         self._update_normals()
@@ -176,7 +176,7 @@ class Renderer:
             wp.launch(kernels.draw, dim=faces.shape[0], inputs=inputs, device=DEVICE)
 
 
-def _upload(values: np.ndarray, kind: type) -> wp.array:
+def _upload(values: np.ndarray, kind: type) -> Array:
     return wp.array(np.ascontiguousarray(values), dtype=kind, device=DEVICE)
 
 

@@ -9,7 +9,7 @@ import warp as wp
 from posegen.synthetic.assets import load_assets
 from posegen.synthetic.hair import above_hairline
 from posegen.synthetic.identity import Identity
-from posegen.synthetic.kernels import DEVICE
+from posegen.synthetic.kernels import DEVICE, Array
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
@@ -112,7 +112,7 @@ def bake(
     texture[i, j] = wp.min(wp.max(colour * 0.88, wp.vec3(0.0, 0.0, 0.0)), wp.vec3(1.0, 1.0, 1.0))
 
 
-def bake_skin(identity: Identity) -> wp.array:
+def bake_skin(identity: Identity) -> Array:
     """The texture of an identity: a warp array (512, 512) of linear colours."""
     assets = load_assets()
     looks = SkinLooks()

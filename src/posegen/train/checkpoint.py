@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import read_kept
+from posegen.model.former_identity import is_former_identity
 
 _PREFIX = "step-"
 _OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
@@ -123,12 +124,13 @@ class Checkpoints:
         try:
             found, counters = state["origin"], Counters(**state["counters"])
             for key, what in (("recipe", "recipe"), ("start", "starting model"), ("data", "training data")):
-                if found[key] != asdict(self.origin)[key]:
+                own = asdict(self.origin)[key]
+                if found[key] != own and not (key == "start" and is_former_identity(found[key], own)):
                     raise PosegenError(
                         f"{newest} belongs to another {what}: choose another --output, or delete {self.folder} to "
                         "start again"
                     )
-            weights = load_file(newest / "weights.safetensors")
+            weights: dict[str, Any] = load_file(newest / "weights.safetensors")
             optimizer_state = torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True)
             average_file = newest / "average.safetensors"
             average = load_file(average_file) if average_file.is_file() else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
 from posegen.config import EstimatorConfig
-from posegen.errors import logger
+from posegen.errors import PosegenError, logger
 from posegen.types import Frame
+
+Given = TypeVar("Given")
 
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
@@ -38,17 +41,27 @@ def weights_of(config: EstimatorConfig) -> list[Path]:
     """Where the weights of the chosen estimators are. Raises `PosegenError` where some are missing; loads nothing."""
     asked: list[tuple[str | None, str]] = []
     if config.pose not in ("mediapipe", "file"):
-        asked += [(config.pose_weights or DEFAULTS.get(config.pose), "--pose-weights"),
-                  (config.detector_weights or DEFAULTS["detector"], "--detector-weights")]  # fmt: skip
+        asked += [
+            (config.pose_weights or DEFAULTS.get(config.pose), "--pose-weights"),
+            (config.detector_weights or DEFAULTS["detector"], "--detector-weights"),
+        ]
     if config.normals not in ("mediapipe", "file"):
-        asked += [(config.normals_weights or DEFAULTS["normals"], "--normals-weights"),
-                  (config.parts_weights or DEFAULTS["parts"], "--parts-weights")]  # fmt: skip
+        asked += [
+            (config.normals_weights or DEFAULTS["normals"], "--normals-weights"),
+            (config.parts_weights or DEFAULTS["parts"], "--parts-weights"),
+        ]
     return [find_weights(name, option) for name, option in asked if name is not None]
 
 
 def draws_given_skeletons(config: EstimatorConfig) -> bool:
     """Whether the skeletons are a finished video, without keypoints."""
-    return config.pose == "file" and config.pose_file is not None and is_video(config.pose_file)
+    return given_skeletons(config) is not None
+
+
+def given_skeletons(config: EstimatorConfig) -> Path | None:
+    """The finished video of skeletons, where that was chosen instead of an estimator."""
+    file = config.pose_file if config.pose == "file" else None
+    return file if file is not None and is_video(file) else None
 
 
 def make_pose_estimator(
@@ -68,8 +81,7 @@ def make_pose_estimator(
         case "mediapipe":
             return MediaPipePose(single_image=samples is not None)
         case "file":
-            assert config.pose_file is not None
-            given = FilePose(config.pose_file, size, shown, num_source_frames, samples)
+            given = FilePose(_needed(config.pose_file, "--pose-file"), size, shown, num_source_frames, samples)
             logger.info("%s", given.description)
             for doubt in given.doubts:
                 logger.warning("%s", doubt)
@@ -89,8 +101,8 @@ def make_reference_estimator(config: EstimatorConfig, device: str = "auto") -> P
     return top_down if top_down.finds_hands else WithHands(top_down)
 
 
-def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> HandNormalEstimator | None:
-    """The chosen estimator of hand normals; None if they come from a file."""
+def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> HandNormalEstimator:
+    """The chosen estimator of hand normals. Raises `PosegenError` if they come from a file."""
     match config.normals:
         case "mediapipe":
             return CapsuleHandNormals()
@@ -101,11 +113,10 @@ def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> Hand
         case "sapiens1":
             from posegen.conditions.estimators.sapiens1 import sapiens1_normals
 
-            assert config.normals_weights is not None
-            assert config.parts_weights is not None
-            return sapiens1_normals(config.normals_weights, config.parts_weights, device)
+            weights = _needed(config.normals_weights, "--normals-weights")
+            return sapiens1_normals(weights, _needed(config.parts_weights, "--parts-weights"), device)
         case "file":
-            return None
+            raise PosegenError("--normals file takes hand normals from a video: no estimator makes them")
 
 
 def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
@@ -120,8 +131,13 @@ def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
         return sapiens2_pose(weights, detector, device)
     from posegen.conditions.estimators.sapiens1 import sapiens1_pose
 
-    assert weights is not None
-    return sapiens1_pose(weights, detector, device)
+    return sapiens1_pose(_needed(weights, "--pose-weights"), detector, device)
+
+
+def _needed(given: Given | None, option: str) -> Given:
+    if given is None:
+        raise PosegenError(f"{option} is needed for the chosen estimator")
+    return given
 
 
 class WithHands:

@@ -19,11 +19,35 @@ scans with OpenGL's axes: its training mirrors pictures by negating x alone, and
 away) y and z are reversed (facebookresearch/sapiens, issue 50). PoseGen's published code takes them as they are."""
 HAND_PARTS = ("left_hand", "right_hand")
 GOLIATH_PARTS = (
-    "background", "apparel", "face_neck", "hair", "left_foot", "left_hand", "left_lower_arm", "left_lower_leg",
-    "left_shoe", "left_sock", "left_upper_arm", "left_upper_leg", "lower_clothing", "right_foot", "right_hand",
-    "right_lower_arm", "right_lower_leg", "right_shoe", "right_sock", "right_upper_arm", "right_upper_leg", "torso",
-    "upper_clothing", "lower_lip", "upper_lip", "lower_teeth", "upper_teeth", "tongue",
-)  # fmt: skip
+    "background",
+    "apparel",
+    "face_neck",
+    "hair",
+    "left_foot",
+    "left_hand",
+    "left_lower_arm",
+    "left_lower_leg",
+    "left_shoe",
+    "left_sock",
+    "left_upper_arm",
+    "left_upper_leg",
+    "lower_clothing",
+    "right_foot",
+    "right_hand",
+    "right_lower_arm",
+    "right_lower_leg",
+    "right_shoe",
+    "right_sock",
+    "right_upper_arm",
+    "right_upper_leg",
+    "torso",
+    "upper_clothing",
+    "lower_lip",
+    "upper_lip",
+    "lower_teeth",
+    "upper_teeth",
+    "tongue",
+)
 """Sapiens-1's 28 body parts. Sapiens2 has 29: eyeglasses come third, so that every later number is another one."""
 PARTS = {28: GOLIATH_PARTS, 29: (*GOLIATH_PARTS[:2], "eyeglass", *GOLIATH_PARTS[2:])}
 _MARGIN = 1.35

@@ -112,8 +112,15 @@ def decode_heatmaps(
     slope_x, slope_y = (near[:, 1, 2] - near[:, 1, 0]) / 2, (near[:, 2, 1] - near[:, 0, 1]) / 2
     curve_x = near[:, 1, 2] - 2 * near[:, 1, 1] + near[:, 1, 0]
     curve_y = near[:, 2, 1] - 2 * near[:, 1, 1] + near[:, 0, 1]
-    twist = (near[:, 2, 2] - near[:, 1, 2] - near[:, 2, 1] + 2 * near[:, 1, 1] - near[:, 1, 0] - near[:, 0, 1]
-             + near[:, 0, 0]) / 2  # fmt: skip
+    twist = (
+        near[:, 2, 2]
+        - near[:, 1, 2]
+        - near[:, 2, 1]
+        + 2 * near[:, 1, 1]
+        - near[:, 1, 0]
+        - near[:, 0, 1]
+        + near[:, 0, 0]
+    ) / 2
     determinant = curve_x * curve_y - twist**2
     peaked = (determinant > 1e-9) & (curve_x < 0)
     determinant = np.where(peaked, determinant, 1)

@@ -27,25 +27,25 @@ _OPENPOSE_18 = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
     "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
     "right_ear", "left_ear",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _FEET = BODY_NAMES[17:23]
 _OPENPOSE_25 = (*_OPENPOSE_18[:8], "middle_hip", *_OPENPOSE_18[8:], *_FEET)
 
 _HALPE_26 = (
     *BODY_NAMES[:17], "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
     "left_heel", "right_heel",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _MEDIAPIPE_33 = (
     "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
     "left_ear", "right_ear", "mouth_left", "mouth_right", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index", "left_thumb",
     "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "left_heel",
     "right_heel", "left_foot_index", "right_foot_index",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _HUMAN36M_17 = (
     "root", "right_hip", "right_knee", "right_foot", "left_hip", "left_knee", "left_foot", "spine", "thorax",
     "neck_base", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 
@@ -57,8 +57,11 @@ def _goliath_hand(side: str) -> tuple[str, ...]:
 
 
 _GOLIATH = (
-    *BODY_NAMES[:9], *BODY_NAMES[11:23], *_goliath_hand("right"), *_goliath_hand("left"),
-)  # fmt: skip
+    *BODY_NAMES[:9],
+    *BODY_NAMES[11:23],
+    *_goliath_hand("right"),
+    *_goliath_hand("left"),
+)
 """The first 63 of Sapiens' 308 points: body, feet, hands with wrists. Its face points are other ones than COCO's."""
 
 
@@ -68,12 +71,21 @@ _PARTS = {
     "wrist": "wrist", "wri": "wrist", "hip": "hip", "knee": "knee", "kne": "knee", "ankle": "ankle", "ank": "ankle",
     "big_toe": "big_toe", "bigtoe": "big_toe", "foot_index": "big_toe", "small_toe": "small_toe",
     "smalltoe": "small_toe", "little_toe": "small_toe", "heel": "heel", "hand_root": "hand_0",
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """Words for parts that there are two of."""
 _FINGER_WORDS = {
-    "thumb": 0, "forefinger": 1, "index": 1, "index_finger": 1, "middle": 2, "middle_finger": 2, "ring": 3,
-    "ring_finger": 3, "pinky": 4, "pinky_finger": 4, "little_finger": 4,
-}  # fmt: skip
+    "thumb": 0,
+    "forefinger": 1,
+    "index": 1,
+    "index_finger": 1,
+    "middle": 2,
+    "middle_finger": 2,
+    "ring": 3,
+    "ring_finger": 3,
+    "pinky": 4,
+    "pinky_finger": 4,
+    "little_finger": 4,
+}
 _JOINT_WORDS = {"third_joint": 1, "cmc": 1, "mcp": 1, "pip": 2, "dip": 3, "tip": 4}
 _THUMB_WORDS = {"cmc": 1, "mcp": 2, "ip": 3, "tip": 4}
 _MEANINGLESS = {"keypoint", "kp", "kpt", "point", "pt", "joint", "landmark", "part", "p", "k"}
@@ -138,9 +150,16 @@ HUMAN36M_17 = layout_of_names(_HUMAN36M_17)
 """As many points as COCO's, so it must be told by name."""
 
 LAYOUTS: Layouts = {
-    17: COCO_17, 18: OPENPOSE_18, 25: OPENPOSE_25, 26: HALPE_26, 33: MEDIAPIPE_33, 133: WHOLEBODY_133, 134: DWPOSE_134,
-    136: HALPE_136, 308: GOLIATH_308,
-}  # fmt: skip
+    17: COCO_17,
+    18: OPENPOSE_18,
+    25: OPENPOSE_25,
+    26: HALPE_26,
+    33: MEDIAPIPE_33,
+    133: WHOLEBODY_133,
+    134: DWPOSE_134,
+    136: HALPE_136,
+    308: GOLIATH_308,
+}
 """By the number of points, which tells the known ones apart."""
 KNOWN = (
     "17 (COCO), 18 and 25 (OpenPose), 26 and 136 (Halpe), 33 (MediaPipe), 133 (COCO-WholeBody), 134 (DWPose: "

@@ -14,8 +14,8 @@ import zipfile
 from pathlib import Path
 
 import filelock
-import platformdirs
 
+from posegen.cache_folder import cache_folder
 from posegen.errors import PosegenError, logger
 
 WHEEL = "mediapipe==0.10.21"
@@ -37,10 +37,11 @@ SHA256: dict[str, str] = {
     "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
     "pose_landmark/pose_landmark_full.tflite": "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
     "palm_detection/palm_detection_full.tflite": "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
-    "face_detection/face_detection_full_range_sparse.tflite":
-        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+    "face_detection/face_detection_full_range_sparse.tflite": (
+        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1"
+    ),
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
-}  # fmt: skip
+}
 """Of the models as they lie in the wheel, before metadata is added."""
 WHEEL_MEGABYTES = 36
 COMMAND = "posegen setup"
@@ -48,8 +49,7 @@ COMMAND = "posegen setup"
 
 def default_folder() -> Path:
     """Where task files are kept: $POSEGEN_CACHE, or the user's cache folder."""
-    chosen = os.environ.get("POSEGEN_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("posegen")) / "mediapipe"
+    return cache_folder() / "mediapipe"
 
 
 def task_file(name: str) -> Path:

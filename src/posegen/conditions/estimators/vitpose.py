@@ -68,18 +68,18 @@ def read_checkpoint(path: Path) -> VitPoseForPoseEstimation:
         state = content.get("state_dict", content)
         hidden_size = state["backbone.pos_embed"].shape[-1]
         layers = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("backbone.blocks."))
-        model = VitPoseForPoseEstimation(
-            VitPoseConfig(
-                backbone_config=VitPoseBackboneConfig(
-                    hidden_size=hidden_size, num_hidden_layers=layers,
-                    num_attention_heads=_HEADS.get(hidden_size, hidden_size // 64),
-                    mlp_ratio=state["backbone.blocks.0.mlp.fc1.weight"].shape[0] // hidden_size,
-                    out_indices=[layers],
-                ),
-                num_labels=state["keypoint_head.final_layer.weight"].shape[0],
-                use_simple_decoder="keypoint_head.deconv_layers.0.weight" not in state,
-            )
-        )  # fmt: skip
+        backbone: dict[str, Any] = {
+            "hidden_size": hidden_size,
+            "num_hidden_layers": layers,
+            "num_attention_heads": _HEADS.get(hidden_size, hidden_size // 64),
+            "mlp_ratio": state["backbone.blocks.0.mlp.fc1.weight"].shape[0] // hidden_size,
+            "out_indices": [layers],
+        }
+        head: dict[str, Any] = {
+            "num_labels": state["keypoint_head.final_layer.weight"].shape[0],
+            "use_simple_decoder": "keypoint_head.deconv_layers.0.weight" not in state,
+        }
+        model = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=VitPoseBackboneConfig(**backbone), **head))
         model.load_state_dict(_renamed(state, model.config.use_simple_decoder))
     except Exception as error:  # whatever is in a file that is something else
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -91,10 +91,19 @@ def _renamed(state: dict[str, torch.Tensor], simple_decoder: bool) -> dict[str, 
     """The authors' names -> transformers' names."""
     heads = {"final_layer": "conv"}
     if not simple_decoder:
-        heads |= {"deconv_layers.0": "deconv1", "deconv_layers.1": "batchnorm1", "deconv_layers.3": "deconv2",
-                  "deconv_layers.4": "batchnorm2"}  # fmt: skip
-    layer = {"norm1": "layernorm_before", "norm2": "layernorm_after", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
-             "attn.proj": "attention.output.dense"}  # fmt: skip
+        heads |= {
+            "deconv_layers.0": "deconv1",
+            "deconv_layers.1": "batchnorm1",
+            "deconv_layers.3": "deconv2",
+            "deconv_layers.4": "batchnorm2",
+        }
+    layer = {
+        "norm1": "layernorm_before",
+        "norm2": "layernorm_after",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+        "attn.proj": "attention.output.dense",
+    }
     renamed = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")

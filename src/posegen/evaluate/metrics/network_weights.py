@@ -5,7 +5,7 @@ What each network is, is in the files of the networks.
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -49,6 +49,7 @@ def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
 
 def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
     """The file's tensors; wrappers around them ("state_dict", "module.") are taken off."""
+    content: Any
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)

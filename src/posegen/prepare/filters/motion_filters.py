@@ -146,7 +146,9 @@ class TemporalQualityFilter:
             changes.append(float(np.median(difference[where])))
             if mask.any():
                 grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, after)]
-                movement = np.linalg.norm(flow.calc(grey[0], grey[1], None), axis=-1)
+                # None: no flow to start from, which cv2's types do not know
+                moved = flow.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+                movement = np.linalg.norm(moved, axis=-1)
                 speeds.append(float(movement[mask].mean()) / diagonal * clip.fps)
         flicker = float(np.sqrt(np.mean(np.square(changes))))
         liveliness = float(np.mean(alive))
