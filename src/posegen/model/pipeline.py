@@ -335,7 +335,7 @@ class PoseGenPipeline(DiffusionPipeline):
         pose_strength: float | int | None = None,
         generator: torch.Generator | None = None,
         latents: Latents | None = None,
-        output_type: Literal["np", "pt", "pil", "uint8", "latent"] = "np",
+        output_type: str = "np",
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
