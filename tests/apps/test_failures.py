@@ -1,5 +1,6 @@
 """Whatever happens, a command ends with one line and an exit code; nothing that was finished is lost."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from posegen.apps import failures
 from posegen.errors import PosegenError
+from posegen.extras import EXTRAS
 
 
 @pytest.fixture
@@ -55,6 +57,50 @@ def test_too_little_memory_is_said(error, logs, capfd):
     assert failures.guarded(raising(error)) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "not enough memory" in line
+
+
+def importing(text, folder, name):
+    """An error of a real import: of a module with this text."""
+    (folder / f"{name}.py").write_text(text)
+    sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        return error
+    finally:
+        sys.path.remove(str(folder))
+        importlib.invalidate_caches()
+
+
+MODULES = [
+    ("import no_such_package", "no_such_package", "pip install 'no_such_package'"),
+    ("import einops.no_such_part", "einops.no_such_part", "pip install --force-reinstall 'einops>="),
+    ("from einops import no_such_name", "einops", "pip install --force-reinstall 'einops>="),
+    ("raise ModuleNotFoundError('none', name='cv2')", "cv2", "pip install --force-reinstall 'opencv-contrib-python>="),
+    ("import posegen.no_such_part", "posegen.no_such_part", "pip install --force-reinstall --no-deps posegen"),
+    ("try:\n    import no_such_package\nexcept ImportError as e:\n    raise RuntimeError('wrapped') from e",
+     "no_such_package", "pip install 'no_such_package'"),
+    ("raise ImportError('of no name')", "broken_5", "pip install 'broken_5'"),
+    ("raise ImportError('libGL.so.1: cannot open shared object file: No such file', name='cv2')", "cv2", "libGL.so.1"),
+    ("import ctypes; ctypes.CDLL('libno_such.so.7')", "libno_such.so.7", "package of your system"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "module", "mended"), MODULES, ids=range(len(MODULES)))
+def test_a_module_that_cannot_be_imported_is_named_with_what_mends_it(text, module, mended, logs, tmp_path, capfd):
+    assert failures.guarded(raising(importing(text, tmp_path, "broken_5"))) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert module in line
+    assert mended in line
+    assert "defect" not in line
+    assert "Traceback" in next(logs.iterdir()).read_text()
+
+
+def test_a_missing_module_of_an_extra_names_the_extra(logs, capfd, monkeypatch):
+    monkeypatch.setitem(EXTRAS, "evaluate", (*EXTRAS["evaluate"], "no_such_package"))
+    error = ModuleNotFoundError("No module named 'no_such_package.part'", name="no_such_package.part")
+    assert failures.guarded(raising(error)) == 2
+    assert "pip install 'posegen[evaluate]'" in capfd.readouterr().err
 
 
 def test_a_defect_has_another_code(logs, capfd):

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posegen.conditions.estimators import layouts
+from posegen.conditions.estimators import file, layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.conditions.extraction import estimate_pose
-from posegen.conditions.keypoints import BODY_NAMES, INDEX, LEFT_HAND
+from posegen.conditions.keypoints import BODY_NAMES, INDEX, LEFT_HAND, PersonPose, PoseSequence
 from posegen.conditions.person_in_frame import describe_place
+from posegen.conditions.skeleton import draw_skeleton
+from posegen.conditions.tracking import people_seen
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter, probe_video, shown_frames
@@ -86,6 +88,70 @@ def test_hands_alone_are_a_person_without_a_body(tmp_path):
     both = read_keypoints(path, SIZE).people[0]
     assert np.allclose(both[1].keypoints[91:], points[0, 91:], atol=1e-3)
     assert both[1].scores[:91].max() == 0
+
+
+def only(person, *parts):
+    """OpenPose's person with these parts of the body alone."""
+    return {name: values if name.split("_key")[0] in parts else [] for name, values in person.items()}
+
+
+def test_people_with_hands_alone_are_followed_and_drawn(tmp_path):
+    """Both hands, the left one, the right one far from it; a face alone is never drawn, and one line says so."""
+    points, scores = keypoint_writers.people(1, SIZE)
+    points[0, 91:112] = np.add([400, 100], np.random.default_rng(1).uniform(-20, 20, (21, 2)))
+    points[0, 112:] = np.add([150, 260], np.random.default_rng(2).uniform(-20, 20, (21, 2)))
+    scores[:] = 0.9
+    person = keypoint_writers.openpose_person(points[0], scores[0], layouts.OPENPOSE_25, 25)
+    left, right, face = "hand_left", "hand_right", "face"
+    shown = [(left, right, face), (left,), (right,), *[(left, right)] * 6, (face,)]
+    path, video = tmp_path / "k.json", tmp_path / "video.mp4"
+    path.write_text(json.dumps([{"people": [only(person, *parts)]} for parts in shown]))
+    with VideoWriter(video, Fraction(10), size=SIZE) as writer:
+        for _ in shown:
+            writer.write(np.zeros((*SIZE, 3), np.uint8))
+    given = FilePose(path, SIZE, range(10), 10)
+    (doubt,) = given.doubts
+    assert "1 of 10 frames" in doubt
+    pose, tracking = estimate_pose(video, given, Fraction(10))
+    assert tracking.seen == 9
+    for index, parts in enumerate(shown):
+        picture = draw_skeleton(pose.keypoints[index], pose.scores[index], SIZE)
+        assert picture[60:140, 360:440].any() == (left in parts)
+        assert picture[220:300, 110:190].any() == (right in parts)
+    assert describe_place(pose) == []
+    far = PoseSequence(pose.keypoints + 2000, pose.scores, pose.hands, SIZE, pose.fps)
+    assert "outside" in describe_place(far)[0]
+
+
+def test_a_body_is_followed_before_hands_and_a_few_points_are_enough(tmp_path):
+    points, scores = keypoint_writers.people(1, SIZE)
+    sparse = scores.copy()
+    sparse[:, 7:] = sparse[:, :5] = 0
+    both = [layouts.to_wholebody(points[0], each[0], layouts.WHOLEBODY_133) for each in (scores, sparse)]
+    hands = np.where(np.arange(133) < 91, 0, scores[0]).astype(np.float32)
+    whole, few, only_hands = (PersonPose(points[0], score) for score in (both[0][1], both[1][1], hands))
+    assert people_seen([whole, few, only_hands], keeps_everybody=True) == [whole, few, only_hands]
+    assert people_seen([whole, few, only_hands], keeps_everybody=False) == [whole, few]
+    assert whole.box == PersonPose(points[0], np.where(np.arange(133) < 17, scores[0], 0).astype(np.float32)).box
+
+
+@pytest.mark.parametrize("form", ["holistic", "coco"])
+def test_hands_without_a_body_are_read_in_forms_that_have_them_beside_it(form, tmp_path):
+    points, scores = keypoint_writers.people(2, SIZE)
+    path = tmp_path / "k.json"
+    if form == "holistic":
+        content = json.loads(keypoint_writers.write_mediapipe_holistic(path, points, scores, SIZE).read_text())
+        for frame in content:
+            del frame["poseLandmarks"]
+    else:
+        content = json.loads(keypoint_writers.write_coco_annotations(path, points, scores, SIZE).read_text())
+        for annotation in content["annotations"]:
+            del annotation["keypoints"]
+    path.write_text(json.dumps(content))
+    found, found_scores = keypoint_writers.stacked(read_keypoints(path, SIZE).people)
+    assert np.allclose(found[:, 91:], points[:, 91:], atol=1e-2)
+    assert (found_scores[:, 91:] > 0.5).all()
+    assert not found_scores[:, :17].any()
 
 
 def test_a_byte_order_mark_and_numbers_that_are_none_are_read(tmp_path):
@@ -385,7 +451,7 @@ def test_more_people_than_fit_into_memory_are_refused(tmp_path, monkeypatch):
     path.write_text("[" + "0," * 600_000 + "0]")
     with pytest.raises(PosegenError, match="longer than any video"):
         read_keypoints(path, SIZE)
-    monkeypatch.setattr("posegen.conditions.estimators.keypoint_forms.MAX_PEOPLE", 5)
+    monkeypatch.setattr("posegen.conditions.estimators.keypoint_content.MAX_PEOPLE", 5)
     monkeypatch.setattr("posegen.conditions.estimators.keypoint_files.MAX_PEOPLE", 5)
     points, scores = keypoint_writers.people(6, SIZE)
     for name in ("inferencer", "alphapose", "coco annotations", "openpose folder"):
@@ -416,6 +482,27 @@ def test_a_file_fits_the_whole_video_or_the_used_frames(tmp_path):
     with pytest.raises(PosegenError, match="10 frames, but the driving video has 11, 4 of them used"):
         FilePose(path, SIZE, shown, 11)
     assert list(chosen(path, "keypoints", 11, shown, 11)) == shown
+
+
+def test_a_file_is_read_once_unless_it_changes(tmp_path, monkeypatch):
+    points, scores = keypoint_writers.people(4, SIZE)
+    path = keypoint_writers.write_alphapose_separate(tmp_path / "k", points, scores, SIZE)
+    reads = []
+    monkeypatch.setattr(file, "read_keypoints", lambda *given: reads.append(given) or read_keypoints(*given))
+    first, second = FilePose(path, SIZE, range(4), 4), FilePose(path, SIZE, range(4), 4)
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    assert np.array_equal(first.estimate(picture)[0].keypoints, second.estimate(picture)[0].keypoints)
+    assert len(reads) == 1
+    (path / "3.json").rename(path / "4.json")  # the same content, of another frame
+    FilePose(path, SIZE, range(5), 5)
+    assert len(reads) == 2
+    changed = path / "0.json"
+    times = changed.stat().st_atime_ns, changed.stat().st_mtime_ns
+    changed.write_text(changed.read_text().replace("[", "]", 1))
+    os.utime(changed, ns=times)
+    for _ in range(2):
+        with pytest.raises(PosegenError, match=r"0\.json"):
+            FilePose(path, SIZE, range(5), 5)
 
 
 def test_a_video_of_pictures_is_fitted_and_must_show_the_same_picture(tmp_path):

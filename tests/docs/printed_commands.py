@@ -177,6 +177,7 @@ READ_ONLY = (
     ReadOnly("make demo", SET_UP),
     ReadOnly("make test", SET_UP),
     ReadOnly("make setup", SET_UP),
+    ReadOnly("python tools/list_files.py", "it writes docs/files.md, which tests/docs/test_files_page.py checks"),
     ReadOnly("make lint", "it runs before every change lands"),
     ReadOnly("make cell PYTHON=python3.12 VERSIONS=lowest", SET_UP),
     ReadOnly("make types", "it runs before every change lands"),

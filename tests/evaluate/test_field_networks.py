@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
+from posegen.evaluate.metrics import networks
 from posegen.evaluate.metrics.inception import FidInception, inception_input, load_inception
 from posegen.evaluate.metrics.perceptual import Lpips, Vgg16, load_lpips
-from posegen.evaluate.metrics.pixel_metrics import networks
 from posegen.evaluate.metrics.video_networks import (
     I3D,
     ResNet3D,

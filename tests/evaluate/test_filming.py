@@ -10,8 +10,8 @@ if importlib.util.find_spec("anny") is None:
     pytest.skip("needs the extra of synthetic people", allow_module_level=True)
 
 from posegen.conditions.folder import Inputs, check_conditions, open_conditions
+from posegen.data.clips import Clip as ShardClip
 from posegen.data.clips import Drawing
-from posegen.data.clips import SyntheticClip as ShardClip
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.evaluate.comparison import load_person

@@ -296,7 +296,7 @@ def test_pose_error_is_in_heights_and_forgives_place_only_where_told():
 class Standing:
     """Finds nobody in black frames, and the same person in all others."""
 
-    name, version, batch_size, finds_hands = "standing", "1", 1, True
+    name, version, batch_size, finds_hands, keeps_everybody = "standing", "1", 1, True, False
 
     def __init__(self, pose):
         self.pose = pose

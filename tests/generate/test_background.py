@@ -44,11 +44,11 @@ def test_the_fastest_store_that_fits_is_taken(wanted, room, kind):
 @pytest.mark.parametrize(
     ("wanted", "room", "message"),
     [
-        ("auto", Room(19, 19, 10**6), r"--sharing-store auto needs 0\.0 MB of memory.*raise --memory-budget"),
-        ("auto", Room(99, 99, 1000), "raise --memory-budget"),
-        ("memory", Room(999, 999, 10**6), "choose --sharing-store auto"),
+        ("auto", Room(19, 19, 10**6), r"sharing_store auto needs 0\.0 MB of memory.*raise memory_budget"),
+        ("auto", Room(99, 99, 1000), "raise memory_budget"),
+        ("memory", Room(999, 999, 10**6), "choose sharing_store auto"),
         ("disk", Room(1000, 1000, 1000), r"needs .* of disk.*free some space"),
-        ("recompute", Room(99, 10**6, 10**6), "--sharing-store recompute needs"),
+        ("recompute", Room(99, 10**6, 10**6), "sharing_store recompute needs"),
     ],
 )
 def test_what_does_not_fit_says_what_to_do(wanted, room, message):
@@ -121,7 +121,7 @@ def test_amounts_of_memory(text, size):
 
 @pytest.mark.parametrize("text", ["", "much", "8XB", "-1GB", "8iB"])
 def test_slips_in_amounts_are_named(text):
-    with pytest.raises(PosegenError, match="--memory-budget"):
+    with pytest.raises(PosegenError, match="memory_budget"):
         parse_bytes(text)
 
 
@@ -270,7 +270,7 @@ def test_the_choice_is_told(lean):
     told = prepare(lean).describe()
     assert "shared as in the paper, in memory" in told
     assert "recomputed with " in prepare(replace(lean, sharing_store="recompute")).describe()
-    with pytest.raises(PosegenError, match="raise --memory-budget"):
+    with pytest.raises(PosegenError, match="raise memory_budget"):
         prepare(replace(lean, memory_budget="10")).describe()
     assert "DOES NOT FIT" in prepare(replace(lean, memory_budget="10", dry_run=True)).describe()
 

@@ -319,7 +319,7 @@ def test_one_process_at_a_time_writes_an_output(output, tmp_path):
     with subprocess.Popen([sys.executable, "-c", WRITE, str(output)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "held\n"
         for same in (output, other_way / output.name):
-            with pytest.raises(OutputError, match=r"is writing .*choose another --output"), hold_output(same):
+            with pytest.raises(OutputError, match=r"is writing .*choose another output"), hold_output(same):
                 pass
         with hold_output(output.with_name("other.mp4")):
             pass

@@ -352,7 +352,7 @@ def test_a_second_process_with_other_settings_is_refused_before_any_work(warm, c
 
 
 def test_what_is_refused_leaves_no_folder(config):
-    with pytest.raises(PosegenError, match="raise --memory-budget"):
+    with pytest.raises(PosegenError, match="raise memory_budget"):
         generate_video(changed(config, memory_budget="10"))
     assert not work_folder(config.output).exists()
 
@@ -360,9 +360,9 @@ def test_what_is_refused_leaves_no_folder(config):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "--normals-weights none.pt2"),
+        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "normals_weights none.pt2"),
         ({"normals": "file", "normals_file": Path("none.mkv")}, "none.mkv: no such file"),
-        ({"pose": "vitpose", "pose_weights": "none.pth"}, "--pose-weights none.pth"),
+        ({"pose": "vitpose", "pose_weights": "none.pth"}, "pose_weights none.pth"),
         ({"pose": "file", "pose_file": Path("none.json")}, "none.json: there is no such file"),
         ({"reference": "nobody.png"}, "no person is found in the reference image"),
         ({"driving": "nobody.mp4"}, "no person is seen"),
@@ -486,7 +486,7 @@ def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
 def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, tmp_path):
     generate_video(changed(config, fps="6"))
     folder = work_folder(config.output) / "conditions"
-    for wrong, expected in (({"size": "64x64"}, "--size"), ({"fps": "12"}, "--fps")):
+    for wrong, expected in (({"size": "64x64"}, "size"), ({"fps": "12"}, "fps")):
         again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, **wrong)
         with pytest.raises(PosegenError, match=expected):
             generate_video(again)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from posegen.apps import cli
+from posegen.conditions.estimators import file
+from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.errors import PosegenError
 from posegen.generate.preview.preview_job import look_ahead, preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
@@ -95,10 +97,14 @@ def test_a_part_is_sampled_from_that_part(config, driving):
         assert np.array_equal(found.frames[place], fit.apply(frames[number]))
 
 
-def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditions):
+def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditions, monkeypatch):
     """Keypoints of a folder of conditions (40 frames/s), then its videos, as files of another estimator."""
     kept = looked(config, conditions=conditions, size=None)
-    points = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz")
+    with monkeypatch.context() as watched:
+        reads = []
+        watched.setattr(file, "read_keypoints", lambda *given: reads.append(given) or read_keypoints(*given))
+        points = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz")
+    assert len(reads) == 1, "what was checked at first is what is used"
     assert np.array_equal(points.numbers, kept.numbers)
     found = kept.pose.scores > 0  # where the file holds no hand, the hand model looks for one
     assert found[:, :17].mean() > 0.9

@@ -101,7 +101,7 @@ def test_the_anchor_that_is_asked_for_is_taken_and_kept_motion_is_not_measured_a
     assert second.line("anchor: base segment 0 (0000-base), as asked for")
     assert "segments 2, 4" in second.line("background sharing is off for")
     assert kept.stat().st_mtime_ns == written
-    with pytest.raises(PosegenError, match="--anchor 3: the video has 3 base segments"):
+    with pytest.raises(PosegenError, match="anchor 3: the video has 3 base segments"):
         prepare(replace(moving, output=output, anchor=3))
 
 

@@ -101,6 +101,18 @@ def test_what_is_joined_and_not_read_is_said(make_video, tmp_path, caplog, name,
     assert "several files in one" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.nut"])
+def test_what_is_joined_and_read_in_part_is_said(make_video, tmp_path, caplog, name):
+    """Fragmented MP4 and NUT: of the second file FFmpeg gives some frames, or hardly any."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if name == "a.mp4" else {}
+    parts = [make_video(f"{number}{name}", range(30), container_options=options) for number in (0, 1)]
+    assert probe_video(parts[0]).num_frames == 30
+    assert "several files in one" not in caplog.text
+    assert probe_video(joined(tmp_path, f"joined{name}", *parts)).num_frames < 60
+    (told,) = [record.message for record in caplog.records if "several files in one" in record.message]
+    assert "lost" in told or "little" in told
+
+
 @pytest.mark.parametrize("offset", [100.0, 7200.0, 95000.0])
 @pytest.mark.parametrize("later_first", [False, True])
 def test_joined_files_with_clocks_far_apart(make_video, tmp_path, offset, later_first):

@@ -7,6 +7,7 @@ goes to a log file that the line names. Apart from `cli`, which says what comman
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import platformdirs
 
 from posegen import __version__
 from posegen.errors import PosegenError, settings_named_as_options
+from posegen.extras import how_to_install
 
 ADDRESS_SPACE = 4_000_000_000
 """Bytes that a process must be allowed to map: the libraries alone map 2.8 GB."""
@@ -31,6 +33,7 @@ _RESUMES = "finished work is kept, and the same command resumes"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread",
               "failed to map", "not enough memory", "bad_alloc")  # fmt: skip
 _UNREADABLE = (EOFError, ArithmeticError, RecursionError, zipfile.BadZipFile, zlib.error)
+_SYSTEM_LIBRARY = re.compile(r"(\S+\.(?:so|dylib|dll)[.\d]*): cannot open shared object file")
 _KEPT_LOGS = 20
 
 
@@ -101,6 +104,9 @@ def _unforeseen(error: Exception) -> int:
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY) or _is(error, errno.ENOMEM):
         told = f"there is not enough memory ({text[:120] or 'none is left'}): free some, or choose a smaller size"
         return _end(2, f"{told}; {_RESUMES}; {_write_log(error)}")
+    missing = _missing_module(error)
+    if missing is not None:
+        return _end(2, f"{missing}; {_write_log(error)}")
     if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":
         return _end(2, f"{error.filename}: {error.strerror}")  # too long a name, a folder that may not be read, ...
     if isinstance(error, ValueError) and "embedded null" in text:  # Python's words for a path that it does not hand on
@@ -112,6 +118,38 @@ def _unforeseen(error: Exception) -> int:
         return _end(2, f"{where} ({what}); {_write_log(error)}")
     where = f" with {file}" if file else ""
     return _end(1, f"a defect of posegen{where} ({what}): please report it; {_write_log(error)}")
+
+
+def _missing_module(error: BaseException) -> str | None:
+    """The module that cannot be imported, why, and what to do; None where the error has another cause.
+
+    Libraries wrap the error in their own, so the first of the chain counts.
+    """
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    found = next((each for each in reversed(chain) if isinstance(each, ImportError)), None)
+    text = " ".join(str(found or error).split())[:200]
+    library = _SYSTEM_LIBRARY.search(text)
+    if found is None:
+        return f"{_of_the_system(library[1])} ({text})" if library and isinstance(error, OSError) else None
+    if found.name is None and "pip install" in text:  # a library's own words for an optional package of its
+        return f"a package is missing: {text}"
+    module = found.name or _imported_by(found)
+    told = f"the module {module} cannot be imported ({text or type(found).__name__})"
+    if library and not re.match(r"lib(torch|c10|cud|nv)", Path(library[1]).name):  # these come with packages
+        return f"{told}: {_of_the_system(library[1])}"
+    return f"{told}, so the installation is not whole: {how_to_install(module)}"
+
+
+def _of_the_system(library: str) -> str:
+    return f"the system's library {Path(library).name} is missing: install the package of your system that contains it"
+
+
+def _imported_by(error: ImportError) -> str:
+    """The module that raised an error which names none."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "posegen")) if frames else "posegen"
 
 
 def _is(error: BaseException, number: int) -> bool:

@@ -44,7 +44,7 @@ from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.smoothing import smooth_poses
-from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, shoulders_seen
+from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, people_seen
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
@@ -180,7 +180,7 @@ def estimate_pose(
                 cut_finder.add(frame)
                 if cut_finder.may_have_begun:
                     tracker.begin_scene()
-                person = tracker.choose([body for body in everybody if shoulders_seen(body)])
+                person = tracker.choose(people_seen(everybody, estimator.keeps_everybody))
                 seen.append(person is not None)
                 yield missing if person is None else estimator.add_hands(frame, person) if hands else person
                 progress(len(seen))
@@ -209,7 +209,7 @@ def find_reference_pose(
     """
     estimator = make_reference_estimator(chosen, device)
     try:
-        people = [person for person in estimator.estimate(image) if shoulders_seen(person)]
+        people = people_seen(estimator.estimate(image), estimator.keeps_everybody)
         if not people:
             return None
         if len(people) > 1:

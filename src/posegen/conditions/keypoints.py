@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from posegen.errors import PosegenError
 from posegen.media.data_files import read_npz
@@ -29,6 +29,8 @@ BODY_NAMES = (
 INDEX = {name: index for index, name in enumerate(BODY_NAMES)}
 SEEN = 0.3
 """Score from which a keypoint counts as seen."""
+HAND_DRAWN = 0.7
+"""Score from which a joint of a hand is drawn."""
 PIECE = 4096
 """Frames of a clip that are worked on at once, so that hours need no more memory than minutes."""
 
@@ -51,13 +53,32 @@ class PersonPose:
     hands: Float[np.ndarray, "2 21 3"] = field(default_factory=empty_hands)
 
     @property
+    def drawn(self) -> Bool[np.ndarray, " 133"]:
+        """The points of which a skeleton can be drawn: body, feet and hands, where they are sure enough; no face."""
+        drawn = self.scores >= SEEN
+        drawn[FACE] = False
+        for hand in HANDS:
+            drawn[hand] = self.scores[hand] >= HAND_DRAWN
+        return drawn
+
+    @property
     def box(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) of the seen body points in pixels; all zero if none is seen."""
+        """(left, top, right, bottom) in pixels of the seen body points, or of all that can be drawn of somebody of
+        whom the body shows no two; all zero if nothing is.
+        """
         seen = self.keypoints[BODY][self.scores[BODY] >= SEEN]
+        if len(seen) < 2:
+            seen = self.keypoints[self.drawn]
         if not len(seen):
             return (0.0, 0.0, 0.0, 0.0)
         (left, top), (right, bottom) = seen.min(axis=0), seen.max(axis=0)
         return float(left), float(top), float(right), float(bottom)
+
+    @property
+    def extent(self) -> float:
+        """Longer side of the box in pixels; 0 for nobody, and for a single point."""
+        left, top, right, bottom = self.box
+        return max(right - left, bottom - top)
 
     @property
     def area(self) -> float:

@@ -6,7 +6,7 @@ Nothing is changed: such keypoints usually come from a file in another unit, of 
 import numpy as np
 from jaxtyping import Float
 
-from posegen.conditions.keypoints import BODY, SEEN, PoseSequence
+from posegen.conditions.keypoints import BODY, HANDS, SEEN, PoseSequence
 
 _MIN_EXTENT = 0.03
 """Share of the frame's longer side that a person must extend over at least: 32 pixels of 1080."""
@@ -19,7 +19,7 @@ _MANY = 0.1
 def describe_place(pose: PoseSequence) -> list[str]:
     """A line for a person who is tiny, and one for a person who is mostly outside the frame; none if all is well."""
     height, width = pose.size
-    extents, inside = _extents_and_inside(pose.keypoints[:, BODY], pose.scores[:, BODY], (height, width))
+    extents, inside = _extents_and_inside(pose.keypoints, _telling_scores(pose.scores), (height, width))
     seen = np.isfinite(extents)
     if not seen.any():
         return []
@@ -37,6 +37,16 @@ def describe_place(pose: PoseSequence) -> list[str]:
             "be drawn there; if keypoints come from a file, check that it was made from this video"
         )
     return lines
+
+
+def _telling_scores(scores: Float[np.ndarray, "frames 133"]) -> Float[np.ndarray, "frames 133"]:
+    """Scores of the body's points alone; of the hands' where the body shows fewer than two points; else 0."""
+    telling = np.zeros_like(scores)
+    telling[:, BODY] = scores[:, BODY]
+    without_body = (scores[:, BODY] >= SEEN).sum(axis=1) < 2
+    for hand in HANDS:
+        telling[without_body, hand] = scores[without_body, hand]
+    return telling
 
 
 def _extents_and_inside(

@@ -20,7 +20,7 @@ from posegen.conditions.extraction import fit_pose
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
-from posegen.conditions.tracking import same_person, shoulders_seen
+from posegen.conditions.tracking import people_seen, same_person
 from posegen.config import EstimatorConfig
 from posegen.media.fitting import Fit
 from posegen.media.video import probe_video, sample_frames, shown_frames
@@ -76,7 +76,7 @@ def sample_conditions(
             for start in range(0, len(frames), estimator.batch_size):
                 batch = frames[start : start + estimator.batch_size]
                 for frame, everybody in zip(batch, estimator.estimate_batch(batch), strict=True):
-                    found = [person for person in everybody if shoulders_seen(person)]
+                    found = people_seen(everybody, estimator.keeps_everybody)
                     most = max(most, len(found))
                     followed = same_person(followed, found) or followed
                     person = followed if found else None
@@ -108,7 +108,7 @@ def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], 
     if not conditions.pose.scores.any():  # they were given as pictures
         drawn = np.stack(list(sample_frames(conditions.folder / SKELETON, numbers)))
     return Samples(
-        tuple(pose if shoulders_seen(pose) else None for pose in poses),
+        tuple(pose if pose.extent > 0 else None for pose in poses),
         0,
         np.stack([fit.apply(frame) for frame in frames]),
         np.stack(list(sample_frames(conditions.folder / HAND_NORMALS, numbers))),

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from posegen.conditions.keypoints import HAND_DRAWN
+
 Colors = Literal["openpose", "release"]
 
 BODY_THICKNESS, BODY_RADIUS = 4, 4
@@ -50,7 +52,7 @@ def draw_skeleton(
     scores: Float[np.ndarray, " 133"],
     size: tuple[int, int],
     body_threshold: float = 0.3,
-    hand_threshold: float = 0.7,
+    hand_threshold: float = HAND_DRAWN,
     colors: Colors = "openpose",
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw COCO-WholeBody keypoints (pixels, x right, y down) with scores (0..1) on black.

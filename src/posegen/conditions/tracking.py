@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
-from posegen.conditions.keypoints import INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 
 MAX_JUMP = 1.0
 """Heights of the person that they may move between two sightings; farther away is somebody else."""
+_HEIGHT_IN_HANDS = 10.0
+"""Height of a person in lengths of a hand."""
 _COAST = 10
 """Frames for which somebody who is not seen is expected to move on as before."""
 _APART = 3
@@ -102,7 +104,7 @@ class Tracker:
 
     def choose(self, people: list[PersonPose]) -> PersonPose | None:
         """The followed person among `people`, or None if they are not there."""
-        people = [person for person in people if person.area > 0]
+        people = [person for person in people if person.extent > 0]
         self.most_people = max(self.most_people, min(len(people), 1))
         for track in self._tracks():
             track.away += 1
@@ -124,8 +126,7 @@ class Tracker:
     def _match(self, followed: _PersonTrack, people: list[PersonPose]) -> PersonPose | None:
         """Who is the followed person; the others that are known take whom they fit better."""
         nearest = min(people, key=followed.distance)
-        _, top, _, bottom = followed.last.box
-        limit = MAX_JUMP * max(bottom - top, 1.0)
+        limit = MAX_JUMP * _height(followed.last)
         anywhere = self._new_scene or (followed.away > self._patience and self.most_people == 1)
         if anywhere:
             self._others = []
@@ -149,8 +150,7 @@ class Tracker:
         """Follow the people who are not the chosen one, too."""
         assert self._followed is not None
         last = self._followed.last
-        _, top, _, bottom = last.box
-        reach = max(bottom - top, 1.0)
+        reach = _height(last)
         self._others = [track for track in self._others if track.away <= self._patience]
         left = list(people)
         for track in sorted(self._others, key=lambda track: track.away):
@@ -173,11 +173,25 @@ def same_person(before: PersonPose | None, people: Sequence[PersonPose]) -> Pers
 
 
 def _distance(person: PersonPose, other: PersonPose) -> float:
-    """Mean distance in pixels of the body points seen in both; of the boxes' middles if there are none."""
-    both = (person.scores[:17] >= SEEN) & (other.scores[:17] >= SEEN)
+    """Mean distance in pixels of the body points seen in both, or of hands; of the boxes' middles if there are none."""
+    both = (person.scores >= SEEN) & (other.scores >= SEEN)
+    if both[BODY].any():
+        both[BODY.stop :] = False
+    else:
+        both = person.drawn & other.drawn
     if not both.any():
         return float(np.linalg.norm(person.center - other.center))
-    return float(np.linalg.norm(person.keypoints[:17][both] - other.keypoints[:17][both], axis=1).mean())
+    return float(np.linalg.norm(person.keypoints[both] - other.keypoints[both], axis=1).mean())
+
+
+def _height(person: PersonPose) -> float:
+    """Height of the box in pixels, at least one; of somebody without a body it is reckoned from the hands."""
+    _, top, _, bottom = person.box
+    height = max(bottom - top, 1.0)
+    if (person.scores[BODY] >= SEEN).sum() < 2:
+        hands = [person.keypoints[hand][person.drawn[hand]] for hand in HANDS]
+        height = max([height, *(_HEIGHT_IN_HANDS * float(np.ptp(hand, axis=0).max()) for hand in hands if len(hand))])
+    return height
 
 
 def fill_gaps(
@@ -209,6 +223,14 @@ def gaps(seen: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
 def _mix(before: np.ndarray, after: np.ndarray, weight: Float[np.ndarray, " gap"]) -> np.ndarray:
     weight = weight.astype(np.float32).reshape(-1, *[1] * before.ndim)
     return before * (1 - weight) + after * weight
+
+
+def people_seen(everybody: Sequence[PersonPose], keeps_everybody: bool) -> list[PersonPose]:
+    """The people who are believed to be there, and of whom something can be drawn.
+
+    keeps_everybody: as in `PoseEstimator`; else a shoulder or the nose must be seen.
+    """
+    return [person for person in everybody if (person.extent > 0 if keeps_everybody else shoulders_seen(person))]
 
 
 def shoulders_seen(person: PersonPose) -> bool:

@@ -6,6 +6,7 @@ Frames are `reading`'s business.
 import contextlib
 import functools
 import math
+import mmap
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -46,6 +47,9 @@ _CONTAINERS = (
 )
 _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
 """Raw streams: FFmpeg counts some of them at a rate of its own invention."""
+_NUT = b"nut/multimedia container\0"
+"""With what NUT begins, and what comes nowhere else in it."""
+_ONLY_THE_FIRST = "of which only the first is read"
 _CUT_OFF = 4
 """Packets at a file's end that are left out where they are marked as damaged: they are cut off. Where transport streams
 are joined, packets are marked, too, and are whole."""
@@ -331,10 +335,8 @@ def _walk_packets(path: Path) -> _Packets:
         declared_frames, declared_duration = stream.frames, (container.duration or 0) / av.time_base
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         formats, is_reordered = set(container.format.name.split(",")), bool(stream.codec_context.has_b_frames)
-    if _is_followed(path, read_to, formats):
-        logger.warning(
-            "%s: is several files in one, of which only the first is read; join them with ffmpeg's concat demuxer", path
-        )
+    if followed := _describe_following(path, read_to, formats):
+        logger.warning("%s: is several files in one, %s; join them with ffmpeg's concat demuxer", path, followed)
     stamps, are_shown, are_corrupt = pictures.stamps(), np.array(visible, bool), np.array(corrupt, bool)
     are_shown[-_CUT_OFF:] &= ~are_corrupt[-_CUT_OFF:]
     if not are_shown.any():
@@ -371,23 +373,32 @@ def _walk_packets(path: Path) -> _Packets:
     return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts, doubtful)
 
 
-def _is_followed(path: Path, read_to: int, formats: set[str]) -> bool:
-    """Whether another file of a kind that FFmpeg does not read on in begins after byte `read_to`."""
+def _describe_following(path: Path, read_to: int, formats: set[str]) -> str | None:
+    """What becomes of another file that begins inside this one, of a kind in which FFmpeg does not read on well.
+
+    read_to: the byte at which the last packet ended. FFmpeg reads the later fragments of MP4 by the first file's index
+    and counts the frames of the first of them as hidden; in NUT it finds single frames after the second file's header.
+    """
     with path.open("rb") as file:
+        if "nut" in formats:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return "of which the first is read and little of the others" if content.rfind(_NUT) > 0 else None
         if "flv" in formats:
             file.seek(read_to)
-            return b"FLV\x01" in file.read(64)
+            return _ONLY_THE_FIRST if b"FLV\x01" in file.read(64) else None
         place, seen = 0, 0
         while "mov" in formats and seen < 2:
             file.seek(place)
             header = file.read(16)
             size = int.from_bytes(header[8:16] if header[:4] == b"\0\0\0\1" else header[:4])
             if len(header) < 8 or size < 8:
-                return False
+                return None
             seen += header[4:8] == b"moov"
             if seen < 2:
                 place += size
-        return seen == 2 and place >= read_to
+    if seen < 2:
+        return None
+    return _ONLY_THE_FIRST if place >= read_to else "and frames where the second and each later one begins are lost"
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:

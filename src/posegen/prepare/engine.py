@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import filelock
 import psutil
 
 from posegen.errors import PosegenError, logger
@@ -50,6 +52,7 @@ class Engine:
             signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
+            ensure_token()
             _remove_leftovers()
             self._folder = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-")
             options |= {
@@ -117,6 +120,38 @@ class Engine:
         # Ray would begin with one actor and give it the first four tasks, minutes of work, while others wait for some
         pool = ActorPoolStrategy(size=max(1, min(actors, most)), max_tasks_in_flight_per_actor=1)
         return dataset.map(stage, fn_constructor_args=(work,), compute=pool, **resources)
+
+
+def ensure_token() -> None:
+    """Make the token by which the processes of a Ray of one's own know each other, where Ray would make it.
+
+    Ray's own way is a race: of two that find none, the later one replaces the token with which the earlier one's
+    processes have begun. Nothing is done where the environment names a token or wants none, as Ray documents it.
+    Raises `PosegenError` where it cannot be written.
+    """
+    wanted = os.environ.get("RAY_AUTH_MODE", "token").lower() == "token"
+    if not wanted or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    try:
+        if _holds_text(path):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_name("auth_token.lock")):
+            if not _holds_text(path):  # else another process has made it meanwhile
+                part = path.with_name(f"auth_token.{secrets.token_hex(4)}.part")
+                with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(secrets.token_hex(32))
+                os.replace(part, path)
+    except (OSError, NotImplementedError) as error:  # a file system without locks
+        raise PosegenError(
+            f"{path}: Ray's token cannot be kept there ({getattr(error, 'strerror', None) or error}): name a file "
+            "that holds one in RAY_AUTH_TOKEN_PATH, or set RAY_AUTH_MODE=disabled to do without"
+        ) from error
+
+
+def _holds_text(path: Path) -> bool:
+    return path.is_file() and bool(path.read_bytes().strip())
 
 
 def _dataset(tasks: list[Row]) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
 from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
@@ -29,7 +30,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         value = getattr(config, option)
         if value is not None:
             names.append(f"{option} {identity(str(value))}")
-    return *names, *smoothing
+    reading = (f"reading {FILE_READING}",) if config.pose == "file" and not draws_given_skeletons(config) else ()
+    return *names, *reading, *smoothing
 
 
 def weights_of(config: EstimatorConfig) -> list[Path]:
@@ -130,6 +132,7 @@ class WithHands:
     def __init__(self, estimator: PoseEstimator) -> None:
         self._estimator, self._hands = estimator, MediaPipePose(single_image=True)
         self.name, self.version, self.batch_size = estimator.name, estimator.version, estimator.batch_size
+        self.keeps_everybody = estimator.keeps_everybody
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """The people of an RGB frame."""

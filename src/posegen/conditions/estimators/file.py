@@ -5,19 +5,22 @@ A file belongs to the whole driving video at its own rate, or to just the frames
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import place_entries
-from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.estimators.keypoint_files import KeypointFile, read_keypoints
 from posegen.conditions.estimators.model_weights import identity
-from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.keypoints import HAND_DRAWN, SEEN, PersonPose
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video
 from posegen.types import Frame
 
+VERSION = "2"
+"""Raised when the same file of keypoints would give other people."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02
 """Relative difference of proportions up to which two videos count as pictures of the same scene."""
@@ -31,12 +34,14 @@ def is_video(path: Path) -> bool:
 class FilePose:
     """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order.
 
-    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each.
+    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each. The content of
+    the file read last is kept until `close`, so that a check at the beginning need not be paid for twice.
     """
 
     name = "file"
     batch_size = 1
     finds_hands = True
+    keeps_everybody = True
 
     def __init__(
         self,
@@ -52,15 +57,16 @@ class FilePose:
         Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
         self.version = identity(str(path))
-        file = read_keypoints(path, size)
+        file = _read(path, self.version, size)
         placed = place_entries(
             path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
         )
         used = placed.entries if samples is None else [placed.entries[number] for number in samples]
         self._people = [[] if entry is None else file.people[entry] for entry in used]
+        undrawn = sum(bool(people) and not any(each.extent for each in people) for people in self._people)
         self._next = 0
         self.description = f"{file.description}; {placed.description}"
-        self.doubts = (*file.doubts, *placed.doubts)
+        self.doubts = (*file.doubts, *placed.doubts, *_describe_undrawn(path, undrawn, len(used)))
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """The people of the next frame."""
@@ -76,7 +82,23 @@ class FilePose:
         return person
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Forget the file's content."""
+        _read.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, content: str, size: tuple[int, int]) -> KeypointFile:
+    """As `read_keypoints`; `content` identifies what is in the file, so that a changed one is read again."""
+    return read_keypoints(path, size)
+
+
+def _describe_undrawn(path: Path, undrawn: int, frames: int) -> list[str]:
+    if not undrawn:
+        return []
+    return [
+        f"{path.name}: there is nothing to draw in {undrawn} of {frames} frames: their people have no two points of "
+        f"the body with a score of {SEEN} or of a hand with {HAND_DRAWN} (faces are never drawn)"
+    ]
 
 
 def chosen(path: Path, what: str, count: int, shown: Sequence[int], num_source_frames: int) -> Sequence[int]:

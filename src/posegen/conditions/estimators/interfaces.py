@@ -17,6 +17,8 @@ class PoseEstimator(Protocol):
     """Frames that are best given at once."""
     finds_hands: bool
     """Whether `estimate` finds the hands as well."""
+    keeps_everybody: bool
+    """Whether people without nose and shoulders are kept: those of a file are, those of a model are mostly errors."""
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """Bodies (and feet, and hands if it is a whole-body model) of all people of an RGB frame; nobody is []."""

@@ -3,7 +3,7 @@
 OpenPose, MMPose (Inferencer, demo), Sapiens, AlphaPose, COCO and COCO-WholeBody, DWPose, MediaPipe landmarks, all as
 JSON (a folder with a file for each frame, or one file), and NPZ with `keypoints` and `scores`. Points are known by name
 where a file names them, else by their number. Files that need unpickling are refused: they can run code. Which entry
-belongs to which frame is decided in `frame_numbers`, the unit in `units`.
+belongs to which frame is decided in `frame_numbers`, the unit in `units`, whose 17 points are in `unnamed_points`.
 """
 
 import re
@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 
 from posegen.conditions.estimators.frame_numbers import numbers_in_names
-from posegen.conditions.estimators.keypoint_forms import (
+from posegen.conditions.estimators.keypoint_content import (
     MAX_PEOPLE,
     Content,
     Entry,
     People,
+    UnnamedPose,
     canvas_of,
     has_landmarks,
-    parse,
     person_of,
     plane_of,
 )
+from posegen.conditions.estimators.keypoint_forms import parse
+from posegen.conditions.estimators.layouts import layouts_of_meta
 from posegen.conditions.estimators.units import IN_WORDS, choose_unit, describe_canvas, in_pixels
+from posegen.conditions.estimators.unnamed_points import name_points
 from posegen.errors import PosegenError
 from posegen.media.data_files import MEGABYTE, read_json, read_npz
 
@@ -77,8 +80,12 @@ def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
         [in_pixels(person, choice.unit, size, entry.canvas, content.guessed_outside) for person in entry.people]
         for entry in content.entries
     ]
+    unnamed = [[isinstance(person, UnnamedPose) for person in entry.people] for entry in content.entries]
+    frames, whose = name_points(frames, unnamed)
     unit = IN_WORDS[choice.unit]
     doubts = []
+    if whose is not None and whose.doubt is not None:
+        doubts.append(f"{path.name}: {whose.doubt}")
     if choice.doubt is not None:
         doubts.append(f"{path.name}: coordinates are taken {unit}, but that is not certain: {choice.doubt}")
     stretched = describe_canvas(canvases, size) if choice.unit == "pixels" else None
@@ -87,7 +94,8 @@ def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
     if choice.unit == "pixels" and any(canvases):
         width, height = next(canvas for canvas in canvases if canvas is not None)
         unit += f" of a picture of {height:g}x{width:g} (height x width)"
-    description = f"{path.name}: {content.form}, coordinates {unit}" if people else f"{path.name}: nobody is in it"
+    form = content.form if whose is None else f"{content.form}, {whose.description}"
+    description = f"{path.name}: {form}, coordinates {unit}" if people else f"{path.name}: nobody is in it"
     return KeypointFile(frames, numbers, content.first, content.all_listed, description, doubts)
 
 
@@ -169,7 +177,8 @@ def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Cont
 
 
 def _read_npz(path: Path) -> Content:
-    data = read_npz(path, "keypoints in NPZ", ("keypoints", "scores", "hands", "size_hw"))
+    data = read_npz(path, "keypoints in NPZ", ("keypoints", "scores", "hands", "size_hw", "dataset_name"))
+    layouts = layouts_of_meta({"dataset_name": str(data.get("dataset_name", ""))}, str(path))
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which counts as not seen
         points = data["keypoints"].astype(np.float32)
         given_scores = data["scores"].astype(np.float32) if "scores" in data else None
@@ -192,10 +201,10 @@ def _read_npz(path: Path) -> Content:
         raise PosegenError(f"{path}: expected hands (frames, 2, 21, 3), not {hands.shape}")
     if points.ndim == 3:
         given = [None] * len(points) if hands is None else list(hands)
-        people = [[person_of(*frame[:2], path, hands=frame[2])] for frame in zip(points, scores, given, strict=True)]
+        people = [[person_of(*frame[:2], path, layouts, frame[2])] for frame in zip(points, scores, given, strict=True)]
     else:
         people = [
-            [person_of(person, score, path) for person, score in zip(*frame, strict=True) if (score > 0).any()]
+            [person_of(person, score, path, layouts) for person, score in zip(*frame, strict=True) if (score > 0).any()]
             for frame in zip(points, scores, strict=True)
         ]
     entries = [Entry(each, canvas=canvas) for each in people]

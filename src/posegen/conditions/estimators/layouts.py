@@ -6,6 +6,7 @@ are the person's own.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -164,6 +165,26 @@ def layouts_with_names(names: Sequence[str], where: str) -> Layouts:
             "other joints of a person's body were expected"
         )
     return {**LAYOUTS, len(names): layout}
+
+
+def layouts_of_meta(meta: Any, where: str) -> Layouts:
+    """The layouts of a file with MMPose's `meta_info`, which names its points, or their data set.
+
+    `LAYOUTS` itself, and no equal one, where it says nothing.
+    """
+    if not isinstance(meta, dict):
+        return LAYOUTS
+    names: dict[int, str] = {}
+    if isinstance(meta.get("keypoint_id2name"), dict):
+        names = {int(index): str(name) for index, name in meta["keypoint_id2name"].items()}
+    elif isinstance(meta.get("keypoint_name2id"), dict):
+        names = {int(index): str(name) for name, index in meta["keypoint_name2id"].items()}
+    if names and sorted(names) == list(range(len(names))):
+        return layouts_with_names([names[index] for index in range(len(names))], where)
+    data_set = str(meta.get("dataset_name", "")).lower()
+    if any(name in data_set for name in ("h36m", "human36m", "human3.6m")):
+        return {**LAYOUTS, 17: HUMAN36M_17}
+    return dict(LAYOUTS) if "coco" in data_set else LAYOUTS
 
 
 def layout_of_count(count: int, where: str, layouts: Layouts | None = None) -> Layout:

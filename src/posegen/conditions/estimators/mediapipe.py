@@ -68,7 +68,7 @@ class HandCrop:
 
     def nearest_hand(self, result: Any, person: PersonPose, side: int) -> Hand | None:
         """Of the hands found in it the one nearest to the person's wrist, if it is near."""
-        wrist = person.keypoints[INDEX[_ARMS[side][2]]]
+        wrist = _wrist(person, side)
         best, nearest = None, 0.3 * self.side_length  # a hand farther from it is somebody else's, or the other one
         for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
             points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * self.side_length
@@ -88,6 +88,7 @@ class MediaPipePose:
     name = "mediapipe"
     batch_size = 1
     finds_hands = False
+    keeps_everybody = False
 
     def __init__(self, single_image: bool = False) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
@@ -236,15 +237,25 @@ def without_hidden_face(person: PersonPose) -> PersonPose:
     return PersonPose(person.keypoints, scores, person.hands)
 
 
+def _wrist(person: PersonPose, side: int) -> Float[np.ndarray, "2"]:
+    """Place of the body's wrist, or of the hand's own root where the body's is not seen."""
+    wrist, root = INDEX[_ARMS[side][2]], HANDS[side].start
+    return np.asarray(person.keypoints[wrist if person.scores[wrist] >= SEEN else root])
+
+
 def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], float] | None:
     """(centre, side length) in pixels of the square in which to look for the left (0) or right (1) hand.
 
     It lies beyond the wrist along the forearm; its size follows the body, so that a forearm that points at the camera
-    does not shrink it. None where the wrist is not seen.
+    does not shrink it. Where no wrist is seen it lies about the joints of the hand, if a file gives them, else None.
     """
     shoulder, elbow, wrist = (person.keypoints[INDEX[name]] for name in _ARMS[side])
     if person.scores[INDEX[_ARMS[side][2]]] < SEEN:
-        return None
+        joints = person.keypoints[HANDS[side]][person.drawn[HANDS[side]]]
+        if person.scores[HANDS[side].start] < SEEN or len(joints) < 2:
+            return None
+        low, high = joints.min(axis=0), joints.max(axis=0)
+        return ((low + high) / 2).astype(np.float32), max(1.6 * float((high - low).max()), 12.0)
     forearm = wrist - elbow
     length = max(float(np.linalg.norm(forearm)), 0.7 * float(np.linalg.norm(elbow - shoulder)))
     width = np.linalg.norm(person.keypoints[INDEX["left_shoulder"]] - person.keypoints[INDEX["right_shoulder"]])

@@ -128,4 +128,6 @@ def identity(name: str) -> str:
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
         with open_input(file, "weights or keypoints") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
+        if path.is_dir():
+            digest.update(file.name.encode())  # names of files say which frames they are
     return f"{path.name} {digest.hexdigest()[:16]}"

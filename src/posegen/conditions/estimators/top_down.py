@@ -47,6 +47,7 @@ class TopDownPose:
     ) -> None:
         """`heatmaps` takes crops of `shape` = (height, width) to (people, points, h, w), points as in `layout`."""
         self.name, self.version, self.batch_size = name, version, batch_size
+        self.keeps_everybody = False
         self.finds_hands = all(layout[points.start] >= 0 for points in HANDS)
         self._detector, self._heatmaps, self._shape, self._layout = detector, heatmaps, shape, layout
 

@@ -1,0 +1,131 @@
+"""What a file of keypoints holds, whichever form it has: people frame by frame in the file's unit, within bounds.
+
+How each form is told and read is `keypoint_forms`' and `keypoint_people`'s concern.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posegen.conditions.estimators.layouts import LAYOUTS, Layouts, layout_of_count, to_wholebody
+from posegen.conditions.keypoints import PersonPose, empty_hands
+from posegen.errors import PosegenError
+
+People = list[PersonPose]
+_MEDIAPIPE_POINTS = 33
+UNNAMED_POINTS = 17
+"""Number of points that two data sets have, COCO and Human3.6M."""
+MAX_PEOPLE = 500_000
+"""In all frames: an hour of five people. Each takes 2.5 kB."""
+_MAX_PEOPLE_IN_FRAME = 1000
+_MAX_CANVAS = 1e6
+
+
+@dataclass(frozen=True)
+class Entry:
+    """People of one frame, in the file's own unit.
+
+    number: the frame's number or the name of its picture, as the file gives it; canvas: (width, height) in pixels of
+    the picture that the points belong to.
+    """
+
+    people: People
+    number: int | str | None = None
+    canvas: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """People of all frames of a file, and what its form says about them.
+
+    form: whose it is, in words; first: the number from which the tool counts frames, where that is known; centred:
+    whether there are tools that write this form with coordinates from -1 to 1; all_listed: frames without people have
+    entries, too; guessed_outside: points beyond the picture are guesses, and count as not seen.
+    """
+
+    form: str
+    entries: list[Entry]
+    first: int | None = None
+    centred: bool = False
+    all_listed: bool = False
+    guessed_outside: bool = False
+
+
+@dataclass(frozen=True)
+class UnnamedPose(PersonPose):
+    """Somebody of 17 points of which nothing says whose they are: as if they were COCO's, until `unnamed_points`."""
+
+
+def person_of(
+    points: np.ndarray, scores: np.ndarray, where: Path, layouts: Layouts = LAYOUTS, hands: np.ndarray | None = None
+) -> PersonPose:
+    """One person, from points and scores in the layout that has so many points."""
+    count = points.shape[-2]
+    keypoints, scores = to_wholebody(points, scores, layout_of_count(count, str(where), layouts))
+    kind = UnnamedPose if count == UNNAMED_POINTS and layouts is LAYOUTS else PersonPose
+    return kind(keypoints, scores, empty_hands() if hands is None else hands.astype(np.float32))
+
+
+def numbers_of(values: Any) -> np.ndarray:
+    """Numbers as float32; those beyond its range become infinite, which counts as not seen."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float64).astype(np.float32)
+
+
+def lifted(where: Path) -> PosegenError:
+    """Return the error for points with three coordinates."""
+    return PosegenError(
+        f"{where}: its points have three coordinates, as a 3-D lifter writes them, and are no places in the picture: "
+        "give the 2-D keypoints that they were made from"
+    )
+
+
+def in_one_frame(people: list[Any], where: Path) -> list[Any]:
+    """Return the people of one frame. Raises `PosegenError` for more than there can be."""
+    if len(people) > _MAX_PEOPLE_IN_FRAME:
+        raise PosegenError(f"{where}: {len(people):,} people in one frame are more than can be read")
+    return people
+
+
+def in_all_frames(people: Sequence[Any], where: Path) -> None:
+    """Raise `PosegenError` for more people in a file than fit into memory."""
+    if len(people) > MAX_PEOPLE:
+        raise PosegenError(
+            f"{where}: keypoints of more than {MAX_PEOPLE:,} people in all are not read: keep those of one person"
+        )
+
+
+def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
+    """The entries, one after the other. Raises `PosegenError` for more people than fit into memory."""
+    found: list[Entry] = []
+    people: list[PersonPose] = []
+    for entry in entries:
+        found.append(entry)
+        people += entry.people
+        in_all_frames(people, where)
+    return found
+
+
+def has_landmarks(points: np.ndarray) -> bool:
+    """Tell whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
+    return points.shape[-2] == _MEDIAPIPE_POINTS
+
+
+def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the picture and scores from arrays of three or four columns. Raises `PosegenError` for other ones."""
+    if has_landmarks(points) and (points.shape[-1] == 4 or scores is not None):
+        return points[..., :2], points[..., 3] if scores is None else scores  # MediaPipe: x, y, z, visibility
+    third = points[..., 2]
+    finite = third[np.isfinite(third)]
+    if points.shape[-1] == 4 or scores is not None or ((finite < 0) | (finite > 10)).any():
+        raise lifted(where)
+    return points[..., :2], third
+
+
+def canvas_of(width: Any, height: Any) -> tuple[float, float] | None:
+    """The size of a canvas, if these two are one."""
+    size = float(width or 0), float(height or 0)
+    return size if all(1 <= length <= _MAX_CANVAS for length in size) else None
