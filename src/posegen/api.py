@@ -6,14 +6,16 @@ runs. Progress is silent unless a `posegen.progress.Progress` is given.
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from posegen.config import EvaluateConfig, ExtractConfig, PrepareConfig, TrainConfig
+from posegen.config import EvaluateConfig, ExtractConfig, GenerateConfig, PrepareConfig, PreviewConfig, TrainConfig
 from posegen.config.base import Settings
 from posegen.errors import PosegenError
-from posegen.progress import Progress
+from posegen.extras import require_extra
+from posegen.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from posegen.evaluate.evaluation import Evaluation
@@ -21,6 +23,75 @@ if TYPE_CHECKING:
     from posegen.prepare.prepare_videos import Outcome
 
 Config = TypeVar("Config", bound=Settings)
+
+
+@dataclass(frozen=True)
+class GenerateResult:
+    """A finished video, or the plan of one (`dry_run`).
+
+    output: the video; job_folder: conditions and segments, kept so that the same call resumes, to be deleted at will;
+    size: (height, width) in pixels; plan: inputs, segments, memory and sound in a few lines.
+    """
+
+    output: Path
+    job_folder: Path
+    num_frames: int
+    fps: Fraction
+    size: tuple[int, int]
+    prompt: str
+    plan: str
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """A look ahead: a picture and a short video of it, warnings (the most important first) and notes, one line each."""
+
+    picture: Path
+    video: Path
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def generate(
+    reference: str | Path,
+    driving: str | Path,
+    output: str | Path,
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> GenerateResult:
+    """Make a video: the person of the image `reference` makes the movements of the video `driving`.
+
+    output: the MP4 file to write. settings: any field of `GenerateConfig`, for example `model="wan2.1-i2v-14b-720p"`,
+    `prompt="..."`, `seed=1`, `steps=25`, `start=2.0`. The same call resumes an interrupted job; finished segments are
+    never computed twice. Raises `PosegenError` for anything that can be mended.
+    """
+    config = _config(GenerateConfig, settings, reference=reference, driving=driving, output=output)
+    from posegen.generate.job.job_folder import work_folder
+    from posegen.generate.long_video import generate_video
+
+    made = generate_video(config, progress)
+    folder = work_folder(config.output)
+    return GenerateResult(config.output, folder, made.num_frames, made.fps, made.size, made.prompt, made.describe())
+
+
+def preview(
+    reference: str | Path,
+    driving: str | Path,
+    output: str | Path,
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> PreviewResult:
+    """Look ahead in seconds: OUTPUT_preview.png and OUTPUT_preview.mp4 of what `generate` would do.
+
+    The arguments are those of `generate`; nothing is generated and no video model is loaded.
+    """
+    config = _config(PreviewConfig, settings, reference=reference, driving=driving, output=output)
+    from posegen.generate.preview.preview_pictures import preview_job
+
+    found, picture, video = preview_job(config, progress)
+    return PreviewResult(picture, video, tuple(found.warnings), tuple(found.notes))
 
 
 def extract(
@@ -31,9 +102,10 @@ def extract(
     settings: any field of `ExtractConfig`, for example `size="256x144"`, `fps="16"`, `pose="vitpose"`.
     Raises `PosegenError` for anything that can be mended.
     """
+    config = _config(ExtractConfig, settings, driving=driving, output=output)
     from posegen.generate.extract_job import extract_job
 
-    return extract_job(_config(ExtractConfig, settings, driving=driving, output=output), progress)
+    return extract_job(config, progress)
 
 
 def train(
@@ -44,13 +116,12 @@ def train(
     recipe: a name (`mini-cpu`, `wan2.1-i2v-14b`, ...) or the path of a TOML file. settings: any field of `TrainConfig`
     (`data`, `validation`, `cache`, `init`, ...). The same call resumes an interrupted training.
     """
-    from posegen.extras import require_extra
+    require_extra("train", "training")
+    config = _config(TrainConfig, settings, stage=stage, recipe=str(recipe), output=output)
     from posegen.train.train_recipe import read_recipe
     from posegen.train.training import TrainingPaths
     from posegen.train.training import train as train_stage
 
-    require_extra("train", "training")
-    config = _config(TrainConfig, settings, stage=stage, recipe=str(recipe), output=output)
     read = read_recipe(config.recipe)
     return train_stage(config.stage, read, TrainingPaths.of(config, read), progress, config.encode_only)
 
@@ -67,14 +138,12 @@ def evaluate(
 
     methods: name -> folder of results. settings: any field of `EvaluateConfig` (`protocol`, `lpips`, `i3d`, ...).
     """
-    from posegen.evaluate.evaluation import evaluate as score
-    from posegen.evaluate.report.html_report import write_report
-    from posegen.extras import require_extra
-    from posegen.progress import NullProgress
-
     require_extra("evaluate", "evaluation")
     named = [f"{name}={folder}" for name, folder in methods.items()] if isinstance(methods, Mapping) else methods
     config = _config(EvaluateConfig, settings, benchmark=benchmark, methods=tuple(named), output=output)
+    from posegen.evaluate.evaluation import evaluate as score
+    from posegen.evaluate.report.html_report import write_report
+
     progress = progress or NullProgress()
     evaluation = score(config, progress)
     write_report(evaluation, config, progress)
@@ -92,14 +161,13 @@ def prepare(
 
     settings: any field of `PrepareConfig` (`recipe`, `ray`, `refilter`). The same call resumes.
     """
-    from posegen.extras import require_extra
+    require_extra("prepare", "preparing data")
+    named = [inputs] if isinstance(inputs, str | Path) else inputs
+    config = _config(PrepareConfig, settings, inputs=tuple(map(str, named)), output=str(output))
     from posegen.prepare.prepare_recipe import read_prepare_recipe
     from posegen.prepare.prepare_videos import prepare_data
     from posegen.train.latent_plan import plan_latents
 
-    require_extra("prepare", "preparing data")
-    named = [inputs] if isinstance(inputs, str | Path) else inputs
-    config = _config(PrepareConfig, settings, inputs=tuple(map(str, named)), output=str(output))
     recipe = read_prepare_recipe(config.recipe)
     plan = plan_latents(recipe.latents, recipe.clips) if recipe.latents.recipe else None
     return prepare_data(config.inputs, config.output, recipe, config.ray, config.refilter, progress, plan=plan)

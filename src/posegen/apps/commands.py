@@ -16,11 +16,8 @@ from posegen.extras import require_extra
 from posegen.generate.extract_job import extract_job
 from posegen.generate.job.job_folder import side_by_side_path, work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.preview.preview_job import look_ahead, preview_paths
-from posegen.generate.preview.preview_pictures import write_preview
-from posegen.generate.prompting import prompt_for, with_prompt
-from posegen.generate.request import prepare, protect_inputs
-from posegen.media.files import check_writable
+from posegen.generate.preview.preview_pictures import preview_job
+from posegen.generate.prompting import prompt_for
 from posegen.model.sources import NAMES, describe_model
 
 
@@ -45,12 +42,8 @@ def extract(config: ExtractConfig) -> None:
 
 def preview(config: PreviewConfig) -> None:
     """`posegen preview`."""
-    picture, video = preview_paths(config.output)
-    protect_inputs(config, (picture, video))
-    check_writable(config.output.parent)
     with Terminal() as terminal:
-        found = look_ahead(with_prompt(prepare(config), terminal), terminal)
-        write_preview(found, picture, video)
+        found, picture, video = preview_job(config, terminal)
         for line in (*(f"! {line}" for line in found.warnings), *found.notes):
             terminal.say(line)
         terminal.say(f"wrote {picture} and {video}")
