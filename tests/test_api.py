@@ -8,6 +8,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 import posegen
@@ -113,8 +114,10 @@ def test_example_generate(monkeypatch, capsys, inputs, narrow, tmp_path):
 
 
 def test_example_preview(monkeypatch, capsys, inputs, narrow, tmp_path):
-    with pytest.raises(SystemExit, match="nothing is generated"):  # a narrow crop: feet are cut off
-        run_example(monkeypatch, "preview_first.py", *inputs, tmp_path / "out.mp4", narrow)
+    empty = tmp_path / "empty.png"
+    PIL.Image.new("RGB", (144, 256), "gray").save(empty)
+    with pytest.raises(SystemExit, match="nothing is generated"):
+        run_example(monkeypatch, "preview_first.py", empty, inputs[1], tmp_path / "out.mp4", narrow)
     assert "warning: " in capsys.readouterr().out
     assert (tmp_path / "out_preview.png").exists()
 

@@ -66,7 +66,7 @@ def generate(
     `prompt="..."`, `seed=1`, `steps=25`, `start=2.0`. The same call resumes an interrupted job; finished segments are
     never computed twice. Raises `PosegenError` for anything that can be mended.
     """
-    config = _config(GenerateConfig, settings, reference=reference, driving=driving, output=output)
+    config = _config(GenerateConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
     from posegen.generate.job.job_folder import work_folder
     from posegen.generate.long_video import generate_video
 
@@ -87,7 +87,7 @@ def preview(
 
     The arguments are those of `generate`; nothing is generated and no video model is loaded.
     """
-    config = _config(PreviewConfig, settings, reference=reference, driving=driving, output=output)
+    config = _config(PreviewConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
     from posegen.generate.preview.preview_pictures import preview_job
 
     found, picture, video = preview_job(config, progress)
@@ -102,7 +102,7 @@ def extract(
     settings: any field of `ExtractConfig`, for example `size="256x144"`, `fps="16"`, `pose="vitpose"`.
     Raises `PosegenError` for anything that can be mended.
     """
-    config = _config(ExtractConfig, settings, driving=driving, output=output)
+    config = _config(ExtractConfig, settings, driving=Path(driving), output=Path(output))
     from posegen.generate.extract_job import extract_job
 
     return extract_job(config, progress)
@@ -117,7 +117,7 @@ def train(
     (`data`, `validation`, `cache`, `init`, ...). The same call resumes an interrupted training.
     """
     require_extra("train", "training")
-    config = _config(TrainConfig, settings, stage=stage, recipe=str(recipe), output=output)
+    config = _config(TrainConfig, settings, stage=stage, recipe=str(recipe), output=Path(output))
     from posegen.train.train_recipe import read_recipe
     from posegen.train.training import TrainingPaths
     from posegen.train.training import train as train_stage
@@ -140,7 +140,7 @@ def evaluate(
     """
     require_extra("evaluate", "evaluation")
     named = [f"{name}={folder}" for name, folder in methods.items()] if isinstance(methods, Mapping) else methods
-    config = _config(EvaluateConfig, settings, benchmark=benchmark, methods=tuple(named), output=output)
+    config = _config(EvaluateConfig, settings, benchmark=Path(benchmark), methods=tuple(named), output=Path(output))
     from posegen.evaluate.evaluation import evaluate as score
     from posegen.evaluate.report.html_report import write_report
 
