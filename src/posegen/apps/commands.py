@@ -18,10 +18,10 @@ from posegen.devices import choose_device
 from posegen.extras import require_extra
 from posegen.generate.job.job_folder import side_by_side_path, work_folder
 from posegen.generate.long_video import generate_video
+from posegen.generate.planning.job_inputs import protect_inputs
 from posegen.generate.preview.preview_job import look_ahead, preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
-from posegen.generate.prompting import prompt_for, with_prompt
-from posegen.generate.request import prepare, protect_inputs
+from posegen.generate.prompting import prompt_for
 from posegen.media.files import check_writable
 from posegen.media.fitting import check_size, choose_size, plan_fit
 from posegen.media.video import probe_video
@@ -78,7 +78,7 @@ def preview(config: PreviewConfig) -> None:
     protect_inputs(config, (picture, video))
     check_writable(config.output.parent)
     with Terminal() as terminal:
-        found = look_ahead(with_prompt(prepare(config), terminal), terminal)
+        found = look_ahead(config, terminal)
         write_preview(found, picture, video)
         for line in (*(f"! {line}" for line in found.warnings), *found.notes):
             terminal.say(line)
@@ -129,7 +129,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
 
     beside = side_by_side_path(output)
     with resources.as_file(resources.files("posegen") / "demo") as folder, Terminal() as terminal:
-        request = generate_video(
+        result = generate_video(
             GenerateConfig(
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
@@ -145,7 +145,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
             ),
             terminal,
         )
-        for line in compare_with_driving(request, beside).lines():
+        for line in compare_with_driving(result.plan, beside).lines():
             terminal.say(line)
         terminal.say(f"wrote {output}")
         terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")
