@@ -70,9 +70,17 @@ def generate(
     from posegen.generate.job.job_folder import work_folder
     from posegen.generate.long_video import generate_video
 
-    made = generate_video(config, progress)
-    folder = work_folder(config.output)
-    return GenerateResult(config.output, folder, made.num_frames, made.fps, made.size, made.prompt, made.describe())
+    video = generate_video(config, progress).plan
+    resolved = video.settings
+    return GenerateResult(
+        config.output,
+        work_folder(config.output),
+        resolved.num_frames,
+        resolved.fps,
+        resolved.size,
+        resolved.sampling.prompt,
+        video.description,
+    )
 
 
 def preview(

@@ -7,25 +7,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from planned_jobs import identity, planned
 from posegen.errors import PosegenError
-from posegen.generate.request import prepare
 from posegen.model import lora
 from posegen.model.sources import load_pipeline, transformer_arguments
 
 
 def test_lora_files_are_part_of_a_job_and_of_the_model(ready_for_lora, tmp_path):
     config, file = ready_for_lora
-    plain, none = prepare(config), prepare(dataclasses.replace(config, lora=(f"{file}:0",)))
-    assert plain.settings() == none.settings()  # a job of before goes on
-    once = prepare(dataclasses.replace(config, lora=(f"{file}:0.5",)))
-    assert once.settings() != plain.settings()
-    assert file.name in once.describe()
+    plain, none = planned(config), planned(dataclasses.replace(config, lora=(f"{file}:0",)))
+    assert identity(plain) == identity(none)  # a job of before goes on
+    once = planned(dataclasses.replace(config, lora=(f"{file}:0.5",)))
+    assert identity(once) != identity(plain)
+    assert file.name in once.description
     copy = tmp_path / "another name.safetensors"
     shutil.copy(file, copy)
-    assert prepare(dataclasses.replace(config, lora=(f"{copy}:.5",))).settings() == once.settings()
+    assert identity(planned(dataclasses.replace(config, lora=(f"{copy}:.5",)))) == identity(once)
     cpu = torch.device("cpu")
     first = load_pipeline(config.model, cpu, torch.float32).transformer
-    second = load_pipeline(config.model, cpu, torch.float32, once.loras).transformer
+    second = load_pipeline(config.model, cpu, torch.float32, once.inputs.loras).transformer
     changed = {
         name for name, weight in first.state_dict().items() if not torch.equal(weight, second.state_dict()[name])
     }
@@ -33,7 +33,7 @@ def test_lora_files_are_part_of_a_job_and_of_the_model(ready_for_lora, tmp_path)
     assert lora.adapter_names(second) == ["base", "stitch"]
     save_file({"nowhere.lora_down.weight": torch.ones(2, 2)}, file)
     with pytest.raises(PosegenError, match=r"nowhere\.lora_down"):
-        prepare(dataclasses.replace(config, lora=(str(file),)))
+        planned(dataclasses.replace(config, lora=(str(file),)))
 
 
 @pytest.fixture

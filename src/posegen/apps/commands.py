@@ -93,7 +93,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
 
     beside = side_by_side_path(output)
     with resources.as_file(resources.files("posegen") / "demo") as folder, Terminal() as terminal:
-        request = generate_video(
+        result = generate_video(
             GenerateConfig(
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
@@ -109,7 +109,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
             ),
             terminal,
         )
-        for line in compare_with_driving(request, beside).lines():
+        for line in compare_with_driving(result.plan, beside).lines():
             terminal.say(line)
         terminal.say(f"wrote {output}")
         terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")
