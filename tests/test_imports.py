@@ -29,7 +29,7 @@ ALLOWED = {
     "apps": {"config", "media", "conditions", "model", "generate", "synthetic", "data", "prepare", "train", "evaluate",
              "serve"},
 }  # fmt: skip
-"""The stations that a station may import, beside the ground floor. `posegen` itself and `api`, its functions, import any."""
+"""The stations that a station may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
 
 
 def module_of(path: Path) -> str:
@@ -76,7 +76,8 @@ def test_the_table_holds_no_edge_that_nobody_uses():
 
 
 def test_no_files_import_each_other_in_a_circle():
-    graph = {name: imported(path) for name, path in MODULES.items()}
+    # `posegen` itself names what it offers for type checkers, and imports nothing but when it is asked for it
+    graph = {name: imported(path) for name, path in MODULES.items()} | {"posegen": frozenset()}
     finished: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
