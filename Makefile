@@ -7,7 +7,7 @@ PACKAGES := pyproject.toml constraints.txt tools/set_up.py
 # One for each core; processes that tests start are forked from one that has imported everything
 WORKERS := $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
 
-.PHONY: setup demo test lint types cell clean browser
+.PHONY: setup demo test lint types docs cell clean browser
 
 # Everything: extras, test tools, pose models
 setup: $(VENV)/.everything
@@ -35,6 +35,10 @@ lint: $(VENV)/.everything
 
 types: $(VENV)/.everything
 	$(BIN)/mypy
+
+# The API reference, from docstrings; warnings are errors
+docs: $(VENV)/.everything
+	$(BIN)/mkdocs build --strict
 
 # One cell of the matrix of versions: make cell PYTHON=python3.12 VERSIONS=lowest (or newest, pinned)
 VERSIONS ?= pinned

@@ -80,13 +80,14 @@ def generate(driving: Path, output: Path, arguments: argparse.Namespace) -> dict
         reference=DEMO / "reference.png", driving=driving, output=output, model=arguments.model, fps=str(arguments.fps),
         steps=arguments.steps, prompt=DEFAULT_PROMPT, person_check=False,
     )  # fmt: skip
-    request = generate_video(config, watch)
+    video = generate_video(config, watch).plan
+    num_frames = video.settings.num_frames
     end = time.process_time()
-    conditions = 1000 * (watch.ended["conditions"] - watch.began["conditions"]) / request.num_frames
+    conditions = 1000 * (watch.ended["conditions"] - watch.began["conditions"]) / num_frames
     segments = sorted(moment for task, moment in watch.ended.items() if task.startswith("segment"))
-    made = 1000 * (end - segments[0]) / ((len(segments) - 1) * request.model.segment_length)
+    made = 1000 * (end - segments[0]) / ((len(segments) - 1) * video.inputs.model.segment_length)
     return {
-        "frames": request.num_frames,
+        "frames": num_frames,
         "segments": len(segments),
         "cpu_seconds": round(end, 1),
         "cpu_ms_per_frame_of_conditions": round(conditions, 2),

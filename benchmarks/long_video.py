@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
 from posegen.data.clips import Drawing
 from posegen.evaluate.comparison import load_person
@@ -36,7 +37,8 @@ from posegen.evaluate.metrics.steadiness import (
 )
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.request import prepare
+from posegen.generate.planning.job_inputs import read_inputs
+from posegen.generate.planning.resolved_settings import resolve_settings
 from posegen.generate.seams import SeamReport, watch_seams
 from posegen.generate.segments import SegmentPlan
 from posegen.media.image import read_image, write_image
@@ -142,12 +144,12 @@ def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object],
     floor, flicker, sheets = [], [], []
     for number in range(arguments.clips):
         config = make_inputs(arguments.data / f"clip{number:02d}", number, arguments.clips, arguments.seconds)
-        request = prepare(config)
-        truth, person = np.stack(list(iterate_frames(config.driving))), load_person(request.conditions.folder)
+        plan = resolve_settings(read_inputs(config)).plan
+        truth, person = np.stack(list(iterate_frames(config.driving))), load_person(config.conditions)
         hidden = read_image(config.reference.with_name("reference_person.png"))[..., 0] > 127
-        parts = [range(base.start, min(base.stop, len(truth))) for base in request.plan.base_segments]
+        parts = [range(base.start, min(base.stop, len(truth))) for base in plan.base_segments]
         floor.append(float(np.nanmean(background_difference(truth, person, parts))))  # shadows, and the file's loss
-        flicker.append(float(np.nanmean(seam_flicker(truth, request.plan))))
+        flicker.append(float(np.nanmean(seam_flicker(truth, plan))))
         rows = [truth]
         for way, changes in WAYS.items():
             if number >= arguments.few and way not in ("shared", "not_shared"):
@@ -205,8 +207,7 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
     sheets = []
     for number in range(arguments.long_clips):
         config = make_inputs(arguments.data / f"long{number:02d}", number, arguments.long_clips, arguments.long_seconds)
-        request = prepare(config)
-        conditions = request.conditions
+        conditions, _ = open_conditions(config.conditions)
         person = load_person(conditions.folder)
         points, scores = conditions.pose.keypoints, conditions.pose.scores
         truth = np.stack(list(iterate_frames(config.driving)))

@@ -110,7 +110,8 @@ class Model:
             guidance_scale=self.guidance,
             pose_guidance_scale=self.pose_guidance,
             pose_strength=self.pose_strength,
-        )
+            output_type="uint8",
+        ).frames[0]
 
 
 def evenness(model: Model, frames: np.ndarray) -> float:

@@ -29,7 +29,6 @@ from posegen.conditions.retargeting import align, retarget
 from posegen.config import DEFAULT_PROMPT, PreviewConfig
 from posegen.generate.preview.preview_job import look_ahead
 from posegen.generate.preview.preview_pictures import driven_picture, over, placed_picture
-from posegen.generate.request import prepare
 from posegen.media.image import write_image
 from posegen.progress import NullProgress
 from posegen.synthetic.assets import load_assets
@@ -268,11 +267,9 @@ def sheet(media: Path, path: Path) -> None:
     for driving in ("driving_dance_full_body.mp4", "driving_presenter_half_body.mp4"):
         for reference in ("reference_man_half_body.png", "reference_elf_half_body.jpeg"):
             config = PreviewConfig(reference=media / reference, driving=media / driving, output=Path("none.mp4"))
-            found = look_ahead(
-                prepare(replace(config, size="384x224", prompt=DEFAULT_PROMPT)), NullProgress(), samples=24
-            )
+            found = look_ahead(replace(config, size="384x224", prompt=DEFAULT_PROMPT), NullProgress(), samples=24)
             print(driving, reference, *found.notes, *found.warnings, sep="\n  ")
-            rows.append(np.hstack([over(found.request.fitted_reference, found.reference), *(
+            rows.append(np.hstack([over(found.plan.reference.image, found.plan.reference.person), *(
                 picture for number in (2, 9, 16, 22)
                 for picture in (driven_picture(found, number), placed_picture(found, number))
             )]))  # fmt: skip

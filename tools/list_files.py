@@ -5,6 +5,7 @@
 `--check` writes nothing and fails where the page is not up to date, as the tests do.
 """
 
+import argparse
 import ast
 import sys
 from pathlib import Path
@@ -41,7 +42,9 @@ def page() -> str:
 
 def main() -> None:
     """Write the page, or check it."""
-    if "--check" not in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only compare")
+    if not parser.parse_args().check:
         PAGE.write_text(page(), encoding="utf-8")
     elif PAGE.read_text(encoding="utf-8") != page():
         sys.exit("docs/files.md is not up to date: python tools/list_files.py")

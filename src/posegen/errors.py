@@ -3,16 +3,32 @@
 Everything a user can cause (a bad file, a bad option, a bad checkpoint) is raised as `PosegenError` with one
 line that says what was expected, what came and what to do; the command line prints that line and exits with 2.
 Anything else that escapes is a defect of posegen: the command line writes its traceback to a log file.
+
+Messages name settings as a shell has them (`--pose-file`). Whoever reads them in Python sees Python's names
+(`pose_file`), unless the command line runs, in this process or in the one that started it.
 """
 
+import contextlib
 import logging
+import os
+import re
+from collections.abc import Iterator
 
 logger = logging.getLogger("posegen")
 """The package's one logger. The command line shows it through rich; libraries may configure it as usual."""
 
+_SHELL = "POSEGEN_NAMES_SETTINGS_AS_OPTIONS"
+"""Environment variable, so that processes started by a command write as it does."""
+_OPTION = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
+
 
 class PosegenError(ValueError):
     """A problem of the input, said in one line. Exit code 2."""
+
+    def __str__(self) -> str:
+        """The line, with settings named as its reader writes them."""
+        text = super().__str__()
+        return text if os.environ.get(_SHELL) else with_python_names(text)
 
 
 class OutputError(PosegenError):
@@ -21,3 +37,30 @@ class OutputError(PosegenError):
 
 class DiskFullError(OutputError):
     """There is no room for what is to be written. Finished work is kept."""
+
+
+@contextlib.contextmanager
+def settings_named_as_options() -> Iterator[None]:
+    """Inside the block errors name settings as command-line options, in this process and those that it starts."""
+    before = os.environ.get(_SHELL)
+    os.environ[_SHELL] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_SHELL)
+        if before is not None:
+            os.environ[_SHELL] = before
+
+
+def with_python_names(text: str) -> str:
+    """Replace options by Python's names: `--pose-file` by `pose_file`, `--no-hands` by `hands=False`.
+
+    Commands between back quotes stay as they are: they are for a shell.
+    """
+    parts = text.split("`")
+    return "`".join(_OPTION.sub(_python_name, part) if at % 2 == 0 else part for at, part in enumerate(parts))
+
+
+def _python_name(option: re.Match[str]) -> str:
+    name = option[2].replace("-", "_")
+    return f"{name}=False" if option[1] else name

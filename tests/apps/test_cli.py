@@ -17,7 +17,7 @@ from PIL import Image
 
 from posegen import __version__
 from posegen.apps import cli
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, settings_named_as_options
 from posegen.media.video import probe_video
 
 COMMAND = [sys.executable, "-m", "posegen.apps.cli"]
@@ -200,7 +200,7 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
 def test_options_that_contradict_each_other_are_refused(case):
-    with pytest.raises(PosegenError, match=f"--{case}"):
+    with settings_named_as_options(), pytest.raises(PosegenError, match=f"--{case}"):
         cli.parse([*NEEDED, *CONTRADICTIONS[case]])
 
 

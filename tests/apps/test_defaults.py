@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from planned_jobs import resolved
 from posegen import config as settings
 from posegen.apps import cli
 from posegen.apps.input_checks import check_inputs
@@ -15,7 +16,6 @@ from posegen.config import AblateConfig, BenchmarkConfig, parse_fps, parse_size
 from posegen.errors import PosegenError
 from posegen.evaluate.ablations import ABLATIONS, benchmark_of
 from posegen.evaluate.making import synthetic_sizes
-from posegen.generate.request import prepare
 from posegen.media.fitting import check_size
 from posegen.model.mini import FOLDER
 from posegen.model.sources import NAMES, describe_model
@@ -58,7 +58,7 @@ def check_further(config: cli.Settings) -> None:
     """The checks of the functions that do the work, as far as they need no model and no clip."""
     match config:
         case settings.GenerateConfig():
-            prepare(config)
+            resolved(config)
         case settings.SynthConfig():
             clip = SyntheticClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)))
             ShardSettings(config.split, config.clips, config.seed, config.clips_per_shard, clip)
@@ -101,7 +101,7 @@ def test_synthetic_clips_have_the_shape_of_every_model(model, upright, tmp_path)
 
 
 def test_a_size_of_another_shape_is_named(tmp_path):
-    with pytest.raises(PosegenError, match="--size 384x224: mini makes 256x144"):
+    with pytest.raises(PosegenError, match="size 384x224: mini makes 256x144"):
         synthetic_sizes(BenchmarkConfig("val-same", tmp_path, size="384x224"))
 
 

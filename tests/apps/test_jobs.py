@@ -25,7 +25,7 @@ def posegen(*arguments):
 
 def make_job(output, finished, segments=2, seed=0):
     with Job(output, {"seed": seed}) as job:
-        job.expect(JobProgress(5, 10, 1, 100))
+        job.record_disk_usage(JobProgress(5, 10, 1, 100))
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:

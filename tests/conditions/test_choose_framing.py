@@ -59,7 +59,7 @@ def test_someone_who_crouches_with_feet_in_the_picture_is_a_full_body():
 
 def test_nobody_is_an_error_that_says_what_to_do():
     for scores in (np.zeros((3, 133)), np.ones((3, 133))):
-        with pytest.raises(PosegenError, match="--framing"):
+        with pytest.raises(PosegenError, match="framing"):
             choose_framing(np.zeros((3, 133, 2)), scores, (400, 300))
 
 

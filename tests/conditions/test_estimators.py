@@ -307,13 +307,13 @@ def test_sapiens1_normals_are_the_files_on_the_hands_of_the_whole_frame(tmp_path
 
 def test_missing_weights_say_what_to_fetch_and_where_to_put_it(models, tmp_path):
     detector = str(models / "rt_detr")
-    with pytest.raises(PosegenError, match=r"hf download usyd-community/vitpose-plus-base.*--pose-weights"):
+    with pytest.raises(PosegenError, match=r"hf download usyd-community/vitpose-plus-base.*pose_weights"):
         vitpose(None, detector, "cpu")
-    with pytest.raises(PosegenError, match=r"hf download facebook/sapiens2-pose.*--pose-weights"):
+    with pytest.raises(PosegenError, match=r"hf download facebook/sapiens2-pose.*pose_weights"):
         sapiens2_pose(None, detector, "cpu")
-    with pytest.raises(PosegenError, match=r"hf download PekingU/rtdetr.*--detector-weights"):
+    with pytest.raises(PosegenError, match=r"hf download PekingU/rtdetr.*detector_weights"):
         vitpose(str(models / "vitpose"), None, "cpu")
-    with pytest.raises(PosegenError, match=r"hf download facebook/sapiens2-seg.*--parts-weights"):
+    with pytest.raises(PosegenError, match=r"hf download facebook/sapiens2-seg.*parts_weights"):
         sapiens2_normals(str(models / "sapiens2_normals"), None, "cpu")
     with pytest.raises(PosegenError, match="sapiens-pose-coco"):
         sapiens1_pose(str(tmp_path / "none.pt2"), detector, "cpu")
@@ -327,7 +327,7 @@ def test_weights_of_something_else_are_refused(models, tmp_path):
     detector = str(models / "rt_detr")
     with pytest.raises(PosegenError, match="sapiens2 model, not a vitpose one"):
         vitpose(str(models / "sapiens2_pose"), detector, "cpu")
-    with pytest.raises(PosegenError, match="--detector-weights"):
+    with pytest.raises(PosegenError, match="detector_weights"):
         PersonDetector(str(models / "vitpose"), "cpu")
     (tmp_path / "text.pt2").write_text("x")
     (tmp_path / "text.pth").write_text("x")
@@ -374,6 +374,6 @@ def test_keypoints_that_were_read_otherwise_are_not_taken_up_again(tmp_path, mon
     ],
 )
 def test_files_that_can_run_code_want_to_be_trusted(chosen):
-    with pytest.raises(PosegenError, match="--trust-torchscript"):
+    with pytest.raises(PosegenError, match="trust_torchscript"):
         EstimatorConfig(**chosen)
     EstimatorConfig(**chosen, trust_torchscript=True)

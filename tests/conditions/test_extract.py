@@ -100,7 +100,7 @@ def test_finished_pictures_go_through_unchanged(clip, extracted, tmp_path):
     ("options", "expected"),
     [
         ({"normals": "file", "normals_file": Path("none.mkv")}, "none.mkv: no such file"),
-        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "--normals-weights none.pt2"),
+        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "normals_weights none.pt2"),
     ],
 )
 def test_what_hand_normals_lack_is_told_before_the_pass_over_the_video(

@@ -62,10 +62,10 @@ def test_what_was_saved_is_opened_found_and_accepted(made):
 WRONG = {
     "another video": ({"driving_sha256": "0"}, FRAMES, "another driving video"),
     "size": ({"fit": plan_fit((128, 96), (96, 48), "crop")}, FRAMES, "size 64x48, not 96x48"),
-    "fit": ({"fit": plan_fit((128, 96), SIZE, "pad")}, FRAMES, "--fit crop"),
-    "rate": ({"fps": Fraction(16)}, FRAMES, "--fps"),
-    "colours": ({"colors": "release"}, FRAMES, "--model"),
-    "lines": ({"draw_scale": 1}, FRAMES, "--model"),
+    "fit": ({"fit": plan_fit((128, 96), SIZE, "pad")}, FRAMES, "fit crop"),
+    "rate": ({"fps": Fraction(16)}, FRAMES, "fps"),
+    "colours": ({"colors": "release"}, FRAMES, "model"),
+    "lines": ({"draw_scale": 1}, FRAMES, "model"),
     "length": ({}, 7, "6 frames, not 7"),
 }
 
@@ -85,7 +85,7 @@ def test_hands_must_be_there_but_need_not_be_used(made):
     folder, inputs = made
     conditions, found = open_conditions(folder)
     check_conditions(conditions, found, replace(inputs, hands=False), FRAMES)
-    with pytest.raises(PosegenError, match="without hands: add --no-hands"):
+    with pytest.raises(PosegenError, match="without hands: add hands=False"):
         check_conditions(conditions, replace(found, hands=False), inputs, FRAMES)
 
 

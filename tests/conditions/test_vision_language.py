@@ -60,7 +60,7 @@ def test_the_instruction_asks_for_the_methods_structure(folder, monkeypatch):
 
 
 def test_other_models_and_missing_ones_are_refused_in_one_line(tmp_path):
-    with pytest.raises(PosegenError, match=r"--prompt-model .*none: there is no such folder") as refused:
+    with pytest.raises(PosegenError, match=r"prompt_model .*none: there is no such folder") as refused:
         VisionLanguageModel(str(tmp_path / "none"), CPU, torch.float32)
     assert "\n" not in str(refused.value)
     with pytest.raises(PosegenError, match=r"no/model are not on this machine.*hf download.*caption_model"):

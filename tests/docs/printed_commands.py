@@ -93,6 +93,12 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
         Small("posegen preview", {"--reference": "person.png", "--driving": "dance.mp4", "--output": "result.mp4",
                                   "--end": "0.5", "--size": "128x80", "--model": "{narrow}"},
               "the page says: with the options of `generate`", makes=("result_preview.png", "result_preview.mp4")),
+        Small("posegen preview --reference person.png --driving dance.mp4 --output result.mp4",
+              {"--end": "0.5", "--size": "128x80", "--model": "{narrow}"}, "half a second",
+              makes=("result_preview.png", "result_preview.mp4")),
+        Small("posegen generate --reference person.png --driving dance.mp4 --output result.mp4",
+              {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
+              makes=("result.mp4",)),
         Small("posegen generate --reference person.png --driving dance.mp4 --output result.mp4 --prompt "
               "'A realistic video of a woman in a red dress in a living room. The camera does not move.'",
               {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
@@ -177,6 +183,7 @@ READ_ONLY = (
     ReadOnly("make demo", SET_UP),
     ReadOnly("make test", SET_UP),
     ReadOnly("make setup", SET_UP),
+    ReadOnly("make docs", "a page for people, checked by its own strictness"),
     ReadOnly("python tools/list_files.py", "it writes docs/files.md, which tests/docs/test_files_page.py checks"),
     ReadOnly("make lint", "it runs before every change lands"),
     ReadOnly("make cell PYTHON=python3.12 VERSIONS=lowest", SET_UP),
@@ -197,6 +204,8 @@ READ_ONLY = (
       for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
     ReadOnly("hf download PekingU/rtdetr_r50vd_coco_o365", "a download"),
+    ReadOnly("posegen generate --reference person.png --driving dance.mp4 --output result.mp4 "
+             "--model wan2.1-i2v-14b-720p", FOURTEEN_B),
     ReadOnly("posegen generate --reference person.png --driving dance.mp4 --output out.mp4 --model wan2.1-i2v-14b-720p "
              "--lora style.safetensors:0.8 --lora film-grain.safetensors", FOURTEEN_B),
     ReadOnly("torchrun --nproc-per-node 8 -m posegen.apps.cli train base --recipe wan2.1-i2v-14b "
@@ -225,7 +234,8 @@ READ_ONLY = (
 )  # fmt: skip
 
 SNIPPETS = {
-    ("README.md", 0): ({"steps=10": 'steps=1, model=NARROW, end=0.5, size="128x80"'}, "result.mp4"),
+    ("README.md", 0): ({'model="mini", steps=8': 'steps=1, model=NARROW, end=0.5, size="128x80"'}, "result.mp4"),
+    ("docs/api/index.md", 0): ({'model="mini"': 'steps=1, model=NARROW, end=0.5, size="128x80"'}, "out.mp4"),
 }
 """(page, which of its Python snippets) -> (printed -> small, the video that it makes of half a second)."""
 

@@ -47,7 +47,7 @@ def rows(page):
     return [re.split(r"(?<!\\)\|", line)[2] for line in table.splitlines()]
 
 
-@pytest.mark.parametrize("cell", rows((REPOSITORY / "README.md").read_text()))
+@pytest.mark.parametrize("cell", rows((REPOSITORY / "docs" / "generate.md").read_text()))
 def test_what_to_say_is_taken_as_the_table_says_it(cell):
     """Inline code without a dash is another value of the option before it, or a command, which is tested elsewhere."""
     command, option, tried = "generate", None, 0

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from planned_jobs import resolved
 from posegen.config import AblateConfig, BenchmarkConfig, GenerateConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.ablations import ABLATIONS, ablate, sharing_variants, variant_config
 from posegen.evaluate.benchmark_file import read_benchmark
 from posegen.evaluate.making import make_benchmark
-from posegen.generate.request import prepare
+from posegen.generate.planning.job_identity import identity_of
 from posegen.model.sources import describe_model
 from posegen.progress import NullProgress
 
@@ -36,7 +37,7 @@ def test_variants_differ_in_what_is_switched_and_in_nothing_else(name, benchmark
             ablate(config, NullProgress())
         return
     made = {each: variant_config(config, clip, each, changes) for each, changes in variants.items()}
-    settings = {each: prepare(one).settings() for each, one in made.items()}
+    settings = {each: identity_of(one) for each, one in made.items()}
     assert len({json.dumps(one, sort_keys=True) for one in settings.values()}) == len(variants) > 1
     switched = {key for changes in variants.values() for key in changes}
     rest = [{key: value for key, value in one.items() if key not in switched} for one in settings.values()]
@@ -50,11 +51,11 @@ def test_the_grid_shares_what_its_names_say(benchmark, tmp_path):
     variants = sharing_variants(mini, 4)
     shared = {}
     for name, changes in variants.items():
-        request = prepare(variant_config(config, clip, name, changes))
-        shared[name] = None if request.sharing is None else (len(request.sharing.steps), len(request.sharing.layers))
-        if request.sharing is not None:
-            assert max(request.sharing.layers) == mini.num_layers - 1  # the last layers
-            assert min(request.sharing.steps) == 0  # the first steps
+        sharing = resolved(variant_config(config, clip, name, changes)).sharing.config
+        shared[name] = None if sharing is None else (len(sharing.steps), len(sharing.layers))
+        if sharing is not None:
+            assert max(sharing.layers) == mini.num_layers - 1  # the last layers
+            assert min(sharing.steps) == 0  # the first steps
     assert shared["off"] is None
     assert shared["without mask"] == shared["paper"]
     grid = {name: counts for name, counts in shared.items() if "×" in name}

@@ -126,7 +126,7 @@ def test_dino_consistency_is_the_cosine_of_neighbours(kind, tmp_path):
 
 def test_models_may_be_named_as_in_the_hub_once_they_are_in_its_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    for metric, option in ((DinoMetric, "--dino"), (QualityMetric, "--q-align")):
+    for metric, option in ((DinoMetric, "dino"), (QualityMetric, "q_align")):
         with pytest.raises(PosegenError, match=rf"nobody/tiny are not on this machine: .*hf download.*{option}"):
             metric("nobody/tiny", CPU)
     kept, commit = tmp_path / "models--nobody--tiny", 40 * "a"
@@ -137,9 +137,9 @@ def test_models_may_be_named_as_in_the_hub_once_they_are_in_its_cache(tmp_path, 
 
 
 def test_folders_of_other_networks_are_refused(tmp_path):
-    with pytest.raises(PosegenError, match=r"--dino .*nothing: there is no such folder"):
+    with pytest.raises(PosegenError, match=r"dino .*nothing: there is no such folder"):
         DinoMetric(str(tmp_path / "nothing"), CPU)
-    with pytest.raises(PosegenError, match=r"--dino .*no config\.json"):
+    with pytest.raises(PosegenError, match=r"dino .*no config\.json"):
         DinoMetric(str(tmp_path), CPU)
     network = tiny_vit("vit")
     network.save_pretrained(tmp_path)

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planned_jobs import described, identity, planned, resolved
 from posegen.config import parse_bytes
 from posegen.errors import DiskFullError, PosegenError
 from posegen.generate import segment_maker
 from posegen.generate.background.shared_background import Need, Room, choose_precision, choose_store
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.request import prepare
+from posegen.generate.planning.job_identity import identity_of
+from posegen.generate.planning.job_inputs import read_inputs
+from posegen.generate.planning.resolved_settings import resolve_settings
 from posegen.media.video import iterate_frames
 from posegen.model.background_store import MemoryStore
 from posegen.model.sharing import make_sharing_config
@@ -44,11 +47,11 @@ def test_the_fastest_store_that_fits_is_taken(wanted, room, kind):
 @pytest.mark.parametrize(
     ("wanted", "room", "message"),
     [
-        ("auto", Room(19, 19, 10**6), r"--sharing-store auto needs 0\.0 MB of memory.*raise --memory-budget"),
-        ("auto", Room(99, 99, 1000), "raise --memory-budget"),
-        ("memory", Room(999, 999, 10**6), "choose --sharing-store auto"),
+        ("auto", Room(19, 19, 10**6), r"sharing_store auto needs 0\.0 MB of memory.*raise memory_budget"),
+        ("auto", Room(99, 99, 1000), "raise memory_budget"),
+        ("memory", Room(999, 999, 10**6), "choose sharing_store auto"),
         ("disk", Room(1000, 1000, 1000), r"needs .* of disk.*free some space"),
-        ("recompute", Room(99, 10**6, 10**6), "--sharing-store recompute needs"),
+        ("recompute", Room(99, 10**6, 10**6), "sharing_store recompute needs"),
     ],
 )
 def test_what_does_not_fit_says_what_to_do(wanted, room, message):
@@ -121,7 +124,7 @@ def test_amounts_of_memory(text, size):
 
 @pytest.mark.parametrize("text", ["", "much", "8XB", "-1GB", "8iB"])
 def test_slips_in_amounts_are_named(text):
-    with pytest.raises(PosegenError, match="--memory-budget"):
+    with pytest.raises(PosegenError, match="memory_budget"):
         parse_bytes(text)
 
 
@@ -137,8 +140,8 @@ def test_all_stores_make_the_same_video(lean, tmp_path):
     lean, results = replace(lean, pose_guidance=1.5), {}
     for store in ("memory", "disk", "recompute"):
         output = tmp_path / f"{store}.mp4"
-        request = generate_video(replace(lean, output=output, sharing_store=store))
-        assert len(request.plan.base_segments) == 3
+        video = generate_video(replace(lean, output=output, sharing_store=store)).plan
+        assert len(video.settings.plan.base_segments) == 3
         results[store] = decoded(output)
         assert not list(work_folder(output).glob("job-*/background/*"))  # only kept as long as it is needed
     assert np.array_equal(results["memory"], results["disk"])
@@ -168,15 +171,14 @@ def recorded(lean, monkeypatch):
 def test_a_job_goes_on_where_its_own_files_fill_the_disk(recorded, monkeypatch):
     """What is free would not hold the background a second time."""
     files = list(work_folder(recorded.output).glob("job-*/background/step*.safetensors"))
-    request = prepare(recorded)
-    need = request._need(request.sharing, request.precision)
+    need = resolved(recorded).sharing.need
     assert len(files) * need.one_layer == need.whole
     files[0].unlink()
     free = psutil.disk_usage("/")._replace(free=2 * need.one_layer)
     monkeypatch.setattr(psutil, "disk_usage", lambda path: free)
-    assert "the rest is there" in prepare(recorded).describe()
+    assert "the rest is there" in described(recorded)
     with pytest.raises(PosegenError, match="of disk"):
-        prepare(replace(recorded, seed=7)).describe()  # another job
+        described(replace(recorded, seed=7))  # another job
     generate_video(recorded)
 
 
@@ -250,8 +252,7 @@ def test_recomputing_keeps_one_pass_only(lean, monkeypatch):
         most.append(store.nbytes())
 
     monkeypatch.setattr(MemoryStore, "put", watched)
-    request = generate_video(replace(lean, sharing_store="recompute"))
-    need = request._need(request.sharing, request.precision)
+    need = generate_video(replace(lean, sharing_store="recompute")).plan.settings.sharing.need
     assert 0 < max(most) <= need.one_pass
     most.clear()
     generate_video(replace(lean, sharing_store="memory", output=lean.output.with_stem("memory")))
@@ -260,41 +261,42 @@ def test_recomputing_keeps_one_pass_only(lean, monkeypatch):
 
 def test_what_is_needed_is_what_the_branches_of_guidance_record(lean):
     """The mini shares two steps and is led by the pose in the first of them."""
-    request = replace(prepare(replace(lean, guidance=None, steps=None)), model=describe_model("mini"))
-    need = request._need(request.sharing, "same")
-    assert len(request.sharing.steps) == 2
-    assert need.whole == need.one_layer * len(request.sharing.layers) * 3
+    inputs = replace(read_inputs(replace(lean, guidance=None, steps=None)), model=describe_model("mini"))
+    sharing = resolve_settings(inputs).sharing
+    assert len(sharing.config.steps) == 2
+    assert sharing.need.whole == sharing.need.one_layer * len(sharing.config.layers) * 3
 
 
 def test_the_choice_is_told(lean):
-    told = prepare(lean).describe()
+    told = described(lean)
     assert "shared as in the paper, in memory" in told
-    assert "recomputed with " in prepare(replace(lean, sharing_store="recompute")).describe()
-    with pytest.raises(PosegenError, match="raise --memory-budget"):
-        prepare(replace(lean, memory_budget="10")).describe()
-    assert "DOES NOT FIT" in prepare(replace(lean, memory_budget="10", dry_run=True)).describe()
+    assert "recomputed with " in described(replace(lean, sharing_store="recompute"))
+    with pytest.raises(PosegenError, match="raise memory_budget"):
+        described(replace(lean, memory_budget="10"))
+    assert "DOES NOT FIT" in described(replace(lean, memory_budget="10", dry_run=True))
 
 
-def test_the_number_format_and_its_reason_are_told(lean):
-    exact = prepare(replace(lean, sharing_precision="same"))
-    need = exact._need(exact.sharing, "same").whole
+def test_the_dtype_and_its_reason_are_told(lean, monkeypatch):
+    exact = planned(replace(lean, sharing_precision="same"))
+    need = exact.settings.sharing.need.whole
     roomy, tight = (replace(lean, memory_budget=str(round(part * need))) for part in (1.1, 0.7))
-    assert "; as computed\n" in prepare(roomy).describe()
-    told = prepare(tight).describe()
+    assert "; as computed\n" in described(roomy)
+    told = described(tight)
     assert "in memory" in told
     assert "in 10 bits, since as computed they are " in told
     assert "more than --memory-budget" in told
-    assert "in 10 bits (as asked for)" in prepare(replace(lean, sharing_precision="int10")).describe()
+    assert "in 10 bits (as asked for)" in described(replace(lean, sharing_precision="int10"))
     assert "--sharing-precision int10 would" not in told
-    cramped = prepare(lean)
     room = Room(device=round(0.7 * need), host=0, disk=10**12)
-    cramped.__dict__["_room"] = room  # as on a machine with so much memory free
-    assert "recomputed" in cramped.describe()
-    assert "as computed (with --sharing-precision int10 they would fit in memory" in cramped.describe()
-    # the same video is the same job, however its format was chosen
-    assert prepare(roomy).settings() == prepare(lean).settings() == exact.settings()
-    assert prepare(tight).settings() == prepare(replace(lean, sharing_precision="int10")).settings()
-    assert prepare(tight).settings() != prepare(lean).settings()
+    with monkeypatch.context() as little:  # as on a machine with so much memory free
+        little.setattr(Room, "of", lambda *_: room)
+        cramped = described(lean)
+    assert "recomputed" in cramped
+    assert "as computed (with --sharing-precision int10 they would fit in memory" in cramped
+    # the same video is the same job, however its dtype was chosen
+    assert identity_of(roomy) == identity_of(lean) == identity(exact)
+    assert identity_of(tight) == identity_of(replace(lean, sharing_precision="int10"))
+    assert identity_of(tight) != identity_of(lean)
 
 
 def test_fewer_bits_are_another_job_and_nearly_the_same_video(lean, tmp_path):
@@ -308,7 +310,7 @@ def test_fewer_bits_are_another_job_and_nearly_the_same_video(lean, tmp_path):
     lost = {precision: np.abs(result - results["same"]).mean() for precision, result in results.items()}
     assert 0 < lost["fp8"] < 2.0
     assert 0 < lost["int10"] < 0.5 * lost["fp8"]
-    assert prepare(replace(lean, sharing_precision="fp8")).settings() != prepare(lean).settings()
+    assert identity_of(replace(lean, sharing_precision="fp8")) != identity_of(lean)
 
 
 def test_a_tight_budget_is_kept_in_memory_and_all_stores_agree_in_ten_bits(lean, tmp_path, monkeypatch):
@@ -319,8 +321,7 @@ def test_a_tight_budget_is_kept_in_memory_and_all_stores_agree_in_ten_bits(lean,
         most.append(store.nbytes())
 
     monkeypatch.setattr(MemoryStore, "put", watched)
-    exact = prepare(lean)
-    need = exact._need(exact.sharing, "same").whole
+    need = resolved(lean).sharing.exact.whole
     results = {}
     for store, settings in (
         ("auto", {"memory_budget": str(round(0.7 * need))}),

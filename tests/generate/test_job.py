@@ -203,7 +203,7 @@ def test_a_damaged_manifest_is_written_again(output, content):
 def test_a_full_disk_is_told_with_the_space_that_finishing_takes(output):
     def fill(job):
         with job:
-            job.expect(EXPECTED)
+            job.record_disk_usage(EXPECTED)
             raise DiskFullError("x: the disk is full")
 
     job = Job(output, {})
@@ -233,7 +233,7 @@ def test_the_space_for_the_result_is_measured_on_what_is_there_of_it(output):
     """Moving noise takes far more of H.264 than a share of its lossless size says."""
     with Job(output, {}) as job:
         job.save(FIRST, np.zeros((13, 32, 24, 3), np.uint8), FPS)
-        job.expect(EXPECTED)
+        job.record_disk_usage(EXPECTED)
         guessed = job.space_needed()
         segment = job.path(FIRST).stat().st_size
         with VideoWriter(growing_path(output), FPS, size=(32, 24)) as writer:
@@ -250,9 +250,9 @@ def test_the_space_for_the_result_is_measured_on_what_is_there_of_it(output):
 
 def test_the_space_for_a_background_in_files_counts_as_far_as_it_is_missing(output):
     with Job(output, {}) as job:
-        job.expect(EXPECTED)
+        job.record_disk_usage(EXPECTED)
         without = job.space_needed()
-        job.expect(replace(EXPECTED, background_files=6, background_file=1000))
+        job.record_disk_usage(replace(EXPECTED, background_files=6, background_file=1000))
         assert job.space_needed() == without + 6000
         folder = background_folder(job.folder)
         folder.mkdir()
@@ -266,7 +266,7 @@ def test_the_space_for_a_background_in_files_counts_as_far_as_it_is_missing(outp
 def test_what_keeps_no_segments_is_told_the_space_for_its_result(output):
     def fill():
         with Job(output, {}) as job:
-            job.expect(replace(EXPECTED, segments=0))
+            job.record_disk_usage(replace(EXPECTED, segments=0))
             raise DiskFullError("x: the disk is full")
 
     with pytest.raises(DiskFullError, match=r"about [\d.]+ kB of free space is needed \(for the result\)"):
@@ -276,7 +276,7 @@ def test_what_keeps_no_segments_is_told_the_space_for_its_result(output):
 def test_other_errors_pass_as_they_are(output):
     def fail():
         with Job(output, {}) as job:
-            job.expect(EXPECTED)
+            job.record_disk_usage(EXPECTED)
             raise KeyError("x")
 
     with pytest.raises(KeyError):
@@ -319,7 +319,7 @@ def test_one_process_at_a_time_writes_an_output(output, tmp_path):
     with subprocess.Popen([sys.executable, "-c", WRITE, str(output)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "held\n"
         for same in (output, other_way / output.name):
-            with pytest.raises(OutputError, match=r"is writing .*choose another --output"), hold_output(same):
+            with pytest.raises(OutputError, match=r"is writing .*choose another output"), hold_output(same):
                 pass
         with hold_output(output.with_name("other.mp4")):
             pass

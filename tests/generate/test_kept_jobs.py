@@ -20,7 +20,7 @@ PLAN = plan_segments(40, 13, 4, 3)
 def make_job(output, seed=0, segments=2, total=5, finished=False):
     """A job's folder, as `generate_video` would leave it."""
     with Job(output, {"seed": seed}) as job:
-        job.expect(JobProgress(total, 10, 1, 100))
+        job.record_disk_usage(JobProgress(total, 10, 1, 100))
         for segment in PLAN.segments[:segments]:
             job.save(segment, np.zeros((3, 16, 16, 3), np.uint8), Fraction(16))
         if finished:

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planned_jobs import resolved
 from posegen.generate import free_noise, segment_maker
 from posegen.generate.free_noise import rescheduled_noise, window_weights
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.request import prepare
 from posegen.generate.segments import plan_segments
 from posegen.media.video import iterate_frames, probe_video
 
@@ -42,12 +42,12 @@ def test_every_plan_covers_the_video_and_no_more(num_frames, method, sizes):
 
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_each_method_makes_the_whole_video(lean, method):
-    request = generate_video(replace(lean, anchor=None, long_method=method))
+    video = generate_video(replace(lean, anchor=None, long_method=method)).plan
     info = probe_video(lean.output)
-    assert (info.num_frames, info.fps) == (request.num_frames, 40)
-    assert request.sharing is None
+    assert (info.num_frames, info.fps) == (video.settings.num_frames, 40)
+    assert video.settings.sharing.config is None
     kinds = {"autoregressive": "1 base + 3 chain", "freenoise": "6 window", "independent": "4 base"}
-    assert f"plan       {kinds[method]} segments of 33 frames" in request.describe()
+    assert f"plan       {kinds[method]} segments of 33 frames" in video.description
 
 
 def test_one_segment_is_the_same_by_every_method(lean, tmp_path, conditions):
@@ -55,7 +55,7 @@ def test_one_segment_is_the_same_by_every_method(lean, tmp_path, conditions):
     for method in METHODS:
         output = tmp_path / f"{method}.mp4"
         slow = replace(lean, anchor=None, conditions=None, size="96x64", fps="8", output=output, long_method=method)
-        assert len(prepare(slow).plan.segments) == 1
+        assert len(resolved(slow).plan.segments) == 1
         generate_video(slow)
         videos.append(np.stack(list(iterate_frames(output))))
     assert all(np.array_equal(videos[0], video) for video in videos[1:])
@@ -75,12 +75,12 @@ def test_a_chain_segment_gets_the_exact_end_of_the_one_before(lean, monkeypatch)
 
     monkeypatch.setattr(segment_maker.SegmentInputs, "conditioning", watch_conditioning)
     monkeypatch.setattr(segment_maker.Job, "save", watch_save)
-    request = generate_video(replace(lean, anchor=None, long_method="autoregressive"))
+    video = generate_video(replace(lean, anchor=None, long_method="autoregressive")).plan
     assert given_frames[0] == (None, None)
-    for index in range(1, len(request.plan.segments)):
+    for index in range(1, len(video.settings.plan.segments)):
         head, tail = given_frames[index]
         assert tail is None
-        assert len(head) == request.model.head
+        assert len(head) == video.inputs.model.head
         assert np.array_equal(head, saved[index - 1][-len(head) :])
 
 
@@ -134,10 +134,10 @@ def test_windows_of_free_noise_agree_where_they_overlap(lean):
 
     def largest_jump(method):
         output = lean.output.with_stem(method)
-        request = generate_video(replace(lean, anchor=None, output=output, long_method=method))
+        result = generate_video(replace(lean, anchor=None, output=output, long_method=method))
         frames = np.stack(list(iterate_frames(output))).astype(float)
         change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
-        seams = [segment.start - 1 for segment in request.plan.segments[1:]]
+        seams = [segment.start - 1 for segment in result.plan.settings.plan.segments[1:]]
         return change[seams].mean() / np.median(change)
 
     assert largest_jump("freenoise") < largest_jump("independent")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 import tracemalloc
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from planned_jobs import identity, planned, resolved
 from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
 from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError
-from posegen.generate import long_video, segment_maker
+from posegen.generate import driving_conditions, long_video, segment_maker
 from posegen.generate.job.job_folder import Job, growing_path, work_folder
 from posegen.generate.job.kept_jobs import list_jobs
 from posegen.generate.long_video import generate_video
-from posegen.generate.reference_pose import look_at_reference
-from posegen.generate.request import prepare
+from posegen.generate.reference_pose import ReferencePose, look_at_reference
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.model import latents
@@ -68,21 +69,23 @@ def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
 
 def test_a_video_of_one_segment_is_what_the_plain_pipeline_makes(config):
     config = changed(config, fps="66/5", guidance=2.0, pose_guidance=1.5, pose_strength=1.2)
-    request = generate_video(config)
-    assert request.num_frames == request.model.segment_length
+    video = generate_video(config).plan
+    num_frames = video.settings.num_frames
+    assert num_frames == video.inputs.model.segment_length
     conditions, _ = open_conditions(work_folder(config.output) / "conditions")
     pipeline = load_pipeline(config.model, torch.device("cpu"), torch.float32)
     frames = pipeline(
-        request.fitted_reference,
-        conditions.skeleton_frames(0, request.num_frames),
-        conditions.hand_frames(0, request.num_frames),
-        request.prompt,
+        video.reference.image,
+        conditions.skeleton_frames(0, num_frames),
+        conditions.hand_frames(0, num_frames),
+        video.settings.sampling.prompt,
         num_inference_steps=config.steps,
         guidance_scale=config.guidance,
         pose_guidance_scale=config.pose_guidance,
         pose_strength=config.pose_strength,
-        seed=config.seed,
-    )
+        generator=torch.Generator().manual_seed(config.seed),
+        output_type="uint8",
+    ).frames[0]
     (segment,) = segment_files(config)
     assert np.array_equal(decoded(segment), frames)
 
@@ -180,7 +183,7 @@ def test_a_side_by_side_video_never_takes_the_place_of_an_input(config, tmp_path
         generate_video(changed(wanted, side_by_side=True))
     assert "\n" not in str(caught.value)
     assert given.read_bytes() == before
-    prepare(wanted)  # without that video nothing is in the way
+    resolved(wanted)  # without that video nothing is in the way
 
 
 @pytest.mark.parametrize("name", ["0000-base.mkv", "0001-stitch.mkv"])
@@ -303,18 +306,20 @@ def test_two_hours_are_planned_at_once_and_need_no_more_memory(config, tmp_path)
     tracemalloc.start()
     start = time.monotonic()
     listener = Listener()
-    request = generate_video(changed(config, driving=path, fps="16", dry_run=True), listener)
+    result = generate_video(changed(config, driving=path, fps="16", dry_run=True), listener)
     taken, (_, peak) = time.monotonic() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert request.num_frames == 7200 * 16
+    assert result.plan.settings.num_frames == 7200 * 16
     assert "115200 frames" in listener.lines[0]
     assert peak < 50e6  # frames of 96 x 64 alone would be 2 GB
     assert taken < 60
 
 
 def test_two_processes_cannot_work_on_one_job(config):
-    request, _ = look_at_reference(prepare(config), NullProgress())
-    with Job(config.output, request.settings()), pytest.raises(OutputError, match="another posegen process"):
+    video = planned(config)
+    pose = ReferencePose(video.inputs.reference, config, config.device)
+    video = replace(video, reference=look_at_reference(video.reference, pose, config, NullProgress()))
+    with Job(config.output, identity(video)), pytest.raises(OutputError, match="another posegen process"):
         generate_video(config)
 
 
@@ -339,7 +344,7 @@ def test_a_second_process_with_other_settings_is_refused_before_any_work(warm, c
     given = [config.reference, config.driving, config.output]
     with warm(WORK, given, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert "works\n" in iter(first.stdout.readline, "")
-        monkeypatch.setattr(long_video, "with_prompt", lambda request, progress: pytest.fail("it works"))
+        monkeypatch.setattr(long_video, "plan_video", lambda *_: pytest.fail("it works"))
         with pytest.raises(OutputError) as caught:
             generate_video(changed(config, seed=7))
         assert str(caught.value).startswith(f"another posegen process is writing {config.output}: ")
@@ -351,7 +356,7 @@ def test_a_second_process_with_other_settings_is_refused_before_any_work(warm, c
 
 
 def test_what_is_refused_leaves_no_folder(config):
-    with pytest.raises(PosegenError, match="raise --memory-budget"):
+    with pytest.raises(PosegenError, match="raise memory_budget"):
         generate_video(changed(config, memory_budget="10"))
     assert not work_folder(config.output).exists()
 
@@ -359,9 +364,9 @@ def test_what_is_refused_leaves_no_folder(config):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "--normals-weights none.pt2"),
+        ({"normals": "sapiens2", "normals_weights": "none.pt2"}, "normals_weights none.pt2"),
         ({"normals": "file", "normals_file": Path("none.mkv")}, "none.mkv: no such file"),
-        ({"pose": "vitpose", "pose_weights": "none.pth"}, "--pose-weights none.pth"),
+        ({"pose": "vitpose", "pose_weights": "none.pth"}, "pose_weights none.pth"),
         ({"pose": "file", "pose_file": Path("none.json")}, "none.json: there is no such file"),
         ({"reference": "nobody.png"}, "no person is found in the reference image"),
         ({"driving": "nobody.mp4"}, "no person is seen"),
@@ -472,11 +477,11 @@ def test_a_folder_that_cannot_be_written_is_refused_first(config, tmp_path):
 def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
     generate_video(changed(config, fps="6"))
     folder = work_folder(config.output) / "conditions"
-    monkeypatch.setattr(long_video, "extract_conditions", lambda *_, **__: pytest.fail("extracted again"))
+    monkeypatch.setattr(driving_conditions, "extract_conditions", lambda *_, **__: pytest.fail("extracted again"))
     again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, size=None)
     listener = Listener()
-    request = generate_video(again, listener)
-    assert (request.size, request.fps, request.num_frames) == ((96, 64), 6, 15)
+    settings = generate_video(again, listener).plan.settings
+    assert (settings.size, settings.fps, settings.num_frames) == ((96, 64), 6, 15)
     assert again.output.read_bytes() == config.output.read_bytes()
     assert str(folder) in listener.lines[0]
     assert not (work_folder(again.output) / "conditions").exists()
@@ -485,7 +490,7 @@ def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
 def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, tmp_path):
     generate_video(changed(config, fps="6"))
     folder = work_folder(config.output) / "conditions"
-    for wrong, expected in (({"size": "64x64"}, "--size"), ({"fps": "12"}, "--fps")):
+    for wrong, expected in (({"size": "64x64"}, "size"), ({"fps": "12"}, "fps")):
         again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, **wrong)
         with pytest.raises(PosegenError, match=expected):
             generate_video(again)

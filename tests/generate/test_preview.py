@@ -13,7 +13,6 @@ from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.errors import PosegenError
 from posegen.generate.preview.preview_job import look_ahead, preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
-from posegen.generate.request import prepare
 from posegen.media.image import read_image, write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, sample_frames
 
@@ -27,7 +26,7 @@ class Listener:
 
 
 def looked(config, **changes):
-    return look_ahead(prepare(replace(config, **changes)), Listener(), samples=10)
+    return look_ahead(replace(config, **changes), Listener(), samples=10)
 
 
 def has(lines, words):
@@ -80,19 +79,19 @@ def test_what_is_drawn_are_the_samples_poses(config, driving):
     assert found.numbers[0] == 0
     assert found.numbers[-1] == 59
     frames = list(iterate_frames(driving))
-    fit = found.request.driving_fit
+    fit = found.plan.settings.driving_fit
     for place, number in enumerate(found.numbers):
         assert np.array_equal(found.frames[place], fit.apply(frames[number]))
     seen = (found.pose.scores >= 0.3).any(axis=1)
     assert seen.mean() > 0.8
-    assert found.reference is not None
+    assert found.plan.reference.person is not None
 
 
 def test_a_part_is_sampled_from_that_part(config, driving):
     found = looked(config, start=1.0, end=2.0)
-    assert found.request.num_frames == 24
+    assert found.plan.settings.num_frames == 24
     frames = list(iterate_frames(driving))[24:48]
-    fit = found.request.driving_fit
+    fit = found.plan.settings.driving_fit
     for place, number in enumerate(found.numbers):
         assert np.array_equal(found.frames[place], fit.apply(frames[number]))
 
@@ -188,7 +187,7 @@ def test_a_camera_that_moves_leaves_segments_out(config, media, tmp_path):
             left = 100 if number < 30 else 125
             writer.write(np.ascontiguousarray(frame[20:340, left : left + 320]))
     found = looked(config, driving=path, size="96x96", fps="60", anchor=None)
-    assert len(found.request.plan.base_segments) > 2
+    assert len(found.plan.settings.plan.base_segments) > 2
     assert found.alone
     assert found.anchor not in found.alone
     assert has(found.warnings, "the camera moves there") or has(found.warnings, "another scene")

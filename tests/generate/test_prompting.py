@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from planned_jobs import identity, planned
 from posegen.apps import cli
 from posegen.conditions import vision_language
 from posegen.conditions.subject_words import find_subjects
 from posegen.config import DEFAULT_PROMPT, PromptConfig
 from posegen.errors import PosegenError
 from posegen.generate.job.job_folder import work_folder
-from posegen.generate.prompting import prompt_for, with_prompt
-from posegen.generate.request import prepare
+from posegen.generate.prompting import prompt_for
 from posegen.media.image import write_image
 
 sys.path.append(str(Path(__file__).parents[1] / "conditions"))
@@ -35,33 +35,34 @@ class Listener:
 
 def written(config):
     listener = Listener()
-    return with_prompt(prepare(config), listener), listener.lines
+    return planned(config, listener), listener.lines
 
 
 def test_the_users_text_wins_and_is_not_touched(config):
-    request, lines = written(replace(config, prompt="Nobody at all.", sharing="off", anchor=None))
-    assert request.prompt == "Nobody at all."
+    video, lines = written(replace(config, prompt="Nobody at all.", sharing="off", anchor=None))
+    assert video.settings.sampling.prompt == "Nobody at all."
     assert lines == []
 
 
 def test_without_one_the_reference_image_is_described(config):
-    request, [line] = written(replace(config, prompt=None))
-    assert request.prompt.startswith("A realistic video of a person with ")
-    assert "blue top" in request.prompt
-    assert "Half-body shot" in request.prompt
+    video, [line] = written(replace(config, prompt=None))
+    prompt = video.settings.sampling.prompt
+    assert prompt.startswith("A realistic video of a person with ")
+    assert "blue top" in prompt
+    assert "Half-body shot" in prompt
     assert "from measured colours" in line
-    assert request.settings()["prompt"] == request.prompt
+    assert identity(video)["prompt"] == prompt
     again, _ = written(replace(config, prompt=None, subject="businessman", framing="close-up"))
-    assert find_subjects(again.prompt, "businessman")
-    assert "Close-up shot" in again.prompt
+    assert find_subjects(again.settings.sampling.prompt, "businessman")
+    assert "Close-up shot" in again.settings.sampling.prompt
 
 
 def test_a_picture_without_a_person_gets_general_words(config, tmp_path):
     write_image(tmp_path / "wall.png", np.full((128, 96, 3), 128, np.uint8))
-    request, [line] = written(
+    video, [line] = written(
         replace(config, prompt=None, reference=tmp_path / "wall.png", person_check=False, subject="cat")
     )
-    assert request.prompt == f"{DEFAULT_PROMPT} The main subject is a cat."
+    assert video.settings.sampling.prompt == f"{DEFAULT_PROMPT} The main subject is a cat."
     assert "no person is found" in line
 
 
@@ -72,15 +73,16 @@ def model(tmp_path_factory):
 
 def test_a_models_words_are_kept_for_the_job_and_name_the_person(config, model, monkeypatch):
     config = replace(config, prompt=None, prompt_model=model, subject="dancer")
-    request, [line] = written(config)
-    assert request.prompt.endswith("The main subject is a dancer.")  # a random model does not say so by itself
+    video, [line] = written(config)
+    prompt = video.settings.sampling.prompt
+    assert prompt.endswith("The main subject is a dancer.")  # a random model does not say so by itself
     assert model in line
     kept = json.loads((work_folder(config.output) / "prompt.json").read_text())
-    assert kept["prompt"] == request.prompt
+    assert kept["prompt"] == prompt
     monkeypatch.setattr(vision_language, "VisionLanguageModel", lambda *_: pytest.fail("asked again"))
     again, lines = written(config)
-    assert (again.prompt, lines) == (request.prompt, [])
-    assert written(replace(config, dry_run=True))[0].prompt == DEFAULT_PROMPT
+    assert (again.settings.sampling.prompt, lines) == (prompt, [])
+    assert written(replace(config, dry_run=True))[0].settings.sampling.prompt == DEFAULT_PROMPT
     with pytest.raises(pytest.fail.Exception):
         written(replace(config, subject="singer"))
 

@@ -6,14 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from posegen.conditions.folder import open_conditions
+from planned_jobs import described, resolved
 from posegen.config import ExtractConfig
 from posegen.errors import PosegenError
 from posegen.generate.background.mask_pictures import PERSON, TAKEN, draw_sharing, masks_folder
 from posegen.generate.background.sharing_plan import with_framing
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.request import prepare
+from posegen.generate.planning.job_inputs import read_inputs
+from posegen.generate.planning.resolved_settings import resolve_settings
 from posegen.media.image import read_image
 from posegen.media.video import VideoWriter, iterate_frames
 
@@ -101,8 +102,8 @@ def test_the_anchor_that_is_asked_for_is_taken_and_kept_motion_is_not_measured_a
     assert second.line("anchor: base segment 0 (0000-base), as asked for")
     assert "segments 2, 4" in second.line("background sharing is off for")
     assert kept.stat().st_mtime_ns == written
-    with pytest.raises(PosegenError, match="--anchor 3: the video has 3 base segments"):
-        prepare(replace(moving, output=output, anchor=3))
+    with pytest.raises(PosegenError, match="anchor 3: the video has 3 base segments"):
+        resolved(replace(moving, output=output, anchor=3))
 
 
 def test_masks_can_be_looked_at_with_every_store(lean, tmp_path):
@@ -142,17 +143,18 @@ def test_masks_that_there_will_not_be_are_told(lean):
         {"sharing_mask": False},
         {"long_method": "independent", "anchor": None},
     ):
-        assert "NOTE       --save-masks: there are no" in prepare(replace(lean, save_masks=True, **without)).describe()
-    assert "--save-masks" not in prepare(replace(lean, save_masks=True)).describe()
+        assert "NOTE       --save-masks: there are no" in described(replace(lean, save_masks=True, **without))
+    assert "--save-masks" not in described(replace(lean, save_masks=True))
 
 
 def test_framing_is_measured_for_the_preset_that_wants_it(lean):
     heard = Listener()
-    release = prepare(replace(lean, sharing="release", steps=25))
-    conditions, _ = open_conditions(lean.conditions)
-    framed = with_framing(release, conditions, heard)
-    assert framed.framing == "full-body" != release.framing
-    assert len(framed.sharing.steps) == 4
+    inputs = read_inputs(replace(lean, sharing="release", steps=25))
+    release = resolve_settings(inputs)
+    framed = with_framing(inputs, release, inputs.conditions, heard)
+    assert framed.sharing.framing == "full-body" != release.sharing.framing
+    assert len(framed.sharing.config.steps) == 4
+    assert framed.sharing.need.whole != release.sharing.need.whole
     assert heard.line("framing: full-body, so 4 steps and")
     quiet = Listener()
     for config in (
@@ -160,8 +162,9 @@ def test_framing_is_measured_for_the_preset_that_wants_it(lean):
         lean,
         replace(lean, sharing="off", anchor=None),
     ):
-        request = prepare(config)
-        assert with_framing(request, conditions, quiet) is request
+        inputs = read_inputs(config)
+        settings = resolve_settings(inputs)
+        assert with_framing(inputs, settings, inputs.conditions, quiet) is settings
     assert quiet.lines == []
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import av
 
-from posegen.generate.request import prepare
+from planned_jobs import planned
 
 
 def with_tracks(path, source, *damages):
@@ -37,6 +37,6 @@ def test_a_dry_run_tells_what_happens_to_the_sound(config, media, tmp_path):
         ((noise, bytes), 1, ("track 2", "track 1 is left out")),
         ((noise,), None, ("sound      none", "track 1 is left out")),
     ):
-        request = prepare(replace(part, driving=with_tracks(tmp_path / f"{len(words)}{track}.mkv", dance, *damages)))
-        assert request.sound.track == track
-        assert all(word in request.describe() for word in words)
+        video = planned(replace(part, driving=with_tracks(tmp_path / f"{len(words)}{track}.mkv", dance, *damages)))
+        assert video.settings.sound.track == track
+        assert all(word in video.description for word in words)

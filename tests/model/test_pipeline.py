@@ -1,6 +1,5 @@
 """One segment on the real classes; saving, loading, and the two kinds of foreign folders."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -8,6 +7,7 @@ import socket
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanTransformer3DModel
@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from posegen.errors import DiskFullError, PosegenError
-from posegen.generate.request import prepare
 from posegen.model import lora
 from posegen.model import mini as mini_model
+from posegen.model.latents import decode_latents
 from posegen.model.loading import load_transformer
 from posegen.model.mini import build_mini
 from posegen.model.pipeline import PoseGenPipeline
@@ -28,7 +28,6 @@ from posegen.model.sources import (
     load_pipeline,
     load_published,
     save_adapters,
-    transformer_arguments,
 )
 from posegen.offline import no_network
 
@@ -54,8 +53,18 @@ def frames():
     return generator.integers(0, 256, (9, *SIZE, 3), dtype=np.uint8)
 
 
-def run(pipeline, frames, **options):
-    return pipeline(frames[0], frames, frames[::-1], "a woman dances", num_inference_steps=2, **options)
+def run(pipeline, frames, reference=None, skeleton=None, hands=(), prompt="a woman dances", seed=42, **options):
+    """Two steps on small frames; the result as uint8 frames."""
+    return pipeline(
+        frames[0] if reference is None else reference,
+        frames if skeleton is None else skeleton,
+        frames[::-1] if isinstance(hands, tuple) else hands,
+        prompt,
+        num_inference_steps=2,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="uint8",
+        **options,
+    ).frames[0]
 
 
 def train_a_little(pipeline):
@@ -77,11 +86,11 @@ def test_one_segment_is_deterministic_and_depends_on_every_input(frames):
     other = frames.copy()
     other[4] = 255 - other[4]
     changed = {
-        "reference": mini(other[4], frames, frames[::-1], "a woman dances", num_inference_steps=2),
-        "skeleton": mini(frames[0], other, frames[::-1], "a woman dances", num_inference_steps=2),
-        "hands": mini(frames[0], frames, other[::-1], "a woman dances", num_inference_steps=2),
-        "no hands": mini(frames[0], frames, None, "a woman dances", num_inference_steps=2),
-        "prompt": mini(frames[0], frames, frames[::-1], "a man sleeps", num_inference_steps=2),
+        "reference": run(mini, frames, reference=other[4]),
+        "skeleton": run(mini, frames, skeleton=other),
+        "hands": run(mini, frames, hands=other[::-1]),
+        "no hands": run(mini, frames, hands=None),
+        "prompt": run(mini, frames, prompt="a man sleeps"),
         "seed": run(mini, frames, seed=1),
         "guidance": run(mini, frames, guidance_scale=5.0),
         "pose guidance": run(mini, frames, pose_guidance_scale=2.0),
@@ -91,6 +100,51 @@ def test_one_segment_is_deterministic_and_depends_on_every_input(frames):
     }
     for name, frames_of_change in changed.items():
         assert not np.array_equal(frames_of_change, result), name
+
+
+def test_the_call_takes_and_gives_what_diffusers_users_expect(mini, frames):
+    expected = run(mini, frames)
+    noise = mini.noise(len(frames), frames.shape[1:3], 42)
+    assert np.array_equal(run(mini, frames, latents=noise), expected)
+    (levels,) = mini(PIL.Image.fromarray(frames[0]), frames, frames[::-1], "a woman dances", num_inference_steps=2,
+                     return_dict=False)  # fmt: skip
+    assert levels.dtype == np.float32
+    assert np.array_equal((levels * 255).round().astype(np.uint8)[0], expected)
+    options = {"num_inference_steps": 2, "hands": frames[::-1], "prompt": "a woman dances"}
+    tensor = mini(frames[0], frames, output_type="pt", **options).frames
+    assert tensor.shape == (1, len(frames), 3, *frames.shape[1:3])
+    assert np.array_equal(tensor.permute(0, 1, 3, 4, 2).numpy(), levels)
+    (pictures,) = mini(frames[0], frames, output_type="pil", **options).frames
+    assert np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), expected)
+    latents = mini(frames[0], frames, output_type="latent", **options).frames
+    assert latents.shape == noise.shape
+    assert np.array_equal(decode_latents(mini.vae, latents), expected)
+
+
+def test_a_callback_sees_each_step_and_may_change_latents(mini, frames):
+    seen = []
+
+    def watch(pipeline, step, timestep, tensors):
+        seen.append((pipeline is mini, step, float(timestep), tensors["latents"].shape))
+
+    assert np.array_equal(run(mini, frames, callback_on_step_end=watch), run(mini, frames))
+    assert [each[:2] for each in seen] == [(True, 0), (True, 1)]
+    assert seen[0][2] == 1000
+    changed = run(mini, frames, callback_on_step_end=lambda *each: {"latents": each[3]["latents"] * 0})
+    assert not np.array_equal(changed, run(mini, frames))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"output_type": "jpeg"}, "jpeg"),
+        ({"latents": torch.zeros(1, 2, 3, 4, 5)}, "latents"),
+        ({"callback_on_step_end_tensor_inputs": ["prompt_embeds"]}, "prompt_embeds"),
+    ],
+)
+def test_wrong_arguments_of_a_call_are_refused(mini, frames, options, named):
+    with pytest.raises(PosegenError, match=named):
+        mini(frames[0], frames, **options)
 
 
 def test_sizes_that_disagree_are_refused(mini, frames):
@@ -333,42 +387,3 @@ def published(tmp_path_factory):
         scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
     ).save_pretrained(wan)
     return wan, *stages
-
-
-def test_lora_files_are_part_of_a_job_and_of_the_model(ready_for_lora, tmp_path):
-    config, file = ready_for_lora
-    plain, none = prepare(config), prepare(dataclasses.replace(config, lora=(f"{file}:0",)))
-    assert plain.settings() == none.settings()  # a job of before goes on
-    once = prepare(dataclasses.replace(config, lora=(f"{file}:0.5",)))
-    assert once.settings() != plain.settings()
-    assert file.name in once.describe()
-    copy = tmp_path / "another name.safetensors"
-    shutil.copy(file, copy)
-    assert prepare(dataclasses.replace(config, lora=(f"{copy}:.5",))).settings() == once.settings()
-    cpu = torch.device("cpu")
-    first = load_pipeline(config.model, cpu, torch.float32).transformer
-    second = load_pipeline(config.model, cpu, torch.float32, once.loras).transformer
-    changed = {
-        name for name, weight in first.state_dict().items() if not torch.equal(weight, second.state_dict()[name])
-    }
-    assert changed == {"blocks.0.attn1.to_q.base_layer.weight"}
-    assert lora.adapter_names(second) == ["base", "stitch"]
-    save_file({"nowhere.lora_down.weight": torch.ones(2, 2)}, file)
-    with pytest.raises(PosegenError, match=r"nowhere\.lora_down"):
-        prepare(dataclasses.replace(config, lora=(str(file),)))
-
-
-@pytest.fixture
-def ready_for_lora(ready, tmp_path):
-    """A job, and a LoRA file for one layer of its model."""
-    file = tmp_path / "style.safetensors"
-    width = transformer_arguments(ready.model)
-    width = width["num_attention_heads"] * width["attention_head_dim"]
-    save_file(
-        {
-            "lora_unet_blocks_0_self_attn_q.lora_down.weight": torch.ones(2, width),
-            "lora_unet_blocks_0_self_attn_q.lora_up.weight": torch.ones(width, 2),
-        },
-        file,
-    )
-    return ready, file

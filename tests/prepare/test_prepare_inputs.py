@@ -274,7 +274,7 @@ def test_a_place_that_cannot_be_written_says_so(kind, tmp_path):
     ("text", "message"),
     [("[clip]\n", "unknown key 'clip'"), ("[clips]\nlength = 3\n", r"\[clips\] has the unknown key 'length'"),
      ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
-     ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "--pose-weights")],
+     ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "pose_weights")],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path):
     path = tmp_path / "recipe.toml"

@@ -255,7 +255,7 @@ def test_a_refilter_that_keeps_nothing_leaves_the_data_set_as_it_is(tmp_path):
         (output / name).write_text(f"made before: {name}")
     (output / "work" / "videos.json").write_bytes(checked_json({"videos": [["/there/a.mp4", "1"]]}))
     before = contents(output)
-    with pytest.raises(PosegenError, match=r"none of 0 clips.*\[clips\]: run without --refilter.* left as it is"):
+    with pytest.raises(PosegenError, match=r"none of 0 clips.*\[clips\]: run without refilter.* left as it is"):
         prepare_data([], str(output), PrepareRecipe(), refilter=True)
     assert contents(output) == before
 

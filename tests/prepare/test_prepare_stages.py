@@ -340,8 +340,8 @@ def test_a_defect_or_a_lack_of_gpu_memory_is_told_and_tried_again(tmp_path, monk
     [('[filters]\npeople = "rtdetr"\npeople_weights = "no/model"\n', "no/model are not on.*people_weights"),
      ('[filters]\nface = "yunet"\nface_weights = "no.onnx"\n', "face_weights no.onnx: there is no such file"),
      ('[filters]\nimage_quality = "qalign"\nquality_weights = "/none"\n', "quality_weights /none: there is no such"),
-     ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*--pose-weights"),
-     ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*--normals-weights"),
+     ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*pose_weights"),
+     ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*normals_weights"),
      ('[conditions]\ncaption_model = "no/words"\n', "no/words are not on.*caption_model")],
 )  # fmt: skip
 def test_missing_weights_are_named_before_any_work(recipe, message, tmp_path):

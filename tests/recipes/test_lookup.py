@@ -60,5 +60,5 @@ def test_a_dry_run_needs_a_name_only(stage, recipe, tmp_path, monkeypatch, capfd
 
 
 def test_a_training_needs_an_output():
-    with pytest.raises(PosegenError, match="--output"):
+    with pytest.raises(PosegenError, match="output"):
         TrainConfig("vae", "mini-cpu")

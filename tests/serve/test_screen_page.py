@@ -14,6 +14,7 @@ from posegen.config import ScreenConfig
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, probe_video
 from posegen.prepare.answers import FILE, Answer, read_answers
+from posegen.progress import NullProgress
 from posegen.serve.local_server import start_server
 from posegen.serve.screening import ScreenPage, open_screening, screen
 
@@ -134,4 +135,4 @@ def test_a_folder_without_an_index_is_refused(tmp_path, folder):
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "man.png").touch()
     with pytest.raises(PosegenError, match=r"man\.png: no index\.parquet there: give the folder"):
-        screen(ScreenConfig(tmp_path / "man.png"))
+        screen(ScreenConfig(tmp_path / "man.png"), NullProgress())

@@ -160,17 +160,17 @@ def test_answers_that_do_not_fit_are_refused(config):
 
 def test_a_port_that_is_taken_is_named(config, address):
     port = int(address[0].rsplit(":", 1)[1])
-    with pytest.raises(PosegenError, match="choose another --port"):
+    with pytest.raises(PosegenError, match="choose another port"):
         start_server("127.0.0.1", port, StudyPage(*open_study(config, NullProgress())))
 
 
 @pytest.mark.parametrize("host", ["foo.invalid", "192.0.2.1"])
 def test_a_host_that_is_unknown_is_named(host, config, capfd):
-    with pytest.raises(PosegenError, match=f"--host {host} is unknown, or no address of this computer"):
+    with pytest.raises(PosegenError, match=f"host {host} is unknown, or no address of this computer"):
         start_server(host, 0, StudyPage(*open_study(config, NullProgress())))
     assert capfd.readouterr().err == ""
 
 
 def test_a_study_without_methods_is_refused(tmp_path):
-    with pytest.raises(PosegenError, match="--methods: name at least one"):
+    with pytest.raises(PosegenError, match="methods: name at least one"):
         StudyConfig(tmp_path, (), tmp_path / "study")

@@ -181,7 +181,7 @@ def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
     assert train("base", *run, progress) == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == stamp
     assert "finished" in said[-1]
-    with pytest.raises(PosegenError, match="run/base was trained with another recipe: choose another --output"):
+    with pytest.raises(PosegenError, match="run/base was trained with another recipe: choose another output"):
         train("base", *make_run(tmp_path / "run", str(pretrained), base="learning_rate = 0.5\n"))
     notes = tmp_path / "run" / "base" / "finished.json"
     notes.write_text('{"steps": 4}')  # of a version that did not note the recipe
@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(pretrained, make_run, tmp_pat
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train("base", *make_run(run, str(pretrained), base="checkpoint_every = 1\n"), StopAfter(2))
-    with pytest.raises(PosegenError, match="belongs to another recipe: choose another --output"):
+    with pytest.raises(PosegenError, match="belongs to another recipe: choose another output"):
         train("base", *make_run(run, str(pretrained), base="checkpoint_every = 1\nlearning_rate = 0.5\n"))
     with pytest.raises(PosegenError, match="belongs to another starting model"):
         train("base", *make_run(run, str(pretrained.parents[1] / "vae" / "model"), base="checkpoint_every = 1\n"))

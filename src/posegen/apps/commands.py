@@ -4,27 +4,20 @@ from importlib import resources
 from pathlib import Path
 
 from posegen.apps.terminal import Terminal
-from posegen.conditions.extraction import extract_conditions, write_overlay
 from posegen.config import (
     ExtractConfig,
     GenerateConfig,
     PreviewConfig,
     PromptConfig,
     TrainConfig,
-    parse_fps,
-    parse_size,
 )
 from posegen.devices import choose_device
 from posegen.extras import require_extra
+from posegen.generate.extract_job import extract_job
 from posegen.generate.job.job_folder import side_by_side_path, work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.preview.preview_job import look_ahead, preview_paths
-from posegen.generate.preview.preview_pictures import write_preview
-from posegen.generate.prompting import prompt_for, with_prompt
-from posegen.generate.request import prepare, protect_inputs
-from posegen.media.files import check_writable
-from posegen.media.fitting import check_size, choose_size, plan_fit
-from posegen.media.video import probe_video
+from posegen.generate.preview.preview_pictures import preview_job
+from posegen.generate.prompting import prompt_for
 from posegen.model.sources import NAMES, describe_model
 
 
@@ -42,44 +35,15 @@ def generate(config: GenerateConfig) -> None:
 
 def extract(config: ExtractConfig) -> None:
     """`posegen extract`."""
-    choose_device(config.device)
-    driving, model = probe_video(config.driving), describe_model(config.model)
-    source = (driving.height, driving.width)
-    size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], model.size_multiple)
-    check_size(size, model.size_multiple)
-    fit = plan_fit(source, size, config.fit)
-    check_writable(config.output)
     with Terminal() as terminal:
-        terminal.say(f"{config.driving.name}: {fit.describe()}")
-        conditions = extract_conditions(
-            config.driving,
-            config.output,
-            fit,
-            fps=parse_fps(config.fps) if config.fps else driving.fps,
-            hands=config.hands,
-            colors=model.skeleton_colors,
-            draw_scale=model.draw_scale,
-            progress=lambda done, total: terminal.update("conditions", done, total),
-            chosen=config,
-            device=config.device,
-            edited=True,
-        )
-        for line in conditions.report:
-            terminal.say(line)
-        overlay = config.output / "overlay.mp4"
-        embedded = config.pose == "mediapipe" and config.normals == "mediapipe"
-        write_overlay(conditions, config.driving, overlay, None if embedded else fit)
-        terminal.say(f"wrote {overlay} and the conditions beside it")
+        result = extract_job(config, terminal)
+        terminal.say(f"wrote {result.overlay} and the conditions beside it")
 
 
 def preview(config: PreviewConfig) -> None:
     """`posegen preview`."""
-    picture, video = preview_paths(config.output)
-    protect_inputs(config, (picture, video))
-    check_writable(config.output.parent)
     with Terminal() as terminal:
-        found = look_ahead(with_prompt(prepare(config), terminal), terminal)
-        write_preview(found, picture, video)
+        found, picture, video = preview_job(config, terminal)
         for line in (*(f"! {line}" for line in found.warnings), *found.notes):
             terminal.say(line)
         terminal.say(f"wrote {picture} and {video}")
@@ -129,7 +93,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
 
     beside = side_by_side_path(output)
     with resources.as_file(resources.files("posegen") / "demo") as folder, Terminal() as terminal:
-        request = generate_video(
+        result = generate_video(
             GenerateConfig(
                 reference=folder / "reference.png",
                 driving=folder / "driving.mp4",
@@ -145,7 +109,7 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
             ),
             terminal,
         )
-        for line in compare_with_driving(request, beside).lines():
+        for line in compare_with_driving(result.plan, beside).lines():
             terminal.say(line)
         terminal.say(f"wrote {output}")
         terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")

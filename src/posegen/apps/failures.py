@@ -24,7 +24,7 @@ from typing import Any
 import platformdirs
 
 from posegen import __version__
-from posegen.errors import PosegenError
+from posegen.errors import PosegenError, settings_named_as_options
 from posegen.extras import how_to_install
 
 ADDRESS_SPACE = 4_000_000_000
@@ -74,10 +74,11 @@ def answering_signals() -> Iterator[None]:
 def guarded(run: Callable[[], None]) -> int:
     """Run and turn whatever happens into one line and an exit code: see `cli`."""
     try:
-        with answering_signals():
+        with answering_signals(), settings_named_as_options():
             run()
     except PosegenError as error:
-        return _end(2, str(error))
+        with settings_named_as_options():
+            return _end(2, str(error))
     except Stopped as error:
         return _end(128 + error.number, f"stopped by {error}; the same command resumes")
     except KeyboardInterrupt:

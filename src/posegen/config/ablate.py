@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range, parse_size
 
 
 @dataclass(frozen=True)
-class AblateConfig:
+class AblateConfig(Settings):
     """Switch one part of the method off and on: generate, score and report in one command, which goes on if stopped."""
 
     name: Annotated[
@@ -45,6 +46,7 @@ class AblateConfig:
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None:
             parse_size(self.size)
         check_range("--clips", self.clips, 1, 10_000)

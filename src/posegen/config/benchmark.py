@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range, parse_fps, parse_size
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Settings):
     """Make a benchmark: synthetic people with fixed seeds, or a description of videos that you have."""
 
     kind: Annotated[Literal["val-same", "val-cross", "tiktok", "pairs"], tyro.conf.Positional]
@@ -36,6 +37,7 @@ class BenchmarkConfig:
     """Synthetic clips have this model's shape, and their skeletons are drawn as it wants them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None:
             parse_size(self.size)
         check_range("--clips", self.clips, 1, 10_000)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range
 from posegen.config.choices import NormalsChoice, PoseChoice
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatorConfig:
+class EstimatorConfig(Settings):
     """Which part of the driving video is taken, and who finds the person and the hand normals in it."""
 
     start: float | None = None
@@ -39,6 +40,7 @@ class EstimatorConfig:
     """Steady the keypoints over time: jitter, swapped sides, outliers, short gaps."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, moment in (("--start", self.start), ("--end", self.end)):
             if moment is not None:
                 check_range(name, moment, 0, 1_000_000)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_methods, check_range
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
 
     benchmark: Path
@@ -53,5 +54,6 @@ class EvaluateConfig:
     """Where to compute: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("--preview-seconds", self.preview_seconds, 0.1, 36_000)
         check_methods(self.methods)

@@ -110,9 +110,9 @@ class GenerateConfig(EstimatorConfig):
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for text in self.lora:
             parse_lora(text)
-        super().__post_init__()
         self._check_hands(self.hands)
         if self.size is not None:
             parse_size(self.size)

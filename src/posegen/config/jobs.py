@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range
 
 
 @dataclass(frozen=True)
-class JobsConfig:
+class JobsConfig(Settings):
     """List the jobs whose finished segments are kept beside results, or remove them."""
 
     folder: Annotated[Path, tyro.conf.Positional] = Path()
@@ -25,5 +26,6 @@ class JobsConfig:
     """Remove without asking."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.older_than is not None:
             check_range("--older-than", self.older_than, 0, 100_000)

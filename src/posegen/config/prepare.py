@@ -5,11 +5,12 @@ from typing import Annotated
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(Settings):
     """Turn raw video into training data: clips are found, judged by filters, given conditions and captions, packed."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -26,5 +27,6 @@ class PrepareConfig:
     not before get their conditions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.inputs and not self.refilter:
             raise PosegenError("name at least one video, folder, glob, list or URL")

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_subject
 from posegen.config.choices import FramingChoice
 
 
 @dataclass(frozen=True)
-class PromptConfig:
+class PromptConfig(Settings):
     """Write a prompt for a reference image, as `posegen generate` does where none is given, and print it."""
 
     reference: Path
@@ -24,4 +25,5 @@ class PromptConfig:
     """Where the model computes: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_subject(self.subject)

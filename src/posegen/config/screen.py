@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range, check_token
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
-class ScreenConfig:
+class ScreenConfig(Settings):
     """Look at prepared clips and keep, drop or tag them by keyboard; `posegen prepare --refilter` takes the answers."""
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -30,6 +31,7 @@ class ScreenConfig:
     """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("--port", self.port, 0, 65535)
         check_token(self.token)
         if re.match(r"[a-z0-9+]{2,}:/", str(self.folder)):  # a path has lost one of the two slashes

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_methods, check_range, check_token
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(Settings):
     """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
 
     benchmark: Path
@@ -34,6 +35,7 @@ class StudyConfig:
     """Same seed, same draw of questions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("--port", self.port, 0, 65535)
         check_token(self.token)
         check_range("--seed", self.seed, 0, 2**63 - 1)

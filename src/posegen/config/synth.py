@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range, parse_fps, parse_size
 from posegen.config.choices import Split
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
-class SynthConfig:
+class SynthConfig(Settings):
     """Make synthetic people for training: short clips with exact keypoints, normals, masks and captions, as shards."""
 
     output: Path
@@ -35,6 +36,7 @@ class SynthConfig:
     """Also write a picture (.jpg) of a few clips: frames, skeletons, hand normals, masks and captions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         parse_size(self.size)
         parse_fps(self.fps)
         check_range("--clips", self.clips, 1, 10_000_000)

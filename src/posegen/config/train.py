@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posegen.config.base import Settings
 from posegen.config.checks import check_range
 from posegen.errors import PosegenError
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Train one stage of a recipe, or go on with it where it stopped."""
 
     stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
@@ -38,6 +39,7 @@ class TrainConfig:
     """Encode clips into the cache, and stop: training then starts at once."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("--processes", self.processes, 1, 100_000)
         if self.output is None and not self.dry_run:
             raise PosegenError("missing --output, the folder of the run (only --dry-run does without it)")

@@ -2,3 +2,7 @@
 
 Plain functions over frames and keypoints; nothing here asks which model made the frames.
 """
+
+from posegen.callable_package import call_with
+
+call_with(__name__, "posegen.api:evaluate")

@@ -27,7 +27,7 @@ from posegen.evaluate.report.text_reports import number
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.job.manifest import describe_changes, now, versions
 from posegen.generate.long_video import generate_video
-from posegen.generate.request import prepare
+from posegen.generate.planning.job_identity import identity_of
 from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
 from posegen.media.files import read_kept, write_whole
 from posegen.media.fitting import plan_fit
@@ -151,7 +151,7 @@ def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes
 
 def make_variant(config: GenerateConfig, progress: Progress) -> bool:
     """Make the video unless it is there, from the same settings; whether it was made. Its seams are kept beside it."""
-    settings = json.loads(json.dumps(prepare(config).settings()))
+    settings = json.loads(json.dumps(identity_of(config)))
     record = config.output.with_suffix(".json")
     if record.exists() and config.output.exists():
         reasons = _reasons_to_make_again(config.output, record, settings)

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from posegen.errors import PosegenError
 from posegen.evaluate.metrics.scores import frame_distances, motion_chance, motion_score, psnr
-from posegen.generate.request import Request
+from posegen.generate.video_plan import VideoPlan
 from posegen.media.data_files import read_npz
 from posegen.media.files import write_whole
 from posegen.media.video import VideoWriter, iterate_frames
@@ -60,23 +60,25 @@ def compare(generated: Frames, truth: Frames, person: Masks, reference: Image) -
     )
 
 
-def compare_with_driving(request: Request, beside: Path) -> Comparison:
-    """Compare a finished result with the driving video of its request, whose conditions were given.
+def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
+    """Compare a finished result with its driving video; its conditions must have been given.
 
-    Also writes `beside`: reference, skeleton, result and truth from left to right. Raises `PosegenError` where nobody
-    kept where the person is.
+    Also writes `beside`: reference, skeleton, result and ground truth from left to right. Raises `PosegenError` where
+    nobody kept where the person is.
     """
-    conditions = request.conditions
-    assert conditions is not None
-    config, (height, width) = request.config, conditions.size
+    config, conditions, settings = video.inputs.config, video.inputs.conditions, video.settings
+    if conditions is None:
+        raise ValueError("the conditions of the video were not given")
+    height, width = conditions.size
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
-    driving = iterate_frames(config.driving, request.fps, request.start, request.end)
-    truth = np.stack([request.driving_fit.apply(frame) for frame in driving])
-    with VideoWriter(beside, request.fps, size=(height, 4 * width)) as writer:
+    driving = iterate_frames(config.driving, settings.fps, settings.start, settings.end)
+    truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
+    reference = video.reference.image
+    with VideoWriter(beside, settings.fps, size=(height, 4 * width)) as writer:
         for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, truth, strict=True):
-            writer.write(np.hstack([request.fitted_reference, skeleton, frame, true_frame]))
-    return compare(generated, truth, person, request.fitted_reference)
+            writer.write(np.hstack([reference, skeleton, frame, true_frame]))
+    return compare(generated, truth, person, reference)
 
 
 def save_person(folder: Path, masks: Bool[np.ndarray, "frames height width"]) -> None:

@@ -3,7 +3,7 @@
 Every window starts from the same noise in another order (noise rescheduling), and at each step the windows' velocities
 are averaged, weighted towards each window's middle (window-based fusion, here of predictions, since this transformer
 has no temporal attention of its own). All latents are in memory, so memory grows with length, slowly; they are kept
-after each step, and a killed job goes on there. What steers a window is `segment_inputs.py`'s concern.
+after each step, and a killed job goes on there. What a window is made from is `segment_inputs.py`'s concern.
 """
 
 import itertools
@@ -66,11 +66,11 @@ class FreeNoise:
     def latents(self) -> Latents:
         """Clean latents of the whole plan, going on after the last step that an earlier run has kept."""
         inputs, pipeline = self.inputs, self.inputs.pipeline
-        request, transformer = inputs.request, pipeline.transformer
+        sampling, transformer = inputs.sampling, pipeline.transformer
         device, stride = transformer.device, pipeline.temporal_stride
         pipeline.use_adapter("base")
         scheduler = pipeline.scheduler
-        scheduler.set_timesteps(sigmas=flow_sigmas(request.steps).tolist(), device=device)
+        scheduler.set_timesteps(sigmas=flow_sigmas(sampling.steps).tolist(), device=device)
         length = (self.plan.segment_length - 1) // stride + 1
         starts = [segment.start // stride for segment in self.plan.segments]
         total = starts[-1] + length
@@ -79,14 +79,14 @@ class FreeNoise:
         if latents is None:
             shift = starts[1] if len(starts) > 1 else length
             window = inputs.noise(self.plan.segment_length)
-            latents = rescheduled_noise(window, total, shift, request.config.seed)
+            latents = rescheduled_noise(window, total, shift, sampling.seed)
         else:
             self.progress.say(f"going on after step {step}")
         weights, shares = window_weights(length), torch.zeros(total)
         for start in starts:
             shares[start : start + length] += weights
-        done, work = step * len(starts), request.steps * len(starts)
-        while step < request.steps:
+        done, work = step * len(starts), sampling.steps * len(starts)
+        while step < sampling.steps:
             timestep = scheduler.timesteps[step]
             velocity = torch.zeros_like(latents)
             for segment, start in zip(self.plan.segments, starts, strict=True):
@@ -98,8 +98,8 @@ class FreeNoise:
                         latents[:, :, part].to(device),
                         timestep,
                         conditioning,
-                        request.guidance,
-                        pose_guidance=request.pose_guidance,
+                        sampling.guidance,
+                        pose_guidance=sampling.pose_guidance,
                     )
                 velocity[:, :, part] += (weights / shares[part]).view(1, 1, -1, 1, 1) * predicted.cpu()
                 done += 1

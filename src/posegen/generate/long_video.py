@@ -1,26 +1,28 @@
 """The story of posegen: reference image + driving video -> a video of any length.
 
-read -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend -> write. Each verb lives in a file of
-its own; this one only says in which order they happen, and fails before expensive work where it can.
+inputs -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend -> write. Each verb lives in a file
+of its own; this one only says in which order they happen, and fails before expensive work where it can.
 """
 
-from posegen.conditions.extraction import extract_conditions
-from posegen.conditions.folder import Conditions
-from posegen.conditions.keypoints import PersonPose
+from dataclasses import replace
+
 from posegen.config import GenerateConfig
-from posegen.devices import choose_device
-from posegen.generate.background.sharing_plan import SharingPlan, plan_sharing, with_framing
+from posegen.generate.background.sharing_plan import plan_sharing, with_framing
 from posegen.generate.blend import blend_segments
+from posegen.generate.carried_conditions import carry_conditions
+from posegen.generate.driving_conditions import driving_conditions
 from posegen.generate.free_noise import FreeNoise
 from posegen.generate.job.job_folder import Job, hold_output, work_folder
 from posegen.generate.output_videos import write_videos
-from posegen.generate.prompting import with_prompt
-from posegen.generate.reference_pose import look_at_reference, retargeted
-from posegen.generate.request import Request, prepare
+from posegen.generate.planning.job_identity import job_identity
+from posegen.generate.planning.job_inputs import read_inputs
+from posegen.generate.planning.job_needs import estimate_disk_usage, estimate_needs
+from posegen.generate.planning.resolved_settings import plan_job, resolve_settings
+from posegen.generate.reference_pose import ReferencePose, look_at_reference
 from posegen.generate.seams import SeamReport, person_boxes, save_report, watch_seams
 from posegen.generate.segment_inputs import SegmentInputs
 from posegen.generate.segment_maker import SegmentMaker
-from posegen.generate.segments import SegmentPlan
+from posegen.generate.video_plan import VideoPlan, VideoResult, plan_video
 from posegen.heap import trim_heap
 from posegen.media.files import check_writable
 from posegen.media.fitting import plan_fit
@@ -28,76 +30,62 @@ from posegen.model.sources import load_pipeline
 from posegen.progress import NullProgress, Progress
 
 
-def generate_video(config: GenerateConfig, progress: Progress | None = None) -> Request:
-    """Make the video that `config` describes, write it to `config.output`, and return the request as it was checked.
+def generate_video(config: GenerateConfig, progress: Progress | None = None) -> VideoResult:
+    """Make the video that `config` describes and write it to `config.output`.
 
-    Finished segments are kept in a folder beside the output: the same call goes on where an earlier one stopped. What
+    Finished segments are kept in a folder beside the output: the same call resumes where an earlier one stopped. What
     is final so far plays from a growing video beside the output. Raises `PosegenError` for anything the user can mend;
     then nothing half-written is at `config.output`.
     """
     progress = progress or NullProgress()
-    choose_device(config.device)
-    request = prepare(config)
+    inputs = read_inputs(config)
+    settings = resolve_settings(inputs)
+    pose = ReferencePose(inputs.reference, config, config.device)
     if config.dry_run:
-        request = with_prompt(request, progress)
-        progress.say(request.describe())
-        return request
+        video = plan_video(inputs, settings, pose, progress)
+        progress.say(video.description)
+        return VideoResult(config.output, video)
     check_writable(config.output.parent)
     with hold_output(config.output):
-        request = with_prompt(request, progress)
-        progress.say(request.describe())
-        return _make(request, progress)
+        video = plan_video(inputs, settings, pose, progress)
+        progress.say(video.description)
+        video = replace(video, reference=look_at_reference(video.reference, pose, config, progress))
+        identity = job_identity(inputs, video.settings, video.reference.fit)
+        with Job(config.output, identity, vars(config)) as job:
+            video = _make(video, job, progress)
+    return VideoResult(config.output, video)
 
 
-def _make(request: Request, progress: Progress) -> Request:
-    config = request.config
-    device = choose_device(config.device)
-    request, reference = look_at_reference(request, progress)
-    with Job(config.output, request.settings(), vars(config)) as job:
-        job.expect(request.keeps(request.plan))
-        request, steering, plan, sharing = _look_at_driving(request, reference, job, progress)
-        trim_heap()  # estimators leave as much as a small model takes
-        pipeline = load_pipeline(config.model, device, request.dtype, request.loras)
-        pipeline.prepare_for_inference()
-        inputs = SegmentInputs(pipeline, request, steering)
-        maker: SegmentMaker | FreeNoise
-        if config.long_method == "freenoise":
-            maker = FreeNoise(inputs, plan, job, progress)
-            frames = maker.frames()
-        else:
-            maker = SegmentMaker(inputs, plan, sharing, job, progress)
-            frames = blend_segments(plan, maker.frames_of)
-        report = SeamReport(plan)
-        fit = plan_fit(steering.pose.size, request.size, config.fit)
-        write_videos(request, steering, watch_seams(frames, report, person_boxes(steering.pose, fit)))
-        save_report(report, job.folder / "report.json", progress)
-        maker.finish()
-        job.finish()
-    return request
-
-
-def _look_at_driving(
-    request: Request, reference: PersonPose | None, job: Job, progress: Progress
-) -> tuple[Request, Conditions, SegmentPlan, SharingPlan | None]:
-    """The request with what the driving video tells, what steers the model, its segments and what they share."""
-    config, model = request.config, request.model
-    folder = work_folder(config.output) / "conditions"
-    conditions = request.conditions or extract_conditions(
-        config.driving,
-        folder,
-        request.driving_fit,
-        fps=request.fps,
-        hands=config.hands,
-        colors=model.skeleton_colors,
-        draw_scale=model.draw_scale,
-        progress=lambda done, total: progress.update("conditions", done, total),
-        chosen=config,
-        device=config.device,
+def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
+    inputs, settings, reference = video.inputs, video.settings, video.reference
+    config, folder = inputs.config, work_folder(job.output) / "conditions"
+    job.record_disk_usage(estimate_disk_usage(inputs, settings, video.needs, settings.plan))
+    driving = driving_conditions(inputs, settings, folder, progress)
+    plan = plan_job(driving.num_frames, inputs.model, config)
+    settings = with_framing(inputs, settings, driving, progress)
+    needs = estimate_needs(inputs, settings, job.folder)
+    job.record_disk_usage(estimate_disk_usage(inputs, settings, needs, plan))
+    sharing = plan_sharing(config, settings, needs, driving, plan, folder, progress)
+    conditions = carry_conditions(
+        config.retarget, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
     )
-    for line in conditions.report:
-        progress.say(line)
-    plan = request.plan_of(conditions.num_frames)
-    request = with_framing(request, conditions, progress)
-    job.expect(request.keeps(plan))
-    sharing = plan_sharing(request, conditions, plan, folder, progress)
-    return request, retargeted(request, conditions, reference, folder / "retargeted", progress), plan, sharing
+    trim_heap()  # estimators leave as much as a small model takes
+    pipeline = load_pipeline(config.model, settings.device, settings.dtype, inputs.loras)
+    pipeline.prepare_for_inference()
+    encoded = SegmentInputs(pipeline, settings.sampling, reference.image, conditions)
+    maker: SegmentMaker | FreeNoise
+    if config.long_method == "freenoise":
+        maker = FreeNoise(encoded, plan, job, progress)
+        frames = maker.frames()
+    else:
+        maker = SegmentMaker(encoded, plan, sharing, job, settings.fps, progress)
+        frames = blend_segments(plan, maker.frames_of)
+    report = SeamReport(plan)
+    boxes = person_boxes(conditions.pose, plan_fit(conditions.pose.size, settings.size, config.fit))
+    sound = None if settings.sound.track is None else config.driving
+    beside = reference.image if config.side_by_side else None
+    write_videos(config.output, conditions, watch_seams(frames, report, boxes), sound, beside)
+    save_report(report, job.folder / "report.json", progress)
+    maker.finish()
+    job.finish()
+    return replace(video, settings=settings, needs=needs)

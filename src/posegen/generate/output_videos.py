@@ -5,46 +5,61 @@ While it is being written a second file, OUTPUT.growing.mp4, plays as far as it 
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 
 from posegen.conditions.folder import Conditions
 from posegen.generate.job.job_folder import growing_path, side_by_side_path
-from posegen.generate.request import Request
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
-from posegen.types import Frame
+from posegen.types import Frame, Image
 
 
-def write_videos(request: Request, conditions: Conditions, frames: Iterator[Frame]) -> None:
+def write_videos(
+    output: Path,
+    conditions: Conditions,
+    frames: Iterator[Frame],
+    sound: Path | None = None,
+    reference: Image | None = None,
+) -> None:
     """Write `frames` to the output; a file appears under its name only when it is whole, but for the growing one.
 
-    The side-by-side video shows reference, skeleton and result from left to right.
+    sound: the video whose sound the result gets. reference: to write the side-by-side video as well, which shows
+    reference, skeleton and result from left to right.
     """
-    config, (height, width) = request.config, conditions.size
-    sound, begin = None if request.sound.track is None else config.driving, conditions.start or 0.0
+    (height, width), begin = conditions.size, conditions.start or 0.0
     seconds = float(conditions.num_frames / conditions.fps)
-    remove_leftovers(config.output)
-    remove_leftovers(side_by_side_path(config.output))
+    remove_leftovers(output)
+    remove_leftovers(side_by_side_path(output))
     with ExitStack() as stack:
         beside = None
-        if config.side_by_side:
-            path = side_by_side_path(config.output)
+        if reference is not None:
+            path = side_by_side_path(output)
             beside = stack.enter_context(
                 VideoWriter(
-                    path, conditions.fps, size=(height, 3 * width), audio_from=sound, audio_start=begin,
+                    path,
+                    conditions.fps,
+                    size=(height, 3 * width),
+                    audio_from=sound,
+                    audio_start=begin,
                     audio_seconds=seconds,
                 )
-            )  # fmt: skip
-        growing = growing_path(config.output)
+            )
+        growing = growing_path(output)
         writer = stack.enter_context(
             VideoWriter(
-                config.output, conditions.fps, size=(height, width), audio_from=sound, audio_start=begin,
-                audio_seconds=seconds, growing=growing,
+                output,
+                conditions.fps,
+                size=(height, width),
+                audio_from=sound,
+                audio_start=begin,
+                audio_seconds=seconds,
+                growing=growing,
             )
-        )  # fmt: skip
+        )
         skeletons = conditions.iterate_skeletons()
         for frame in frames:
             writer.write(frame)
-            if beside is not None:
-                beside.write(np.hstack([request.fitted_reference, next(skeletons), frame]))
+            if beside is not None and reference is not None:
+                beside.write(np.hstack([reference, next(skeletons), frame]))

@@ -5,13 +5,11 @@ needs that. How colours and pictures become words is `conditions/description.py`
 """
 
 import gc
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from posegen.conditions.description import SHOTS, describe_reference, with_subject
-from posegen.conditions.extraction import find_reference_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig
@@ -19,64 +17,72 @@ from posegen.devices import choose_device
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.generate.job.job_folder import work_folder
-from posegen.generate.request import Request
+from posegen.generate.planning.job_inputs import JobInputs
+from posegen.generate.planning.resolved_settings import ResolvedSettings
+from posegen.generate.reference_pose import ReferencePose
 from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.files import check_writable, read_kept, write_whole
 from posegen.media.image import read_image
 from posegen.progress import Progress
+from posegen.types import Image
 
 
-def with_prompt(request: Request, progress: Progress) -> Request:
-    """The request with a prompt: as given, or written for its reference image, in which case one line says by whom.
+def with_prompt(
+    inputs: JobInputs, settings: ResolvedSettings, pose: ReferencePose, progress: Progress
+) -> ResolvedSettings:
+    """The settings with a prompt: as given, or written for the reference image, in which case one line says by whom.
 
-    What a vision-language model has written is kept in the job's folder, so that a job that goes on has the same. A dry
+    What a vision-language model has written is kept in the job's folder, so that a job that resumes has the same. A dry
     run does not load that model.
     """
-    config = request.config
+    config = inputs.config
     if config.prompt is not None or (config.dry_run and config.prompt_model is not None):
-        return request
-    kept = work_folder(config.output) / "prompt.json"
+        return settings
     framing: Framing | None = None if config.framing == "auto" else config.framing
-    asked = {
-        "reference": file_digest(config.reference),
-        "model": config.prompt_model,
-        "subject": config.subject,
-        "framing": framing,
-    }
-    if config.prompt_model is not None and (prompt := _kept(kept, asked)) is not None:
-        return replace(request, prompt=prompt)
-    prompt, who = write_prompt(request.reference, config.subject, framing, config.prompt_model, config.device, config)
-    if config.prompt_model is not None:
+    if config.prompt_model is None:
+        prompt, writer = write_prompt(pose, config.subject, framing)
+    else:
+        kept = work_folder(config.output) / "prompt.json"
+        asked = {
+            "reference": file_digest(config.reference),
+            "model": config.prompt_model,
+            "subject": config.subject,
+            "framing": framing,
+        }
+        if (known := _kept(kept, asked)) is not None:
+            return settings.with_prompt(known)
+        prompt, writer = write_prompt(pose, config.subject, framing, config.prompt_model, config.device)
         check_writable(kept.parent)
         write_whole(kept, checked_json(asked | {"prompt": prompt}))
-    progress.say(f"prompt written {who} (--prompt for your own)")
-    return replace(request, prompt=prompt)
+    progress.say(f"prompt written {writer} (--prompt for your own)")
+    return settings.with_prompt(prompt)
 
 
 def prompt_for(config: PromptConfig) -> tuple[str, str]:
-    """The prompt for a picture, and who wrote it: `posegen prompt`."""
+    """The prompt for a picture, and words for its writer: `posegen prompt`."""
     framing: Framing | None = None if config.framing == "auto" else config.framing
-    return write_prompt(read_image(config.reference), config.subject, framing, config.prompt_model, config.device)
+    pose = ReferencePose(read_image(config.reference), EstimatorConfig(), config.device)
+    return write_prompt(pose, config.subject, framing, config.prompt_model, config.device)
 
 
 def write_prompt(
-    image: np.ndarray,
+    pose: ReferencePose,
     subject: str | None,
     framing: Framing | None,
-    model: str | None,
-    device: str,
-    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
+    model: str | None = None,
+    device: str = "auto",
 ) -> tuple[str, str]:
-    """A prompt for a picture (uint8 sRGB), and words for who wrote it.
+    """A prompt for the image of `pose`, and words for its writer.
 
     subject: what names the person, guaranteed to occur. framing: measured on the person without it. model: folder or
-    hub name of a vision-language model; a template without it. chosen: who finds the person. Raises `PosegenError` if a
-    model cannot be used.
+    hub name of a vision-language model, for `device`; a template without it. Raises `PosegenError` if a model cannot be
+    used.
     """
-    person = find_reference_pose(image, chosen, device)
-    framing = framing or _framing(person, image.shape[:2])
+    image = pose.image
+    framing = framing or _framing(pose.person, image.shape[:2])
     if model is not None:
         return with_subject(_ask(image, SHOTS[framing], subject, model, device), subject), f"by {model}"
+    person = pose.person
     if person is None:
         return with_subject(
             DEFAULT_PROMPT, subject
@@ -86,7 +92,7 @@ def write_prompt(
     return with_subject(describe_reference(image, keypoints, scores, framing, word), subject), "from measured colours"
 
 
-def _ask(image: np.ndarray, shot: str, subject: str | None, source: str, device: str) -> str:
+def _ask(image: Image, shot: str, subject: str | None, source: str, device: str) -> str:
     import torch
 
     from posegen.conditions.vision_language import VisionLanguageModel
@@ -111,7 +117,7 @@ def _framing(person: PersonPose | None, size: tuple[int, int]) -> Framing:
 
 
 def _kept(path: Path, asked: dict[str, str | None]) -> str | None:
-    """What was written for the same picture and wishes; None if nothing was, or it is damaged, which is reported."""
+    """The prompt that was written for the same image and wishes; None if none was, or it is damaged (one line)."""
     try:
         kept = read_checked_json(read_kept(path), path, required=True)
     except OSError:

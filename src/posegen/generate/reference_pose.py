@@ -1,109 +1,107 @@
-"""What steers a job: the driving video's conditions, carried to the reference person as was asked for (`--retarget`).
+"""The person of the reference image, looked for once, and the image at the size of the result, cropped to keep them.
 
-How it is done is `conditions/retargeting.py`'s; here it is decided what can be done, and told where that is less than
-what was asked for.
+Prompt, crop, framing and retargeting all need the person; each asks the same `ReferencePose`, and where none asks, no
+estimator is loaded.
 """
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from posegen.conditions.extraction import find_reference_pose, fit_pose
-from posegen.conditions.folder import Conditions
-from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
-from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
-from posegen.conditions.retargeting import Retargeted, align, retarget
+from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.subject_box import find_subject_box
+from posegen.config import EstimatorConfig, FitMode, GenerateConfig
 from posegen.errors import PosegenError
-from posegen.generate.request import Request
+from posegen.media.fitting import Fit, plan_fit
 from posegen.progress import Progress
+from posegen.types import Image, Size
 
 _AROUND = 0.15
 """Of the longer side of the box about a person's points: hair and hands reach farther than they do."""
 
 
-def look_at_reference(request: Request, progress: Progress) -> tuple[Request, PersonPose | None]:
-    """Find the person of the reference image: a request whose crop keeps them, and them in pixels of the result.
+class ReferencePose:
+    """The person of one image, found when somebody first asks."""
 
-    None if nobody is found, or nobody needs to know. Raises `PosegenError` if neither a person nor a figure of another
-    kind is found and the request wants somebody.
+    def __init__(self, image: Image, chosen: EstimatorConfig, device: str) -> None:
+        """image: uint8 sRGB (H, W, 3); chosen: the estimators."""
+        self.image, self._chosen, self._device = image, chosen, device
+
+    @cached_property
+    def person(self) -> PersonPose | None:
+        """The largest person, in pixels of the image; None if nobody is seen. Raises `PosegenError`: no weights."""
+        return find_reference_pose(self.image, self._chosen, self._device)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedReference:
+    """The reference image for a result of one size.
+
+    source: the whole image. fit: how it becomes a picture of the result's size. person: in pixels of that picture; None
+    if nobody is seen, or nobody needs to know.
     """
-    config = request.config
-    if not _is_looked_for(request):
-        return request, None
-    person = find_reference_pose(request.reference, config, config.device)
-    request = keep_in_crop(request, person)
-    if request.reference_box is None and config.person_check:
+
+    source: Image
+    fit: Fit
+    person: PersonPose | None = None
+
+    @cached_property
+    def image(self) -> Image:
+        """The picture at the result's size: uint8 (H, W, 3)."""
+        return self.fit.apply(self.source)
+
+
+def fit_reference(image: Image, size: Size, mode: FitMode) -> FittedReference:
+    """The image at `size` (height, width), cropped about its middle or padded."""
+    return FittedReference(image, plan_fit(image.shape[:2], size, mode))
+
+
+def look_at_reference(
+    reference: FittedReference, pose: ReferencePose, config: GenerateConfig, progress: Progress
+) -> FittedReference:
+    """Find the person of the reference image, and crop it about them.
+
+    It stays as it is where nobody needs to know. Raises `PosegenError` if neither a person nor a figure of another kind
+    is found and the settings want somebody.
+    """
+    if not _is_looked_for(config):
+        return reference
+    box = _subject_box(reference.source, pose.person, config)
+    if box is None and config.person_check:
         raise PosegenError(
             "no person is found in the reference image: use a picture that shows one clearly, or pass "
             "--no-person-check to go on anyway"
         )
-    if request.reference_fit.centre != (0.5, 0.5):
+    reference = _with_person(reference, pose.person, box)
+    if reference.fit.centre != (0.5, 0.5):
         progress.say("reference: cropped about the person, not about its middle")
-    return request, None if person is None else fit_pose(person, request.reference_fit)
+    return reference
 
 
-def _is_looked_for(request: Request) -> bool:
-    """Whether anybody needs to know where the person of the reference image is."""
-    return request.config.retarget != "off" or request.config.person_check
+def show_person(reference: FittedReference, pose: ReferencePose, config: GenerateConfig) -> FittedReference:
+    """Find the person to show them, whatever the settings want; the crop is that of `look_at_reference`."""
+    box = _subject_box(reference.source, pose.person, config) if _is_looked_for(config) else None
+    return _with_person(reference, pose.person, box)
 
 
-def keep_in_crop(request: Request, person: PersonPose | None) -> Request:
-    """The request with the reference image cropped about this person, or what stands out, if that is wanted."""
-    if not _is_looked_for(request):
-        return request
-    box = None
-    if person is None and request.config.retarget != "off":
-        box = find_subject_box(request.reference)
-    elif person is not None:
-        left, top, right, bottom = person.box
-        more = _AROUND * max(right - left, bottom - top)
-        box = (left - more, top - more, right + more, bottom + more)
-    return replace(request, reference_box=box)
+def _is_looked_for(config: GenerateConfig) -> bool:
+    """Tell whether anybody needs to know where the person of the reference image is."""
+    return config.retarget != "off" or config.person_check
 
 
-def carry_over(
-    request: Request, pose: PoseSequence, reference: PersonPose | None
-) -> tuple[Retargeted | None, list[str]]:
-    """The clip's person (in pixels of the result) carried to the reference, or None; and lines that say why not so.
-
-    Without a person in the reference, or with nothing in common with them, the boxes of both are aligned.
-    """
-    mode = request.config.retarget
-    if mode == "off":
-        return None, []
-    if not (pose.scores >= SEEN).any():
-        return None, ["--retarget: of drawn skeletons without keypoints joints are not known; they stay as they are"]
-    why = "no person is found in the reference image"
-    if reference is not None:
-        moved = retarget(pose, reference) if mode == "full" else align(pose, reference.box, reference)
-        if moved is not None:
-            return moved, []
-        why = "the reference and the driving video show no part of a body in common"
-        box = reference.box
-    else:
-        found = find_subject_box(request.fitted_reference)
-        if found is None:
-            return None, [f"{why}, nor anything that stands out: the skeleton stays where it is in the driving video"]
-        box = found
-    moved = align(pose, box)
-    if moved is None:
-        return None, [f"{why}: the skeleton stays where it is in the driving video"]
-    return moved, [f"{why}: the skeleton is only moved to the box of what stands out in it (posegen preview shows it)"]
+def _subject_box(
+    image: Image, person: PersonPose | None, config: GenerateConfig
+) -> tuple[float, float, float, float] | None:
+    """Box (left, top, right, bottom; pixels) about the person, or about what stands out if that is wanted."""
+    if person is None:
+        return None if config.retarget == "off" else find_subject_box(image)
+    left, top, right, bottom = person.box
+    more = _AROUND * max(right - left, bottom - top)
+    return left - more, top - more, right + more, bottom + more
 
 
-def retargeted(
-    request: Request, conditions: Conditions, reference: PersonPose | None, folder: Path, progress: Progress
-) -> Conditions:
-    """The conditions that steer the model: carried to the reference, kept in `folder`; or the driving video's."""
-    pose = fit_sequence(conditions.pose, request.driving_fit)
-    moved, lines = carry_over(request, pose, reference)
-    for line in lines:
-        progress.say(line)
-    if moved is None:
-        return conditions
-    progress.say(moved.report)
-    model = request.model
-    return save_retargeted(
-        conditions, pose, moved, folder, model.skeleton_colors, model.draw_scale,
-        lambda done, total: progress.update("retargeting", done, total),
-    )  # fmt: skip
+def _with_person(
+    reference: FittedReference, person: PersonPose | None, box: tuple[float, float, float, float] | None
+) -> FittedReference:
+    fit = reference.fit if box is None else reference.fit.keeping(box)
+    return replace(reference, fit=fit, person=None if person is None else fit_pose(person, fit))

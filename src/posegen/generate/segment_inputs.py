@@ -1,4 +1,4 @@
-"""What steers a job's segments: text, image features and reference of the job; conditions and noise of any frames.
+"""Encodes what segments are made from: prompt, image features and reference of the job; any frames' conditions.
 
 Sampling is `denoise.py`'s concern, and which frames make a segment `segments.py`'s.
 """
@@ -8,32 +8,34 @@ import torch
 from jaxtyping import Int
 
 from posegen.conditions.folder import Conditions
-from posegen.generate.request import Request
+from posegen.generate.planning.resolved_settings import SamplingSettings
 from posegen.generate.segments import Segment, reflect_indices
 from posegen.model.background_store import Branch
 from posegen.model.denoise import Conditioning, forward_passes
 from posegen.model.latents import encode_frames
 from posegen.model.pipeline import PoseGenPipeline
-from posegen.types import PreservedFrames
+from posegen.types import Image, PreservedFrames
 
 
 class SegmentInputs:
     """Everything that the transformer is told about a segment."""
 
-    def __init__(self, pipeline: PoseGenPipeline, request: Request, conditions: Conditions) -> None:
-        """Encode what all segments have in common."""
-        self.pipeline, self.request, self.conditions = pipeline, request, conditions
-        self.text = pipeline.encode_text(request.prompt)
-        self.negative_text = pipeline.encode_text(request.negative_prompt) if request.guidance != 1.0 else None
-        self.image = pipeline.encode_image(request.fitted_reference)
-        self.reference_latents = encode_frames(pipeline.vae, request.fitted_reference[None])
+    def __init__(
+        self, pipeline: PoseGenPipeline, sampling: SamplingSettings, reference: Image, conditions: Conditions
+    ) -> None:
+        """Encode what all segments have in common; `reference` and `conditions` have the size of the result."""
+        self.pipeline, self.sampling, self.conditions = pipeline, sampling, conditions
+        self.text = pipeline.encode_text(sampling.prompt)
+        self.negative_text = pipeline.encode_text(sampling.negative_prompt) if sampling.guidance != 1.0 else None
+        self.image = pipeline.encode_image(reference)
+        self.reference_latents = encode_frames(pipeline.vae, reference[None])
         self._black: dict[int, torch.Tensor] = {}
 
     def passes(self) -> list[tuple[int, Branch]]:
         """Step and branch of guidance of each forward pass of a segment, in order."""
-        request = self.request
+        sampling = self.sampling
         return forward_passes(
-            self.pipeline.scheduler.config.shift, request.steps, request.guidance, request.pose_guidance
+            self.pipeline.scheduler.config.shift, sampling.steps, sampling.guidance, sampling.pose_guidance
         )
 
     def indices(self, segment: Segment) -> Int[np.ndarray, " frames"]:
@@ -43,18 +45,18 @@ class SegmentInputs:
     def conditioning(
         self, segment: Segment, head: PreservedFrames | None = None, tail: PreservedFrames | None = None
     ) -> Conditioning:
-        """Of a segment, with preserved frames at its ends."""
-        indices = self.indices(segment)
+        """Encode the conditions of a segment, with preserved frames at its ends."""
+        sampling, indices = self.sampling, self.indices(segment)
         first, last = int(indices.min()), int(indices.max()) + 1
         skeleton = self.conditions.skeleton_frames(first, last)[indices - first]
-        hands = self.conditions.hand_frames(first, last)[indices - first] if self.request.config.hands else None
-        strength, guided = self.request.pose_strength, self.request.pose_guidance.scale != 1.0
+        hands = self.conditions.hand_frames(first, last)[indices - first] if sampling.hands else None
+        strength, guided = sampling.pose_strength, sampling.pose_guidance.scale != 1.0
         unposed = None
         if (strength != 1.0 or guided) and head is tail is None:
             unposed = self._black_latents(len(indices))
         return Conditioning(
             pose=self.pipeline.encode_pose(skeleton, hands, head, tail, strength, guided, unposed),
-            reference_latents=self.reference_latents if self.request.config.reference_tokens else None,
+            reference_latents=self.reference_latents if sampling.reference_tokens else None,
             text=self.text,
             negative_text=self.negative_text,
             image=self.image,
@@ -69,4 +71,4 @@ class SegmentInputs:
 
     def noise(self, num_frames: int) -> torch.Tensor:
         """Starting noise: the same for every segment of a job, as in the published code."""
-        return self.pipeline.noise(num_frames, self.conditions.size, self.request.config.seed)
+        return self.pipeline.noise(num_frames, self.conditions.size, self.sampling.seed)

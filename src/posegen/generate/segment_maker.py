@@ -5,8 +5,9 @@ neighbours made, a base segment the anchor. Sampling, codecs and cross-fading ar
 """
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
-from posegen.generate.background.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_folder, masks_path
+from posegen.generate.background.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_path
 from posegen.generate.background.shared_background import SharedBackground, make_store
 from posegen.generate.background.sharing_plan import SharingPlan
 from posegen.generate.job.job_folder import Job, background_folder
@@ -28,28 +29,31 @@ class SegmentMaker:
     """Frames of any segment of a plan, made when they are first asked for and kept in the job's folder."""
 
     def __init__(
-        self, inputs: SegmentInputs, plan: SegmentPlan, sharing: SharingPlan | None, job: Job, progress: Progress
+        self,
+        inputs: SegmentInputs,
+        plan: SegmentPlan,
+        sharing: SharingPlan | None,
+        job: Job,
+        fps: Fraction,
+        progress: Progress,
     ) -> None:
-        """Take over what an earlier run left."""
+        """Take over what an earlier run left; `fps` is that of the segments' files."""
         self.inputs, self.plan, self.sharing, self.job, self.progress = inputs, plan, sharing, job, progress
-        self.pipeline, self.request, self.config = inputs.pipeline, inputs.request, inputs.request.config
+        self.pipeline, self.sampling, self.fps = inputs.pipeline, inputs.sampling, fps
         self.background = self._plan_background()
         self._anchor_conditioning: Conditioning | None = None
         self._told: set[str] = set()
 
     def _plan_background(self) -> SharedBackground | None:
-        """Background sharing as configured; None where nothing is to be shared."""
-        request, pipeline = self.request, self.pipeline
-        settings, choice = request.sharing, request.store
-        if self.sharing is None or settings is None or choice is None:
+        """Make background sharing as planned; None where nothing is to be shared."""
+        plan, pipeline = self.sharing, self.pipeline
+        if plan is None:
             return None
         folder = background_folder(self.job.folder)
-        store = make_store(choice.kind, folder, pipeline.transformer.device)
-        subject = None
-        if self.config.sharing_mask:
-            subject = pipeline.subject_tokens(request.prompt, self.config.subject)
-        sharing = BackgroundSharing(settings, subject, store, request.precision)
-        background = SharedBackground(sharing, choice.kind, folder, self._replay_anchor)
+        store = make_store(plan.kind, folder, pipeline.transformer.device)
+        subject = pipeline.subject_tokens(self.sampling.prompt, plan.subject) if plan.masked else None
+        sharing = BackgroundSharing(plan.config, subject, store, plan.precision)
+        background = SharedBackground(sharing, plan.kind, folder, lambda *call: self._replay(plan.anchor, *call))
         background.resume(self.inputs.passes())
         return background
 
@@ -63,7 +67,7 @@ class SegmentMaker:
             make = {"base": self._make_base, "stitch": self._make_stitch, "chain": self._make_chain}[segment.kind]
             frames = make(segment)
             self._keep_masks(segment)  # first, so that no finished segment is without
-            self.job.save(segment, frames, self.request.fps)
+            self.job.save(segment, frames, self.fps)
             trim_heap()
         elif not told:
             self.progress.say(f"segment {segment.name} is already finished")
@@ -88,15 +92,15 @@ class SegmentMaker:
     def _check_masks(self, segment: Segment) -> None:
         """Have a finished segment made again if its masks are wanted and damaged: only its denoising gives them."""
         path = masks_path(self.job.path(segment))
-        if self.config.save_masks and self.config.sharing_mask and state_of(path) == "damaged":
+        if self.sharing is not None and self.sharing.pictures is not None and state_of(path) == "damaged":
             self.progress.say(f"the masks of segment {segment.name} are damaged: the segment is made again")
             self.job.remove(segment)
             remove_checked(path)
 
     def _draw_masks(self, segment: Segment) -> None:
         """If wanted, a picture of what a finished base segment has taken from the anchor."""
-        wanted = self.config.save_masks and self.config.sharing_mask
-        if not wanted or self.sharing is None or not self._takes_background(segment):
+        sharing = self.sharing
+        if sharing is None or sharing.pictures is None or not self._takes_background(segment):
             return
         masks = kept_masks(masks_path(self.job.path(segment)))
         if masks is None:
@@ -105,10 +109,9 @@ class SegmentMaker:
                 "to have it made again with them"
             )
             return
-        folder = masks_folder(self.config.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        anchor = self.frames_of(self.sharing.anchor)
-        write_image(folder / f"{segment.name}.png", draw_sharing(anchor, masks[0], self.job.load(segment), masks[1]))
+        sharing.pictures.mkdir(parents=True, exist_ok=True)
+        anchor, frames = self.frames_of(sharing.anchor), self.job.load(segment)
+        write_image(sharing.pictures / f"{segment.name}.png", draw_sharing(anchor, masks[0], frames, masks[1]))
 
     def finish(self) -> None:
         """The video is written: what only served to make segments goes."""
@@ -143,13 +146,12 @@ class SegmentMaker:
         )
         background.recorded()
 
-    def _replay_anchor(self, step: int, branch: Branch, latents: Latents, recording: SharingPass) -> None:
-        """The anchor's forward pass of one step, beside that of another base segment (same adapter, same schedule)."""
+    def _replay(self, anchor: Segment, step: int, branch: Branch, latents: Latents, recording: SharingPass) -> None:
+        """Run the anchor's forward pass of one step, beside another base segment's (same adapter, same schedule)."""
         transformer = self.pipeline.transformer
         device = transformer.device
         if self._anchor_conditioning is None:
-            assert self.sharing is not None
-            self._anchor_conditioning = self.inputs.conditioning(self.sharing.anchor).to(device, transformer.dtype)
+            self._anchor_conditioning = self.inputs.conditioning(anchor).to(device, transformer.dtype)
         timestep = self.pipeline.scheduler.timesteps[step]
         predict_velocity(transformer, latents.to(device), timestep, self._anchor_conditioning, branch, recording)
 
@@ -191,7 +193,7 @@ class SegmentMaker:
     ) -> Latents:
         conditioning = self.inputs.conditioning(segment, head, tail)
         self.pipeline.use_adapter("base" if segment.kind == "base" else "stitch")
-        total = self.request.steps if stop_after is None else stop_after
+        total = self.sampling.steps if stop_after is None else stop_after
         task = f"segment {segment.name}" if stop_after is None else f"background of {segment.name}"
         self.progress.update(task, 0, total)
         return denoise(
@@ -199,10 +201,10 @@ class SegmentMaker:
             self.pipeline.scheduler,
             self.inputs.noise(segment.stop - segment.start),
             conditioning,
-            self.request.steps,
-            self.request.guidance,
+            self.sampling.steps,
+            self.sampling.guidance,
             background,
-            pose_guidance=self.request.pose_guidance,
+            pose_guidance=self.sampling.pose_guidance,
             on_step=lambda step: self.progress.update(task, step, total),
             stop_after=stop_after,
             on_latents=on_latents,

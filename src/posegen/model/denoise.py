@@ -187,12 +187,14 @@ def denoise(
     stop_after: int | None = None,
     on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
     pose_guidance: PoseGuidance = UNGUIDED,
+    change_latents: Callable[[int, torch.Tensor, Latents], Latents] | None = None,
 ) -> Latents:
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.
 
     `stop_after` ends early, after that many steps: for recording an anchor's background again without finishing it.
-    `on_step` hears the number of finished steps, `on_latents` what each step begins with. Latents stay float32 between
-    steps, whatever the transformer computes in.
+    `on_step` hears the number of finished steps, `on_latents` what each step begins with; `change_latents` gets each
+    step's number, timestep and result, and returns the latents of the next step. Latents stay float32 between steps,
+    whatever the transformer computes in.
     """
     device = transformer.device
     scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist(), device=device)
@@ -210,5 +212,7 @@ def denoise(
             pose_guidance,
         )
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        if change_latents is not None:
+            latents = change_latents(step, timestep, latents)
         on_step(step + 1)
     return latents

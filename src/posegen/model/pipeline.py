@@ -5,15 +5,18 @@ Calling it generates a single segment. Long videos, jobs and files are `long_vid
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import ftfy
 import numpy as np
+import PIL.Image
 import psutil
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers.utils import BaseOutput
 from jaxtyping import Float, UInt8
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
@@ -28,6 +31,7 @@ from posegen.model.denoise import Background, Conditioning, PoseGuidance, PoseLa
 from posegen.model.latents import decode_latents, encode_frames, preserve_mask
 from posegen.model.loading import load_transformer, loading_errors, without_adapters
 from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
+from posegen.model.tensor_types import Latents
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.offline import no_network
 from posegen.types import Frames, Image, PreservedFrames
@@ -38,6 +42,15 @@ _LIBRARIES = ("diffusers", "transformers", "posegen")
 """Whose classes a folder may name."""
 ADAPTERS = ("base", "stitch")
 ADAPTER_FOLDER = "adapters"
+OUTPUT_TYPES = ("np", "pt", "pil", "uint8", "latent")
+StepCallback = Callable[["PoseGenPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass
+class PoseGenPipelineOutput(BaseOutput):
+    """The result of one call: `frames`, a batch of one video in the form that `output_type` names."""
+
+    frames: Any
 
 
 class PoseGenPipeline(DiffusionPipeline):
@@ -262,8 +275,12 @@ class PoseGenPipeline(DiffusionPipeline):
 
     def noise(self, num_frames: int, size: tuple[int, int], seed: int) -> torch.Tensor:
         """Starting noise of a segment, drawn on the CPU so that every device gets the same."""
-        generator = torch.Generator("cpu").manual_seed(seed)
-        return torch.randn(self.latent_shape(num_frames, size), generator=generator, dtype=torch.float32)
+        return self._draw_noise(self.latent_shape(num_frames, size), torch.Generator("cpu").manual_seed(seed))
+
+    @staticmethod
+    def _draw_noise(shape: tuple[int, ...], generator: torch.Generator | None) -> torch.Tensor:
+        generator = generator or torch.Generator("cpu").manual_seed(42)
+        return torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
 
     # -- one segment ---------------------------------------------------------------------------------------------------
 
@@ -305,7 +322,7 @@ class PoseGenPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        reference: UInt8[np.ndarray, "reference_height reference_width 3"],
+        reference: PIL.Image.Image | UInt8[np.ndarray, "reference_height reference_width 3"],
         skeleton: Frames,
         hands: Frames | None = None,
         prompt: str = "",
@@ -316,21 +333,44 @@ class PoseGenPipeline(DiffusionPipeline):
         guidance_scale: float | int | None = None,
         pose_guidance_scale: float | int | None = None,
         pose_strength: float | int | None = None,
-        seed: int = 42,
+        generator: torch.Generator | None = None,
+        latents: Latents | None = None,
+        output_type: str = "np",
+        return_dict: bool = True,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         background: Background = no_background,
-        on_step: Callable[[int], None] = lambda step: None,
-    ) -> Frames:
+    ) -> PoseGenPipelineOutput | tuple[Any]:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
         With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance, the
-        pose's strength (see `encode_pose`) and negative prompt are the checkpoint's own where they are None. Raises
-        `PosegenError` when sizes disagree with each other or with the model's multiples.
+        pose's strength (see `encode_pose`) and negative prompt are the checkpoint's own where they are None.
+
+        Args:
+            reference: image of the person, as large as the skeleton frames.
+            skeleton: uint8 frames (F, H, W, 3) with F = 1 + k · `temporal_stride`, sides multiples of `size_multiple`.
+            hands: hand normals of the same shape.
+            generator: draws the starting noise, on its own device; without one the seed is 42.
+            latents: starting noise of `latent_shape`, instead of drawn noise.
+            output_type: `np` floats 0..1 (1, F, H, W, 3); `pt` floats 0..1 (1, F, 3, H, W); `pil` a list of a list of
+                images; `uint8` frames (1, F, H, W, 3); `latent` the latents themselves.
+            return_dict: False gives the tuple (frames,).
+            callback_on_step_end: called as (pipeline, step, timestep, {"latents": ...}) after each step; a dictionary
+                with other latents changes them.
+            background: records or shares the background (`posegen.model.sharing`).
+
+        Raises `PosegenError` when sizes disagree with each other or with the model's multiples.
         """
-        if reference.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
+        image = np.array(reference.convert("RGB")) if isinstance(reference, PIL.Image.Image) else reference
+        if image.shape != skeleton.shape[1:] or (hands is not None and hands.shape != skeleton.shape):
             raise PosegenError(
-                f"reference {reference.shape[:2]}, skeleton and hand frames must have one size, "
+                f"reference {image.shape[:2]}, skeleton and hand frames must have one size, "
                 f"not {skeleton.shape[1:3]} and {None if hands is None else hands.shape[1:3]}"
             )
+        if output_type not in OUTPUT_TYPES:
+            raise PosegenError(f"output_type {output_type!r} is unknown: choose one of {', '.join(OUTPUT_TYPES)}")
+        if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
+            raise PosegenError(f"callback_on_step_end_tensor_inputs: {sorted(unknown)[0]!r} is unknown: only 'latents'")
         num_steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
         guidance = float(self.config.default_guidance if guidance_scale is None else guidance_scale)
         pose_scale = self.config.default_pose_guidance if pose_guidance_scale is None else pose_guidance_scale
@@ -340,26 +380,55 @@ class PoseGenPipeline(DiffusionPipeline):
         self.use_adapter("stitch" if stitch else "base")
         strength = self.config.default_pose_strength if pose_strength is None else pose_strength
         guided = pose_guidance.scale != 1.0
+        shape = self.latent_shape(len(skeleton), (skeleton.shape[1], skeleton.shape[2]))
+        if latents is not None and tuple(latents.shape) != shape:
+            raise PosegenError(f"latents {tuple(latents.shape)}: starting noise of shape {shape} is needed")
         conditioning = Conditioning(
             pose=self.encode_pose(skeleton, hands, head_frames, tail_frames, float(strength), guided),
-            reference_latents=encode_frames(self.vae, reference[None]),
+            reference_latents=encode_frames(self.vae, image[None]),
             text=self.encode_text(prompt),
             negative_text=self.encode_text(negative) if guidance != 1.0 else None,
-            image=self.encode_image(reference),
+            image=self.encode_image(image),
         )
-        size = (skeleton.shape[1], skeleton.shape[2])
-        latents = denoise(
-            self.transformer,
-            self.scheduler,
-            self.noise(len(skeleton), size, seed),
-            conditioning,
-            num_steps,
-            guidance,
-            background,
-            on_step,
-            pose_guidance=pose_guidance,
-        )
-        return decode_latents(self.vae, latents)
+        with self.progress_bar(total=num_steps) as bar:
+            result = denoise(
+                self.transformer,
+                self.scheduler,
+                self._draw_noise(shape, generator) if latents is None else latents,
+                conditioning,
+                num_steps,
+                guidance,
+                background,
+                on_step=lambda step: bar.update(),
+                pose_guidance=pose_guidance,
+                change_latents=self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs),
+            )
+        frames = result if output_type == "latent" else as_output(decode_latents(self.vae, result), output_type)
+        self.maybe_free_model_hooks()
+        return PoseGenPipelineOutput(frames) if return_dict else (frames,)
+
+    def _after_step(
+        self, callback: StepCallback | None, names: Sequence[str]
+    ) -> Callable[[int, torch.Tensor, Latents], Latents] | None:
+        """Wrap a callback of diffusers' form as the sampler calls it."""
+        if callback is None:
+            return None
+
+        def change(step: int, timestep: torch.Tensor, latents: Latents) -> Latents:
+            changed = callback(self, step, timestep, {"latents": latents} if "latents" in names else {})
+            return latents if changed is None else changed.get("latents", latents)
+
+        return change
+
+
+def as_output(frames: Frames, output_type: str) -> Any:
+    """Convert uint8 frames (F, H, W, 3) to a batch of one video: see `PoseGenPipeline.__call__`."""
+    if output_type == "uint8":
+        return frames[None]
+    if output_type == "pil":
+        return [[PIL.Image.fromarray(frame) for frame in frames]]
+    levels = frames[None].astype(np.float32) / 255.0
+    return torch.from_numpy(levels).permute(0, 1, 4, 2, 3) if output_type == "pt" else levels
 
 
 def check_parts(folder: Path) -> None:

@@ -195,7 +195,7 @@ class Job:
 
     # -- how far it is -------------------------------------------------------------------------------------------------
 
-    def expect(self, expected: JobProgress) -> None:
+    def record_disk_usage(self, expected: JobProgress) -> None:
         """Note how much there will be of everything."""
         if replace(self.progress, finished=None) != expected:
             self.progress = expected

@@ -16,19 +16,22 @@ from jaxtyping import Bool, Float, Int, UInt8
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.conditions.camera import CameraTracker, person_mask
 from posegen.conditions.cuts import describe_cuts
-from posegen.conditions.extraction import find_reference_pose, fit_pose
+from posegen.conditions.extraction import fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.retargeted_conditions import carry_hands, hands_are_drawn
 from posegen.conditions.retargeting import Retargeted
 from posegen.conditions.sampled_conditions import Pictures, Samples, kept_samples, sample_conditions, sequence_of
-from posegen.config import Framing
+from posegen.config import FitMode, Framing, GenerateConfig
 from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
-from posegen.generate.reference_pose import carry_over, keep_in_crop
-from posegen.generate.request import Request
+from posegen.generate.carried_conditions import carry_over
+from posegen.generate.planning.job_inputs import JobInputs, read_inputs
+from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
+from posegen.generate.reference_pose import ReferencePose, show_person
 from posegen.generate.segments import Segment
+from posegen.generate.video_plan import VideoPlan, plan_video
 from posegen.media.fitting import Fit, plan_fit
 from posegen.progress import Progress
 
@@ -44,58 +47,58 @@ _CUT_OFF = 0.15
 
 @dataclass(frozen=True)
 class Preview:
-    """What was found out.
+    """Findings about a video before it is made.
 
-    numbers: of the sampled frames in the result; frames: those of the driving video, fitted to the result's size; pose:
-    the person in them, in pixels of the result; placed: the person as they will steer the result, carried to the
-    reference; hand_maps: the hand normals that steer it; skeletons: pictures of skeletons that were given without
-    keypoints, else None; reference: the person of the reference image, in pixels of the result;
-    anchor, alone: whose background is shared, and which segments take no part (None and empty where none is shared).
-    warnings: one line each, the most important first.
+    plan: the video as it is planned, with the reference image as it is cropped; numbers: of the sampled frames in the
+    result; frames: those of the driving video, fitted to the result's size; pose: the person in them, in pixels of the
+    result; placed: the same person carried to the reference, as the result will show them; hand_maps: the hand normals
+    of the result; skeletons: pictures of skeletons that were given without keypoints, else None; anchor, alone: whose
+    background is shared, and which segments take no part (None and empty where none is shared). warnings: one line
+    each, the most important first.
     """
 
-    request: Request
+    plan: VideoPlan
     numbers: Int[np.ndarray, " samples"]
     frames: UInt8[np.ndarray, "samples height width 3"]
     pose: PoseSequence
     placed: PoseSequence
     hand_maps: UInt8[np.ndarray, "samples height width 3"]
     skeletons: UInt8[np.ndarray, "samples height width 3"] | None
-    reference: PersonPose | None
     anchor: Segment | None
     alone: tuple[Segment, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> Preview:
+def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLES) -> Preview:
     """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
-    count = request.num_frames
+    inputs = read_inputs(config)
+    person = ReferencePose(inputs.reference, config, config.device)
+    video = plan_video(inputs, resolve_settings(inputs), person, progress)
+    settings = video.settings
+    count, fps, start = settings.num_frames, settings.fps, settings.start or 0.0
     numbers = np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
-    found = _look(request, numbers, progress)
-    fit, size = request.driving_fit, request.size
-    pose = _fitted(found.people, fit, request.fps)
-    seen = np.array([person is not None for person in found.people])
-    person = find_reference_pose(request.reference, request.config, request.config.device)
-    request = keep_in_crop(request, person)
-    reference = None if person is None else fit_pose(person, request.reference_fit)
-    warnings = [] if reference is not None else ["no person is found in the reference image"]
-    sampled = replace(pose, fps=Fraction(request.fps * len(numbers), count))
-    moved, lines = carry_over(request, sampled, reference)
+    found = _look(inputs, settings, numbers, progress)
+    fit, size = settings.driving_fit, settings.size
+    pose = _fitted(found.people, fit, fps)
+    seen = np.array([each is not None for each in found.people])
+    reference = show_person(video.reference, person, config)
+    warnings = [] if reference.person is not None else ["no person is found in the reference image"]
+    sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
+    moved, lines = carry_over(config.retarget, sampled, reference)
     warnings += lines
-    line = describe_cuts(found.cuts, request.fps, request.start or 0.0)
+    line = describe_cuts(found.cuts, fps, start)
     warnings += [line] if line else []
     if found.skeletons is None:
-        warnings += _about_people(request, numbers, seen, found.most_people)
-        driving = (request.driving.height, request.driving.width)
-        warnings += describe_place(sequence_of(found.people, driving, request.fps))
-        warnings += _about_fit(request, pose) if moved is None else []
-        warnings += _about_hands(request, pose, found, seen)
+        warnings += _about_people(numbers / float(fps) + start, seen, found.most_people)
+        warnings += describe_place(sequence_of(found.people, (inputs.driving.height, inputs.driving.width), fps))
+        warnings += _about_fit(config.fit, pose) if moved is None else []
+        warnings += _about_hands(pose, found, seen) if config.hands else []
     framing = _framing(pose, size)
-    warnings += _about_framing(reference, framing, size)
-    about_sound = f"sound: {request.sound.describe()}"
-    warnings += [about_sound] if request.sound.losses else []
-    notes = [] if request.sound.losses else [about_sound]
+    warnings += _about_framing(reference.person, framing, size)
+    about_sound = f"sound: {settings.sound.describe()}"
+    warnings += [about_sound] if settings.sound.losses else []
+    notes = [] if settings.sound.losses else [about_sound]
     notes += [] if framing is None else [f"framing of the driving video: {framing}"]
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
@@ -104,9 +107,8 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
     notes.append(motion.describe())
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
-    if request.sharing is not None:
-        plan = request.plan
-        asked = request.config.anchor
+    if settings.sharing.config is not None:
+        plan, asked = settings.plan, config.anchor
         anchor = choose_anchor(motion, plan) if asked is None else plan.base_segments[asked]
         unsafe = unsafe_segments(motion, plan, anchor)
         line = describe_unsafe(unsafe)
@@ -114,29 +116,46 @@ def look_ahead(request: Request, progress: Progress, samples: int = SAMPLES) -> 
         alone = tuple(item.segment for item in unsafe)
         notes.append(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name})")
     return Preview(
-        request, numbers, found.frames, pose, pose if moved is None else moved.pose,
-        _steering(request, found, pose, moved), found.skeletons, reference, anchor, alone,
-        tuple(notes), tuple(warnings),
-    )  # fmt: skip
+        plan=replace(video, reference=reference),
+        numbers=numbers,
+        frames=found.frames,
+        pose=pose,
+        placed=pose if moved is None else moved.pose,
+        hand_maps=_carried_hands(inputs, found, pose, moved),
+        skeletons=found.skeletons,
+        anchor=anchor,
+        alone=alone,
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
 
 
-def _steering(request: Request, found: Samples, pose: PoseSequence, moved: Retargeted | None) -> Pictures:
-    """The hand-normal maps as they steer the result."""
+def _carried_hands(inputs: JobInputs, found: Samples, pose: PoseSequence, moved: Retargeted | None) -> Pictures:
+    """The hand-normal maps as the result will have them."""
     if moved is None:
         return found.hand_maps
-    drawn = request.config.normals == "mediapipe" if request.conditions is None else hands_are_drawn(request.conditions)
+    given = inputs.conditions
+    drawn = inputs.config.normals == "mediapipe" if given is None else hands_are_drawn(given)
     return np.stack(list(carry_hands(found.hand_maps, pose, moved, drawn)))
 
 
-def _look(request: Request, numbers: Int[np.ndarray, " samples"], progress: Progress) -> Samples:
-    """What is in the sampled frames, by the chosen estimators or from given conditions."""
-    config, chosen = request.config, numbers.tolist()
-    if request.conditions is not None:
-        return kept_samples(request.conditions, config.driving, chosen, request.driving_fit)
+def _look(
+    inputs: JobInputs, settings: ResolvedSettings, numbers: Int[np.ndarray, " samples"], progress: Progress
+) -> Samples:
+    """Find what is in the sampled frames, by the chosen estimators or from given conditions."""
+    config, chosen, fit = inputs.config, numbers.tolist(), settings.driving_fit
+    if inputs.conditions is not None:
+        return kept_samples(inputs.conditions, config.driving, chosen, fit)
     return sample_conditions(
-        config.driving, chosen, request.driving_fit, request.fps, config.hands, config, config.device,
+        config.driving,
+        chosen,
+        fit,
+        settings.fps,
+        config.hands,
+        config,
+        config.device,
         lambda done: progress.update("looking", done, len(chosen)),
-    )  # fmt: skip
+    )
 
 
 def _fitted(people: Sequence[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
@@ -175,28 +194,26 @@ def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], coun
     )  # fmt: skip
 
 
-def _about_people(
-    request: Request, numbers: Int[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int
-) -> list[str]:
+def _about_people(moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int) -> list[str]:
     lines = []
     if not seen.any():
         return ["no person is found in the driving video"]
     if 1 - seen.mean() > _RARE:
-        when = _seconds(numbers[~seen] / float(request.fps) + (request.start or 0.0))
+        when = _seconds(moments[~seen])
         lines.append(f"nobody is seen in {100 * (1 - seen.mean()):.0f} % of the driving video (about second {when})")
     if most > 1:
         lines.append(f"up to {most} people are in the driving video: the one who is largest at first is followed")
     return lines
 
 
-def _about_fit(request: Request, pose: PoseSequence) -> list[str]:
-    """Whether the result's picture cuts off what the driving video shows of the person."""
+def _about_fit(mode: FitMode, pose: PoseSequence) -> list[str]:
+    """Warn where the result's picture cuts off what the driving video shows of the person."""
     seen = pose.scores >= SEEN
     x, y = pose.keypoints[..., 0], pose.keypoints[..., 1]
     height, width = pose.size
     outside = seen & ((x < 0) | (x >= width) | (y < 0) | (y >= height))
     share = float(outside.sum()) / max(int(seen.sum()), 1)
-    if share <= _CUT_OFF or request.config.fit == "pad":
+    if share <= _CUT_OFF or mode == "pad":
         return []
     return [f"{100 * share:.0f} % of the person is cut off: the result shows the middle of the driving video "
             "(--fit pad shows all of it, --size another shape)"]  # fmt: skip
@@ -207,10 +224,8 @@ def _seconds(moments: Float[np.ndarray, " moments"], most: int = 5) -> str:
     return ", ".join(named[:most]) + (", ..." if len(named) > most else "")
 
 
-def _about_hands(
-    request: Request, pose: PoseSequence, samples: Samples, seen: Bool[np.ndarray, " samples"]
-) -> list[str]:
-    if not request.config.hands or not seen.any():
+def _about_hands(pose: PoseSequence, samples: Samples, seen: Bool[np.ndarray, " samples"]) -> list[str]:
+    if not seen.any():
         return []
     if not samples.hand_maps.any():
         return ["no hand is ever found: the hand normals are black, and the shape of hands is left to the model"]

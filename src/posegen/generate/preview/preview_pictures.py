@@ -14,9 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from posegen.conditions.drawings import drawn
 from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.skeleton import draw_skeleton
-from posegen.generate.preview.preview_job import Preview
+from posegen.config import PreviewConfig
+from posegen.generate.planning.job_inputs import protect_inputs
+from posegen.generate.preview.preview_job import Preview, look_ahead, preview_paths
+from posegen.media.files import check_writable
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
+from posegen.progress import NullProgress, Progress
 from posegen.types import Frame
 
 COLUMNS = 7
@@ -27,11 +31,22 @@ _KINDS = {"base": (92, 134, 190), "stitch": (160, 186, 216), "chain": (92, 134, 
 _ANCHOR, _ALONE = (40, 120, 80), (200, 110, 60)
 
 
+def preview_job(config: PreviewConfig, progress: Progress | None = None) -> tuple[Preview, Path, Path]:
+    """Look ahead at a job; return what was found, the picture and the video. Raises `PosegenError`."""
+    progress = progress or NullProgress()
+    picture, video = preview_paths(config.output)
+    protect_inputs(config, (picture, video))
+    check_writable(config.output.parent)
+    found = look_ahead(config, progress)
+    write_preview(found, picture, video)
+    return found, picture, video
+
+
 def write_preview(preview: Preview, picture: Path, video: Path) -> None:
     """Write the picture (PNG) and the video (MP4). Raises `OutputError` if a file cannot be written."""
     write_image(picture, _sheet(preview))
     rate = Fraction(max(1, round(len(preview.numbers) / _SECONDS)))
-    height, width = preview.request.size
+    height, width = preview.plan.settings.size
     with VideoWriter(video, rate, size=(height, 3 * width)) as writer:
         for number in range(len(preview.numbers)):
             writer.write(
@@ -40,12 +55,12 @@ def write_preview(preview: Preview, picture: Path, video: Path) -> None:
 
 
 def _sheet(preview: Preview) -> Frame:
-    request, (height, width) = preview.request, preview.request.size
+    plan, (height, width) = preview.plan, preview.plan.settings.size
     chosen = np.unique(np.linspace(0, len(preview.numbers) - 1, COLUMNS - 1).round().astype(int)).tolist()
-    reference = request.fitted_reference
+    reference = plan.reference.image
     rows = [
         [reference, *(driven_picture(preview, number) for number in chosen)],
-        [over(reference, preview.reference), *(placed_picture(preview, number) for number in chosen)],
+        [over(reference, plan.reference.person), *(placed_picture(preview, number) for number in chosen)],
         [np.full_like(reference, 250), *(_hands(preview, number) for number in chosen)],
     ]
     scale = min(_WIDTH / width, _HEIGHT / height)
@@ -62,7 +77,7 @@ def _sheet(preview: Preview) -> Frame:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     draw.text((2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8), "hand normals", font=font, fill=_INK)
     for column, number in enumerate(chosen):
-        moment = f"{preview.numbers[number] / float(request.fps):.1f} s"
+        moment = f"{preview.numbers[number] / float(plan.settings.fps):.1f} s"
         place = (2 * _GAP + (column + 1) * (small[0] + _GAP), 2 * _GAP)
         draw.text(place, moment, font=font, fill="white", stroke_width=2, stroke_fill="black")
     _draw_plan(draw, preview, below, across, font)
@@ -79,7 +94,7 @@ def _draw_plan(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     """Segments as bars over time: base segments above, others below."""
-    plan, left = preview.request.plan, 2 * _GAP
+    plan, left = preview.plan.settings.plan, 2 * _GAP
     scale = (across - 2 * left) / max(plan.num_frames, 1)
     for segment in plan.segments:
         row = 0 if segment.kind == "base" else 1
@@ -100,7 +115,7 @@ def _draw_plan(
 def _lines(preview: Preview, width: int) -> list[tuple[str, tuple[int, int, int]]]:
     """Warnings, then notes and the plan, wrapped."""
     told = [(f"! {line}", _WARNING) for line in preview.warnings]
-    told += [(line, _INK) for line in (*preview.notes, *preview.request.describe().split("\n"))]
+    told += [(line, _INK) for line in (*preview.notes, *preview.plan.description.split("\n"))]
     return [(part, colour) for line, colour in told for part in textwrap.wrap(line, width, subsequent_indent="    ")]
 
 
@@ -110,8 +125,8 @@ def driven_picture(preview: Preview, number: int) -> Frame:
 
 
 def placed_picture(preview: Preview, number: int) -> Frame:
-    """The reference with the skeleton of a sampled frame, as it steers the result."""
-    return over(preview.request.fitted_reference, preview.placed[number], _given(preview, number))
+    """The reference with the skeleton of a sampled frame, as the result will have it."""
+    return over(preview.plan.reference.image, preview.placed[number], _given(preview, number))
 
 
 def _hands(preview: Preview, number: int) -> Frame:

@@ -1,0 +1,32 @@
+"""Makes packages callable: `posegen.generate` is the package of that name and the function that makes a video.
+
+Both names are wanted: the package by its files, the function by whoever uses posegen from Python. A module's class may
+be changed (PEP 726 and the data model, "customizing module attribute access"), so that one object can be both.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def call_with(package: str, target: str) -> None:
+    """Calling the imported module `package` calls `target`, written as "module:function"."""
+    home, _, name = target.partition(":")
+
+    class CallablePackage(ModuleType):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            """Call the function of the same name."""
+            return getattr(importlib.import_module(home), name)(*arguments, **options)
+
+        @property
+        def __signature__(self) -> Any:
+            import inspect
+
+            return inspect.signature(getattr(importlib.import_module(home), name))
+
+        @property
+        def __wrapped__(self) -> Any:
+            return getattr(importlib.import_module(home), name)
+
+    sys.modules[package].__class__ = CallablePackage

@@ -1,0 +1,67 @@
+"""Base of all settings: texts become paths, and values of the wrong type or choice are refused in one line.
+
+The command line checks types itself; in Python nobody else does.
+"""
+
+import numbers
+import types
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from posegen.errors import PosegenError
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", Path: "a path"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one command: plain values that never change, each checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            allowed = _allowed(cast(Any, type(self)))[field.name]
+            value = getattr(self, field.name)
+            if Path in allowed and isinstance(value, str):
+                object.__setattr__(self, field.name, Path(value))
+            elif isinstance(value, list) and any(get_origin(kind) is tuple for kind in allowed):
+                object.__setattr__(self, field.name, tuple(value))
+            elif field.name == "fps" and isinstance(value, numbers.Real) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, str(value))
+            elif not any(_fits(value, kind) for kind in allowed):
+                option = f"--{field.name.replace('_', '-')}"
+                raise PosegenError(f"{option} {value!r:.80}: {_expected(allowed)} is expected")
+
+
+@cache
+def _allowed(kind: Any) -> dict[str, tuple[Any, ...]]:
+    """The types of each setting, without annotations for the command line."""
+    return {name: _alternatives(hint) for name, hint in get_type_hints(kind).items()}
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(each for part in get_args(hint) for each in _alternatives(part))
+    return (hint,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, numbers.Integral)
+    if kind is float:
+        return isinstance(value, numbers.Real)
+    return isinstance(value, kind)
+
+
+def _expected(allowed: tuple[Any, ...]) -> str:
+    choices = [str(choice) for kind in allowed if get_origin(kind) is Literal for choice in get_args(kind)]
+    words = [_WORDS.get(kind, "a list of texts") for kind in allowed if get_origin(kind) is not Literal]
+    words = [word for kind, word in zip(allowed, words, strict=False) if kind is not type(None)] if not choices else []
+    return " or ".join([*words, *([f"one of {', '.join(choices)}"] if choices else [])])

@@ -1,0 +1,1 @@
+"""A job before anything expensive: inputs, resolved settings, needs, identity, and how it is described."""
