@@ -8,7 +8,8 @@ from posegen.errors import PosegenError
 from posegen.prepare.prepare_recipe import ClipSettings, PrepareRecipe, read_prepare_recipe
 from posegen.prepare.stages.packing import shard_tasks
 from posegen.recipes.lookup import recipe_names
-from posegen.train.train_recipe import STAGES, read_recipe
+from posegen.train.stage_settings import STAGES
+from posegen.train.train_recipe import read_recipe
 
 BOTH = ClipSettings(sizes=((832, 480), (480, 832)))
 TIERS = ClipSettings(sizes=((480, 832), (720, 1280), (832, 480)), most_cropped=0.3)

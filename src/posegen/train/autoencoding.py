@@ -26,7 +26,7 @@ from posegen.model.tensor_types import Latents, Pixels
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
 from posegen.train.schedule import bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation
-from posegen.train.train_recipe import Phase, StageSettings
+from posegen.train.stage_settings import Phase, VaeSettings
 
 _KINDS = ("frames", "skeletons", "hands")
 _SHARES = (0.7, 0.2, 0.1)
@@ -39,7 +39,7 @@ class AutoencoderStage:
     """See the file's head. A `TrainStage`."""
 
     def __init__(
-        self, pipeline: PoseGenPipeline, settings: StageSettings, train: list[Shard], validation: list[Shard]
+        self, pipeline: PoseGenPipeline, settings: VaeSettings, train: list[Shard], validation: list[Shard]
     ) -> None:
         """Every weight of the pipeline's autoencoder learns, or those of its decoder only."""
         if not isinstance(pipeline.vae, AutoencoderLightVideo):
@@ -220,7 +220,7 @@ def _window_size(sample: Sample, phase: Phase) -> tuple[int, int]:
     return min(phase.crop or height, height), min(phase.crop or width, width)
 
 
-def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
+def prepare_autoencoder(vae: nn.Module, settings: VaeSettings) -> None:
     """Decide what learns: everything, or with `decoder_only` the decoder; not a linear code that is to stay."""
     vae.requires_grad_(True)
     if settings.decoder_only:
@@ -233,7 +233,7 @@ def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
 
 
 def autoencoder_loss(
-    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: StageSettings
+    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: VaeSettings
 ) -> torch.Tensor:
     """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
     moments, reconstruction = module(pixels, noise, scale)

@@ -30,7 +30,15 @@ from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
 from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation
-from posegen.train.train_recipe import BaseWeights, ModelSettings, Phase, StageName, StageSettings
+from posegen.train.stage_settings import (
+    AdapterSettings,
+    Phase,
+    PretrainSettings,
+    StageSettings,
+    StitchSettings,
+    TransformerSettings,
+)
+from posegen.train.train_recipe import BaseWeights, ModelSettings
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
@@ -45,9 +53,8 @@ class DiffusionStage:
 
     def __init__(
         self,
-        stage: StageName,
         pipeline: PoseGenPipeline,
-        settings: StageSettings,
+        settings: TransformerSettings,
         model: ModelSettings,
         train: list[Shard],
         validation: list[Shard],
@@ -55,8 +62,7 @@ class DiffusionStage:
         encoders: Encoders | None = None,
     ) -> None:
         """Decide what learns: everything in `pretrain`, else an adapter on frozen weights of the recipe's model."""
-        self.base = model.start
-        self.stage, self.pipeline, self.settings, self.model = stage, pipeline, settings, model
+        self.pipeline, self.settings, self.model = pipeline, settings, model
         self.train_shards, self.validation_shards, self.cache, self.encoders = train, validation, cache, encoders
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self.empty_text = torch.empty(0)
@@ -67,7 +73,7 @@ class DiffusionStage:
         self.channel_weights: torch.Tensor | None = None
         if settings.pixel_weight > 0:
             self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
-        prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
+        prepare_transformer(pipeline.transformer, settings, model.base_weights)
         if settings.compile:
             # a phase has few shapes (its sizes): kernels for any shape are slower, and inductor fails on some of them
             pipeline.transformer.compile_repeated_blocks(dynamic=False)
@@ -84,7 +90,7 @@ class DiffusionStage:
 
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
         """The kinds of items of a phase."""
-        return encodings_of(self.stage, self.settings, phase, self.pipeline.config)
+        return encodings_of(self.settings, phase, self.pipeline.config)
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
         """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
@@ -125,7 +131,7 @@ class DiffusionStage:
         """Items, noise, noise levels and dropouts of a part of a step."""
         seed = self.settings.seed
         kinds = self.encodings(phase)
-        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < self.settings.pose_share
+        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < pose_share(self.settings)
         encoding = kinds["pose" if pose else "video"]
         items, buckets = self._items[encoding], self._buckets[encoding]
         encoding = replace(encoding, num_frames=phase.num_frames)
@@ -259,15 +265,15 @@ class DiffusionStage:
 
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapter alone."""
-        if self.stage != "pretrain" and self.model.export == "adapter":
-            save_adapters(self.pipeline, self.base, folder)
+        if isinstance(self.settings, AdapterSettings) and self.model.export == "adapter":
+            save_adapters(self.pipeline, self.model.start, folder)
             return
         self.pipeline.register_to_config(trained=True, trained_size=self._trained_size())
         self.pipeline.save_pretrained(folder)
 
     def _trained_size(self) -> list[int] | None:
         """The (height, width) of all clips, of a model that has seen no others; None if it knows several."""
-        if self.stage != "pretrain" and self.pipeline.config.trained_size is None:
+        if isinstance(self.settings, AdapterSettings) and self.pipeline.config.trained_size is None:
             return None
         sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
         return list(sizes.pop()) if len(sizes) == 1 else None
@@ -286,23 +292,28 @@ def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch
     return groups
 
 
-def encodings_of(stage: StageName, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
-    """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
+def pose_share(settings: StageSettings) -> float:
+    """Return the share of a stage's steps that see skeleton, hands and reference: 1 but for some of `pretrain`."""
+    return settings.pose_share if isinstance(settings, PretrainSettings) else 1.0
+
+
+def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
+    """Return the kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
 
     model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
     """
     pose = Encoding(phase.frames_of_clip, phase.windows, mirrored=phase.mirror)
-    if stage == "stitch":
+    if isinstance(settings, StitchSettings):
         head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
         pose = replace(pose, head=head, tail=tail)
     kinds = {"pose": pose}
-    if stage == "pretrain" and settings.pose_share < 1.0 and phase.num_frames > 1:
+    if pose_share(settings) < 1.0 and phase.num_frames > 1:
         kinds["video"] = replace(pose, head=1, pose=False)
     return kinds
 
 
 def prepare_transformer(
-    transformer: PoseGenTransformer3DModel, stage: StageName, settings: StageSettings, base_weights: BaseWeights
+    transformer: PoseGenTransformer3DModel, settings: TransformerSettings, base_weights: BaseWeights
 ) -> None:
     """Decide what learns: everything in `pretrain`, else an adapter (a new one, or the one that is there) in float32.
 
@@ -311,7 +322,7 @@ def prepare_transformer(
     if settings.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     attached = lora.adapter_names(transformer)
-    if stage == "pretrain":
+    if not isinstance(settings, AdapterSettings):
         if attached:
             raise PosegenError(
                 f"pretrain changes the weights under the adapters {', '.join(attached)}, which would then fit no "
@@ -322,14 +333,16 @@ def prepare_transformer(
     transformer.requires_grad_(False)
     if base_weights == "fp8":
         transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    stage = settings.stage
     if stage in attached:
         lora.use_adapter(transformer, stage)  # trained further
     else:
-        if settings.from_base and "base" not in attached:
+        from_base = isinstance(settings, StitchSettings) and settings.from_base
+        if from_base and "base" not in attached:
             raise PosegenError(f"[{stage}] from_base: the starting model has no adapter base; train that stage first")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            if settings.from_base:
+            if from_base:
                 lora.copy_adapter(transformer, "base", stage)
             else:
                 lora.add_adapter(transformer, stage, settings.rank, settings.alpha)

@@ -38,7 +38,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
         chosen = recipe.stage(stage)
         precisions.add(chosen.precision)
         for phase in chosen.phases:
-            encodings |= dict.fromkeys(encodings_of(stage, chosen, phase, model).values())
+            encodings |= dict.fromkeys(encodings_of(chosen, phase, model).values())
     if len(precisions) > 1:
         raise PosegenError(
             f"[latents] stages {', '.join(settings.stages)} differ in precision: prepare one after another"

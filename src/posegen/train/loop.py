@@ -1,4 +1,4 @@
-"""The training loop of every stage: steps, skipped steps, moving average, logs, validation, checkpoints, going on.
+"""The training loop of every stage: steps, skipped steps, EMA, logs, validation, checkpoints, resuming.
 
 Runs on accelerate: one CPU, one GPU, several of them or several machines are the same to it. An interrupted run ends
 as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
@@ -23,7 +23,7 @@ from posegen.train.prefetcher import Prefetcher
 from posegen.train.schedule import learning_rate, shares
 from posegen.train.sharding import gathered, shard, sharded_like, whole
 from posegen.train.stage import TrainStage
-from posegen.train.train_recipe import StageSettings
+from posegen.train.stage_settings import StageSettings
 
 MODEL = "model"
 """Folder inside a stage's folder for what it exports."""
@@ -90,29 +90,29 @@ class Loop:
 
     def __init__(
         self, stage: TrainStage, settings: StageSettings, checkpoints: Checkpoints, folder: Path,
-        accelerator: Accelerator, progress: Progress, name: str,
+        accelerator: Accelerator, progress: Progress,
     ) -> None:  # fmt: skip
         """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
         self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
-        self.accelerator, self.progress, self.name = accelerator, progress, name
+        self.accelerator, self.progress, self.name = accelerator, progress, settings.stage
         if not trained_parameters(stage.module):
-            raise PosegenError(f"the stage {name} has nothing to train")
+            raise PosegenError(f"the stage {self.name} has nothing to train")
         self.bare = stage.module
         self.bare.train()
         if settings.strategy == "fsdp" and accelerator.num_processes > 1:
             shard(self.bare, accelerator.device)
-            self.module = accelerator.prepare_model(self.bare, evaluation_mode=True)  # for its number format only
+            self.module = accelerator.prepare_model(self.bare, evaluation_mode=True)  # for its dtype only
             self.optimizers = [accelerator.prepare(each) for each in make_optimizers(self.bare, settings)]
         else:
             self.module, *self.optimizers = accelerator.prepare(self.bare, *make_optimizers(self.bare, settings))
-        self.average = EMA(self.bare, settings.ema) if settings.ema > 0 else None
+        self.ema = EMA(self.bare, settings.ema) if settings.ema > 0 else None
         self.counters = Counters()
         kept = checkpoints.load(self.module, self.optimizers)
         if kept is not None:
-            self.counters, average = kept
-            if self.average is not None and average is not None:
-                self.average.load(average)
-            progress.say(f"{name}: going on after step {self.counters.step}")
+            self.counters, ema = kept
+            if self.ema is not None and ema is not None:
+                self.ema.load(ema)
+            progress.say(f"{self.name}: resumes after step {self.counters.step}")
         self.logs = Logs(folder, self.counters.step) if accelerator.is_main_process else None
 
     # -- the run -------------------------------------------------------------------------------------------------------
@@ -122,9 +122,9 @@ class Loop:
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
         losses: list[float] = []
-        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as ahead:
+        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as prefetcher:
             while counters.step < settings.steps:
-                loss, norm = self._step(ahead.take())
+                loss, norm = self._step(prefetcher.take())
                 counters.step += 1
                 counters.seconds = before + time.monotonic() - began
                 if math.isfinite(loss):
@@ -170,8 +170,8 @@ class Loop:
             for optimizer in self.optimizers:
                 optimizer.step()
             counters.bad_in_a_row = 0
-            if self.average is not None:
-                self.average.update(self.bare, counters.step + 1)
+            if self.ema is not None:
+                self.ema.update(self.bare, counters.step + 1)
         else:
             counters.bad_steps += 1
             counters.bad_in_a_row += 1
@@ -192,8 +192,8 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last whole step."""
-        average = None if self.average is None else self.average.whole()
-        self.checkpoints.save(self.module, self.optimizers, average, self.counters, self.accelerator.is_main_process)
+        ema = None if self.ema is None else self.ema.whole()
+        self.checkpoints.save(self.module, self.optimizers, ema, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 
     def summary(self) -> dict[str, int | float]:
@@ -216,10 +216,10 @@ class Loop:
         """The weights that are validated and exported, in evaluation mode."""
         self.bare.eval()
         try:
-            if self.average is None:
+            if self.ema is None:
                 yield
             else:
-                with self.average.applied(self.bare):
+                with self.ema.applied(self.bare):
                     yield
         finally:
             self.bare.train()

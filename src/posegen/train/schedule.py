@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from posegen.train.train_recipe import StageSettings
+from posegen.train.stage_settings import StageSettings
 
 
 def learning_rate(settings: StageSettings, step: int) -> float:

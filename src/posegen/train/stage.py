@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from posegen.model.pipeline import PoseGenPipeline
-from posegen.train.train_recipe import Phase
+from posegen.train.stage_settings import Phase
 
 Tell = Callable[[str, int, int], None]
 """Progress: task, done, total."""
