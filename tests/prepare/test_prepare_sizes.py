@@ -52,7 +52,7 @@ def test_a_shard_holds_clips_of_one_size():
     splits = dict.fromkeys(samples, "train") | {"f-0": "val-same"}
     sizes = {key: (832, 480) if key[0] in "ace" else (480, 832) for key in samples}
     tasks = shard_tasks(samples, splits, 2, sizes)
-    assert [(task["shard"], task["keys"]) for task in tasks] == [
+    assert [(task.shard, list(task.keys)) for task in tasks] == [
         ("train-000000.tar", ["b-0", "d-0"]),
         ("train-000001.tar", ["a-0", "c-0"]),
         ("train-000002.tar", ["e-0"]),

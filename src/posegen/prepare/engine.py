@@ -1,4 +1,4 @@
-"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What they do is not known here.
+"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. It knows nothing of their work.
 
 Packing shards and looking through videos run as tasks, stages with models as pools of actors that keep them loaded
 (also looking through videos, if their clips are scored meanwhile).
@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,10 @@ from typing import Any
 import psutil
 
 from posegen.errors import PosegenError, logger
-from posegen.prepare.stages.clip_stages import ClipStage, LookStage, Row, ScoreStage, Work, tasks_of
+from posegen.prepare.stages.clip_stage import ClipStage, Row
+from posegen.prepare.stages.clip_stages import LookStage, ScoreStage
+from posegen.prepare.stages.messages import VideoTask, from_text, to_text
+from posegen.prepare.stages.stage_work import Work, tasks_of
 from posegen.prepare.video_sources import Video
 
 _OBJECT_STORE = 128 << 20
@@ -29,7 +32,7 @@ _OBJECT_STORE = 128 << 20
 _BLOCKS = 10_000
 _TEMPORARY = "posegen-ray-"
 _STAGES: dict[tuple[str, str], ClipStage] = {}
-"""Of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
+"""Stages of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
 
 
 class Engine:
@@ -90,14 +93,14 @@ class Engine:
         """Where models compute."""
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, work: Work, stage: type[ClipStage], tasks: list[Row], models: bool) -> Iterator[Any]:
-        """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
+    def run(self, work: Work, stage: type[ClipStage], tasks: Sequence[Any], models: bool) -> Iterator[Any]:
+        """Yield the results of a stage, in any order. Raises `PosegenError` for an error that stops the run."""
         if tasks:
             yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
 
     def look_and_score(self, work: Work, videos: list[Video]) -> Iterator[Any]:
-        """Results of `ScoreStage`, while videos are still being looked through: GPUs do not wait for CPUs."""
-        tasks = [{"url": video.url, "state": video.state} for video in videos]
+        """Yield the results of `ScoreStage` while videos are still looked through: GPUs do not wait for CPUs."""
+        tasks = [VideoTask(video) for video in videos]
         if not tasks:
             return
         looked = self._with(_dataset(tasks), work, LookStage, False, len(tasks))
@@ -119,10 +122,10 @@ class Engine:
         return dataset.map(stage, fn_constructor_args=(work,), compute=pool, **resources)
 
 
-def _dataset(tasks: list[Row]) -> Any:
+def _dataset(tasks: Sequence[Any]) -> Any:
     import ray.data
 
-    rows = [{"task": json.dumps(task)} for task in tasks]
+    rows = [{"task": to_text(task)} for task in tasks]
     return ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
 
 
@@ -130,15 +133,13 @@ def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
             raise PosegenError(row["fatal"])
-        result = json.loads(row["result"])
-        if isinstance(result, dict):
-            for damaged in result.pop("damaged", ()):
-                logger.warning("made again: %s", damaged)
-        yield result
+        for damaged in json.loads(row["damaged"]):
+            logger.warning("made again: %s", damaged)
+        yield from_text(row["result"])
 
 
 def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
-    """A stage as a task; its process is kept between the tasks of one worker."""
+    """Run a stage as a task; its process is kept between the tasks of one worker."""
     key = (stage.__name__, f"{work.output.url} {work.recipe}")
     if key not in _STAGES:
         for other in _STAGES.values():
@@ -149,13 +150,11 @@ def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
 
 
 def _score_tasks(row: Row, work: Work) -> list[Row]:
-    """What is to be scored of a video that was looked through."""
+    """Return the scoring tasks of a video that was looked through, as rows."""
     if row.get("fatal"):
         return [row]
-    task = json.loads(row["task"])
-    look = json.loads(row["result"])
-    found = tasks_of(Video(task["url"], task["state"]), look)
-    return [{"task": json.dumps(each)} for each in found]
+    found = tasks_of(from_text(row["task"]).video, from_text(row["result"]))
+    return [{"task": to_text(each)} for each in found]
 
 
 def _remove_leftovers() -> None:

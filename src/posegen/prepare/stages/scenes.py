@@ -6,7 +6,6 @@ video's length but by 32 bytes a second. Nothing is judged here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from posegen.media.reading import StoredFrame, iterate_with_stored
 from posegen.media.timing import as_rate
 from posegen.prepare.filters.sampled_frames import PassingSamples, SampledClip
 from posegen.prepare.prepare_recipe import ClipSettings
+from posegen.prepare.stages.messages import Look, Window
 from posegen.types import Size
 
 _LONGEST = 192
@@ -31,29 +31,6 @@ _HASHES = 4
 """Frames hashed each second, and also of each clip."""
 _DAMPED = 0.95
 """Share of the wanted frame rate that a video must have."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One clip of a video: seconds after its first frame, and the perceptual hash of four of its frames."""
-
-    start: float
-    end: float
-    hash: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is in a video. Sizes are as it is shown."""
-
-    width: int
-    height: int
-    fps: float
-    duration: float
-    rotation: int
-    hdr: bool
-    cuts: tuple[float, ...]
-    windows: tuple[Window, ...]
 
 
 def check_shape(info: VideoInfo, settings: ClipSettings) -> None:
