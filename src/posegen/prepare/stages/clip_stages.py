@@ -150,7 +150,8 @@ class SampleStage(ClipStage):
                     made = path
                 else:
                     call = MakeSample(path, key, video.url, window.start, window.end)
-                    made = without_path(self.isolated(call), path, video)
+                    sample = self.isolated(call)
+                    made = without_path(sample, path, video)
                 store.write(f"{key}.json", checked_json(as_kept(made), indent=None))
         return ClipsDone(len(keys))
 

@@ -234,7 +234,7 @@ def as_kept(message: Any) -> dict[str, Any]:
 
 def from_kept(kind: type[Message], content: Mapping[str, Any]) -> Message:
     """Read a message of class `kind` from a JSON object; keys that it does not know are ignored."""
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # mypy takes a type[T] for unhashable
     return kind(**{name: _value(hint, content[name]) for name, hint in hints.items() if name in content})
 
 
