@@ -10,8 +10,8 @@ if importlib.util.find_spec("anny") is None:
     pytest.skip("needs the extra of synthetic people", allow_module_level=True)
 
 from posegen.conditions.folder import Inputs, check_conditions, open_conditions
+from posegen.data.clips import Clip as ShardClip
 from posegen.data.clips import Drawing
-from posegen.data.clips import SyntheticClip as ShardClip
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.evaluate.comparison import load_person
@@ -34,7 +34,7 @@ def filmed(folder, frame_size):
 
 def test_conditions_are_those_of_the_same_clip_in_a_shard(tmp_path):
     made = filmed(tmp_path, SIZE)
-    make_shards(tmp_path, "val-same", clips=1, size=SIZE, frames=FRAMES, seed=3, workers=0)
+    make_shards(tmp_path, ShardSettings("val-same", 1, 3, clip=SyntheticClipSettings(*SIZE, FRAMES)), workers=0)
     clip = ShardClip(open_shards(tmp_path, "val-same")[0].samples[0], DRAWING)
     assert np.array_equal(made.skeleton_frames(0, FRAMES), clip.skeletons(0, FRAMES))
     assert np.array_equal(made.hand_frames(0, FRAMES), clip.hands(0, FRAMES))

@@ -105,10 +105,8 @@ class Clip:
             scores = keypoint_scores(visibility[number])
             if not hands:
                 scores[[*range(133)[LEFT_HAND], *range(133)[RIGHT_HAND]]] = 0.0
-            image = draw_skeleton(
-                points[number].astype(np.float32) * scale, scores, (height * scale, width * scale),
-                colors=self.drawing.colors,
-            )  # fmt: skip
+            size = (height * scale, width * scale)
+            image = draw_skeleton(points[number].astype(np.float32) * scale, scores, size, colors=self.drawing.colors)
             drawn.append(image if scale == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
         return np.stack(drawn)
 

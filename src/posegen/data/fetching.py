@@ -152,8 +152,13 @@ class RemoteFolder:
         if size > self.most_bytes:
             logger.warning(
                 "%s: the shards %s-* have %.3g GB, of which %.3g GB are kept in %s: some will be fetched again ([data] "
-                "fetched_gb)", self.url, split, size / 1e9, self.most_bytes / 1e9, self.cache,
-            )  # fmt: skip
+                "fetched_gb)",
+                self.url,
+                split,
+                size / 1e9,
+                self.most_bytes / 1e9,
+                self.cache,
+            )
         return sorted(found, key=lambda shard: shard.name)
 
     def make_room(self, size: int) -> None:

@@ -213,9 +213,7 @@ class LatentCache:
 
 def file_name(shard: str, clips: list[str], encoding: Encoding, identity: dict[str, Any]) -> str:
     """The name of the file of a shard, by the hash of the shard's bytes, its clips, and `LatentCache.identity`."""
-    content = {
-        "format": FORMAT, "shard": shard, "clips": clips, "encoding": dataclasses.asdict(encoding), **identity
-    }  # fmt: skip
+    content = {"format": FORMAT, "shard": shard, "clips": clips, "encoding": dataclasses.asdict(encoding), **identity}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40] + ".safetensors"
 
 

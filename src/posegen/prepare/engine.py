@@ -56,9 +56,11 @@ class Engine:
             _remove_leftovers()
             self._folder = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-")
             options |= {
-                "num_cpus": self._workers or len(os.sched_getaffinity(0)), "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE, "_temp_dir": self._folder,
-            }  # fmt: skip
+                "num_cpus": self._workers or len(os.sched_getaffinity(0)),
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE,
+                "_temp_dir": self._folder,
+            }
         try:
             ray.init(address=self._address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:

@@ -67,9 +67,8 @@ class Isolated:
         where the function cannot be made.
         """
         try:
-            if self._process is None:
-                self._start()
-            kind, content = self._answer(item, patience * self._timeout)
+            process = self._process or self._start()
+            kind, content = self._answer(process, item, patience * self._timeout)
         except (BrokenPipeError, EOFError):
             raise CrashError(self._end()) from None
         if kind == "result":
@@ -80,18 +79,19 @@ class Isolated:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._end()
+        self._end()
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-c", "from posegen.prepare import isolated; isolated.work()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-        )  # fmt: skip
-        _send(self._process.stdin, os.getpid())
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        _send(process.stdin, os.getpid())
         try:
-            kind, content = self._answer(self._make, _START)
+            kind, content = self._answer(process, self._make, _START)
         except (BrokenPipeError, EOFError):
             raise SetupError(f"a worker cannot start: {self._end()}") from None
         except CrashError as error:
@@ -101,11 +101,11 @@ class Isolated:
             raise SetupError(
                 content if kind in _KINDS else f"a worker cannot start: {content.strip().splitlines()[-1]}"
             )
+        return process
 
-    def _answer(self, item: Any, timeout: float | int) -> Any:
-        assert self._process is not None
-        _send(self._process.stdin, (item, timeout))
-        return self._receive(self._process, timeout)
+    def _answer(self, process: subprocess.Popen[bytes], item: Any, timeout: float | int) -> Any:
+        _send(process.stdin, (item, timeout))
+        return self._receive(process, timeout)
 
     def _receive(self, process: subprocess.Popen[bytes], timeout: float | int) -> Any:
         assert process.stdout is not None
@@ -124,9 +124,10 @@ class Isolated:
         return _receive(process.stdout)
 
     def _end(self) -> str:
-        """End the process, and say how it had died if it had."""
-        assert self._process is not None
+        """End the process, if there is one, and return how it had died if it had."""
         process, self._process = self._process, None
+        if process is None:
+            return "was ended"
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)  # one that has closed its pipe is about to die by itself
         code = process.poll()

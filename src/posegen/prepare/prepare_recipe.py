@@ -125,10 +125,16 @@ class ConditionSettings:
     def estimators(self, start: float, end: float) -> EstimatorConfig:
         """The same for one part of a video, in the words of `posegen extract`."""
         return EstimatorConfig(
-            start=start, end=end, pose=self.pose, pose_weights=self.pose_weights,
-            detector_weights=self.detector_weights, normals=self.normals, normals_weights=self.normals_weights,
-            parts_weights=self.parts_weights, trust_torchscript=self.trust_torchscript,
-        )  # fmt: skip
+            start=start,
+            end=end,
+            pose=self.pose,
+            pose_weights=self.pose_weights,
+            detector_weights=self.detector_weights,
+            normals=self.normals,
+            normals_weights=self.normals_weights,
+            parts_weights=self.parts_weights,
+            trust_torchscript=self.trust_torchscript,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ first looks at what is kept.
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -45,7 +45,7 @@ from posegen.prepare.stages.packing import (
     shards_in,
     write_index,
 )
-from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, Scorer, Work, default_scorer, tasks_of
+from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, Work, default_scorer, tasks_of
 from posegen.prepare.store import Store, parsed, take_damaged
 from posegen.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
@@ -77,7 +77,6 @@ def prepare_data(
     address: str | None = None,
     refilter: bool = False,
     progress: Progress | None = None,
-    make_scorer: Callable[[PrepareRecipe, str], Scorer] = default_scorer,
     plan: LatentPlan | None = None,
 ) -> Outcome:
     """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
@@ -93,7 +92,7 @@ def prepare_data(
     check_shards(store)
     tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
-        work = Work(recipe, store, make_scorer, engine.device, plan, weights)
+        work = Work(recipe, store, default_scorer, engine.device, plan, weights)
         store.write(_VIDEOS, checked_json({"videos": [[video.url, video.state] for video in videos]}))
         if not refilter:
             _find_and_score(engine, work, videos, progress)
@@ -153,9 +152,7 @@ def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Cli
             yield ClipsTask(video, few)
 
 
-def _write(
-    engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
-) -> Outcome:  # fmt: skip
+def _write(engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress) -> Outcome:
     """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
     sizes = {
         clip.key: work.recipe.clips.size_for((clip.look.height, clip.look.width))
@@ -226,8 +223,9 @@ def tell_of_missing(store: Store, videos: list[Video]) -> None:
     if gone:
         logger.warning(
             "videos of the run before are not among these inputs (%s, %d in all): their clips leave the data set",
-            gone[0], len(gone),
-        )  # fmt: skip
+            gone[0],
+            len(gone),
+        )
 
 
 def _kept_videos(store: Store) -> list[Video]:

@@ -78,8 +78,15 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
     pictures = _pictures(file, [int(sample["row"][row]) for row in wanted])
     data = {
         "filters": [
-            {"name": name, "column": each.column, "minimum": each.minimum, "maximum": each.maximum,
-             "shown": [int(row) for row in chosen[name]], "dropped": count.dropped[name], "alone": count.alone[name]}
+            {
+                "name": name,
+                "column": each.column,
+                "minimum": each.minimum,
+                "maximum": each.maximum,
+                "shown": [int(row) for row in chosen[name]],
+                "dropped": count.dropped[name],
+                "alone": count.alone[name],
+            }
             for name, each in filters.items()
         ],
         "scores": {name: [_short(value) for value in sample[name].tolist()] for name in scores},
@@ -89,7 +96,7 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
         "total": {"scored": count.scored, "seconds": round(count.scored_seconds, 1), "sampled": len(sample["seconds"])},
         "funnel": _funnel(count, filters),
         "pictures": {row: picture for row, picture in zip(wanted, pictures, strict=True) if picture},
-    }  # fmt: skip
+    }
     return _page(data, count)
 
 

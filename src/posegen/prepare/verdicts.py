@@ -135,8 +135,11 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
         if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
             logger.warning(
                 "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
-                "sees them", len(validation), len(keys), wanted,
-            )  # fmt: skip
+                "sees them",
+                len(validation),
+                len(keys),
+                wanted,
+            )
     elif wanted and len(keys) > 1:
         logger.warning("all clips are of one video: validation is drawn from it, too, and will look better than it is")
         validation.update(keys[-max(1, round(wanted)) :])

@@ -166,8 +166,8 @@ def _remote(url: str, may_be_list: bool = True) -> Iterator[Video]:
         if glob.has_magic(path):
             found: dict[str, Any] = system.glob(path, detail=True)
         elif system.isdir(path) and not Path(path).suffix:
-            found = {name: info for name, info in system.find(path, detail=True).items()
-                     if Path(name).suffix.lower() in SUFFIXES}  # fmt: skip
+            every = system.find(path, detail=True).items()
+            found = {name: info for name, info in every if Path(name).suffix.lower() in SUFFIXES}
         else:
             found = {path: system.info(path)}
     except PosegenError:

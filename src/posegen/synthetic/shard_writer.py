@@ -35,13 +35,18 @@ CLIPS_PER_IDENTITY = 2
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What a folder of shards holds."""
+    """The clips of one split of a folder of shards."""
 
     split: str
+    """One of `SPLITS`."""
     clips: int
+    """Number of clips, at least 1."""
     seed: int = 0
+    """Same seed, same people, movements and pixels."""
     clips_per_shard: int = 16
+    """Clips in one file, which is also the task of one process."""
     clip: SyntheticClipSettings = field(default_factory=SyntheticClipSettings)
+    """Size and length of each clip."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -53,7 +58,7 @@ class ShardSettings:
 
     @property
     def num_shards(self) -> int:
-        """How many shards there will be."""
+        """Number of shards."""
         return -(-self.clips // self.clips_per_shard)
 
     def places(self, shard: int) -> range:
@@ -68,7 +73,7 @@ class ShardSettings:
 
 @dataclass(frozen=True)
 class ShardPosition:
-    """Who is in a clip, and the seed of everything else; identities are named so that splits can be compared."""
+    """Identities and seeds of one clip; identities have names, so that splits can be compared."""
 
     identity: str
     identity_seed: int
@@ -80,27 +85,19 @@ class ShardPosition:
 
 
 def make_shards(
-    out: Path,
-    split: str,
-    clips: int,
-    size: tuple[int, int] = (256, 144),
-    fps: float = 16.0,
-    frames: int = 33,
-    seed: int = 0,
-    workers: int = 1,
-    clips_per_shard: int = 16,
-    progress: Callable[[int, int], None] | None = None,
+    out: Path, settings: ShardSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `clips` clips of `size` (height, width) under `out` and return the path of the index.
+    """Write the shards of one split to the folder `out` and return the path of their index.
 
     Whole shards that are there already are kept: called again on a finished folder, it only checks their hashes, and
-    with more clips it adds those that are missing. `workers` = 0 works in this process. `progress` is told of clips
-    done and wanted. Raises `PosegenError` where the folder holds shards of other settings or more clips, `OutputError`
-    where it cannot be written.
+    with more clips it adds those that are missing.
+
+    workers: processes; 0 works in this process. progress: called with the numbers of clips done and wanted.
+
+    Raises `PosegenError` where the folder holds shards of other settings or more clips, `OutputError` where it cannot
+    be written.
     """
-    settings = ShardSettings(
-        split, clips, seed, clips_per_shard, SyntheticClipSettings(*size, num_frames=frames, fps=fps)
-    )
+    split = settings.split
     index = out / f"{split}.json"
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -217,11 +217,11 @@ class DiffusionStage:
                             for row, index in zip(chosen, part, strict=True):
                                 other = rows[(index + 1) % len(rows)]
                                 row["condition"], row["hands"] = other["condition"], other["hands"]
-                        noise = torch.stack([
+                        noises = [
                             torch.randn(row["latents"].shape, generator=generator(3, before + index))
                             for row, index in zip(chosen, part, strict=True)
-                        ])  # fmt: skip
-                        batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
+                        ]
+                        batch = self._batch(chosen, encoding, torch.stack(noises), torch.full((len(chosen),), sigma))
                         total += float(flow_matching_loss(module, batch.to(device)).sum())
                     before += len(rows)
                 result.scalars[f"loss_{kind}_{sigma}"] = total / count

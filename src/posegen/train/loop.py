@@ -89,9 +89,14 @@ class Loop:
     """One run of one stage; see the file's head."""
 
     def __init__(
-        self, stage: TrainStage, settings: StageSettings, checkpoints: Checkpoints, folder: Path,
-        accelerator: Accelerator, progress: Progress,
-    ) -> None:  # fmt: skip
+        self,
+        stage: TrainStage,
+        settings: StageSettings,
+        checkpoints: Checkpoints,
+        folder: Path,
+        accelerator: Accelerator,
+        progress: Progress,
+    ) -> None:
         """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
         self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
         self.accelerator, self.progress, self.name = accelerator, progress, settings.stage
@@ -132,9 +137,14 @@ class Loop:
                 step = counters.step
                 self.progress.update(f"train {self.name}", step, settings.steps)
                 if step % settings.log_every == 0 or step == settings.steps:
-                    self._log({"loss": sum(losses) / max(len(losses), 1), "gradient_norm": norm,
-                               "learning_rate": learning_rate(settings, step - 1),
-                               "bad_steps": float(counters.bad_steps), "seconds": counters.seconds})  # fmt: skip
+                    scalars = {
+                        "loss": sum(losses) / max(len(losses), 1),
+                        "gradient_norm": norm,
+                        "learning_rate": learning_rate(settings, step - 1),
+                        "bad_steps": float(counters.bad_steps),
+                        "seconds": counters.seconds,
+                    }
+                    self._log(scalars)
                     losses = []
                 if step % settings.validate_every == 0 or step == settings.steps:
                     self._validate()
@@ -175,10 +185,8 @@ class Loop:
         else:
             counters.bad_steps += 1
             counters.bad_in_a_row += 1
-            logger.warning(
-                "step %d skipped: loss %g, gradient norm %g (%d in a row)",
-                counters.step + 1, mean, norm, counters.bad_in_a_row,
-            )  # fmt: skip
+            what = "step %d skipped: loss %g, gradient norm %g (%d in a row)"
+            logger.warning(what, counters.step + 1, mean, norm, counters.bad_in_a_row)
             if counters.bad_in_a_row >= settings.max_bad_steps:
                 raise PosegenError(
                     f"{counters.bad_in_a_row} steps in a row had a loss or gradient that is not finite; the last good "

@@ -71,8 +71,8 @@ def pixel_energy(vae: Any) -> Float[Tensor, " c"]:
 
     One latent of each channel in turn is moved by that channel's deviation, in a grey clip. float32, mean 1.
     """
-    mean, deviation = (torch.tensor(values, device=vae.device, dtype=vae.dtype)
-                       for values in (vae.config.latents_mean, vae.config.latents_std))  # fmt: skip
+    config, place = vae.config, {"device": vae.device, "dtype": vae.dtype}
+    mean, deviation = (torch.tensor(values, **place) for values in (config.latents_mean, config.latents_std))
     grey = mean.view(1, -1, 1, 1, 1).expand(1, -1, 3, 5, 5)
     still = vae.decode(grey, return_dict=False)[0].float()
     energies = []

@@ -169,8 +169,13 @@ def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
 def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
     """The filters that run, with their backends, loaded. Raises `PosegenError` where weights are missing."""
     filters: list[Filter] = [
-        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), OverlayFilter(), BlurFilter(),
-    ]  # fmt: skip
+        PersonAreaFilter(),
+        OnePersonFilter(),
+        FaceFilter(),
+        CameraFilter(),
+        OverlayFilter(),
+        BlurFilter(),
+    ]
     wanted = wanted_columns(settings)
     image, video = "qalign_image" in wanted, "qalign_video" in wanted
     filters += [TechnicalQualityFilter()] * (settings.image_quality == "technical")

@@ -40,9 +40,14 @@ class CameraFilter:
 
     name = "static_camera"
     columns: tuple[str, ...] = (
-        "camera_moved", "camera_shift", "camera_rotation", "camera_zoom", "camera_jitter", "camera_known",
+        "camera_moved",
+        "camera_shift",
+        "camera_rotation",
+        "camera_zoom",
+        "camera_jitter",
+        "camera_known",
         "background_motion",
-    )  # fmt: skip
+    )
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
         """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""

@@ -240,8 +240,8 @@ def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> 
         edges.append((left / size[1], top / size[0], right / size[1], bottom / size[0]))
     if mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        edges.append((columns[0] / mask.shape[1], rows[0] / mask.shape[0],
-                      (columns[-1] + 1) / mask.shape[1], (rows[-1] + 1) / mask.shape[0]))  # fmt: skip
+        height, width = mask.shape
+        edges.append((columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height))
     if not edges:
         return None
     low, high = np.min(edges, axis=0)[:2], np.max(edges, axis=0)[2:]

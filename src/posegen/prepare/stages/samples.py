@@ -94,10 +94,19 @@ class SampleMaker:
         }
         height, width = fit.target
         description = {
-            "num_frames": len(frames), "height": height, "width": width, "fps": self._clips.fps, "source": source,
-            "start": start, "end": end, "identity": key.partition("-")[0], "reference_frame": number,
-            "caption": caption, "reference_caption": caption, "subject": "person",
-        }  # fmt: skip
+            "num_frames": len(frames),
+            "height": height,
+            "width": width,
+            "fps": self._clips.fps,
+            "source": source,
+            "start": start,
+            "end": end,
+            "identity": key.partition("-")[0],
+            "reference_frame": number,
+            "caption": caption,
+            "reference_caption": caption,
+            "subject": "person",
+        }
         video = pack_frames(frames, self._clips.fps, self._frames)
         return Finished(_packed(key, arrays, video, description, caption), caption)
 
@@ -124,18 +133,16 @@ class SampleMaker:
     ) -> str:
         everybody = [fit_pose(pose[index], fit) for index in range(len(pose))]
         try:
-            framing: Framing = choose_framing(
-                np.stack([each.keypoints for each in everybody]), np.stack([each.scores for each in everybody]),
-                fit.target,
-            )  # fmt: skip
+            keypoints = np.stack([each.keypoints for each in everybody])
+            scores = np.stack([each.scores for each in everybody])
+            framing: Framing = choose_framing(keypoints, scores, fit.target)
         except PosegenError:
             framing = "half-body"
         if self._captions is not None:
             return with_subject(self._captions.describe(image, SHOTS[framing]), None)
         if not shoulders_seen(person):
             return DEFAULT_PROMPT
-        keypoints, scores = person.keypoints.astype(np.float64), person.scores.astype(np.float64)
-        return describe_reference(image, keypoints, scores, framing)
+        return describe_reference(image, person.keypoints.astype(np.float64), person.scores.astype(np.float64), framing)
 
 
 def _captions(settings: ConditionSettings, device: str) -> Any:
@@ -148,8 +155,8 @@ def _captions(settings: ConditionSettings, device: str) -> Any:
     from posegen.devices import choose_device
 
     place = choose_device(device)
-    number_format = torch.float32 if place.type == "cpu" else torch.bfloat16
-    return VisionLanguageModel(settings.caption_model, place, number_format, "[conditions] caption_model")
+    dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
+    return VisionLanguageModel(settings.caption_model, place, dtype, "[conditions] caption_model")
 
 
 def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
@@ -170,9 +177,7 @@ def _reference(visibility: UInt8[np.ndarray, "frames 133"], key: str) -> int:
     return int(np.random.default_rng([seed, _REFERENCE_DRAWS]).choice(candidates))
 
 
-def _masks(
-    person: PersonPose, hand_map: UInt8[np.ndarray, "height width 3"]
-) -> UInt8[np.ndarray, "height width"]:  # fmt: skip
+def _masks(person: PersonPose, hand_map: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width"]:
     """Bits: about where the person is, and where each hand is."""
     bits = np.where(person_mask(person.keypoints, person.scores, hand_map.shape[:2]), PERSON_BIT, 0).astype(np.uint8)
     hands = drawn(hand_map)

@@ -63,8 +63,8 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     passing = _Passing(PassingSamples(source), settings, visit, finder, rate) if visit else None
     for frame in iterate_with_stored(source, rate, _LONGEST, passing.sizes if passing else lambda number: ()):
         if isinstance(frame, StoredFrame):
-            assert passing
-            passing.samples.keep(frame)
+            if passing:
+                passing.samples.keep(frame)
             continue
         count += 1
         finder.add(frame)
@@ -79,9 +79,15 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     if passing:
         passing.show(windows)
     return Look(
-        info.width, info.height, float(info.fps), info.duration, info.rotation, info.is_hdr, cuts,
+        info.width,
+        info.height,
+        float(info.fps),
+        info.duration,
+        info.rotation,
+        info.is_hdr,
+        cuts,
         tuple(Window(start, end, clip_hash(table, start, end)) for start, end in windows),
-    )  # fmt: skip
+    )
 
 
 def _seconds(cuts: Sequence[int], rate: Fraction) -> tuple[float, ...]:
