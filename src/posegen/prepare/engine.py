@@ -28,7 +28,7 @@ from posegen.prepare.stages.stage_work import Work, tasks_of
 from posegen.prepare.video_sources import Video
 
 _OBJECT_STORE = 128 << 20
-"""Bytes: rows are short."""
+"""Bytes of Ray's object store: rows are short."""
 _BLOCKS = 10_000
 _TEMPORARY = "posegen-ray-"
 _STAGES: dict[tuple[str, str], ClipStage] = {}
@@ -92,7 +92,7 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """Where models compute."""
+        """Device that models compute on."""
         return "cuda" if self.gpus else "cpu"
 
     def run(self, work: Work, stage: type[ClipStage], tasks: Sequence[Any], models: bool) -> Iterator[Any]:
@@ -160,7 +160,7 @@ def _score_tasks(row: Row, work: Work) -> list[Row]:
 
 
 def _remove_leftovers() -> None:
-    """Temporary folders of runs that were killed."""
+    """Remove temporary folders of runs that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
         with contextlib.suppress(ValueError, OSError):
             if not psutil.pid_exists(int(folder.name.removeprefix(_TEMPORARY).split("-")[0])):

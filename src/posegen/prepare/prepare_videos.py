@@ -1,8 +1,8 @@
 """The story of `posegen prepare`: raw video -> shards and an index.
 
-Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of what is kept;
-draw the splits, pack shards, write the index; encode clips for a training. A run that was killed goes on: every stage
-first looks at what is kept.
+Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of kept clips;
+draw the splits, pack shards, write the index; encode clips for a training. A run that was killed resumes: every stage
+looks for kept results first.
 """
 
 import contextlib
@@ -53,12 +53,12 @@ from posegen.progress import NullProgress, Progress
 
 _VIDEOS = "work/videos.json"
 _TASKS_TOGETHER = 16
-"""Most tasks of one video's clips that are done while it is looked through."""
+"""Maximum number of scoring tasks of one video that are done while it is looked through."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out: counts, and where the index is."""
+    """Result of a run: counts, and the path of the index."""
 
     index: str
     videos: int
@@ -79,11 +79,14 @@ def prepare_data(
     progress: Progress | None = None,
     plan: LatentPlan | None = None,
 ) -> Outcome:
-    """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
+    """Make a data set in `output`, a folder or URL; the same call again resumes, or finds everything done.
 
-    inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
-    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs or weights that are not there,
-    for an output with other shards, and if nothing at all is kept; `OutputError`.
+    inputs: files, folders, patterns, lists and URLs, see `video_sources.find_videos`; may be empty with `refilter`.
+    address: of a Ray cluster; None for this machine. refilter: only make the verdicts anew, from kept scores.
+    plan: encodings made for a training, if any.
+
+    Raises `PosegenError` for inputs or weights that are missing, for an output with other shards, and if no clip is
+    kept; `OutputError` where the output cannot be written.
     """
     progress = progress or NullProgress()
     store = Store(output)
@@ -127,10 +130,10 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
 
 
 def clips_together(videos: int, workers: int) -> int:
-    """How many clips of each video are scored while it is looked through.
+    """Return the number of clips of each video that are scored while it is looked through.
 
-    The fewer videos there are for each worker, the longer all would wait for who has a long one: its other clips are
-    scored by all of them.
+    The fewer videos there are for each worker, the longer the others would wait for the one with a long video: its
+    remaining clips are scored by all of them.
     """
     return CLIPS_PER_TASK * min(_TASKS_TOGETHER, videos // workers)
 
@@ -153,7 +156,7 @@ def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Cli
 
 
 def _write(engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress) -> Outcome:
-    """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
+    """Write shards and index. Raises `PosegenError` if no clip is kept, and leaves an earlier data set unchanged."""
     sizes = {
         clip.key: work.recipe.clips.size_for((clip.look.height, clip.look.width))
         for clip in read_clips(work, videos)
@@ -186,12 +189,12 @@ def _write(engine: Engine, work: Work, videos: list[Video], judge: Judge, passed
     if not tasks:
         if not shards_in(work.output):
             write_index(work, rows(), columns)
-            told = f"{work.output.path(INDEX)} tells more"
+            hint = f"{work.output.path(INDEX)} tells more"
         else:
             deque(rows(), maxlen=0)
-            told = f"what {work.output.url} holds is left as it is"
+            hint = f"what {work.output.url} holds is left as it is"
         reasons = "; ".join(f"{reason} ({count})" for reason, count in dropped.most_common(3))
-        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {told}")
+        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {hint}")
     open_packing(work, tasks)
     entries: list[ShardEntry] = []
     for entry in engine.run(work, PackStage, tasks, False):
@@ -216,7 +219,7 @@ def _encode(engine: Engine, work: Work, tasks: list[ShardTask], hashes: dict[str
 
 
 def tell_of_missing(store: Store, videos: list[Video]) -> None:
-    """Warn of videos of the run before that are no longer among the inputs."""
+    """Warn of videos of the last run that are no longer among the inputs."""
     kept = parsed(store.read(_VIDEOS), store.path(_VIDEOS)) or {}
     before, urls = kept.get("videos", []), {video.url for video in videos}
     gone = [url for url, _ in before if url not in urls]
@@ -240,7 +243,7 @@ def _kept_videos(store: Store) -> list[Video]:
 
 @contextlib.contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """Only one run at a time in a local folder."""
+    """Refuse a second run at the same time in a local folder."""
     if not store.is_local:
         yield
         return

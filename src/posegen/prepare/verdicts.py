@@ -1,7 +1,7 @@
-"""From what was found to what is kept: scores judged, near-duplicates and manual answers taken in, splits drawn.
+"""Decides which clips are kept: judges scores, near-duplicates and manual answers, and draws the splits.
 
-It reads what the stages have kept, never a video, so thresholds can be changed at any time. The order of videos is that
-of their names, that of clips their time: nothing hangs on who finished first.
+It reads results that the stages have kept, never a video, so thresholds can be changed at any time. Videos are ordered
+by name, clips by time: nothing depends on which worker finished first.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _UNSCORED = "was never scored by these [filters]: run without --refilter"
 
 @dataclass(frozen=True)
 class CandidateClip:
-    """A clip as far as it came; `key` is empty for a video of which there is none. `failed` says why it ends here."""
+    """A clip with its kept results; `key` is empty for a video without clips. `failed`: why it ends here."""
 
     video: Video
     look: Look | Failure
@@ -42,7 +42,7 @@ class CandidateClip:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided about a clip before its conditions are made."""
+    """Decision about a clip before its conditions are made."""
 
     kept: bool
     dropped_by: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Verdict:
 
 
 def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[CandidateClip]:
-    """All clips in order, with what the stages say of them; memory does not grow with their number."""
+    """Yield all clips in order, with the results of the stages; memory does not grow with their number."""
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
@@ -80,7 +80,7 @@ class Judge:
         self.repeats: dict[str, str] = {}
 
     def __call__(self, clip: CandidateClip) -> Verdict:
-        """The verdict. Raises `PosegenError` for a threshold without a score."""
+        """Return the verdict. Raises `PosegenError` for a threshold without a score."""
         if clip.failed or clip.scores is None:
             return Verdict(False, ("error",))
         manual = self._answers[clip.key].keep if clip.key in self._answers else None
@@ -92,7 +92,7 @@ class Judge:
         return Verdict(kept, tuple(names))
 
     def tags(self, clip: CandidateClip) -> tuple[str, ...]:
-        """What people called a clip."""
+        """Return the tags that people gave to a clip."""
         return self._answers[clip.key].tags if clip.key in self._answers else ()
 
     def compare(self, clips: Iterable[CandidateClip]) -> int:
@@ -115,10 +115,10 @@ class Judge:
 
 
 def draw_splits(keys: list[str], share: float) -> dict[str, str]:
-    """Clip -> "train" or "val-same", for the clips that are in the data set, in order.
+    """Assign "train" or "val-same" to the clips of the data set, in order.
 
-    Whole videos, drawn by their identifiers, as far as they fit into the share; the shortest one, if none does. If all
-    clips are of one video, its last ones are taken. A warning says that, and if the share is missed by far.
+    Validation gets whole videos, drawn by their identifiers, while they fit into the share; the shortest one, if none
+    fits. If all clips are of one video, its last ones are taken. Warns of that, and if the share is missed by far.
     """
     by_video: dict[str, list[str]] = {}
     for key in keys:
@@ -190,7 +190,7 @@ def index_row(
 
 
 def settings_of(work: Work) -> dict[str, Any]:
-    """The recipe as the shards' index and the Parquet file tell it."""
+    """Return the recipe as the shards' index and the Parquet file hold it."""
     recipe = dataclasses.asdict(work.recipe)
     recipe["clips"] = work.recipe.clips.as_kept()
     del recipe["compute"], recipe["latents"]  # the shards are the same

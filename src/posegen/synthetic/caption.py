@@ -1,4 +1,4 @@
-"""Captions as the method has them: image style; subject and clothes; background; camera shot. From parameters only."""
+"""Captions as in PoseGen: image style; subject and clothes; background; camera shot. From parameters only."""
 
 from posegen.synthetic.identity import PATTERNS, Garment, Identity, article
 from posegen.synthetic.scene import Background, Lights

@@ -1,6 +1,6 @@
 """Hair: ribbons grown from the scalp, led by a style and by gravity, kept outside the head and shoulders.
 
-They hang on the head (long ones partly on the chest); there is no simulation.
+They move with the head (long ones partly with the chest); there is no simulation.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Style:
     width: float
     segments: int
     lift: float
-    """0 along the flow, 1 straight out of the skin."""
+    """0: along the flow, 1: straight out of the skin."""
     gravity: float
     flow: str
 
@@ -177,7 +177,7 @@ def _ribbons(path: np.ndarray, body: Body, style: Style, random: np.random.Gener
 
 
 def _hair_figure(body: Body, vertices: np.ndarray, faces: np.ndarray, cloth: np.ndarray) -> Figure:
-    """Hair hangs on the head; below the chin more and more on the chest."""
+    """Let hair move with the head; below the chin increasingly with the chest."""
     assets = load_assets()
     neck = body.bone_heads[assets.bone("neck01")][2]
     share = np.clip((vertices[:, 2] - (neck - 0.03)) / 0.09, 0, 1)

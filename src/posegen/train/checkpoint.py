@@ -63,7 +63,7 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+        """Return the whole checkpoints, oldest first."""
         found = [path for path in self.folder.glob(f"{_PREFIX}*") if path.suffix != ".part"]
         return sorted(path for path in found if (path / "state.json").is_file())
 
@@ -75,7 +75,7 @@ class Checkpoints:
         counters: Counters,
         main: bool,
     ) -> None:
-        """Write a checkpoint; all processes call it, the main one writes. The previous one stays until this is whole.
+        """Write a checkpoint; all processes call it, the main one writes. The previous one is kept until this is whole.
 
         Raises `OutputError` where it cannot be written.
         """
@@ -113,7 +113,7 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self, module: nn.Module, optimizers: list[Any]) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
-        """Bring back the newest undamaged checkpoint; None without one. Damaged ones are reported.
+        """Load the newest undamaged checkpoint and return its counters and EMA; None without one. Reports damaged ones.
 
         Raises `PosegenError` if it belongs to another recipe, start or data, or cannot be read.
         """
@@ -162,5 +162,5 @@ def _checked_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def trained_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The parameters that learn, by name."""
+    """Return the parameters that learn, with their names."""
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

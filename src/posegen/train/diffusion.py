@@ -1,8 +1,8 @@
 """The stages that train the transformer: `pretrain` (all of it), `base` and `stitch` (LoRA and new patch embeddings).
 
-They differ in what learns and in which frames are given; data, losses and validation are the same. `pretrain` mixes
-steps of image-to-video from the first frame, as Wan is trained, with steps that see skeleton, hands and reference.
-Clips are read as latents from the cache; which items, noise and dropouts a step has is a function of seed and step.
+They differ in the weights that learn and in the preserved frames; data, losses and validation are alike. `pretrain`
+mixes steps of image-to-video from the first frame, as Wan is trained, with steps that see skeleton, hands and
+reference. Clips are read as latents from the cache; items, noise and dropouts of a step are functions of seed and step.
 """
 
 import functools
@@ -43,13 +43,13 @@ from posegen.train.train_recipe import BaseWeights, ModelSettings
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
 _SHAPES_OF_A_SIZE = 8
-"""Shapes of batches that clips of one size make, at most: phases, validation, samples; torch's own limit."""
+"""Maximum number of batch shapes for clips of one size: phases, validation, samples; torch's own limit."""
 _OTHER_CONDITION = {True: "condition_without_hands", False: "condition"}
-"""Which encoded skeletons a row does not need, by whether it sees hands."""
+"""The encoded skeletons that a row does not need, by whether it sees hands."""
 
 
 class DiffusionStage:
-    """See the file's head. A `TrainStage`."""
+    """Trains the transformer of a pipeline, or an adapter on it. A `TrainStage`."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class DiffusionStage:
         cache: LatentCache,
         encoders: Encoders | None = None,
     ) -> None:
-        """Decide what learns: everything in `pretrain`, else an adapter on frozen weights of the recipe's model."""
+        """Set which weights learn: all in `pretrain`, else an adapter on frozen weights of the recipe's model."""
         self.pipeline, self.settings, self.model = pipeline, settings, model
         self.train_shards, self.validation_shards, self.cache, self.encoders = train, validation, cache, encoders
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
@@ -89,11 +89,11 @@ class DiffusionStage:
         return self.pipeline.transformer
 
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
-        """The kinds of items of a phase."""
+        """Return the kinds of items of a phase, see `encodings_of`."""
         return encodings_of(self.settings, phase, self.pipeline.config)
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
+        """Encode the training and validation clips that the cache lacks; the encoders then leave the device."""
         wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
         if self.encoders is not None:
             mine = [*self.train_shards, *self._few()][rank::world]
@@ -108,7 +108,7 @@ class DiffusionStage:
         self.cache.release()
 
     def _few(self) -> list[Shard]:
-        """The validation shards that hold the validation clips: of each size in turn, until they are enough."""
+        """Choose validation shards, of each size in turn, until they hold enough clips."""
         shards = [shard for shard in self.validation_shards if shard.samples]
         sizes = [shard.samples[0].size for shard in shards]
         chosen: list[int] = []
@@ -120,7 +120,7 @@ class DiffusionStage:
         return [shards[number] for number in sorted(chosen)]
 
     def ready(self) -> None:
-        """Open the cache's files; nothing is encoded any more."""
+        """Open the cache's files. Nothing is encoded after this."""
         for phase in self.settings.phases:
             for encoding in self.encodings(phase).values():
                 self._items[encoding] = items = LatentItems(self.cache.prepare(self.train_shards, encoding))
@@ -128,7 +128,7 @@ class DiffusionStage:
                 self._validation[encoding] = LatentItems(self.cache.prepare(self._few(), encoding))
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> FlowBatch:
-        """Items, noise, noise levels and dropouts of a part of a step."""
+        """Draw the items, noise, noise levels and dropouts of a part of a step."""
         seed = self.settings.seed
         kinds = self.encodings(phase)
         pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < pose_share(self.settings)
@@ -158,7 +158,7 @@ class DiffusionStage:
         return self._batch(rows, encoding, torch.stack(noises), shifted(torch.stack(levels), self.settings.flow_shift))
 
     def _no_hands(self, hands: torch.Tensor, encoding: Encoding) -> torch.Tensor:
-        """Hand latents of black frames; given frames of a stitch segment stay."""
+        """Replace hand latents by those of black frames, except for the preserved frames of a stitch segment."""
         black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
         key = tuple(hands.shape)
         if key not in self._black:
@@ -191,15 +191,15 @@ class DiffusionStage:
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
-        """Mean flow-matching loss."""
+        """Return the mean flow-matching loss of a batch."""
         weights = None if self.channel_weights is None else self.channel_weights.to(device)
         return flow_matching_loss(module, batch.to(device), weights).mean()
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
-        """Losses by noise level, with true conditions and with those of other clips; their gap is the pose control.
+        """Measure the loss by noise level, with own conditions and with another clip's; their gap is the pose control.
 
-        Shows some clips: reference, truth, skeleton and what is generated.
+        Shows some clips: reference, ground truth, skeleton and generated frames.
         """
         result = Validation()
         last = self.settings.phases[-1]
@@ -237,7 +237,7 @@ class DiffusionStage:
         return result
 
     def _sample(self, row: dict[str, torch.Tensor], encoding: Encoding, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """A strip of frames (truth, skeleton, generated; the reference first) and the three beside each other."""
+        """Generate one clip; return a picture (reference, then ground truth, skeleton, generated) and a video of it."""
         noise = torch.randn(row["latents"][None].shape, generator=generator(4, number))
         batch = self._batch([row], encoding, noise, torch.zeros(1))
         generated = denoise(
@@ -272,7 +272,7 @@ class DiffusionStage:
         self.pipeline.save_pretrained(folder)
 
     def _trained_size(self) -> list[int] | None:
-        """The (height, width) of all clips, of a model that has seen no others; None if it knows several."""
+        """Return the (height, width) of all training clips; None if the model has seen clips of several sizes."""
         if isinstance(self.settings, AdapterSettings) and self.pipeline.config.trained_size is None:
             return None
         sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
@@ -280,7 +280,7 @@ class DiffusionStage:
 
 
 def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch.Tensor]]]:
-    """About `count` items, evenly spaced: a list for each size, in proportion, and two of each if there are."""
+    """Choose about `count` evenly spaced items: a list for each size, in proportion, with two or more of each."""
     buckets = make_buckets(items.sizes)
     counts = tuple(map(len, buckets))
     turns = [bucket_of_step(counts, step)[0] for step in range(min(count, len(items)))]
@@ -293,7 +293,7 @@ def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch
 
 
 def pose_share(settings: StageSettings) -> float:
-    """Return the share of a stage's steps that see skeleton, hands and reference: 1 but for some of `pretrain`."""
+    """Return the share of steps that see skeleton, hands and reference; below 1 in `pretrain` only."""
     return settings.pose_share if isinstance(settings, PretrainSettings) else 1.0
 
 
@@ -315,7 +315,7 @@ def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str,
 def prepare_transformer(
     transformer: PoseGenTransformer3DModel, settings: TransformerSettings, base_weights: BaseWeights
 ) -> None:
-    """Decide what learns: everything in `pretrain`, else an adapter (a new one, or the one that is there) in float32.
+    """Set which weights learn: all in `pretrain`, else an adapter in float32, a new one or the one that is there.
 
     Raises `PosegenError` if `pretrain` is asked for on a model that has adapters.
     """

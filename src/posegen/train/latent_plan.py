@@ -1,4 +1,4 @@
-"""What a training will read of encoded clips, so that `posegen prepare` can encode them ahead of it."""
+"""Plans which encoded clips a training will read, so that `posegen prepare` can encode them ahead of it."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ from posegen.train.train_recipe import read_recipe
 
 
 def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | None:
-    """The encodings of some stages of a training recipe; None if no recipe is named.
+    """Return the encodings that stages of a training recipe read; None if no recipe is named.
 
     Raises `PosegenError` for a recipe or model that cannot be used, and for clips that the training would refuse.
     """

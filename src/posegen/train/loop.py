@@ -1,7 +1,7 @@
 """The training loop of every stage: steps, skipped steps, EMA, logs, validation, checkpoints, resuming.
 
 Runs on accelerate: one CPU, one GPU, several of them or several machines are the same to it. An interrupted run ends
-as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
+as an uninterrupted one does, bit for bit on a CPU. Models and losses are the stage's concern.
 """
 
 import math
@@ -30,32 +30,32 @@ MODEL = "model"
 
 
 class EMA:
-    """Exponential moving average of the trained weights, in float32; short runs average over what there is."""
+    """Exponential moving average of the trained weights, in float32; short runs average over the steps they have."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        """Begin with the weights as they are."""
+        """Start from the current weights."""
         self.decay = decay
         self.weights = {name: p.detach().float().clone() for name, p in trained_parameters(module)}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps."""
+        """Add the weights after `step` steps to the average."""
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         trained = [(self.weights[name], parameter.detach()) for name, parameter in trained_parameters(module)]
         averages = [average for average, _ in trained]
         torch._foreach_lerp_(averages, [own.to(average) for average, own in trained], 1.0 - decay)
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take the average of a checkpoint."""
+        """Replace the average by that of a checkpoint."""
         self.weights = {name: sharded_like(weights[name], own) for name, own in self.weights.items()}
 
     def whole(self) -> dict[str, torch.Tensor]:
-        """The average on the CPU, in one piece; all processes must ask for it."""
+        """Return the unsharded average on the CPU. All processes must call it."""
         return {name: whole(average).cpu() for name, average in self.weights.items()}
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """The module with the average as its weights."""
+        """Give the module the average as its weights while the context is open."""
         self._exchange(module)
         try:
             yield
@@ -71,7 +71,7 @@ class EMA:
 
 
 def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.optim.Optimizer]:
-    """One optimizer for all that learns, or with Muon two: matrices inside blocks, and everything else."""
+    """Build one optimizer for all that learns, or with Muon two: for matrices inside blocks, and for the rest."""
     trained = trained_parameters(module)
     matrices = [p for name, p in trained if settings.optimizer == "muon" and p.ndim == 2 and "blocks." in name]
     taken = {id(parameter) for parameter in matrices}
@@ -86,7 +86,7 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
 
 
 class Loop:
-    """One run of one stage; see the file's head."""
+    """One run of one stage."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Loop:
         accelerator: Accelerator,
         progress: Progress,
     ) -> None:
-        """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
+        """Build the optimizer, move the module to its device, and resume from the newest checkpoint."""
         self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
         self.accelerator, self.progress, self.name = accelerator, progress, settings.stage
         if not trained_parameters(stage.module):
@@ -123,7 +123,7 @@ class Loop:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """All steps that are left, then the export."""
+        """Do all remaining steps, then export the model."""
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
         losses: list[float] = []
@@ -159,7 +159,7 @@ class Loop:
         return [self.stage.make_batch(step, phase, step_of_phase, part) for part in parts]
 
     def _step(self, batches: list[Any]) -> tuple[float, float]:
-        """One optimizer step; returns the mean loss over all processes and the gradients' norm before clipping."""
+        """Do one optimizer step; return the mean loss over all processes and the gradients' norm before clipping."""
         counters, settings = self.counters, self.settings
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -205,13 +205,13 @@ class Loop:
         self.accelerator.wait_for_everyone()
 
     def summary(self) -> dict[str, int | float]:
-        """What the run took."""
+        """Return the number of steps, of skipped steps, and the hours."""
         counters = self.counters
         hours = round(counters.seconds / 3600, 3)
         return {"steps": counters.step, "bad_steps": counters.bad_steps, "hours": hours}
 
     def close(self) -> None:
-        """Finish the logs, however the run ended."""
+        """Close the logs, however the run ended."""
         if self.logs is not None:
             self.logs.close()
 
@@ -221,7 +221,7 @@ class Loop:
 
     @contextmanager
     def _final_weights(self) -> Iterator[None]:
-        """The weights that are validated and exported, in evaluation mode."""
+        """Use the weights that are validated and exported, in evaluation mode."""
         self.bare.eval()
         try:
             if self.ema is None:
@@ -237,8 +237,8 @@ class Loop:
             result = self.stage.validate(self.module, self.accelerator.device)
         if self.logs is not None:
             self.logs.validation(result, self.counters.step)
-            told = "  ".join(f"{name} {value:.4g}" for name, value in result.scalars.items())
-            self.progress.say(f"{self.name} step {self.counters.step}: {told}")
+            summary = "  ".join(f"{name} {value:.4g}" for name, value in result.scalars.items())
+            self.progress.say(f"{self.name} step {self.counters.step}: {summary}")
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:

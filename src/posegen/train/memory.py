@@ -1,7 +1,7 @@
-"""Whether a stage fits in memory, before anything is loaded: weights are counted, activations measured.
+"""Estimates the memory of a stage before anything is loaded: weights are counted, activations measured.
 
-What is trained is built without weights (torch's meta device) with the adapter of the stage, and one forward pass
-records what autograd would keep for the backward pass. So the figures follow the code. What is not in them: the
+The model is built without weights (torch's meta device) with the adapter of the stage, and one forward pass records
+the tensors that autograd would keep for the backward pass. So the figures follow the code. They do not include the
 allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 """
 
@@ -34,7 +34,7 @@ from posegen.train.stage_settings import (
 from posegen.train.train_recipe import BaseWeights
 
 RESERVE = 0.08
-"""Share added for what cannot be counted."""
+"""Share added for memory that cannot be counted."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp8": 1}
 _PROBED = 2
 """Blocks with which activations are measured; all blocks are alike."""
@@ -65,17 +65,17 @@ class Memory:
     """Weights that learn, their gradients, Adam's two moments and the moving average, float32."""
     activations: int
     tokens: int
-    """Places in the latents of a forward pass; of a transformer, tokens."""
+    """Tokens of a forward pass of a transformer; positions in the latents of an autoencoder."""
     parameters: int
     trained_parameters: int
 
     @property
     def total(self) -> int:
-        """All together, with the reserve."""
+        """Bytes of everything, with the reserve."""
         return round((self.frozen + self.trained + self.activations) * (1 + RESERVE))
 
     def describe(self) -> str:
-        """A table for people."""
+        """Return a table to print."""
         rows = [
             (f"frozen weights ({(self.parameters - self.trained_parameters) / 1e6:,.1f} M parameters)", self.frozen),
             (
@@ -134,19 +134,19 @@ def estimate_autoencoder(
                 model, pixels, noise, noise[:, :1, :1, :1, :1] if settings.decoder_only else None, settings
             )
         largest.append((kept.size(), batch * math.prod(latents[2:])))
-    activations, places = max(largest)
+    activations, positions = max(largest)
     return Memory(
         frozen=(everything - trained) * 4,
         trained=trained * _bytes_to_learn(settings),
         activations=activations,
-        tokens=places,
+        tokens=positions,
         parameters=everything,
         trained_parameters=trained,
     )
 
 
 def check_fits(memory: Memory, device: torch.device, stage: StageName) -> None:
-    """Raise `PosegenError` if the device has not that much free memory."""
+    """Raise `PosegenError` if the device has less free memory than that."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
@@ -228,21 +228,21 @@ def _kept(batch: int, frames: int, settings: TransformerSettings, inputs: Transf
 
 
 class _KeptBytes:
-    """What autograd keeps for the backward pass, beside the model's own weights."""
+    """Tensors that autograd keeps for the backward pass, beside the model's own weights."""
 
     def __init__(self, model: nn.Module) -> None:
         self._own = {id(parameter) for parameter in model.parameters()}
         self._tensors: dict[int, Tensor] = {}
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Take note of a tensor, or of the one that it is a view of."""
+        """Note a tensor, or the one that it is a view of."""
         root = tensor if tensor._base is None else tensor._base
         if id(root) not in self._own:
             self._tensors[id(root)] = root
         return tensor
 
     def size(self) -> int:
-        """Bytes."""
+        """Return their bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors.values())
 
 
@@ -254,7 +254,7 @@ def _keeping(model: nn.Module) -> Iterator[_KeptBytes]:
 
 
 class _Attention(torch.autograd.Function):
-    """What memory-efficient attention keeps: queries, keys, values and the result."""
+    """A stand-in for memory-efficient attention that keeps queries, keys, values and the result."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -269,7 +269,7 @@ class _Attention(torch.autograd.Function):
 
 @contextlib.contextmanager
 def _attention_without_matrix() -> Iterator[None]:
-    """On the meta device torch falls back to attention that keeps the n x n matrix, which no real device would."""
+    """Replace torch's attention, which on the meta device keeps the n x n matrix as no real device does."""
     original = functional.scaled_dot_product_attention
 
     def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:

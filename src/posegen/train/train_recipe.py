@@ -1,8 +1,8 @@
-"""Recipes: TOML files that say everything about a training, checked before anything is built.
+"""Recipes: TOML files with all settings of a training, checked before anything is built.
 
 A recipe has a name, a `[model]`, `[data]` and one table for each stage (`[vae]`, `[pretrain]`, `[base]`, `[stitch]`,
-see `stage_settings.py`). Unknown keys, wrong types and contradictions are errors that name the key. What the settings
-do is the stages' concern.
+see `stage_settings.py`). Unknown keys, wrong types and contradictions are errors that name the key. The stages
+apply them.
 """
 
 import dataclasses
@@ -160,7 +160,7 @@ def _check_keys(stage: StageName, table: dict[str, Any]) -> None:
 
 
 def _with_phases(table: dict[str, Any]) -> dict[str, Any]:
-    """A stage of one phase may say its shape directly."""
+    """Move the keys of a phase that stand directly in a stage's table into a list of one phase."""
     shape = {item.name for item in fields(Phase)}
     direct = {key: value for key, value in table.items() if key in shape}
     if not direct or "phases" in table:

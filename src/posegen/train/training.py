@@ -1,4 +1,4 @@
-"""From a recipe and folders to a finished stage: checks, data, starting model, loop, export. The story of training.
+"""The story of training one stage: checks, data, starting model, loop, export.
 
 Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
 and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.
@@ -49,14 +49,14 @@ from posegen.train.train_recipe import Recipe
 
 SCRATCH = "scratch:mini"
 FINISHED = "finished.json"
-"""In a stage's folder once its model is whole: what it took, and the recipe's fingerprint."""
+"""File in a stage's folder once its model is whole: steps, hours, and the recipe's fingerprint."""
 _PATIENCE = datetime.timedelta(hours=4)
 """Processes wait this long for each other: encoding a large data set takes its time."""
 
 
 @dataclass(frozen=True)
 class TrainingPaths:
-    """Where a run reads and writes."""
+    """Folders that a run reads and writes."""
 
     output: Path | None
     """None only for a dry run."""
@@ -68,7 +68,7 @@ class TrainingPaths:
 
     @classmethod
     def of(cls, config: TrainConfig, recipe: Recipe) -> "TrainingPaths":
-        """What the command line says, else the recipe."""
+        """Take the paths of the command line, else those of the recipe."""
         data = recipe.data
         cache = config.cache or Path(data.cache)
         return cls(
@@ -81,14 +81,14 @@ class TrainingPaths:
 
 
 def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFolder:
-    """Where shards are: a folder, or a URL whose shards are fetched into the cache as they are needed."""
+    """Return a folder of shards, or for a URL one whose shards are fetched into the cache when they are needed."""
     return RemoteFolder(place, cache / "shards", 1e9 * fetched_gb) if "://" in place else Path(place)
 
 
 def train(
     stage: StageName, recipe: Recipe, paths: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
 ) -> Path:
-    """Train one stage, or go on with it, and return the folder of the exported model.
+    """Train one stage, or resume it, and return the folder of the exported model.
 
     `encode_only` stops when all clips are encoded, and returns the cache folder.
 
@@ -145,9 +145,9 @@ def train(
 
 
 def _is_finished(folder: Path, fingerprint: str) -> bool:
-    """Whether the stage's model is there and undamaged; a damaged one is reported, and written again.
+    """Return whether the stage's model is there and undamaged; a damaged one is reported, and written again.
 
-    Raises `PosegenError` if it was trained with another recipe. Old runs have noted neither recipe nor files.
+    Raises `PosegenError` if it was trained with another recipe. Runs of old versions recorded neither recipe nor files.
     """
     path = folder / FINISHED
     if not path.is_file():
@@ -166,7 +166,7 @@ def _is_finished(folder: Path, fingerprint: str) -> bool:
 
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
-    """Set up processes, devices and dtype; how many processes there are is the launcher's business."""
+    """Set up processes, devices and dtype; the launcher decides the number of processes."""
     AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
@@ -185,7 +185,7 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
 
 
 class _only_here:  # noqa: N801
-    """Keeps a second run off the same folder."""
+    """Refuses a second run in the same folder."""
 
     def __init__(self, folder: Path, main: bool) -> None:
         self.lock = FileLock(folder / ".lock") if main else None
@@ -206,7 +206,7 @@ class _only_here:  # noqa: N801
 
 
 def starting_model(stage: StageName, recipe: Recipe, paths: TrainingPaths, must_exist: bool = True) -> str:
-    """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
+    """Return the model to start from: `--init`, the model of the nearest earlier stage, or the recipe's."""
     if paths.start is not None:
         return paths.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
@@ -250,7 +250,7 @@ def dry_run(stage: StageName, recipe: Recipe, paths: TrainingPaths, processes: i
 
 
 def _size_of_clips(stage: StageName, recipe: Recipe, paths: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
-    """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
+    """Return the (height, width) of the largest clips, or None while there are none, and all sizes in words."""
     sizes = set(recipe.data.sizes)
     if not sizes:
         try:
@@ -268,12 +268,12 @@ def _sizes(shards: list[Shard]) -> set[tuple[int, int]]:
 
 
 def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """The size with the most pixels: that of the batches which need most memory."""
+    """Return the size with the most pixels, whose batches need the most memory."""
     return max(sizes, key=lambda size: (size[0] * size[1], size))
 
 
 def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
-    """Memory of a stage with clips of this size."""
+    """Estimate the memory of a stage with clips of `size` (height, width) in pixels, on each of `processes` devices."""
     scratch, settings = start == SCRATCH, recipe.stage(stage)
     if isinstance(settings, VaeSettings):
         return estimate_autoencoder(settings, VAE if scratch else autoencoder_arguments(start), size, processes)
@@ -291,7 +291,7 @@ def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[in
 
 
 def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:
-    """The shards without clips of sizes that the recipe does not want or the model does not take.
+    """Return the shards without clips of sizes that the recipe excludes or the model does not accept.
 
     A few are named and left out. Raises `PosegenError` for more than 1 %.
     """
@@ -320,7 +320,7 @@ def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards
 def make_stage(
     stage: StageName, recipe: Recipe, paths: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
 ) -> TrainStage:
-    """The stage around its starting model."""
+    """Load the starting model and build the stage around it."""
     settings = recipe.stage(stage)
     if start == SCRATCH:
         captions = [sample.read("txt").decode("utf-8-sig", "replace") for shard in shards for sample in shard.samples]

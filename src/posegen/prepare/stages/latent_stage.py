@@ -1,4 +1,4 @@
-"""Encodes the clips of shards ahead of training: `cache/` gets the very files that `posegen train` would write there.
+"""Encodes the clips of shards ahead of training: `cache/` gets the files that `posegen train` would write.
 
 Each clip is encoded once and kept as `work/latents-X/CLIP-N.safetensors` (N counts the encodings) with `CLIP.json`;
 the files of a shard are then assembled from them. Which encodings a training reads is planned elsewhere

@@ -1,4 +1,4 @@
-"""Finished samples -> WebDataset tar shards and their index, as training reads them; the Parquet index of all clips.
+"""Packs finished samples into WebDataset tar shards with their index, and writes the Parquet index of all clips.
 
 A shard that is there with the same samples is left alone. Shards are written to a temporary file and moved, so a
 half-written one never has a shard's name.
@@ -55,7 +55,7 @@ def shard_tasks(
 
 
 class PackStage(ClipStage):
-    """Samples -> a shard."""
+    """Samples -> a shard, with its entry in the index."""
 
     def run(self, task: ShardTask) -> ShardEntry:
         """Pack a shard, unless it is there with the same samples, and return its entry in the index."""
@@ -87,7 +87,7 @@ def _append(tar: tarfile.TarFile, samples: Store, key: str, digest: str) -> None
 
 
 def _is_whole(output: Store, entry: ShardEntry) -> bool:
-    """Return whether a shard is there as its entry says; its bytes are only read where that is cheap."""
+    """Return whether a shard is there as its entry says; its bytes are read only in a local folder."""
     if output.size(entry.file) != entry.bytes:
         return False
     if not output.is_local:
@@ -97,7 +97,7 @@ def _is_whole(output: Store, entry: ShardEntry) -> bool:
 
 
 def shards_in(output: Store) -> list[str]:
-    """The names of all shards that are there."""
+    """Return the names of all shards that are there."""
     return [name for split in SPLITS for name in output.names(f"{split}-*.tar")]
 
 
@@ -143,18 +143,17 @@ def _index(work: Work, entries: list[ShardEntry], complete: bool) -> bytes:
 
 
 def write_index(work: Work, rows: Iterable[dict[str, Any]], columns: list[str]) -> None:
-    """Write `index.parquet`: every clip, kept or dropped, with every score and every reason, a few rows at a time;
-    and `report.html`, which shows it.
+    """Write `index.parquet`, with the scores and reasons of every clip, kept or dropped, and the report `report.html`.
 
     columns: names of the scores, null where one was not measured.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    text, number, whole, flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     kinds = {
         "clip": text, "source": text, "source_id": text, "start": number, "end": number, "width": whole,
-        "height": whole, "fps": number, "rotation": whole, "hdr": truth, "num_frames": whole, "kept": truth,
+        "height": whole, "fps": number, "rotation": whole, "hdr": flag, "num_frames": whole, "kept": flag,
         "stage": text, "dropped_by": pa.list_(text), "reason": text, "duplicate_of": text, "split": text,
         "shard": text, "caption": text, "tags": pa.list_(text), "thumbnail": pa.binary(), "preview": text,
     }  # fmt: skip
