@@ -71,7 +71,7 @@ class LatentItems:
         return [(of_file[number][-2], of_file[number][-1]) for number, _, _ in self._places]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """Return the bfloat16 tensors of one window: `FRAMEWISE` ones (c, f, h, w), reference (c, 1, h, w), features."""
+        """Return the bfloat16 tensors of a window: `FRAMEWISE` ones (c, f, h, w), reference (c, 1, h, w), features."""
         return self.read(item)
 
     def read(self, item: int, frames: slice = slice(None), without: Collection[str] = ()) -> dict[str, torch.Tensor]:
