@@ -18,7 +18,8 @@ import torch
 from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
 from posegen.model.sources import load_pipeline
-from posegen.synthetic.shard_writer import make_shards
+from posegen.synthetic.clip import SyntheticClipSettings
+from posegen.synthetic.shard_writer import ShardSettings, make_shards
 from posegen.train.diffusion import DiffusionStage
 from posegen.train.train_recipe import Recipe, read_recipe
 from results_file import write_result
@@ -61,7 +62,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (split, seed) in SETS.items():
             place = Path(folder) / f"{split}-{seed}"
-            make_shards(place, split, arguments.clips, seed=seed, workers=2, clips_per_shard=8)
+            clip = SyntheticClipSettings(256, 144)
+            make_shards(place, ShardSettings(split, arguments.clips, seed, clips_per_shard=8, clip=clip), workers=2)
             figures[name] = found = losses(arguments.model, recipe, place, split, arguments.clips)
             print(f"{name}: {found['loss_true']} (noise level 0.9: {found['loss_true_0.9']})", flush=True)
     write_result("mini_generalization", figures)

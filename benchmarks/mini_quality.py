@@ -75,7 +75,8 @@ class Row:
 
 def load_clips(folder: Path, split: str, count: int, drawing: Drawing) -> list[Clip]:
     """The first `count` of 24 clips, or of `count` if that is more."""
-    make_shards(folder, split, max(count, ALL), SIZE, seed=SEED, clips_per_shard=4, workers=2)
+    clip = SyntheticClipSettings(*SIZE)
+    make_shards(folder, ShardSettings(split, max(count, ALL), SEED, clips_per_shard=4, clip=clip), workers=2)
     return [Clip(sample, drawing) for shard in open_shards(folder, split) for sample in shard.samples][:count]
 
 

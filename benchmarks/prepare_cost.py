@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from posegen.prepare.prepare_videos import clips_together
-from posegen.prepare.stages.clip_stages import CLIPS_PER_TASK
+from posegen.prepare.stages.stage_work import CLIPS_PER_TASK
 from results_file import RESULTS, write_result
 
 CLIP = 81 / 16

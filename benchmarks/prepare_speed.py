@@ -42,7 +42,9 @@ from posegen.media.video import VideoWriter, iterate_frames
 from posegen.prepare.cores import one_core
 from posegen.prepare.isolated import Isolated
 from posegen.prepare.prepare_recipe import ClipSettings, PrepareRecipe
-from posegen.prepare.stages.clip_stages import CLIPS_PER_TASK, Work, default_scorer, make_functions, make_in_worker
+from posegen.prepare.stages.messages import LookAndScore, LookThrough, MakeSample, ScoreClip
+from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, Work, default_scorer
+from posegen.prepare.stages.worker_calls import make_functions, make_in_worker
 from posegen.prepare.store import Store
 from results_file import figures_of, write_result
 
@@ -74,34 +76,34 @@ def work_in(folder: Path) -> Work:
 def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
     """Seconds of video per second of processor time, by stage."""
     call = make_functions(work_in(folder))
-    windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"]))  # models are loaded
-    cost, length = {}, sum(window["end"] - window["start"] for window in windows)
+    windows = call(LookThrough(video)).windows
+    call(ScoreClip(video, windows[0].start, windows[0].end))  # models are loaded
+    cost, length = {}, sum(window.end - window.start for window in windows)
     begin = time.process_time()
-    call(("look", video))
+    call(LookThrough(video))
     cost["look"] = (time.process_time() - begin) / seconds
     begin = time.process_time()
     for window in windows:
-        call(("score", video, window["start"], window["end"]))
+        call(ScoreClip(video, window.start, window.end))
     cost["score"] = (time.process_time() - begin) / length
     begin = time.process_time()
-    call(("look and score", video, "video"))
+    call(LookAndScore(video, "video"))
     cost["filters"] = (time.process_time() - begin) / length
     first = windows[0]
-    call(("sample", video, "warm", "warm", first["start"], first["end"]))
+    call(MakeSample(video, "warm", "warm", first.start, first.end))
     begin = time.process_time()
-    call(("sample", video, "key", "url", first["start"], first["end"]))
-    cost["sample"] = (time.process_time() - begin) / (first["end"] - first["start"])
+    call(MakeSample(video, "key", "url", first.start, first.end))
+    cost["sample"] = (time.process_time() - begin) / (first.end - first.start)
     return {name: round(1 / value, 2) for name, value in cost.items()}
 
 
 def score_alone(video: Path, folder: Path) -> None:
     """What one of several workers does; says when it begins, and what it took once it is over."""
     call = make_in_worker(work_in(folder))
-    windows = call(("look", video))["windows"]
-    call(("score", video, windows[0]["start"], windows[0]["end"]))
+    windows = call(LookThrough(video)).windows
+    call(ScoreClip(video, windows[0].start, windows[0].end))
     with told_to_go():
-        call(("look and score", video, f"video{os.getpid()}"))
+        call(LookAndScore(video, f"video{os.getpid()}"))
 
 
 def multiply_alone() -> None:
@@ -208,7 +210,7 @@ def memory(videos: list[Path], folder: Path) -> float:
 
     threading.Thread(target=watch, daemon=True).start()
     for number, video in enumerate(videos):
-        isolated(("look and score", video, f"video{number}"), 10)
+        isolated(LookAndScore(video, f"video{number}"), 10)
     over.set()
     isolated.close()
     return round(peak[0])

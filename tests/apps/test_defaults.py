@@ -23,7 +23,8 @@ from posegen.prepare.prepare_recipe import read_prepare_recipe
 from posegen.recipes.lookup import recipe_names
 from posegen.synthetic.clip import SyntheticClipSettings
 from posegen.synthetic.shard_writer import ShardSettings
-from posegen.train.train_recipe import STAGES, read_recipe
+from posegen.train.stage_settings import STAGES
+from posegen.train.train_recipe import read_recipe
 from posegen.train.training import TrainingPaths, dry_run
 
 DEMO = resources.files("posegen") / "demo"

@@ -34,7 +34,7 @@ def filmed(folder, frame_size):
 
 def test_conditions_are_those_of_the_same_clip_in_a_shard(tmp_path):
     made = filmed(tmp_path, SIZE)
-    make_shards(tmp_path, "val-same", clips=1, size=SIZE, frames=FRAMES, seed=3, workers=0)
+    make_shards(tmp_path, ShardSettings("val-same", 1, 3, clip=SyntheticClipSettings(*SIZE, FRAMES)), workers=0)
     clip = ShardClip(open_shards(tmp_path, "val-same")[0].samples[0], DRAWING)
     assert np.array_equal(made.skeleton_frames(0, FRAMES), clip.skeletons(0, FRAMES))
     assert np.array_equal(made.hand_frames(0, FRAMES), clip.hands(0, FRAMES))

@@ -5,7 +5,10 @@ from pathlib import Path
 import posegen
 from posegen.media.video import VideoWriter, iterate_frames
 from posegen.prepare.prepare_recipe import read_prepare_recipe
-from posegen.prepare.stages.clip_stages import LookStage, ScoreStage, Work, run_here, tasks_of
+from posegen.prepare.stages.clip_stage import run_here
+from posegen.prepare.stages.clip_stages import LookStage, ScoreStage
+from posegen.prepare.stages.messages import Failure, Look, VideoTask, from_text
+from posegen.prepare.stages.stage_work import Work, tasks_of
 from posegen.prepare.store import Store
 
 PERSON = Path(posegen.__file__).parent / "demo" / "driving.mp4"
@@ -62,12 +65,10 @@ def work_in(folder: Path, make_scorer=brightness_scorer, text: str = RECIPE) -> 
     return Work(read_prepare_recipe(write_recipe(folder, text)), Store(str(folder / "out")), make_scorer)
 
 
-def looked(work: Work, videos) -> list[dict]:
-    """What the first stage says of each."""
-    import json
-
-    rows = list(run_here(LookStage, work, ({"url": video.url, "state": video.state} for video in videos)))
-    return [json.loads(row["result"]) for row in rows]
+def looked(work: Work, videos) -> list[Look | Failure]:
+    """Result of the first stage for each video."""
+    rows = list(run_here(LookStage, work, map(VideoTask, videos)))
+    return [from_text(row["result"]) for row in rows]
 
 
 def scored(work: Work, videos) -> None:

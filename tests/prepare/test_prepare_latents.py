@@ -17,7 +17,9 @@ from prepared_clips import person_video, work_in
 from posegen.data.latent_cache import LatentCache
 from posegen.errors import PosegenError
 from posegen.prepare.prepare_recipe import ClipSettings, LatentSettings
-from posegen.prepare.stages.clip_stages import LatentStage, SampleStage, run_here
+from posegen.prepare.stages.clip_stage import run_here
+from posegen.prepare.stages.clip_stages import LatentStage, SampleStage
+from posegen.prepare.stages.messages import ClipsTask, Window, from_text
 from posegen.prepare.stages.packing import PackStage, shard_tasks
 from posegen.prepare.video_sources import find_videos
 from posegen.train.latent_plan import plan_latents
@@ -61,8 +63,8 @@ def prepared(narrow, tmp_path_factory):
     (video,) = find_videos([str(folder / "in")])
     settings = LatentSettings(str(training_recipe(folder, narrow)), ("base", "stitch"))
     work = replace(work_in(folder), plan=plan_latents(settings, CLIPS))
-    windows = [{"start": start, "end": start + 0.625} for start in (0.0, 0.7)]
-    assert list(run_here(SampleStage, work, iter([{"url": video.url, "state": video.state, "windows": windows}])))
+    windows = tuple(Window(start, start + 0.625, (0, 0, 0, 0)) for start in (0.0, 0.7))
+    assert list(run_here(SampleStage, work, iter([ClipsTask(video, windows)])))
     samples = {
         path.stem: json.loads(path.read_text())["sha256"]
         for path in sorted((folder / "out").glob("work/samples-*/*.json"))
@@ -70,8 +72,8 @@ def prepared(narrow, tmp_path_factory):
     assert len(samples) == 2
     keys = list(samples)
     tasks = shard_tasks(samples, {keys[0]: "train", keys[1]: "val-same"}, 4)
-    entries = [json.loads(row["result"]) for row in run_here(PackStage, work, iter(tasks))]
-    return work, [{**task, "sha256": entry["sha256"]} for task, entry in zip(tasks, entries, strict=True)]
+    entries = [from_text(row["result"]) for row in run_here(PackStage, work, iter(tasks))]
+    return work, [replace(task, sha256=entry.sha256) for task, entry in zip(tasks, entries, strict=True)]
 
 
 def test_a_worker_that_encodes_nothing_loads_no_model_library(prepared):
@@ -83,18 +85,18 @@ def test_a_worker_that_encodes_nothing_loads_no_model_library(prepared):
     )
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), capture_output=True, check=True)
     loaded = set(done.stdout.decode().split())
-    assert "posegen.prepare.stages.clip_stages" in loaded
+    assert "posegen.prepare.stages.stage_work" in loaded
     assert not {"torch", "diffusers", "transformers"} & loaded
 
 
 def encoded(work, tasks):
-    return [json.loads(row["result"]) for row in run_here(LatentStage, work, iter(tasks))]
+    return [from_text(row["result"]) for row in run_here(LatentStage, work, iter(tasks))]
 
 
 @pytest.fixture(scope="module")
 def cache(prepared):
     work, tasks = prepared
-    assert [(row["clips"], row["failed"]) for row in encoded(work, tasks)] == [(1, {})] * 2
+    assert [(done.clips, done.failed) for done in encoded(work, tasks)] == [(1, {})] * 2
     return Path(work.output.url) / "cache"
 
 
@@ -143,21 +145,21 @@ def test_what_is_kept_is_not_encoded_again_and_what_is_lost_is_put_together_agai
 def test_a_clip_that_cannot_be_encoded_is_named_and_tried_again(prepared, cache, tmp_path):
     work, tasks = prepared
     samples = work.samples
-    key = tasks[0]["keys"][0]
+    key = tasks[0].keys[0]
     good = samples.read(f"{key}.tar")
     with tarfile.open(fileobj=io.BytesIO(good)) as tar:
         part = tar.getmember(f"{key}.npz")
     broken = bytearray(good)
     broken[part.offset_data : part.offset_data + part.size] = bytes(part.size)
     other = replace(work, plan=replace(work.plan, identity="another"))
-    task = {**tasks[0], "hashes": [hashlib.sha256(broken).hexdigest()]}
+    task = replace(tasks[0], hashes=(hashlib.sha256(broken).hexdigest(),))
     try:
         samples.write(f"{key}.tar", bytes(broken))
         (row,) = encoded(other, [task])
-        assert "damaged" in row["failed"][key]
+        assert "damaged" in row.failed[key]
     finally:
         samples.write(f"{key}.tar", good)
-    assert encoded(other, tasks[:1])[0]["failed"] == {}
+    assert encoded(other, tasks[:1])[0].failed == {}
 
 
 @pytest.mark.parametrize(

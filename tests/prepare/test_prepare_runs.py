@@ -20,8 +20,11 @@ from posegen.media.checksums import checked_json
 from posegen.prepare.engine import Engine
 from posegen.prepare.prepare_recipe import PrepareRecipe
 from posegen.prepare.prepare_videos import prepare_data
-from posegen.prepare.stages.clip_stages import ClipStage, Work, default_scorer
+from posegen.prepare.stages.clip_stage import ClipStage
+from posegen.prepare.stages.messages import ClipsDone, VideoTask, to_text
+from posegen.prepare.stages.stage_work import Work, default_scorer
 from posegen.prepare.store import Store
+from posegen.prepare.video_sources import Video
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -75,7 +78,8 @@ def stage_that_waits_for_others(folder, number, seconds=200.0):
             deadline = time.monotonic() + seconds
             while len(list(folder.iterdir())) < number and time.monotonic() < deadline:
                 time.sleep(0.1)
-            return {"task": row["task"], "result": json.dumps(len(list(folder.iterdir())) >= number)}
+            done = ClipsDone(int(len(list(folder.iterdir())) >= number))
+            return {"task": row["task"], "result": to_text(done), "damaged": "[]"}
 
     return Waiting
 
@@ -84,15 +88,15 @@ def stage_that_waits_for_others(folder, number, seconds=200.0):
 def test_tasks_go_to_workers_that_have_none_and_to_no_more_workers_than_are_wanted(tmp_path):
     """Few tasks are minutes of work each: two of them are done by two workers, at once."""
     work = Work(PrepareRecipe(), Store(str(tmp_path / "out")), default_scorer)
-    tasks = [{"number": number} for number in range(2)]
+    tasks = [VideoTask(Video(f"{number}.mp4", "")) for number in range(2)]
     for name in ("two", "one"):
         (tmp_path / name).mkdir()
     with Engine(None, 2) as engine:
         stage = stage_that_waits_for_others(tmp_path / "two", 2)
-        assert list(engine.run(work, stage, tasks, True)) == [True] * 2
+        assert list(engine.run(work, stage, tasks, True)) == [ClipsDone(1)] * 2
         engine._workers = 1  # of a cluster that has two cores
         stage = stage_that_waits_for_others(tmp_path / "one", 2, seconds=10.0)
-        assert list(engine.run(work, stage, tasks, False)) == [False] * 2
+        assert list(engine.run(work, stage, tasks, False)) == [ClipsDone(0)] * 2
 
 
 def test_every_clip_is_in_the_index_with_its_reason(undisturbed):

@@ -8,7 +8,8 @@ from posegen.errors import PosegenError
 from posegen.prepare.prepare_recipe import ClipSettings, PrepareRecipe, read_prepare_recipe
 from posegen.prepare.stages.packing import shard_tasks
 from posegen.recipes.lookup import recipe_names
-from posegen.train.train_recipe import STAGES, read_recipe
+from posegen.train.stage_settings import STAGES
+from posegen.train.train_recipe import read_recipe
 
 BOTH = ClipSettings(sizes=((832, 480), (480, 832)))
 TIERS = ClipSettings(sizes=((480, 832), (720, 1280), (832, 480)), most_cropped=0.3)
@@ -51,7 +52,7 @@ def test_a_shard_holds_clips_of_one_size():
     splits = dict.fromkeys(samples, "train") | {"f-0": "val-same"}
     sizes = {key: (832, 480) if key[0] in "ace" else (480, 832) for key in samples}
     tasks = shard_tasks(samples, splits, 2, sizes)
-    assert [(task["shard"], task["keys"]) for task in tasks] == [
+    assert [(task.shard, list(task.keys)) for task in tasks] == [
         ("train-000000.tar", ["b-0", "d-0"]),
         ("train-000001.tar", ["a-0", "c-0"]),
         ("train-000002.tar", ["e-0"]),

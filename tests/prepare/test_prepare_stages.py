@@ -24,18 +24,24 @@ from posegen.prepare.isolated import CrashError, Isolated
 from posegen.prepare.prepare_recipe import ClipSettings, ConditionSettings, PrepareRecipe, read_prepare_recipe
 from posegen.prepare.prepare_videos import clips_together, prepare_data, tell_of_missing
 from posegen.prepare.required_weights import WeightSizes, measure_weights
-from posegen.prepare.stages.clip_stages import (
-    CLIPS_PER_TASK,
-    LookStage,
-    SampleStage,
-    ScoreStage,
-    clip_key,
-    make_functions,
-    run_here,
-    tasks_of,
+from posegen.prepare.stages.clip_stage import run_here
+from posegen.prepare.stages.clip_stages import LookStage, SampleStage, ScoreStage
+from posegen.prepare.stages.messages import (
+    ClipsTask,
+    Failure,
+    Look,
+    LookAndScore,
+    MadeSample,
+    ShardTask,
+    VideoTask,
+    Window,
+    result_or_failure,
+    to_text,
 )
 from posegen.prepare.stages.packing import check_shards, open_packing, shards_in
 from posegen.prepare.stages.scenes import look_through, place_windows
+from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, clip_key, tasks_of
+from posegen.prepare.stages.worker_calls import make_functions
 from posegen.prepare.store import Store
 from posegen.prepare.verdicts import CandidateClip, Verdict, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
@@ -92,7 +98,7 @@ def test_a_copy_at_another_size_and_quality_is_a_duplicate_and_other_moments_are
     person_video(tmp_path / "in" / "copy.mp4", seconds=3, size=(384, 224), crf=32, fps=24)
     work = work_in(tmp_path)
     first, copy = looked(work, find_videos([str(tmp_path / "in")]))
-    tables = [np.array([window["hash"] for window in look["windows"]], np.uint64) for look in (first, copy)]
+    tables = [np.array([window.hash for window in look.windows], np.uint64) for look in (first, copy)]
     count = min(map(len, tables))
     assert count >= 4
     found = find_duplicates(np.concatenate([tables[0][:count], tables[1][:count]]), 12)
@@ -219,8 +225,8 @@ def test_clips_that_are_scored_while_their_video_passes_have_the_scores_that_the
     scored(alone, videos)
     passing = replace(work_in(tmp_path / "together"), together=64)
     looks = looked(passing, videos)
-    assert looks[0]["cuts"]
-    numbers = [len(look["windows"]) for look in looks]
+    assert looks[0].cuts
+    numbers = [len(look.windows) for look in looks]
     assert numbers[0] > CLIPS_PER_TASK
     assert numbers[1] == 2
     kept = written_scores(passing)
@@ -241,8 +247,8 @@ def test_a_long_video_is_left_to_several_workers(tmp_path):
     path = person_video(tmp_path / "in" / "a.mp4", seconds=9.0)
     work = replace(work_in(tmp_path, text=LONGER), together=2)
     (video,) = find_videos([str(tmp_path / "in")])
-    look = make_functions(work)(("look and score", path, video.id))
-    assert len(look["windows"]) == 4
+    look = make_functions(work)(LookAndScore(path, video.id))
+    assert len(look.windows) == 4
     assert len(written_scores(work)) == 2
     assert [clips_together(videos, 4) for videos in (1, 3, 4, 11, 10_000)] == [0, 0, 16, 32, 256]
 
@@ -289,7 +295,7 @@ def test_a_clip_that_hangs_ends_the_pass_after_its_own_time_limit(tmp_path):
     begin = time.monotonic()
     (look,) = looked(work, videos)
     assert time.monotonic() - begin < 50  # the whole pass has sixty
-    assert len(look["windows"]) == 3
+    assert len(look.windows) == 3
     assert len(written_scores(work)) == 2
     list(run_here(ScoreStage, work, iter(tasks_of(videos[0], look))))
     assert [bool(clip.scores) for clip in read_clips(work, videos)] == [True, True, False]
@@ -424,7 +430,7 @@ def test_shards_that_were_not_made_here_are_not_replaced(tmp_path):
 
 def test_packing_claims_its_shards_before_they_are_there(tmp_path):
     work = work_in(tmp_path)
-    open_packing(work, [{"shard": "train-000000.tar", "keys": [], "hashes": []}])
+    open_packing(work, [ShardTask("train-000000.tar", (), ())])
     work.output.write("train-000000.tar", b"and then the run was killed")
     check_shards(work.output)
     open_packing(work, [])
@@ -445,7 +451,7 @@ def test_what_stops_the_run_in_one_stage_passes_through_the_next(tmp_path):
     looking, scoring = LookStage(work), ScoreStage(work)
     (tmp_path / "out").write_text("in the way of the folder")
     video = Video(str(tmp_path / "none.mp4"), "missing")
-    (row,) = _score_tasks(looking({"task": json.dumps({"url": video.url, "state": video.state})}), work)
+    (row,) = _score_tasks(looking({"task": to_text(VideoTask(video))}), work)
     assert "cannot be" in row["fatal"]
     assert scoring(row) == row
     looking.close()
@@ -501,7 +507,7 @@ def test_bad_files_are_recorded_with_a_reason_that_names_no_temporary_file(tmp_p
         import re
 
         name = video.url.rpartition("/")[2].partition(".")[0]
-        assert re.search(BAD[name][1], look["failed"]), (name, look)
+        assert re.search(BAD[name][1], look.failed), (name, look)
         assert work.clips.read(f"{video.id}.json"), "what is known of it is kept"
 
 
@@ -512,11 +518,11 @@ def test_a_video_that_the_system_refuses_to_read_is_tried_again(tmp_path):
     path.symlink_to(path)
     videos = [Video(str(path), "missing"), Video(str(tmp_path / "gone.mp4"), "missing")]
     refused, missing = looked(work, videos)
-    assert "cannot be read (Too many levels" in refused["failed"]
-    assert "no such file" in missing["failed"]
+    assert "cannot be read (Too many levels" in refused.failed
+    assert "no such file" in missing.failed
     path.unlink()
     person_video(path)
-    assert len(looked(work, videos)[0]["windows"]) == 2
+    assert len(looked(work, videos)[0].windows) == 2
 
 
 @pytest.fixture
@@ -548,10 +554,10 @@ def test_rotated_variable_rate_and_deep_files_become_clips(tmp_path, video_files
     work = work_in(tmp_path)
     videos = find_videos([str(tmp_path / "in")])
     found = {video.url.rpartition("/")[2]: look for video, look in zip(videos, looked(work, videos), strict=True)}
-    assert (found["eight.mp4"]["height"], found["eight.mp4"]["width"]) == (7680, 4320)
-    assert {name for name, look in found.items() if not look.get("windows")} == set(), found
-    assert found["hdr.mp4"]["hdr"]
-    assert (found["rotated.mp4"]["height"], found["rotated.mp4"]["width"]) == frames[0].shape[:2]
+    assert (found["eight.mp4"].height, found["eight.mp4"].width) == (7680, 4320)
+    assert {name for name, look in found.items() if isinstance(look, Failure) or not look.windows} == set(), found
+    assert found["hdr.mp4"].hdr
+    assert (found["rotated.mp4"].height, found["rotated.mp4"].width) == frames[0].shape[:2]
 
 
 def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path):
@@ -591,10 +597,11 @@ def test_what_a_power_failure_has_emptied_counts_as_not_there(tmp_path):
 
 def test_a_clip_whose_video_is_gone_when_samples_are_made_says_so(tmp_path):
     work, video = work_in(tmp_path), Video("http://127.0.0.1:9/a.mp4", "")
-    window = {"start": 0.0, "end": 0.625, "hash": [0, 0, 0, 0]}
-    list(run_here(SampleStage, work, iter([{"url": video.url, "state": video.state, "windows": [window]}])))
-    clip = CandidateClip(video, {}, clip_key(video.id, 0.0), window, {"brightness": 1.0})
-    made = json.loads(work.samples.read(f"{clip.key}.json"))
+    window = Window(0.0, 0.625, (0, 0, 0, 0))
+    list(run_here(SampleStage, work, iter([ClipsTask(video, (window,))])))
+    look = Look(112, 192, 16.0, 1.0, 0, False, (), (window,))
+    clip = CandidateClip(video, look, clip_key(video.id, 0.0), window, {"brightness": 1.0})
+    made = result_or_failure(MadeSample, json.loads(work.samples.read(f"{clip.key}.json")))
     row = index_row(clip, Verdict(True), made, ("", ""))
     assert (row["kept"], row["dropped_by"], row["stage"]) == (False, ["error"], "conditions")
     assert "cannot be fetched" in row["reason"]
@@ -624,7 +631,7 @@ def test_a_filter_that_is_skipped_costs_no_score_and_one_that_no_longer_is_gets_
 
 
 def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path):
-    from posegen.data.clips import CandidateClip, Drawing
+    from posegen.data.clips import Clip, Drawing
     from posegen.data.shards import open_shards
 
     person_video(tmp_path / "in" / "a.mp4", seconds=0.7)
@@ -634,14 +641,13 @@ def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path
         work = work_in(tmp_path / name)
         (video,) = find_videos([str(tmp_path / "in")])
         (look,) = looked(work, [video])
-        task = {"url": video.url, "state": video.state, "windows": look["windows"]}
-        list(run_here(SampleStage, work, iter([task])))
+        list(run_here(SampleStage, work, iter([ClipsTask(video, look.windows)])))
         (tar,) = work.samples.names("*.tar")
         contents.append(work.samples.read(tar))
     assert contents[0] == contents[1]
     (tmp_path / "train-000000.tar").write_bytes(contents[0])
     ((sample,),) = (shard.samples for shard in open_shards(tmp_path, "train", 5))
-    clip = CandidateClip(sample, Drawing())
+    clip = Clip(sample, Drawing())
     assert clip.frames(0, 5).shape == (5, 96, 64, 3)
     skeletons = clip.skeletons(0, 5)
     assert all(frame.any() for frame in skeletons), "a person is followed through the clip"

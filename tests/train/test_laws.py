@@ -19,14 +19,16 @@ from posegen.train.autoencoding import AutoencoderStage, autoencoder_loss, prepa
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import DiffusionStage, prepare_transformer
 from posegen.train.loop import make_optimizers
-from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
+from posegen.train.memory import Memory, TransformerInputs, check_fits, estimate, estimate_autoencoder
 from posegen.train.objective import flow_matching_loss
-from posegen.train.train_recipe import ModelSettings, Phase, StageSettings, read_recipe
+from posegen.train.stage_settings import KINDS, BaseSettings, Phase, PretrainSettings, VaeSettings
+from posegen.train.train_recipe import ModelSettings, read_recipe
 from posegen.train.training import TrainingPaths, dry_run
 from tiny_shards import write_shards
 
 CPU = torch.device("cpu")
 PHASE = Phase(steps=1, num_frames=9, batch_size=4)
+INPUTS = TransformerInputs(TRANSFORMER, (8, 8), text_tokens=16, image_tokens=65)
 
 
 def make_stage(folder: Path, stage="base", **settings) -> DiffusionStage:
@@ -37,7 +39,7 @@ def make_stage(folder: Path, stage="base", **settings) -> DiffusionStage:
     common = {"phases": (PHASE,), "precision": "fp32", "text_dropout": 0.0, "hand_skeleton_dropout": 0.0,
               "hand_normal_dropout": 0.0, "validation_clips": 1, **settings}  # fmt: skip
     cache = LatentCache(folder / "cache", pipeline, torch.float32)
-    made = DiffusionStage(stage, pipeline, StageSettings(**common), ModelSettings("mini"), shards, shards, cache)
+    made = DiffusionStage(pipeline, KINDS[stage](**common), ModelSettings("mini"), shards, shards, cache)
     made.prepare(lambda *_: None, 0, 1, CPU)
     made.ready()
     return made
@@ -148,7 +150,7 @@ def test_items_of_a_step_do_not_depend_on_how_a_batch_is_split(tmp_path):
 
 def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
     shards = open_shards(write_shards(tmp_path, "train"), "train")
-    stage = AutoencoderStage(build_mini(adapters=False), StageSettings(phases=(PHASE,)), shards, shards)
+    stage = AutoencoderStage(build_mini(adapters=False), VaeSettings(phases=(PHASE,)), shards, shards)
     whole = stage.make_batch(5, PHASE, 5, slice(0, 4))
     parts = [stage.make_batch(5, PHASE, 5, slice(first, first + 2)) for first in (0, 2)]
     for name, tensor in whole.items():
@@ -162,11 +164,13 @@ def test_batches_of_the_vae_do_not_depend_on_how_they_are_split(tmp_path):
 def test_the_14b_recipes_fit_what_they_are_written_for(name, tmp_path):
     recipe = read_recipe(name)
     stage, settings = "base", recipe.stage("base")
-    assert recipe.stage("stitch") == settings  # they differ in what is given only
+    stitch = vars(recipe.stage("stitch"))  # they differ in what is given only
+    assert {name: stitch[name] for name in vars(settings)} == vars(settings)
+    assert not stitch["from_base"]
     processes = 8 if settings.strategy == "fsdp" else 1
     height, width = max(recipe.data.sizes)
-    memory = estimate(stage, settings, recipe.model.base_weights, {**WAN_TRANSFORMER, **WAN_INPUTS},
-                      (height // 8, width // 8), 512, 257, processes)  # fmt: skip
+    inputs = TransformerInputs({**WAN_TRANSFORMER, **WAN_INPUTS}, (height // 8, width // 8), 512, 257)
+    memory = estimate(settings, recipe.model.base_weights, inputs, processes)
     assert 16.0e9 < memory.parameters - memory.trained_parameters < 16.5e9
     assert memory.total < 80e9
     nothing = TrainingPaths(tmp_path, tmp_path, tmp_path, tmp_path)
@@ -191,11 +195,11 @@ def kept_by_autograd(model):
 
 def test_activations_are_what_autograd_really_keeps():
     """The estimate on the meta device against tensors saved in a real forward pass."""
-    settings = StageSettings(phases=(replace(PHASE, batch_size=1),), precision="fp32")
-    memory = estimate("pretrain", settings, "fp32", TRANSFORMER, (8, 8), 16, 65)
+    settings = PretrainSettings(phases=(replace(PHASE, batch_size=1),), precision="fp32")
+    memory = estimate(settings, "fp32", INPUTS)
     torch.manual_seed(0)
     model = PoseGenTransformer3DModel(**TRANSFORMER)
-    prepare_transformer(model, "pretrain", settings, "fp32")
+    prepare_transformer(model, settings, "fp32")
     with kept_by_autograd(model) as kept:
         model(
             torch.randn(1, 32, 3, 8, 8), torch.randn(1, 36, 3, 8, 8), torch.randn(1, 32, 3, 8, 8),
@@ -207,14 +211,14 @@ def test_activations_are_what_autograd_really_keeps():
 
 def test_checkpointing_and_sharding_need_less():
     phase = replace(PHASE, batch_size=2)
-    plain = estimate("base", StageSettings(phases=(phase,)), "bf16", TRANSFORMER, (8, 8), 16, 65)
-    saving = StageSettings(phases=(phase,), gradient_checkpointing=True)
-    assert estimate("base", saving, "bf16", TRANSFORMER, (8, 8), 16, 65).activations < 0.5 * plain.activations
-    parts = StageSettings(phases=(phase,), accumulate=2)
-    assert estimate("base", parts, "bf16", TRANSFORMER, (8, 8), 16, 65).activations < 0.6 * plain.activations
-    sharded = estimate("base", StageSettings(phases=(phase,), strategy="fsdp"), "bf16", TRANSFORMER, (8, 8), 16, 65, 2)
+    plain = estimate(BaseSettings(phases=(phase,)), "bf16", INPUTS)
+    saving = BaseSettings(phases=(phase,), gradient_checkpointing=True)
+    assert estimate(saving, "bf16", INPUTS).activations < 0.5 * plain.activations
+    parts = BaseSettings(phases=(phase,), accumulate=2)
+    assert estimate(parts, "bf16", INPUTS).activations < 0.6 * plain.activations
+    sharded = estimate(BaseSettings(phases=(phase,), strategy="fsdp"), "bf16", INPUTS, 2)
     assert sharded.frozen == plain.frozen // 2
-    assert estimate("base", saving, "fp8", TRANSFORMER, (8, 8), 16, 65).frozen == plain.frozen // 2
+    assert estimate(saving, "fp8", INPUTS).frozen == plain.frozen // 2
 
 
 def test_too_little_memory_is_said_before_training():
@@ -224,7 +228,7 @@ def test_too_little_memory_is_said_before_training():
 
 @pytest.mark.parametrize("more", [{}, {"decoder_only": True, "motion_weight": 1.0}])
 def test_an_autoencoders_activations_are_what_autograd_really_keeps(more):
-    settings = StageSettings(phases=(replace(PHASE, crop=32),), precision="fp32", accumulate=2, **more)
+    settings = VaeSettings(phases=(replace(PHASE, crop=32),), precision="fp32", accumulate=2, **more)
     memory = estimate_autoencoder(settings, VAE, (48, 40))
     model = AutoencoderLightVideo(**VAE)
     prepare_autoencoder(model, settings)

@@ -3,6 +3,7 @@
 import pytest
 
 from posegen.errors import PosegenError
+from posegen.train.stage_settings import STAGES
 from posegen.train.train_recipe import read_recipe
 
 STAGE = "steps = 10\nnum_frames = 9\nbatch_size = 4\n"
@@ -33,7 +34,11 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD + 'learning_rate = "high"\n', r"base\.learning_rate must be float, not 'high'"),
         (GOOD + "learning_rate = -1\n", "learning_rate must be positive"),
         (GOOD + "text_dropout = 1.5\n", "text_dropout must be between 0 and 1"),
-        (GOOD + "kl_weight = 0.1\n", r"\[base\] kl_weight has no meaning in this stage"),
+        (GOOD + "kl_weight = 0.1\n", r"\[base\] kl_weight has no meaning in this stage \(it belongs to \[vae\]\)"),
+        (GOOD + "from_base = false\n", r"\[base\] from_base has no meaning .* \[stitch\]"),
+        (GOOD + f"[vae]\nrank = 16\n{STAGE}", r"\[vae\] rank has no meaning .* \[base\] \[stitch\]"),
+        (GOOD + 'stage = "base"\n', r"\[base\] has the unknown key 'stage'"),
+        (GOOD + "[vae]\nof_frames = 33\n" + STAGE, r"\[vae\] of_frames has no meaning"),
         (GOOD + 'precision = "fp16"\n', "precision must be one of bf16, fp32"),
         (GOOD + "accumulate = 3\n", "batch_size 4 cannot be split into accumulate = 3"),
         (GOOD + "decoder_only = true\n", r"\[base\] decoder_only has no meaning in this stage"),
@@ -75,7 +80,7 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD.replace('start = "mini"', ""), r"\[model\] lacks 'start'"),
         (GOOD.replace('"mini"', '"scratch:14b"'), "only the mini can be built from scratch"),
         (GOOD.replace('"mini"', '"mini"\nlayers = 2'), "of a model from scratch"),
-        (GOOD.replace('"mini"', '"scratch:mini"\nheads = -1'), "numbers from 0"),
+        (GOOD.replace('"mini"', '"scratch:mini"\nheads = -1'), r"\[model\] heads must not be negative, not -1"),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + 'strategy = "fsdp"\n', "cannot shard fp8"),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + f"[pretrain]\n{STAGE}", "trains all weights"),
         (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"'), 'set export = "adapter"'),
@@ -107,6 +112,43 @@ def test_phases_follow_each_other(tmp_path):
     assert settings.steps == 5
     places = [settings.place(step) for step in range(5)]
     assert [(phase.num_frames, step) for phase, step in places] == [(1, 0), (1, 1), (1, 2), (9, 0), (9, 1)]
+
+
+def test_checkpoints_of_older_versions_still_belong_to_their_recipes(tmp_path):
+    """Fingerprints as version 0.2.0 computed them, when all stages had one class of settings."""
+    text = f"""name = "kept"
+[model]
+start = "scratch:mini"
+layers = 2
+[vae]
+crop = 16
+motion_weight = 0.5
+log_every = 1
+{STAGE}
+[pretrain]
+pose_share = 0.5
+pixel_weight = 0.25
+[[pretrain.phases]]
+steps = 3
+num_frames = 1
+windows = 2
+batch_size = 4
+[base]
+rank = 8
+optimizer = "muon"
+compile = true
+{STAGE}
+[stitch]
+from_base = true
+{STAGE}
+"""
+    recipe = read(tmp_path, text)
+    assert [recipe.fingerprint(stage) for stage in STAGES] == [
+        "bdef932676615e84",
+        "ec368c73c9407c82",
+        "f0194b451908aa36",
+        "f665d386925e990a",
+    ]
 
 
 def test_what_changes_the_result_changes_the_fingerprint(tmp_path):

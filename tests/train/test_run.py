@@ -25,7 +25,8 @@ from posegen.model import lora
 from posegen.model.sources import describe_model, load_pipeline
 from posegen.progress import NullProgress
 from posegen.train import loop as loop_module
-from posegen.train.train_recipe import Phase, read_recipe
+from posegen.train.stage_settings import Phase
+from posegen.train.train_recipe import read_recipe
 from posegen.train.training import TrainingPaths, train
 from serving_files import serving, write_index
 from tiny_shards import break_clip, write_shards
@@ -338,14 +339,14 @@ import sys
 from pathlib import Path
 from accelerate import Accelerator
 from posegen.train.train_recipe import read_recipe
-from posegen.train.training import Places, train
+from posegen.train.training import TrainingPaths, train
 
 Accelerator.end_training = lambda self: None  # the next stage needs the other process again
 recipe, output, shards, *stages = sys.argv[1:]
 for stage in stages:
     name, _, start = stage.partition(":")
     folder = Path(shards)
-    train(name, read_recipe(Path(recipe)), Places(Path(output), folder, folder, folder / "cache", start or None))
+    train(name, read_recipe(Path(recipe)), TrainingPaths(Path(output), folder, folder, folder / "cache", start or None))
 """
 
 
@@ -409,8 +410,9 @@ import sys
 from pathlib import Path
 from torch.distributed.tensor import DTensor
 from posegen.train.loop import Loop
-from posegen.train.train_recipe import Phase, read_recipe
-from posegen.train.training import Places, train
+from posegen.train.stage_settings import Phase
+from posegen.train.train_recipe import read_recipe
+from posegen.train.training import TrainingPaths, train
 
 original, stops = Loop._step, [3]
 
@@ -424,7 +426,7 @@ def step(self, batches):
 
 Loop._step = step
 stage, recipe, output, shards, cache, start = sys.argv[1:]
-run = stage, read_recipe(Path(recipe)), Places(Path(output), Path(shards), Path(shards), Path(cache), start)
+run = stage, read_recipe(Path(recipe)), TrainingPaths(Path(output), Path(shards), Path(shards), Path(cache), start)
 try:
     train(*run)
 except KeyboardInterrupt:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posegen.train.schedule import generator, items_of_step, learning_rate, shares
-from posegen.train.train_recipe import Phase, StageSettings
+from posegen.train.stage_settings import BaseSettings, Phase
 
 
 def settings(**changes):
-    return StageSettings(phases=(Phase(steps=100, num_frames=1, batch_size=4),), **changes)
+    return BaseSettings(phases=(Phase(steps=100, num_frames=1, batch_size=4),), **changes)
 
 
 def test_the_rate_rises_linearly_over_a_tenth_and_falls_as_a_cosine():

@@ -17,7 +17,7 @@ from posegen.model.sources import describe_model
 from posegen.progress import NullProgress
 from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.diffusion import DiffusionStage
-from posegen.train.memory import estimate
+from posegen.train.memory import TransformerInputs, estimate
 from posegen.train.objective import FlowBatch
 from posegen.train.schedule import (
     bucket_of_step,
@@ -27,7 +27,8 @@ from posegen.train.schedule import (
     make_buckets,
     shares,
 )
-from posegen.train.train_recipe import ModelSettings, Phase, StageSettings
+from posegen.train.stage_settings import BaseSettings, Phase, VaeSettings
+from posegen.train.train_recipe import ModelSettings
 from posegen.train.training import dry_run, train
 from tiny_shards import write_shards
 
@@ -90,9 +91,9 @@ def mixed(made_once):
 def stage(mixed):
     shards, validation = open_shards(mixed, "train"), open_shards(mixed, "val-same")
     pipeline = build_mini(adapters=False, layers=2, heads=2)
-    settings = StageSettings(phases=(PHASE,), precision="fp32", validation_clips=3, sample_steps=1)
+    settings = BaseSettings(phases=(PHASE,), precision="fp32", validation_clips=3, sample_steps=1)
     cache = LatentCache(mixed / "cache", pipeline, torch.float32)
-    made = DiffusionStage("base", pipeline, settings, ModelSettings("mini"), shards, validation, cache)
+    made = DiffusionStage(pipeline, settings, ModelSettings("mini"), shards, validation, cache)
     made.prepare(lambda *_: None, 0, 1, CPU)
     made.ready()
     return made
@@ -162,7 +163,7 @@ def test_an_interrupted_run_over_several_sizes_ends_bit_identical(stage_name, mi
 def test_crops_of_several_sizes_are_in_one_batch(mixed):
     shards = open_shards(mixed, "train")
     phase = replace(PHASE, crop=32, batch_size=10)
-    stage = AutoencoderStage(build_mini(adapters=False), StageSettings(phases=(phase,)), shards, shards)
+    stage = AutoencoderStage(build_mini(adapters=False), VaeSettings(phases=(phase,)), shards, shards)
     assert stage.make_batch(0, phase, 0, slice(0, 10))["frames"].shape == (10, 5, 32, 32, 3)
     assert sorted(items_of_step(10, 10, 0, 0)) == list(range(10))
     assert {sample.size for sample in stage.validation} == {TALL, WIDE}
@@ -193,6 +194,6 @@ def test_memory_is_that_of_the_largest_size(mixed, make_run, tmp_path):
     write_shards(tmp_path / "data", "train", clips=3, sizes=(TALL, (64, 48), WIDE))
     recipe, places = make_run(tmp_path / "run")
     said = dry_run("pretrain", recipe, replace(places, train=tmp_path / "data"))
-    memory = estimate("pretrain", recipe.pretrain, "fp32", transformer_sizes(2, 2), (8, 6), 48, 65)
+    memory = estimate(recipe.pretrain, "fp32", TransformerInputs(transformer_sizes(2, 2), (8, 6), 48, 65))
     assert f"{memory.tokens:,} tokens" in said
     assert "64x48 or 48x32 or 32x48" in said

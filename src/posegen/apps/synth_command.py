@@ -13,21 +13,16 @@ def synth(config: SynthConfig) -> None:
     require_extra("synthetic", "posegen synth")
     if config.contact_sheet is not None:
         AtomicFile(config.contact_sheet).discard()  # a place where it cannot be written shows before hours of work
-    from posegen.synthetic.shard_writer import make_shards
+    from posegen.synthetic.clip import SyntheticClipSettings
+    from posegen.synthetic.shard_writer import ShardSettings, make_shards
     from posegen.synthetic.workers import default_workers
 
+    clip = SyntheticClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)))
+    settings = ShardSettings(config.split, config.clips, config.seed, config.clips_per_shard, clip)
+    workers = default_workers() if config.workers is None else config.workers
     with Terminal() as terminal:
         index = make_shards(
-            config.output,
-            config.split,
-            config.clips,
-            parse_size(config.size),
-            float(parse_fps(config.fps)),
-            config.frames,
-            config.seed,
-            default_workers() if config.workers is None else config.workers,
-            config.clips_per_shard,
-            progress=lambda done, total: terminal.update("clips", done, total),
+            config.output, settings, workers, progress=lambda done, total: terminal.update("clips", done, total)
         )
         shards = json.loads(index.read_text())["shards"]
         size = sum(shard["bytes"] for shard in shards) / 1e6

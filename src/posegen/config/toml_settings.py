@@ -16,7 +16,8 @@ def build(kind: Any, table: Any, where: str) -> Any:
     place = f"[{where}]" if where else "the recipe"
     if not isinstance(table, dict):
         raise PosegenError(f"{place} must be a table")
-    hints = get_type_hints(kind)
+    every_hint = get_type_hints(kind)
+    hints = {item.name: every_hint[item.name] for item in fields(kind)}  # not those of class variables
     unknown = sorted(set(table) - set(hints))
     if unknown:
         raise PosegenError(f"{place} has the unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")

@@ -1,4 +1,4 @@
-"""From a sample's arrays to what the model learns from: frames, skeleton and hand frames, reference, caption.
+"""Clips for training, made from a sample's arrays: frames, skeleton and hand frames, reference, caption.
 
 Skeletons are drawn exactly as they are when videos are generated; hand frames are camera-space normals, black outside
 the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, unless they are a video (`.mkv`), `keypoints`
@@ -24,7 +24,7 @@ from posegen.media.packed import unpack_frames
 from posegen.types import Frames
 
 VIDEO = "mkv"
-"""The part of a sample that holds its frames, where they are not among the arrays."""
+"""The part of a sample that holds its frames, if they are not among the arrays."""
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
 PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
@@ -35,7 +35,7 @@ _HAND_SEEN = 0.5
 
 @dataclass(frozen=True)
 class Drawing:
-    """How skeletons are drawn: at a multiple of the size, then reduced; the model's own settings."""
+    """Settings of drawing skeletons, as the model has them: at a multiple of the size, then reduced."""
 
     draw_scale: int = 1
     colors: Colors = "openpose"
@@ -59,14 +59,14 @@ class Clip:
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error
 
     def array(self, name: str) -> np.ndarray:
-        """One array of the sample."""
+        """Return one array of the sample."""
         if name not in self._kept:
             array = self._guarded(lambda: parse_npz(self._packed, f"{self.sample.key}.npz", names=(name,))[name])
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 
     def check(self) -> None:
-        """Read all that videos are made of. Raises `PosegenError` where it is damaged, or shorter than it should be."""
+        """Read everything that videos are made of. Raises `PosegenError` if it is damaged or too short."""
         count = self.sample.num_frames
         arrays = {name: self.array(name) for name in ("keypoints", "visibility", "masks", "normals")}
         for name, array in {"frames": self.frames(0, count), **arrays}.items():
@@ -76,27 +76,27 @@ class Clip:
 
     @property
     def caption(self) -> str:
-        """The method's prompt: image style; subject and background; camera."""
+        """The prompt, as in PoseGen: image style; subject and background; camera."""
         return self.sample.read("txt").decode("utf-8-sig", "replace").strip()
 
     @property
     def reference(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture of the subject."""
+        """The reference image, uint8 RGB (H, W, 3)."""
         return self.array("reference")
 
     def frames(self, start: int, stop: int) -> Frames:
-        """The video."""
+        """Return frames `start` to `stop`, uint8 RGB (F, H, W, 3)."""
         if VIDEO not in self.sample.parts:
             return self.array("frames")[start:stop]
         frames = self._guarded(lambda: unpack_frames(self.sample.read(VIDEO), start, stop))
         return mirror("frames", frames, self.sample.size[1]) if self.mirrored else frames
 
     def person(self, start: int, stop: int) -> np.ndarray:
-        """Where the person is: bool (F, H, W)."""
+        """Return the person's mask, bool (F, H, W)."""
         return (self.array("masks")[start:stop] & PERSON_BIT) > 0
 
     def skeletons(self, start: int, stop: int, hands: bool = True) -> Frames:
-        """Skeleton frames at the clip's size, with or without hands."""
+        """Return skeleton frames at the clip's size, with or without hands, uint8 RGB (F, H, W, 3)."""
         height, width = self.sample.size
         scale = self.drawing.draw_scale
         points, visibility = self.array("keypoints"), self.array("visibility")
@@ -105,15 +105,13 @@ class Clip:
             scores = keypoint_scores(visibility[number])
             if not hands:
                 scores[[*range(133)[LEFT_HAND], *range(133)[RIGHT_HAND]]] = 0.0
-            image = draw_skeleton(
-                points[number].astype(np.float32) * scale, scores, (height * scale, width * scale),
-                colors=self.drawing.colors,
-            )  # fmt: skip
+            size = (height * scale, width * scale)
+            image = draw_skeleton(points[number].astype(np.float32) * scale, scores, size, colors=self.drawing.colors)
             drawn.append(image if scale == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
         return np.stack(drawn)
 
     def hands(self, start: int, stop: int) -> Frames:
-        """Hand-normal frames: (n + 1) / 2 · 255, black outside the hands."""
+        """Return hand-normal frames: (n + 1) / 2 · 255, black outside the hands, uint8 (F, H, W, 3)."""
         hands = (self.array("masks")[start:stop] & (LEFT_HAND_BIT | RIGHT_HAND_BIT)) > 0
         return np.where(hands[..., None], self.array("normals")[start:stop], 0).astype(np.uint8)
 
@@ -126,11 +124,11 @@ _MIRROR = np.array([
     0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19,
     *(23 + point for point in _FACE_MIRROR), *range(112, 133), *range(91, 112),
 ])  # fmt: skip
-"""Which of the 133 keypoints each becomes in a mirror."""
+"""Index of the keypoint that each of the 133 becomes in a mirror."""
 
 
 def mirror(name: str, array: np.ndarray, width: int) -> np.ndarray:
-    """An array of a sample as it would be, had the clip been filmed in a mirror."""
+    """Return an array of a sample as if the clip had been filmed in a mirror."""
     if name.endswith("visibility"):
         return array[..., _MIRROR]
     if name.endswith("keypoints"):
@@ -149,7 +147,7 @@ def mirror(name: str, array: np.ndarray, width: int) -> np.ndarray:
 
 
 def keypoint_scores(visibility: np.ndarray) -> Float[np.ndarray, " 133"]:
-    """Scores (0 or 1) as an estimator would give them: hidden points of the body are guessed, mostly hidden hands not.
+    """Return scores (0 or 1) like an estimator's: hidden points of the body are guessed, mostly hidden hands not.
 
     Points outside the picture have score 0; a hand is whole or absent.
     """

@@ -1,6 +1,6 @@
-"""Processes that encode clips side by side: one alone unpacks and draws far slower than a GPU encodes.
+"""Encodes clips with several processes: one alone unpacks and draws far slower than a GPU encodes.
 
-They write the files that `LatentCache.prepare` would write, each whole or not at all, and leave what is there alone.
+They write the files that `LatentCache.prepare` would write, each whole or not at all, and keep existing ones.
 """
 
 import multiprocessing
@@ -19,18 +19,18 @@ from posegen.errors import PosegenError
 from posegen.model.sources import load_for_encoding
 
 _cache: LatentCache | None = None
-"""Of a worker process."""
+"""Cache of a worker process."""
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """How many processes there are, and whose encoders they load."""
+    """Number of processes, and the model whose encoders they load."""
 
     processes: int
     model: str
     """Name or folder."""
     frozen: torch.dtype
-    """Number format of the weights when they are loaded."""
+    """Dtype of the weights when they are loaded."""
 
     def encode(
         self,
@@ -40,7 +40,7 @@ class Encoders:
         device: torch.device,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Encode what is missing of `shards`, for all `encodings`.
+        """Encode the missing files of `shards`, for all `encodings`.
 
         Raises what the encoding of a shard raised, and `PosegenError` if a process dies.
         """

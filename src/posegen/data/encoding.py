@@ -1,6 +1,6 @@
-"""Which windows of a clip are encoded for a training, and how. What is done with them is `data/latent_cache.py`'s.
+"""Defines the windows of a clip that are encoded for a training. `data/latent_cache.py` encodes them.
 
-No model is needed to say it: workers of `posegen prepare` that encode nothing read it, too, and load no library for it.
+It loads no model library, since workers of `posegen prepare` that encode nothing read it too.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Encoding:
-    """What is made of each clip."""
+    """Windows and kinds of latents made of each clip."""
 
     num_frames: int
     windows: int = 1
@@ -19,8 +19,8 @@ class Encoding:
     pose: bool = True
     """False: no skeletons and hands, but grey frames after the head (image-to-video, as Wan is trained)."""
     mirrored: bool = False
-    """Every clip a second time, left and right exchanged."""
+    """Encode every clip a second time, left and right exchanged."""
 
     def starts(self, clip_frames: int) -> list[int]:
-        """First frames of the windows, evenly spaced over a clip."""
+        """Return the first frames of the windows, evenly spaced over a clip."""
         return [round(float(start)) for start in np.linspace(0, clip_frames - self.num_frames, self.windows)]

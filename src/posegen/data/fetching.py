@@ -1,8 +1,8 @@
-"""Shards at a URL of any kind that fsspec knows: each is fetched into a folder when it is needed, and checked there.
+"""Fetches shards from any URL that fsspec knows, each when it is needed, and checks them.
 
-The index beside the shards (`SPLIT.json`, as `posegen synth` and `posegen prepare` write it) says which there are, how
-large, and with which hash: no server has to list anything. Files in the folder are named by hash, appear whole or not
-at all, and go again, the oldest first, when there are too many. What is in a shard is `shards.py`'s.
+The index beside the shards (`SPLIT.json`, as `posegen synth` and `posegen prepare` write it) lists their names,
+sizes and hashes: no server has to list anything. Files in the local folder are named by hash, appear whole or not at
+all, and are removed, the oldest first, when there are too many. `shards.py` reads their content.
 """
 
 import contextlib
@@ -21,28 +21,29 @@ from posegen.media.data_files import parse_json
 from posegen.media.files import output_errors
 
 _NAME = re.compile(r"[\w-][\w. -]{0,199}")
-"""Names of shards: without folders, nothing that a URL or a file system takes for something else."""
+"""Names of shards: without folders, and without characters that are special in URLs or file systems."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST_INDEX = 256 << 20
 """Bytes."""
 _PIECE = 4 << 20
 """Bytes read at a time."""
 _ATTEMPTS = 4
-"""How often a connection is tried that breaks off; each goes on where the one before ended."""
+"""Number of tries of a connection that breaks off; each resumes where the one before ended."""
 _PATIENCE = 60
 """Seconds without a byte after which a connection counts as broken."""
 _ABANDONED = 24 * 3600
-"""Seconds after which what was fetched of a shard in part may go."""
+"""Seconds after which a partly fetched shard may be removed."""
 
 
 class UnreachableURLError(PosegenError):
-    """A store does not answer: unlike a damaged shard, nothing that training may do without."""
+    """A store does not answer: unlike a damaged shard, this stops a training."""
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it. Raises `PosegenError` for an unknown kind, or a missing package.
+    """Return the file system of a URL, and the path in it.
 
-    What it remembers of listings is forgotten: other processes write, too.
+    Its cached listings are dropped: other processes write, too. Raises `PosegenError` for an unknown kind of URL, or a
+    missing package.
     """
     import fsspec
 
@@ -55,12 +56,12 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 def one_line(error: BaseException) -> str:
-    """The beginning of an error's text; libraries like to write several lines."""
+    """Return the beginning of an error's text in one line; libraries often write several."""
     return " ".join(str(error).split())[:200]
 
 
 def open_at(url: str, start: int = 0) -> tuple[Any, int]:
-    """A stream of what is at a URL from byte `start`, and where it really begins: 0 where only whole files are given.
+    """Open a URL at byte `start`; give the stream, and where it really begins: 0 where only whole files are given.
 
     Raises what the file system raises.
     """
@@ -79,7 +80,7 @@ def open_at(url: str, start: int = 0) -> tuple[Any, int]:
 
 
 def read_small(url: str, most_bytes: int) -> bytes:
-    """What is at a URL. Raises `PosegenError` where it is larger, and what the file system raises."""
+    """Read a small file at a URL. Raises `PosegenError` if it is larger, and what the file system raises."""
     stream, _ = open_at(url)
     with stream:
         content = bytearray()
@@ -91,8 +92,10 @@ def read_small(url: str, most_bytes: int) -> bytes:
 
 
 def read_pieces(stream: Any) -> Iterator[bytes]:
-    """What is left of a stream. Raises `UnreachableURLError` where reading breaks off: whoever writes may raise
-    OSError, too, and means the disk."""
+    """Yield the rest of a stream in pieces.
+
+    Raises `UnreachableURLError` where reading breaks off, so that an OSError in the caller is one of its own disk.
+    """
     while True:
         try:
             piece = bytes(stream.read(_PIECE))
@@ -105,7 +108,7 @@ def read_pieces(stream: Any) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder of shards at a URL, and the local folder that keeps up to `most_bytes` of them."""
+    """A folder of shards at a URL, with a local folder that keeps up to `most_bytes` of them."""
 
     url: str
     cache: Path
@@ -115,7 +118,7 @@ class RemoteFolder:
         return self.url
 
     def shards(self, split: str) -> "list[RemoteShard]":
-        """The shards of a split in order of their names, by its index; nothing else is fetched.
+        """Return the shards of a split in order of their names, by its index; nothing else is fetched.
 
         Raises `PosegenError` without an index, or for one that cannot be used; `UnreachableURLError`.
         """
@@ -152,8 +155,13 @@ class RemoteFolder:
         if size > self.most_bytes:
             logger.warning(
                 "%s: the shards %s-* have %.3g GB, of which %.3g GB are kept in %s: some will be fetched again ([data] "
-                "fetched_gb)", self.url, split, size / 1e9, self.most_bytes / 1e9, self.cache,
-            )  # fmt: skip
+                "fetched_gb)",
+                self.url,
+                split,
+                size / 1e9,
+                self.most_bytes / 1e9,
+                self.cache,
+            )
         return sorted(found, key=lambda shard: shard.name)
 
     def make_room(self, size: int) -> None:
@@ -181,7 +189,7 @@ class RemoteFolder:
 
 @dataclass(frozen=True)
 class RemoteShard:
-    """One shard by its entry of the index."""
+    """One shard by its entry in the index."""
 
     folder: RemoteFolder
     name: str
@@ -190,11 +198,11 @@ class RemoteShard:
 
     @property
     def path(self) -> Path:
-        """Where it is once it has been fetched."""
+        """Path of the fetched file."""
         return self.folder.cache / f"{Path(self.name).stem}.{self.sha256[:32]}.tar"
 
     def fetch(self) -> Path:
-        """Fetch it unless it is there. It may go again as soon as others are fetched.
+        """Fetch it unless it is there. It may be removed again as soon as others are fetched.
 
         Raises `PosegenError` where it is missing or not what the index says, `UnreachableURLError`, `OutputError`.
         """
@@ -220,7 +228,7 @@ class RemoteShard:
         return f"{self.folder.url.rstrip('/')}/{self.name}"
 
     def _fetch(self, partial: Path) -> None:
-        """Go on with a shard that was fetched in part, check it, and put it in its place."""
+        """Fetch the rest of a shard, check it, and move it to its place."""
         before = partial.stat().st_size if partial.exists() else 0
         try:
             if before < self.size:
@@ -250,6 +258,6 @@ class RemoteShard:
 
 
 def has_hash(path: Path, sha256: str) -> bool:
-    """Whether a file's bytes have this hash."""
+    """Return whether a file's bytes have this SHA-256."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() == sha256

@@ -1,9 +1,9 @@
-"""Encodes clips once and keeps the latents and features, by content: what diffusion stages read in every step.
+"""Encodes clips once and keeps their latents and features, by content, for the stages that train the transformer.
 
 One safetensors file per shard and kind of encoding; its name is a hash of the shard's bytes, the encoders' weights and
-the settings, so nothing stale is ever read, and an interrupted preparation goes on where it stopped. Values are
-bfloat16. `posegen prepare` writes the same files ahead of training (`prepare/latents.py`). Which items make a batch is
-`train/schedule.py`'s concern.
+the settings, so nothing stale is ever read, and an interrupted preparation resumes. Values are bfloat16. `posegen
+prepare` writes the same files ahead of training (`prepare/stages/latent_stage.py`). `train/schedule.py` chooses the
+items of a batch.
 """
 
 import copy
@@ -33,7 +33,7 @@ FORMAT = 1
 FRAMEWISE = {"latents", "condition", "condition_without_hands", "hands"}
 """Tensors of a window with a time axis, (c, f, h, w)."""
 GREY = 128
-"""Of the frames that are not given in image-to-video training: 0 in the model's -1..1, as Wan has it."""
+"""Grey level of frames that are not preserved in image-to-video training: 0 in the model's -1..1, as in Wan."""
 
 
 class LatentItems:
@@ -52,7 +52,7 @@ class LatentItems:
             self._places += [(number, window, window // windows) for window in range(count)]
 
     def __len__(self) -> int:
-        """How many windows there are."""
+        """Return the number of windows."""
         return len(self._places)
 
     def _open(self, number: int) -> Any:
@@ -61,7 +61,7 @@ class LatentItems:
         return self._opened[number]
 
     def shape(self, name: str, item: int = 0) -> list[int]:
-        """Shape of one tensor of a window; items differ in height and width only, and those of a file in nothing."""
+        """Return the shape of one tensor of a window; items of different files may differ in height and width."""
         return list(self._open(self._places[item][0]).get_slice(name).get_shape()[1:])
 
     @functools.cached_property
@@ -71,11 +71,11 @@ class LatentItems:
         return [(of_file[number][-2], of_file[number][-1]) for number, _, _ in self._places]
 
     def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
-        """Tensors of one window, bfloat16: latents, condition, hands (c, f, h, w), reference (c, 1, h, w), features."""
+        """Return the bfloat16 tensors of a window: `FRAMEWISE` ones (c, f, h, w), reference (c, 1, h, w), features."""
         return self.read(item)
 
     def read(self, item: int, frames: slice = slice(None), without: Collection[str] = ()) -> dict[str, torch.Tensor]:
-        """The same, of some latent frames only, and without the tensors that are not needed."""
+        """Return the same for some latent frames only, without the tensors named in `without`."""
         number, window, clip = self._places[item]
         names = set(self._open(number).keys()) - set(without)
         return {
@@ -84,17 +84,17 @@ class LatentItems:
         }
 
     def _tensor(self, number: int, name: str) -> torch.Tensor:
-        """A whole tensor of a file; slices of it cost nothing, as those that safetensors cuts do."""
+        """Return a whole tensor of a file; its slices cost nothing, unlike those of safetensors."""
         if (number, name) not in self._tensors:
             self._tensors[number, name] = self._open(number).get_tensor(name)
         return self._tensors[number, name]
 
 
 class LatentCache:
-    """Encodes shards with a pipeline's encoders; see the file's head."""
+    """Encodes shards with a pipeline's encoders, into files named by content."""
 
     def __init__(self, folder: Path, pipeline: PoseGenPipeline, dtype: torch.dtype = torch.bfloat16) -> None:
-        """`dtype` is what the VAE computes in; the text and image encoders compute in their own."""
+        """dtype: of the VAE's computation; the text and image encoders use their own."""
         self.folder, self.pipeline, self.dtype = folder, pipeline, dtype
         config = pipeline.config
         self.drawing = Drawing(config.draw_scale, config.skeleton_colors)
@@ -111,7 +111,7 @@ class LatentCache:
         rank: int = 0,
         world: int = 1,
     ) -> list[Path]:
-        """Encode what is missing of every `world`-th shard, and return the files of all shards in order.
+        """Encode every `world`-th shard that is missing, and return the files of all shards in order.
 
         Clips that cannot be read are left out, named and counted. Raises `PosegenError` if more than 1 % are, and
         `OutputError` where the cache cannot be written.
@@ -129,11 +129,11 @@ class LatentCache:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What encoded clips depend on besides the clips and the encoding."""
+        """Everything that encoded clips depend on besides the clips and the encoding."""
         return {"encoders": self._encoders, "drawing": dataclasses.asdict(self.drawing), "dtype": str(self.dtype)}
 
     def file(self, shard: Shard, encoding: Encoding) -> Path:
-        """Where a shard's encoded clips are kept."""
+        """Return the path of a shard's encoded clips."""
         keys = [sample.key for sample in shard.samples]
         return self.folder / file_name(shard.sha256, keys, encoding, self.identity)
 
@@ -151,7 +151,7 @@ class LatentCache:
         return bad
 
     def encode(self, sample: Sample, encoding: Encoding) -> dict[str, torch.Tensor]:
-        """One clip: tensors with a row for every window, or for the clip and its mirror image.
+        """Encode one clip: tensors with a row for every window, or for the clip and its mirror image.
 
         Raises `PosegenError` for one that is damaged.
         """
@@ -197,25 +197,23 @@ class LatentCache:
         }
 
     def to(self, device: torch.device) -> None:
-        """Encode on this device from now on."""
+        """Move the encoders to a device."""
         for encoder in (self.vae, self.pipeline.text_encoder, self.pipeline.image_encoder):
             encoder.to(device)
 
     def release(self) -> None:
-        """Take text and image encoder off the device; the autoencoder stays for pictures."""
+        """Take text and image encoder off the device; the autoencoder stays for sample videos."""
         for encoder in (self.pipeline.text_encoder, self.pipeline.image_encoder):
             encoder.to("cpu")
 
     def latents(self, frames: np.ndarray) -> torch.Tensor:
-        """Latents (c, f, h, w) of frames."""
+        """Encode frames, uint8 (F, H, W, 3), into latents (c, f, h, w)."""
         return encode_frames(self.vae, frames)[0].bfloat16()
 
 
 def file_name(shard: str, clips: list[str], encoding: Encoding, identity: dict[str, Any]) -> str:
-    """The name of the file of a shard, by the hash of the shard's bytes, its clips, and `LatentCache.identity`."""
-    content = {
-        "format": FORMAT, "shard": shard, "clips": clips, "encoding": dataclasses.asdict(encoding), **identity
-    }  # fmt: skip
+    """Return a file's name, from the SHA-256 of the shard's bytes, its clips, and `LatentCache.identity`."""
+    content = {"format": FORMAT, "shard": shard, "clips": clips, "encoding": dataclasses.asdict(encoding), **identity}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40] + ".safetensors"
 
 
@@ -236,7 +234,7 @@ def ends_of_stitch(num_frames: int, segment_length: int, head: int, tail: int) -
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a file of the cache is there and agrees with its checksum; a damaged one is reported in one line."""
+    """Return whether a file of the cache is there and matches its checksum; a damaged one is reported in one line."""
     state = state_of(file)
     if state != "intact":
         if state != "missing":
@@ -261,7 +259,7 @@ def _metadata(opened: Any) -> dict[str, Any]:
 
 
 def _digest_of_encoders(pipeline: PoseGenPipeline) -> str:
-    """A hash of everything that latents and features depend on: weights, tokenizer, settings; not of the decoder."""
+    """Hash everything that latents and features depend on: weights, tokenizer, settings; not of the decoder."""
     digest = hashlib.sha256()
     for name in ("vae", "text_encoder", "image_encoder"):
         for key, tensor in sorted(pipeline.components[name].state_dict().items()):

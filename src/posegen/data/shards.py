@@ -1,11 +1,11 @@
-"""Reads folders of WebDataset tar shards by random access: which clips there are, and the parts of one clip.
+"""Reads folders of WebDataset tar shards by random access: the list of clips, and the parts of one clip.
 
-A folder may be a URL (`fetching.RemoteFolder`): a shard is then fetched once to see what is in it, which is written
-down beside it, and again only if it had to make room for others before it is read.
+A folder may be a URL (`fetching.RemoteFolder`): a shard is then fetched once to list its content, which is kept
+beside it, and again only if it was removed to make room for others.
 
 A shard that is empty, damaged or does not match its index is left out, named and counted; more than one in a hundred is
-an error. Clips too short for a segment are treated alike. What a clip's arrays mean is `clips.py`'s; who writes shards
-does not matter, as long as each sample has a `.json` (with "num_frames", "height", "width"), an `.npz` and a `.txt`.
+an error. Clips too short for a segment are treated alike. `clips.py` reads a clip's arrays. Any program may write
+shards if each sample has a `.json` (with "num_frames", "height", "width"), an `.npz` and a `.txt`.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ _LONGEST_DESCRIPTION = 16 << 20
 """Bytes of a sample's `.json`."""
 _MOST_FRAMES = 10_000_000
 _ATTEMPTS = 5
-"""How often a fetched shard is looked for: others may remove it to make room just before it is opened."""
+"""Number of tries to open a fetched shard: others may remove it to make room just before it is opened."""
 _AT_ONCE = 4
-"""Shards fetched at once: which arrives first is chance, but they are given in order of name."""
+"""Shards fetched at once; they are returned in order of name."""
 
 
 class NoShardsError(PosegenError):
-    """A local folder holds no shards of a split, or is not there."""
+    """A local folder holds no shards of a split, or is missing."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Where a file lies inside a shard, in bytes."""
+    """Position of a file inside a shard, in bytes."""
 
     offset: int
     size: int
@@ -58,11 +58,11 @@ class Sample:
     parts: dict[str, Part]
     description: dict[str, Any]
     remote: RemoteShard | None = None
-    """Where the shard comes from, if it is fetched when it is needed."""
+    """Source of the shard, if it is fetched when it is needed."""
 
     @property
     def num_frames(self) -> int:
-        """Frames of the clip."""
+        """Number of frames of the clip."""
         return int(self.description["num_frames"])
 
     @property
@@ -71,13 +71,13 @@ class Sample:
         return int(self.description["height"]), int(self.description["width"])
 
     def read(self, part: str) -> bytes:
-        """The bytes of one part. Raises `PosegenError` if the shard has shrunk, or cannot be fetched again."""
+        """Return the bytes of one part. Raises `PosegenError` if the shard has shrunk, or cannot be fetched again."""
         return _present(self.remote, self.shard, lambda path: _read(path, self.parts[part]))
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One whole shard and the hash of its bytes, or those of its clips that have one size."""
+    """One shard and the hash of its bytes, with all of its clips, or those of one size."""
 
     path: Path
     sha256: str
@@ -85,7 +85,7 @@ class Shard:
 
 
 def open_shards(folder: Path | RemoteFolder, split: str, num_frames: int = 1) -> list[Shard]:
-    """The whole shards `<split>-*.tar` of a folder, in order of name, with clips of at least `num_frames` frames.
+    """Open the whole shards `<split>-*.tar` of a folder, in order of name, with clips of at least `num_frames` frames.
 
     A shard with clips of several sizes is given several times, each time with those of one size. Raises `PosegenError`:
     no shards; more than 1 % of them bad; more than 1 % of clips too short; for a URL also if any shard cannot be
@@ -103,7 +103,7 @@ def open_shards(folder: Path | RemoteFolder, split: str, num_frames: int = 1) ->
 
 
 def without(shards: list[Shard], bad: dict[str, str], what: str, reason: str) -> list[Shard]:
-    """The shards without a few bad clips (key -> name as it is shown). Raises `PosegenError` for more than 1 %."""
+    """Return the shards without a few bad clips (key -> displayed name). Raises `PosegenError` for more than 1 %."""
     tolerate(list(bad.values()), sum(len(shard.samples) for shard in shards), what, reason)
     if not bad:
         return shards
@@ -118,7 +118,7 @@ def _by_size(shard: Shard) -> list[Shard]:
 
 
 def _opened_here(folder: Path, split: str) -> Iterator[tuple[str, Shard | str]]:
-    """Name and shard, or what is wrong with it, of each in a local folder."""
+    """Return name and shard, or its fault, of each in a local folder."""
     paths = sorted(folder.glob(f"{split}-*.tar"))
     if not paths:
         raise NoShardsError(f"no shards {split}-*.tar in {folder}: make some with `posegen synth --split {split}`")
@@ -132,7 +132,7 @@ def _opened_here(folder: Path, split: str) -> Iterator[tuple[str, Shard | str]]:
 
 
 def _opened_remote(folder: RemoteFolder, split: str) -> Iterator[tuple[str, Shard | str]]:
-    """The same for a URL, a few fetched at once."""
+    """Return the same for a URL, a few fetched at once."""
 
     def opened(remote: RemoteShard) -> tuple[str, Shard | str]:
         try:
@@ -155,7 +155,7 @@ def _opened_remote(folder: RemoteFolder, split: str) -> Iterator[tuple[str, Shar
 
 
 def _open_remote(remote: RemoteShard) -> Shard:
-    """A shard by what was written down of it; else it is fetched, looked through, and that is written down."""
+    """Return a shard by its kept list of content; without one it is fetched, read, and the list is kept."""
     if remote.path.exists() and not has_hash(remote.path, remote.sha256):
         remote.path.unlink()  # damaged since it was fetched
     notes = remote.path.with_suffix(".json")
@@ -180,7 +180,7 @@ T = TypeVar("T")
 
 
 def _present(remote: RemoteShard | None, path: Path, read: Callable[[Path], T]) -> T:
-    """What `read` makes of a shard, which is fetched if it is not there."""
+    """Return the result of `read` for a shard, which is fetched if it is not there."""
     for _ in range(_ATTEMPTS):
         if remote is not None:
             remote.fetch()
@@ -200,7 +200,7 @@ def tolerate(bad: list[str], total: int, what: str, reason: str) -> None:
 
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """What the index says of each shard; empty without an index. Raises `PosegenError` while shards are being made."""
+    """Read the index by shard; empty without an index. Raises `PosegenError` while shards are being made."""
     if not path.is_file():
         return {}
     try:
@@ -218,7 +218,7 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
-    """One shard, checked against its entry of the index where there is one. Raises `PosegenError` with the reason."""
+    """Read one shard and check it against its entry in the index, if any. Raises `PosegenError` with the reason."""
     try:
         with open_input(path, "a shard") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -230,7 +230,7 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
 
 
 def samples_of(path: Path) -> tuple[Sample, ...]:
-    """What is in a shard. Raises `PosegenError` with the reason why it cannot be used, and FileNotFoundError."""
+    """List the samples of a shard. Raises `PosegenError` with the reason why it cannot be used, FileNotFoundError."""
     found: dict[str, dict[str, Part]] = {}
     try:
         for file in tar_files(path):
@@ -266,7 +266,7 @@ def samples_of(path: Path) -> tuple[Sample, ...]:
 
 
 def key_and_extension(name: str) -> tuple[str, str] | None:
-    """Which sample a file of a shard belongs to, and as which part: split at the first dot after the last slash.
+    """Return the sample that a file of a shard belongs to, and its part: split at the first dot after the last slash.
 
     As the webdataset library does it; None for what it leaves out (names in double underscores) and for hidden files,
     such as macOS's companions (`._clip.json`).

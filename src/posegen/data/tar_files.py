@@ -1,7 +1,8 @@
-"""Which files are in a tar, and where: read from its headers alone, so that a damaged or hostile one ends in an error.
+"""Lists the files of a tar and their positions from its headers alone; a damaged or hostile tar ends in an error.
 
 The standard library's reader ends silently at a damaged header, and can go round in circles; here each header must
-come after the one before, and what it promises must be there. USTAR, GNU and PAX are read; sparse files are refused.
+come after the one before, and the content that it announces must be there. USTAR, GNU and PAX are read; sparse files
+are refused.
 """
 
 import os
@@ -14,12 +15,12 @@ from posegen.errors import PosegenError
 
 _BLOCK = 512
 _LONGEST_HEADER = 1 << 20
-"""Bytes of an extended header: names and remarks."""
+"""Maximum bytes of an extended header: names and remarks."""
 _LONGEST_NAME = 4096
 """Bytes, as most file systems have it."""
 _REGULAR = (b"0", b"\0", b"7")
 _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
-"""Links, devices, folders: what they say of their size means nothing."""
+"""Links, devices, folders: the size in their header means nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class TarFile:
 
     name: str
     offset: int
-    """Where its content begins, bytes."""
+    """Offset of its content, in bytes."""
     size: int
 
 
@@ -78,7 +79,7 @@ def tar_files(path: Path) -> Iterator[TarFile]:
 
 
 def _read(stream: BinaryIO, place: int, size: int, total: int) -> bytes:
-    """Bytes of the file; none at its end."""
+    """Read bytes of the file; none at its end."""
     if place >= total and size == _BLOCK:
         return b""
     if place + size > total:
@@ -91,12 +92,12 @@ def _read(stream: BinaryIO, place: int, size: int, total: int) -> bytes:
 
 
 def _check(header: bytes, place: int) -> None:
-    """The sum of a header's bytes, its own field counted as spaces, must be what that field says."""
+    """Check the sum of a header's bytes, with its own field counted as spaces, against that field."""
     field = header[148:156]
     for signed in (False, True):
         values = memoryview(header).cast("b") if signed else header
-        told = _number(_text(field).strip() or "0", place, base=8)
-        if told == sum(values) - sum(memoryview(field).cast("b") if signed else field) + 8 * ord(" "):
+        noted = _number(_text(field).strip() or "0", place, base=8)
+        if noted == sum(values) - sum(memoryview(field).cast("b") if signed else field) + 8 * ord(" "):
             return
     raise PosegenError(f"damaged: no header at byte {place}")
 
@@ -111,7 +112,7 @@ def _size(field: bytes, place: int) -> int:
 
 
 def _number(text: str, place: int, base: int = 10) -> int:
-    """A number of digits only; others, negative ones and those of more than 20 digits are damage."""
+    """Read a number of digits only; others, negative ones and those of more than 20 digits are damage."""
     if not text.isascii() or not text.isdigit() or len(text) > 20:
         raise PosegenError(f"damaged: {text[:20]!r} is no size, at byte {place}")
     try:
@@ -121,7 +122,7 @@ def _number(text: str, place: int, base: int = 10) -> int:
 
 
 def _records(content: bytes, place: int) -> dict[str, str]:
-    """What a PAX header says: records of "length key=value\\n", each of which says its own length."""
+    """Read a PAX header: records of "length key=value\\n", each of which says its own length."""
     records, position = dict[str, str](), 0
     while position < len(content) and content[position]:
         digits, space, _ = content[position : position + 24].partition(b" ")

@@ -1,7 +1,7 @@
-"""What people said of clips: keep, drop or neither, and tags, in one SQLite file beside the data set, with undo.
+"""Answers of people about clips: keep, drop or neither, and tags, in one SQLite file beside the data set, with undo.
 
 Every answer is a row; the latest of a clip counts, so taking the latest row away undoes it. The page is
-`serve/screening.py`'s; what an answer does to a clip is decided where the index is made.
+in `serve/screening.py`; the effect of an answer is decided in `verdicts.py`.
 """
 
 import datetime
@@ -16,7 +16,7 @@ from typing import Any
 from posegen.errors import OutputError, PosegenError
 
 FILE = "screening.sqlite"
-"""Its name, in the folder of the data set."""
+"""Name of the file, in the folder of the data set."""
 _LONGEST_TAG = 60
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
   number INTEGER PRIMARY KEY AUTOINCREMENT, clip TEXT NOT NULL, keep INTEGER CHECK (keep IN (0, 1)),
@@ -27,7 +27,7 @@ _LATEST = "SELECT clip, keep, tags FROM answers WHERE number IN (SELECT max(numb
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody said of a clip; `keep` is None where there are only tags."""
+    """Answer of one person about a clip; `keep` is None where there are only tags."""
 
     keep: bool | None
     tags: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Answer:
 
 
 class Answers:
-    """The answers in a file, which is made where there is none. Raises `OutputError` where it cannot be used."""
+    """The answers in a file, which is created if it is missing. Raises `OutputError` where it cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class Answers:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes; all of it happens, or nothing."""
+        """Open a transaction that writes everything or nothing."""
         try:
             with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -57,7 +57,7 @@ class Answers:
             raise OutputError(f"{self.path}: the answers cannot be read or written ({error})") from None
 
     def say(self, clip: str, answer: Answer) -> None:
-        """Keep an answer; the one before stays, to be gone back to."""
+        """Store an answer; the one before is kept for undo."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         keep = None if answer.keep is None else int(answer.keep)
         with self._open() as connection:
@@ -67,7 +67,7 @@ class Answers:
             )
 
     def undo(self) -> str | None:
-        """Take the latest answer back; the clip that it was about, None if there is none."""
+        """Remove the latest answer and return its clip; None if there is no answer."""
         with self._open() as connection:
             latest = connection.execute("SELECT number, clip FROM answers ORDER BY number DESC LIMIT 1").fetchone()
             if latest is None:
@@ -76,13 +76,13 @@ class Answers:
         return str(latest[1])
 
     def all(self) -> dict[str, Answer]:
-        """Clip -> what counts."""
+        """Return the latest answer for each clip."""
         with self._open() as connection:
             return _of_rows(connection)
 
 
 def read_answers(content: bytes | None) -> dict[str, Answer]:
-    """Clip -> answer, from the bytes of the file (which may lie on any store); none where there is no file.
+    """Read the latest answer for each clip from the bytes of the file; none where there is no file.
 
     Raises `PosegenError` for a file of something else.
     """

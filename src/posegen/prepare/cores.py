@@ -1,8 +1,8 @@
 """One processor core for each call that a worker computes, so that libraries start no more threads than help.
 
 Decoders and MediaPipe start as many threads as they see cores, in every worker: on a large machine thousands. A call
-that sees one core starts one of each. Which call takes which core is settled by the operating system, among all runs of
-this machine; how many workers there are is the engine's concern.
+that sees one core starts one of each. Cores are claimed through the operating system, so that all runs of this machine
+share them; the engine decides the number of workers.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ import socket
 from collections.abc import Iterator
 
 _CLAIM = "posegen-core"
-"""What a claim is called, all over the machine."""
+"""Name of a claim, all over the machine."""
 
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Keep this process on a core that nobody else holds for as long as the context lasts; the core's number.
+    """Keep this process on a core that nobody else holds while the context is open; gives the core's number.
 
     None, and all cores that were allowed to the process, where every one is held, or where the system knows no such
     thing (it is Linux's).
@@ -40,12 +40,12 @@ def one_core() -> Iterator[int | None]:
 
 @functools.cache
 def _allowed() -> tuple[int, ...]:
-    """The cores that the process may use, as it began."""
+    """Return the cores that the process could use when it started."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def _keep_on(cores: set[int]) -> None:
-    """For all threads, also those that libraries have started before."""
+    """Set the cores of all threads, including those that libraries started before."""
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError):  # it has just ended
             os.sched_setaffinity(int(thread), cores)

@@ -1,4 +1,4 @@
-"""Which clips nearly repeat others, by their perceptual hashes; the result hangs on nothing but the order given."""
+"""Finds clips that nearly repeat others, by perceptual hashes; the result depends on the given order only."""
 
 from collections import defaultdict
 
@@ -9,7 +9,7 @@ _WORDS, _BANDS = 4, 16
 
 
 def find_duplicates(hashes: UInt64[np.ndarray, "clips 4"], most_bits: int) -> dict[int, int]:
-    """Number of each clip that repeats an earlier one -> the number of that one, which itself repeats none.
+    """Return, for each clip that repeats an earlier one, the index of that one, which itself repeats none.
 
     hashes: four hashes of 64 bits for each clip, the best clips first: the first of a group of near-duplicates is
     kept. Two clips are near-duplicates if at most `most_bits` (below 16) of their 256 bits differ: one of the 16 pieces

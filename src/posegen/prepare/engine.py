@@ -1,4 +1,4 @@
-"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. What they do is not known here.
+"""Runs stages over tasks on Ray Data: on this machine, or on a cluster by its address. It knows nothing of their work.
 
 Packing shards and looking through videos run as tasks, stages with models as pools of actors that keep them loaded
 (also looking through videos, if their clips are scored meanwhile).
@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,15 +23,18 @@ import filelock
 import psutil
 
 from posegen.errors import PosegenError, logger
-from posegen.prepare.stages.clip_stages import ClipStage, LookStage, Row, ScoreStage, Work, tasks_of
+from posegen.prepare.stages.clip_stage import ClipStage, Row
+from posegen.prepare.stages.clip_stages import LookStage, ScoreStage
+from posegen.prepare.stages.messages import VideoTask, from_text, to_text
+from posegen.prepare.stages.stage_work import Work, tasks_of
 from posegen.prepare.video_sources import Video
 
 _OBJECT_STORE = 128 << 20
-"""Bytes: rows are short."""
+"""Bytes of Ray's object store: rows are short."""
 _BLOCKS = 10_000
 _TEMPORARY = "posegen-ray-"
 _STAGES: dict[tuple[str, str], ClipStage] = {}
-"""Of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
+"""Stages of this worker process: tasks are stateless for Ray, and a stage has a process to keep."""
 
 
 class Engine:
@@ -56,9 +59,11 @@ class Engine:
             _remove_leftovers()
             self._folder = tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-")
             options |= {
-                "num_cpus": self._workers or len(os.sched_getaffinity(0)), "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE, "_temp_dir": self._folder,
-            }  # fmt: skip
+                "num_cpus": self._workers or len(os.sched_getaffinity(0)),
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE,
+                "_temp_dir": self._folder,
+            }
         try:
             ray.init(address=self._address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -90,17 +95,17 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """Where models compute."""
+        """Device that models compute on."""
         return "cuda" if self.gpus else "cpu"
 
-    def run(self, work: Work, stage: type[ClipStage], tasks: list[Row], models: bool) -> Iterator[Any]:
-        """Results of a stage, in any order. Raises `PosegenError` for what stops the run."""
+    def run(self, work: Work, stage: type[ClipStage], tasks: Sequence[Any], models: bool) -> Iterator[Any]:
+        """Yield the results of a stage, in any order. Raises `PosegenError` for an error that stops the run."""
         if tasks:
             yield from _results(self._with(_dataset(tasks), work, stage, models, len(tasks)))
 
     def look_and_score(self, work: Work, videos: list[Video]) -> Iterator[Any]:
-        """Results of `ScoreStage`, while videos are still being looked through: GPUs do not wait for CPUs."""
-        tasks = [{"url": video.url, "state": video.state} for video in videos]
+        """Yield the results of `ScoreStage` while videos are still looked through: GPUs do not wait for CPUs."""
+        tasks = [VideoTask(video) for video in videos]
         if not tasks:
             return
         looked = self._with(_dataset(tasks), work, LookStage, False, len(tasks))
@@ -154,10 +159,10 @@ def _holds_text(path: Path) -> bool:
     return path.is_file() and bool(path.read_bytes().strip())
 
 
-def _dataset(tasks: list[Row]) -> Any:
+def _dataset(tasks: Sequence[Any]) -> Any:
     import ray.data
 
-    rows = [{"task": json.dumps(task)} for task in tasks]
+    rows = [{"task": to_text(task)} for task in tasks]
     return ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
 
 
@@ -165,15 +170,13 @@ def _results(dataset: Any) -> Iterator[Any]:
     for row in dataset.iter_rows():
         if row.get("fatal"):
             raise PosegenError(row["fatal"])
-        result = json.loads(row["result"])
-        if isinstance(result, dict):
-            for damaged in result.pop("damaged", ()):
-                logger.warning("made again: %s", damaged)
-        yield result
+        for damaged in json.loads(row["damaged"]):
+            logger.warning("made again: %s", damaged)
+        yield from_text(row["result"])
 
 
 def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
-    """A stage as a task; its process is kept between the tasks of one worker."""
+    """Run a stage as a task; its process is kept between the tasks of one worker."""
     key = (stage.__name__, f"{work.output.url} {work.recipe}")
     if key not in _STAGES:
         for other in _STAGES.values():
@@ -184,17 +187,15 @@ def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
 
 
 def _score_tasks(row: Row, work: Work) -> list[Row]:
-    """What is to be scored of a video that was looked through."""
+    """Return the scoring tasks of a video that was looked through, as rows."""
     if row.get("fatal"):
         return [row]
-    task = json.loads(row["task"])
-    look = json.loads(row["result"])
-    found = tasks_of(Video(task["url"], task["state"]), look)
-    return [{"task": json.dumps(each)} for each in found]
+    found = tasks_of(from_text(row["task"]).video, from_text(row["result"]))
+    return [{"task": to_text(each)} for each in found]
 
 
 def _remove_leftovers() -> None:
-    """Temporary folders of runs that were killed."""
+    """Remove temporary folders of runs that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
         with contextlib.suppress(ValueError, OSError):
             if not psutil.pid_exists(int(folder.name.removeprefix(_TEMPORARY).split("-")[0])):

@@ -1,7 +1,7 @@
-"""A worker in a process of its own: what crashes, hangs or eats memory ends that process, and not the one that asks.
+"""Runs a function in a process of its own: a crash, a hang or too much memory ends that process, not the caller's.
 
 Decoders and models are C code that a broken file can bring down. The process lives on between items, so models are
-loaded once; after a death the next item gets a new one. What is done with items is not known here.
+loaded once; after a death the next item gets a new one. It knows nothing of the function.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ _LOOK = 0.25
 _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
-"""Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
+"""Seconds after the time limit at which the process ends itself, should its parent be gone."""
 _works = threading.Event()
-"""Set in such a process."""
+"""Set in an isolated process."""
 
 
 class CrashError(PosegenError):
@@ -38,7 +38,7 @@ class CrashError(PosegenError):
 
 
 class SetupError(PosegenError):
-    """What the process needs for every item cannot be had, such as a model's weights; the message says what."""
+    """Something that the process needs for every item is missing, such as a model's weights; the message names it."""
 
 
 class UnreachableWorkerError(PosegenError):
@@ -61,15 +61,14 @@ class Isolated:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, item: Any, patience: float | int = 1) -> Any:
-        """The result, which may take `patience` times as long as others.
+        """Return the result, which may take `patience` times the time limit.
 
         Raises `CrashError`, or what the function raised: `PosegenError`s as they are, else RuntimeError; `SetupError`
         where the function cannot be made.
         """
         try:
-            if self._process is None:
-                self._start()
-            kind, content = self._answer(item, patience * self._timeout)
+            process = self._process or self._start()
+            kind, content = self._answer(process, item, patience * self._timeout)
         except (BrokenPipeError, EOFError):
             raise CrashError(self._end()) from None
         if kind == "result":
@@ -80,18 +79,19 @@ class Isolated:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._end()
+        self._end()
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-c", "from posegen.prepare import isolated; isolated.work()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-        )  # fmt: skip
-        _send(self._process.stdin, os.getpid())
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        _send(process.stdin, os.getpid())
         try:
-            kind, content = self._answer(self._make, _START)
+            kind, content = self._answer(process, self._make, _START)
         except (BrokenPipeError, EOFError):
             raise SetupError(f"a worker cannot start: {self._end()}") from None
         except CrashError as error:
@@ -101,11 +101,11 @@ class Isolated:
             raise SetupError(
                 content if kind in _KINDS else f"a worker cannot start: {content.strip().splitlines()[-1]}"
             )
+        return process
 
-    def _answer(self, item: Any, timeout: float | int) -> Any:
-        assert self._process is not None
-        _send(self._process.stdin, (item, timeout))
-        return self._receive(self._process, timeout)
+    def _answer(self, process: subprocess.Popen[bytes], item: Any, timeout: float | int) -> Any:
+        _send(process.stdin, (item, timeout))
+        return self._receive(process, timeout)
 
     def _receive(self, process: subprocess.Popen[bytes], timeout: float | int) -> Any:
         assert process.stdout is not None
@@ -124,9 +124,10 @@ class Isolated:
         return _receive(process.stdout)
 
     def _end(self) -> str:
-        """End the process, and say how it had died if it had."""
-        assert self._process is not None
+        """End the process, if there is one, and return how it had died if it had."""
         process, self._process = self._process, None
+        if process is None:
+            return "was ended"
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)  # one that has closed its pipe is about to die by itself
         code = process.poll()
@@ -160,13 +161,13 @@ def _receive(stream: IO[bytes]) -> Any:
 
 
 def allow(seconds: float) -> None:
-    """Let a part of an item take so long from now on, in the process in which it is worked on; elsewhere nothing."""
+    """Set a new time limit from now on, for a part of an item. Does nothing outside an isolated process."""
     if _works.is_set():
         signal.alarm(int(seconds) + _GRACE)
 
 
 def work() -> None:
-    """What the process does: answer items until there are no more."""
+    """Answer items until there are no more: the main function of an isolated process."""
     _works.set()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints is not to disturb the answers
@@ -195,7 +196,7 @@ def work() -> None:
 
 
 def _kind_of(error: PosegenError) -> str:
-    """The name under which an error is raised again in the process that asked."""
+    """Return the name under which an error is raised again in the caller's process."""
     if isinstance(error, OutputError):
         return type(error).__name__
     return UnreachableWorkerError.__name__ if isinstance(error.__cause__, OSError) else PosegenError.__name__

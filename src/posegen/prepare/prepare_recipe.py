@@ -1,8 +1,8 @@
-"""What a data set is made of: the recipe of `posegen prepare`, a TOML file; every setting has a default.
+"""Recipe of a data set for `posegen prepare`: a TOML file; every setting has a default.
 
 Tables: `[clips]`, `[filters]` (with `[filters.thresholds.NAME]`), `[conditions]`, `[output]`, `[latents]`, `[compute]`.
-What filters measure is `clip_filters.py`'s. Parts of a recipe have fingerprints, so that what is kept is never taken
-for other settings.
+The settings of filters are in `clip_filters.py`. Parts of a recipe have fingerprints, so that kept results are never
+used for other settings.
 """
 
 import dataclasses
@@ -22,22 +22,22 @@ from posegen.prepare.filters.clip_filters import FilterSettings
 from posegen.recipes.lookup import load_recipe
 
 FORMAT = 3
-"""Raised when what is kept changes its meaning: it is then made anew."""
+"""Raised when kept results change their meaning: they are then made anew."""
 _SCORING = 5
-"""Raised when filters measure otherwise: clips are then scored anew."""
+"""Raised when filters measure differently: clips are then scored anew."""
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """Which parts of a video become clips, and their shape."""
+    """Settings of the clips that are cut from videos."""
 
     num_frames: int = 81
-    """Frames of a clip, 1 + 4k as the model wants them."""
+    """Frames of a clip, 1 + 4k."""
     fps: float = 16.0
     """Frames per second of a clip; videos with fewer are left out."""
     sizes: tuple[tuple[int, int], ...] = ((832, 480), (480, 832))
-    """(height, width) in pixels, `size` for a single one; a video is scaled to cover the size of which it loses least,
-    and cropped evenly."""
+    """(height, width) in pixels, `size` for a single one; a video is scaled to cover the size that crops it least, and
+    cropped evenly."""
     margin: float = 0.1
     """Seconds left out on both sides of a cut."""
     most_enlarged: float = 1.0
@@ -60,14 +60,14 @@ class ClipSettings:
 
     @property
     def seconds(self) -> float:
-        """Length of a clip."""
+        """Length of a clip in seconds."""
         return self.num_frames / self.fps
 
     def size_for(self, video: tuple[int, int]) -> tuple[int, int]:
-        """The size of the clips of a video of this (height, width).
+        """Return the clip size for a video of this (height, width).
 
-        Of those for which it is large enough, the one of which least is cut off, the larger of two alike. Raises
-        `PosegenError` if it would have to be enlarged, or be cropped, more than is wanted.
+        Among the sizes that the video covers, it is the one that crops least; of equal ones the larger. Raises
+        `PosegenError` if the video would have to be enlarged or cropped more than the recipe allows.
         """
         fitting: list[tuple[float, int, tuple[int, int]]] = []
         problems: list[tuple[float, str]] = []
@@ -87,7 +87,7 @@ class ClipSettings:
         return min(fitting)[2]
 
     def as_kept(self) -> dict[str, Any]:
-        """The settings as fingerprints take them: a single size as it was before there could be several."""
+        """Return the settings as fingerprints hash them: a single size as in versions that had no others."""
         settings = dataclasses.asdict(self)
         if len(self.sizes) == 1:
             settings = {("size" if key == "sizes" else key): value for key, value in settings.items()}
@@ -97,7 +97,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class ConditionSettings:
-    """Who finds pose, hands and words in clips that are kept; names and weights as in `posegen extract`."""
+    """Settings of pose, hand normals and captions of kept clips; names and weights as in `posegen extract`."""
 
     pose: Literal["mediapipe", "vitpose", "sapiens2", "sapiens1"] = "mediapipe"
     pose_weights: str | None = None
@@ -123,17 +123,23 @@ class ConditionSettings:
         self.estimators(0.0, 1.0)
 
     def estimators(self, start: float, end: float) -> EstimatorConfig:
-        """The same for one part of a video, in the words of `posegen extract`."""
+        """Return the same settings for one part of a video, as those of `posegen extract`."""
         return EstimatorConfig(
-            start=start, end=end, pose=self.pose, pose_weights=self.pose_weights,
-            detector_weights=self.detector_weights, normals=self.normals, normals_weights=self.normals_weights,
-            parts_weights=self.parts_weights, trust_torchscript=self.trust_torchscript,
-        )  # fmt: skip
+            start=start,
+            end=end,
+            pose=self.pose,
+            pose_weights=self.pose_weights,
+            detector_weights=self.detector_weights,
+            normals=self.normals,
+            normals_weights=self.normals_weights,
+            parts_weights=self.parts_weights,
+            trust_torchscript=self.trust_torchscript,
+        )
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """How the data set is put together."""
+    """Settings of shards, splits and near-duplicates."""
 
     clips_per_shard: int = 16
     validation: float = 0.02
@@ -141,7 +147,7 @@ class OutputSettings:
     duplicate_bits: int = 12
     """Clips whose perceptual hashes of 256 bits differ in no more bits are near-duplicates; -1 keeps them all."""
     frames: PackedCodec = "h264"
-    """How a clip's frames are coded: near to lossless (H.264 4:4:4), or without loss in six times the space (ffv1)."""
+    """Codec of a clip's frames: nearly lossless (H.264 4:4:4), or lossless in six times the space (ffv1)."""
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1 or not 0 <= self.validation < 1 or not -1 <= self.duplicate_bits <= 15:
@@ -155,7 +161,7 @@ class LatentSettings:
     """Encodes the clips for a training ahead of it, into the data set's `cache/`; not without a recipe."""
 
     recipe: str = ""
-    """A training recipe, by name or path: what its stages read is encoded."""
+    """A training recipe, by name or path, whose stages decide the encodings."""
     stages: tuple[Literal["pretrain", "base", "stitch"], ...] = ("base",)
     model: str = ""
     """Name or folder of the model that training will start from; the recipe's own, if none is named."""
@@ -163,7 +169,7 @@ class LatentSettings:
 
 @dataclass(frozen=True)
 class LatentPlan:
-    """What is encoded, and with which model; picklable."""
+    """Encodings of all clips, and the model that makes them; picklable."""
 
     model: str
     """Name or folder."""
@@ -171,26 +177,26 @@ class LatentPlan:
     """Changes when the model does."""
     weights_bytes: int
     frozen: Literal["float32", "bfloat16"]
-    """Number format in which the training loads its model."""
+    """Dtype in which the training loads its model."""
     computed: Literal["float32", "bfloat16"]
-    """Number format in which the autoencoder computes."""
+    """Dtype in which the autoencoder computes."""
     encodings: tuple[Encoding, ...]
 
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How the work is spread; nothing here changes the result."""
+    """Settings of processes and limits; nothing here changes the result."""
 
     workers: int = 0
     """Processes at once; 0: one for each core (or as many as a cluster has)."""
     actors_per_gpu: int = 2
-    """Where there are GPUs: processes that share one, so that some decode while another computes."""
+    """Processes that share one GPU, so that some decode while another computes."""
     timeout: float = 600.0
     """Seconds after which a clip (or ten times that, a whole video that is searched for cuts) counts as hanging."""
     memory_gb: float = 6.0
     """Gigabytes at which the process that works on a clip is ended, besides twice the weights that it loads."""
     attempts: int = 2
-    """How often a clip is tried that ends its process."""
+    """Number of tries of a clip that ends its process."""
     scratch_gb: float = 20.0
     """Largest video, in gigabytes, that a process fetches from a remote store; it holds one at a time."""
 
@@ -214,7 +220,7 @@ class PrepareRecipe:
     compute: ComputeSettings = field(default_factory=ComputeSettings)
 
     def fingerprint(self, stage: Literal["clips", "scores", "samples"]) -> str:
-        """A hash of all that the result of a stage depends on."""
+        """Hash everything that the result of a stage depends on."""
         content: dict[str, Any] = {"format": FORMAT, "stage": stage, "clips": self.clips.as_kept()}
         if stage == "scores":
             filters = dataclasses.asdict(self.filters)

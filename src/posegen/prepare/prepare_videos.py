@@ -1,15 +1,17 @@
 """The story of `posegen prepare`: raw video -> shards and an index.
 
-Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of what is kept;
-draw the splits, pack shards, write the index; encode clips for a training. A run that was killed goes on: every stage
-first looks at what is kept.
+Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of kept clips;
+draw the splits, pack shards, write the index; encode clips for a training. A run that was killed resumes: every stage
+looks for kept results first.
 """
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -21,17 +23,17 @@ from posegen.prepare.answers import FILE, read_answers
 from posegen.prepare.engine import Engine
 from posegen.prepare.prepare_recipe import LatentPlan, PrepareRecipe
 from posegen.prepare.required_weights import measure_weights
-from posegen.prepare.stages.clip_stages import (
-    CLIPS_PER_TASK,
-    LatentStage,
-    LookStage,
-    Row,
-    SampleStage,
-    Scorer,
-    ScoreStage,
-    Work,
-    default_scorer,
-    tasks_of,
+from posegen.prepare.stages.clip_stages import LatentStage, LookStage, SampleStage, ScoreStage
+from posegen.prepare.stages.messages import (
+    ClipsDone,
+    ClipsTask,
+    Failure,
+    Look,
+    MadeSample,
+    ShardEntry,
+    ShardTask,
+    VideoTask,
+    result_or_failure,
 )
 from posegen.prepare.stages.packing import (
     INDEX,
@@ -43,6 +45,7 @@ from posegen.prepare.stages.packing import (
     shards_in,
     write_index,
 )
+from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, Work, default_scorer, tasks_of
 from posegen.prepare.store import Store, parsed, take_damaged
 from posegen.prepare.verdicts import Judge, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
@@ -50,12 +53,12 @@ from posegen.progress import NullProgress, Progress
 
 _VIDEOS = "work/videos.json"
 _TASKS_TOGETHER = 16
-"""Most tasks of one video's clips that are done while it is looked through."""
+"""Maximum number of scoring tasks of one video that are done while it is looked through."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out: counts, and where the index is."""
+    """Result of a run: counts, and the path of the index."""
 
     index: str
     videos: int
@@ -74,14 +77,16 @@ def prepare_data(
     address: str | None = None,
     refilter: bool = False,
     progress: Progress | None = None,
-    make_scorer: Callable[[PrepareRecipe, str], Scorer] = default_scorer,
     plan: LatentPlan | None = None,
 ) -> Outcome:
-    """Make a data set in `output`, a folder or URL; the same call again goes on, or finds everything done.
+    """Make a data set in `output`, a folder or URL; the same call again resumes, or finds everything done.
 
-    inputs: see `inputs.find_videos`; with `refilter` they may be missing, and only verdicts are made anew. address: of
-    a Ray cluster; plan: what to encode for a training. Raises `PosegenError` for inputs or weights that are not there,
-    for an output with other shards, and if nothing at all is kept; `OutputError`.
+    inputs: files, folders, patterns, lists and URLs, see `video_sources.find_videos`; may be empty with `refilter`.
+    address: of a Ray cluster; None for this machine. refilter: only make the verdicts anew, from kept scores.
+    plan: encodings made for a training, if any.
+
+    Raises `PosegenError` for inputs or weights that are missing, for an output with other shards, and if no clip is
+    kept; `OutputError` where the output cannot be written.
     """
     progress = progress or NullProgress()
     store = Store(output)
@@ -90,7 +95,7 @@ def prepare_data(
     check_shards(store)
     tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
-        work = Work(recipe, store, make_scorer, engine.device, plan, weights)
+        work = Work(recipe, store, default_scorer, engine.device, plan, weights)
         store.write(_VIDEOS, checked_json({"videos": [[video.url, video.state] for video in videos]}))
         if not refilter:
             _find_and_score(engine, work, videos, progress)
@@ -98,9 +103,8 @@ def prepare_data(
         progress.update("judging", 0, 1)
         passed = judge.compare(read_clips(work, videos))
         progress.update("judging", 1, 1)
-        made = _counted(engine.run(work, SampleStage, list(_sample_tasks(work, videos, judge)), True),
-                        progress, "conditions and captions", passed)  # fmt: skip
-        for _ in made:
+        samples = engine.run(work, SampleStage, list(_sample_tasks(work, videos, judge)), True)
+        for _ in _counted(samples, progress, "conditions and captions", passed):
             pass
         return _write(engine, work, videos, judge, passed, progress)
 
@@ -111,77 +115,67 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
             pass
         return
     work = replace(work, together=clips_together(len(videos), engine.cpus))
-    looked = engine.run(work, LookStage, [{"url": v.url, "state": v.state} for v in videos], work.together > 0)
+    looked = engine.run(work, LookStage, [VideoTask(video) for video in videos], work.together > 0)
     shown = "videos looked through and scored" if work.together else "videos looked through"
     for done, _ in enumerate(looked, start=1):
         progress.update(shown, done, len(videos))
-    tasks, total = [], 0
+    tasks: list[ClipsTask] = []
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
-        found = tasks_of(names[name], parsed(content, name) or {})
-        total += sum(len(task["windows"]) for task in found)
-        tasks += found
+        look = result_or_failure(Look, parsed(content, name))
+        tasks += tasks_of(names[name], look) if look else []
+    total = sum(len(task.windows) for task in tasks)
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
         pass
 
 
 def clips_together(videos: int, workers: int) -> int:
-    """How many clips of each video are scored while it is looked through.
+    """Return the number of clips of each video that are scored while it is looked through.
 
-    The fewer videos there are for each worker, the longer all would wait for who has a long one: its other clips are
-    scored by all of them.
+    The fewer videos there are for each worker, the longer the others would wait for the one with a long video: its
+    remaining clips are scored by all of them.
     """
     return CLIPS_PER_TASK * min(_TASKS_TOGETHER, videos // workers)
 
 
-def _counted(results: Iterator[Row], progress: Progress, name: str, total: int) -> Iterator[Row]:
+def _counted(results: Iterator[ClipsDone], progress: Progress, name: str, total: int) -> Iterator[ClipsDone]:
     done = 0
     for result in results:
-        done += result.get("clips", 0)
+        done += result.clips
         progress.update(name, done, max(done, total))
         yield result
 
 
-def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[Row]:
-    """The clips that pass, a few of one video at a time."""
-    task: Row = {}
-    for clip in read_clips(work, videos):
-        if not judge(clip).kept:
-            continue
-        same = task and task["url"] == clip.video.url
-        if not same or len(task["windows"]) >= CLIPS_PER_TASK:
-            if task:
-                yield task
-            task = {"url": clip.video.url, "state": clip.video.state, "windows": []}
-        task["windows"].append(dict(clip.window))
-    if task:
-        yield task
+def _sample_tasks(work: Work, videos: list[Video], judge: Judge) -> Iterator[ClipsTask]:
+    """Yield the clips that pass, a few of one video at a time."""
+    passed = (clip for clip in read_clips(work, videos) if judge(clip).kept)
+    for video, clips in groupby(passed, key=lambda clip: clip.video):
+        windows = (clip.window for clip in clips if clip.window)
+        while few := tuple(islice(windows, CLIPS_PER_TASK)):
+            yield ClipsTask(video, few)
 
 
-def _write(
-    engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress
-) -> Outcome:  # fmt: skip
-    """Shards and index. Raises `PosegenError` if nothing is kept, and then leaves a data set of before as it is."""
+def _write(engine: Engine, work: Work, videos: list[Video], judge: Judge, passed: int, progress: Progress) -> Outcome:
+    """Write shards and index. Raises `PosegenError` if no clip is kept, and leaves an earlier data set unchanged."""
     sizes = {
-        clip.key: work.recipe.clips.size_for((clip.look["height"], clip.look["width"]))
+        clip.key: work.recipe.clips.size_for((clip.look.height, clip.look.width))
         for clip in read_clips(work, videos)
-        if judge(clip).kept
+        if judge(clip).kept and isinstance(clip.look, Look)
     }
-    made = {
-        Path(name).stem: notes
+    made: dict[str, MadeSample | Failure | None] = {
+        Path(name).stem: result_or_failure(MadeSample, parsed(content, name))
         for name, content in work.samples.read_many(f"{key}.json" for key in sizes)
-        if (notes := parsed(content, name)) is not None
     }
-    samples = {key: made[key]["sha256"] for key in sizes if "sha256" in made.get(key, {})}
+    samples = {key: sample.sha256 for key, sample in made.items() if isinstance(sample, MadeSample)}
     splits = draw_splits(list(samples), work.recipe.output.validation)
     tasks = shard_tasks(samples, splits, work.recipe.output.clips_per_shard, sizes)
-    shard_of = {key: task["shard"] for task in tasks for key in task["keys"]}
+    shard_of = {key: task.shard for task in tasks for key in task.keys}
     columns = sorted({name for clip in read_clips(work, videos) for name in clip.scores or ()})
     counts: dict[str, int] = {"clips": 0, "kept": 0}
     bad: dict[str, str] = {}
     dropped: Counter[str] = Counter()
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[dict[str, Any]]:
         for clip in read_clips(work, videos):
             place = (splits.get(clip.key, ""), shard_of.get(clip.key, ""))
             row = index_row(clip, judge(clip), made.get(clip.key), place, judge.tags(clip))
@@ -195,45 +189,46 @@ def _write(
     if not tasks:
         if not shards_in(work.output):
             write_index(work, rows(), columns)
-            told = f"{work.output.path(INDEX)} tells more"
+            hint = f"{work.output.path(INDEX)} tells more"
         else:
             deque(rows(), maxlen=0)
-            told = f"what {work.output.url} holds is left as it is"
+            hint = f"what {work.output.url} holds is left as it is"
         reasons = "; ".join(f"{reason} ({count})" for reason, count in dropped.most_common(3))
-        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {told}")
+        raise PosegenError(f"none of {counts['clips']} clips of {len(videos)} videos is kept: {reasons}; {hint}")
     open_packing(work, tasks)
-    entries = []
+    entries: list[ShardEntry] = []
     for entry in engine.run(work, PackStage, tasks, False):
         entries.append(entry)
         progress.update("shards", len(entries), len(tasks))
     write_index(work, rows(), columns)
     close_packing(work, entries)
     if work.plan is not None:
-        _encode(engine, work, tasks, {entry["file"]: entry["sha256"] for entry in entries}, progress)
+        _encode(engine, work, tasks, {entry.file: entry.sha256 for entry in entries}, progress)
     hours = counts["kept"] * work.recipe.clips.seconds / 3600
     return Outcome(work.output.path(INDEX), len(videos), counts["clips"], passed, counts["kept"], hours, bad)
 
 
-def _encode(engine: Engine, work: Work, tasks: list[Row], hashes: dict[str, str], progress: Progress) -> None:
-    """What the training of the plan reads of the shards."""
-    total = sum(len(task["keys"]) for task in tasks)
-    ready = [{**task, "sha256": hashes[task["shard"]]} for task in tasks]
+def _encode(engine: Engine, work: Work, tasks: list[ShardTask], hashes: dict[str, str], progress: Progress) -> None:
+    """Encode the shards (file -> SHA-256) for the training of the plan."""
+    total = sum(len(task.keys) for task in tasks)
+    ready = [replace(task, sha256=hashes[task.shard]) for task in tasks]
     failed: dict[str, str] = {}
     for result in _counted(engine.run(work, LatentStage, ready, True), progress, "clips encoded", total):
-        failed |= result["failed"]
+        failed |= result.failed
     tolerate(list(failed), total, "clips", f"they cannot be encoded ({next(iter(failed.values()), '')})")
 
 
 def tell_of_missing(store: Store, videos: list[Video]) -> None:
-    """Warn of videos of the run before that are no longer among the inputs."""
+    """Warn of videos of the last run that are no longer among the inputs."""
     kept = parsed(store.read(_VIDEOS), store.path(_VIDEOS)) or {}
     before, urls = kept.get("videos", []), {video.url for video in videos}
     gone = [url for url, _ in before if url not in urls]
     if gone:
         logger.warning(
             "videos of the run before are not among these inputs (%s, %d in all): their clips leave the data set",
-            gone[0], len(gone),
-        )  # fmt: skip
+            gone[0],
+            len(gone),
+        )
 
 
 def _kept_videos(store: Store) -> list[Video]:
@@ -248,7 +243,7 @@ def _kept_videos(store: Store) -> list[Video]:
 
 @contextlib.contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """Only one run at a time in a local folder."""
+    """Refuse a second run at the same time in a local folder."""
     if not store.is_local:
         yield
         return

@@ -1,4 +1,4 @@
-"""Which weights the models of a recipe need: found and measured before any work begins. Nothing is loaded here."""
+"""Finds and measures the weights that the models of a recipe need, before any work begins. Loads nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ class WeightSizes:
 
 
 def measure_weights(recipe: PrepareRecipe, scoring: bool = True) -> WeightSizes:
-    """Sizes of what is loaded; without `scoring` no filter runs. Raises `PosegenError`, saying what is missing."""
+    """Measure the weights; without `scoring` no filter runs. Raises `PosegenError` that names missing ones."""
     filters = scoring_weights(recipe.filters) if scoring else []
     return WeightSizes(sum(map(weights_size, filters)), sum(map(weights_size, sampling_weights(recipe.conditions))))
 
 
 def scoring_weights(settings: FilterSettings) -> list[Path]:
-    """Where the weights of the filters are."""
+    """Return the paths of the filters' weights."""
     asked: list[tuple[str, str]] = []
     if settings.people != "mediapipe":
         asked.append((detector_weights(settings), "filters: people_weights"))
@@ -37,7 +37,7 @@ def scoring_weights(settings: FilterSettings) -> list[Path]:
 
 
 def sampling_weights(settings: ConditionSettings) -> list[Path]:
-    """Where the weights of who finds pose, hands and words are."""
+    """Return the paths of the weights of pose, hand normals and captions."""
     found = weights_of(settings.estimators(0.0, 1.0))
     if settings.caption_model is not None:
         found.append(find_weights(settings.caption_model, "[conditions] caption_model"))

@@ -1,7 +1,7 @@
 """A folder on any file system that fsspec knows, in which files appear whole or not at all.
 
-Local files are written beside their place and renamed; object stores show an object when it is complete. What the files
-mean is not known here.
+Local files are written beside their place and renamed; object stores show an object when it is complete. The meaning
+of files is not known here.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from posegen.media.checksums import DamagedFileError, read_checked_json
 from posegen.media.files import AtomicFile, output_errors, read_kept, write_whole
 
 _AT_ONCE = 16
-"""Files read at once from a store: what it takes to answer is mostly waiting."""
+"""Files read at once from a store: most of the time is waiting."""
 
 _OBJECT_STORES = frozenset({"s3", "gs", "abfs", "az", "oci"})
-"""They have no folders, and a bucket that is not there is a mistake in a name: it is not made."""
+"""Stores without folders: a missing bucket is a wrong name, and is not created."""
 
 
 _damaged: list[str] = []
 
 
 def parsed(content: bytes | None, name: str) -> Any:
-    """What a file of `checked_json` holds; None where there is none, or it is damaged: then its name is noted."""
+    """Parse a file of `checked_json`; None for None, and for a damaged one, whose name is noted."""
     try:
         return None if content is None else read_checked_json(content, name, required=True)
     except DamagedFileError as error:
@@ -36,12 +36,12 @@ def parsed(content: bytes | None, name: str) -> Any:
 
 
 def note_damaged(line: str) -> None:
-    """Note what was found damaged, to be reported by the process that the user started."""
+    """Note a line about a damaged file, to be reported by the process that the user started."""
     _damaged.append(line)
 
 
 def take_damaged() -> list[str]:
-    """What this process has found damaged since it was last asked."""
+    """Return the lines noted in this process since the last call."""
     found = list(dict.fromkeys(_damaged))
     _damaged.clear()
     return found
@@ -55,15 +55,15 @@ class Store:
         self.is_local = "://" not in self.url
 
     def __truediv__(self, name: str) -> "Store":
-        """A folder in it."""
+        """Return a folder in it."""
         return Store(f"{self.url}/{name}")
 
     def path(self, name: str) -> str:
-        """Where a file is."""
+        """Return the path or URL of a file."""
         return f"{self.url}/{name}"
 
     def read(self, name: str) -> bytes | None:
-        """A file's content; None if it is not there."""
+        """Return a file's content; None if it is not there."""
         try:
             if self.is_local:
                 return read_kept(Path(self.path(name)))
@@ -75,7 +75,7 @@ class Store:
             raise OutputError(f"{self.path(name)}: cannot be read ({error})") from error
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Contents in order of the names, read ahead, a few at once."""
+        """Yield (name, content) in order of the names, read ahead, a few at once; None for a missing file."""
         from itertools import islice
 
         names = iter(names)
@@ -106,7 +106,7 @@ class Store:
             raise
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None if it is not there."""
+        """Return the bytes of a file; None if it is not there."""
         try:
             if self.is_local:
                 return Path(self.path(name)).stat().st_size
@@ -116,7 +116,7 @@ class Store:
             return None
 
     def names(self, pattern: str) -> list[str]:
-        """Names of the files that fit a pattern, without folders, in order."""
+        """Return the sorted names of the files that match a pattern, without folders."""
         if self.is_local:
             return sorted(path.name for path in Path(self.url).glob(pattern))
         system, path = filesystem(self.path(pattern))
@@ -147,7 +147,7 @@ class Store:
 
 
 def read_sample(samples: Store, key: str, sha256: str) -> bytes:
-    """A finished sample. Raises `OutputError` if it is not what it was, and sees to it that it is made again."""
+    """Read a finished sample. Raises `OutputError` for a missing or damaged one, which the next run makes again."""
     content = samples.read(f"{key}.tar")
     if content is None or hashlib.sha256(content).hexdigest() != sha256:
         samples.delete(f"{key}.json")

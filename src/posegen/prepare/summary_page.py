@@ -37,7 +37,7 @@ _STAGES = {"duplicate": "not a duplicate", "manual": "kept by people"}
 
 @dataclass
 class _Count:
-    """What is counted over all rows."""
+    """Counts over all rows."""
 
     sources: set[str] = field(default_factory=set)
     failed_sources: int = 0
@@ -67,7 +67,7 @@ def write_report(index: Path, thresholds: Mapping[str, Threshold], output: Path)
 
 
 def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
-    """The page as text."""
+    """Return the page as text."""
     file = open_index(index)
     columns = set(file.schema_arrow.names)
     filters = {name: each for name, each in thresholds.items() if each.column in columns}
@@ -78,8 +78,15 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
     pictures = _pictures(file, [int(sample["row"][row]) for row in wanted])
     data = {
         "filters": [
-            {"name": name, "column": each.column, "minimum": each.minimum, "maximum": each.maximum,
-             "shown": [int(row) for row in chosen[name]], "dropped": count.dropped[name], "alone": count.alone[name]}
+            {
+                "name": name,
+                "column": each.column,
+                "minimum": each.minimum,
+                "maximum": each.maximum,
+                "shown": [int(row) for row in chosen[name]],
+                "dropped": count.dropped[name],
+                "alone": count.alone[name],
+            }
             for name, each in filters.items()
         ],
         "scores": {name: [_short(value) for value in sample[name].tolist()] for name in scores},
@@ -89,24 +96,24 @@ def report_page(index: Path, thresholds: Mapping[str, Threshold]) -> str:
         "total": {"scored": count.scored, "seconds": round(count.scored_seconds, 1), "sampled": len(sample["seconds"])},
         "funnel": _funnel(count, filters),
         "pictures": {row: picture for row, picture in zip(wanted, pictures, strict=True) if picture},
-    }  # fmt: skip
+    }
     return _page(data, count)
 
 
 @contextlib.contextmanager
 def index_errors(index: Path) -> Iterator[None]:
-    """Raise `PosegenError` for what reading a damaged index, or one with values of other kinds, raises."""
+    """Turn the errors of reading a damaged index, or one with values of other kinds, into `PosegenError`."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
     try:
         yield
     except (OSError, pa.ArrowException, TypeError, ValueError, ArithmeticError) as error:
-        told = " ".join(str(error).splitlines())[:120]
-        raise PosegenError(f"{index}: not an index of clips, or a damaged one ({told})") from None
+        reason = " ".join(str(error).splitlines())[:120]
+        raise PosegenError(f"{index}: not an index of clips, or a damaged one ({reason})") from None
 
 
 def open_index(index: Path) -> Any:
-    """The Parquet file of an index. Raises `PosegenError` if it is not there, or something else."""
+    """Open the Parquet file of an index. Raises `PosegenError` if it is missing, or not an index."""
     require_extra("prepare", "reading an index of clips")
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -120,7 +127,7 @@ def open_index(index: Path) -> Any:
 
 
 def _read(file: Any, filters: Mapping[str, Threshold], scores: list[str]) -> tuple[_Count, dict[str, Any]]:
-    """Counts of all rows; of clips with scores a sample of `SAMPLED` at most, by column, with their row numbers."""
+    """Count all rows, and return at most `SAMPLED` of the clips with scores, by column, with their row numbers."""
     count, random = _Count(), np.random.default_rng(0)
     kept: list[dict[str, Any]] = []
     plain = ["clip", "source", "start", "end", "width", "height", "fps", "kept", "dropped_by", "reason"]
@@ -175,7 +182,7 @@ def _add(count: _Count, row: dict[str, Any], filters: Mapping[str, Threshold]) -
 
 
 def _funnel(count: _Count, filters: Mapping[str, Threshold]) -> list[dict[str, Any]]:
-    """What is left after each stage."""
+    """Return the clips and hours left after each stage."""
     steps = [("cut into clips", count.clips, count.seconds), ("readable", count.scored, count.scored_seconds)]
     steps += [(name, count.left[name], count.left_seconds[name]) for name in filters]
     steps += [(label, count.left[name], count.left_seconds[name]) for name, label in _STAGES.items()]
@@ -184,7 +191,7 @@ def _funnel(count: _Count, filters: Mapping[str, Threshold]) -> list[dict[str, A
 
 
 def _chosen(values: np.ndarray, threshold: Threshold) -> list[int]:
-    """Rows to show for a filter, by rising score: spread over all scores, and the nearest on each side of a limit."""
+    """Choose rows to show for a filter, by rising score: spread over all scores, and near each limit."""
     order = [int(row) for row in np.argsort(values, kind="stable") if math.isfinite(values[row])]
     if len(order) <= SHOWN:
         return order
@@ -198,7 +205,7 @@ def _chosen(values: np.ndarray, threshold: Threshold) -> list[int]:
 
 
 def _pictures(file: Any, rows: list[int]) -> list[str]:
-    """Thumbnails of rows (rising numbers need not be given) as data URLs; empty where there is none."""
+    """Return thumbnails of rows, in the given order, as data URLs; empty where there is none."""
     found: dict[int, str] = {}
     if "thumbnail" not in file.schema_arrow.names:
         return [""] * len(rows)
@@ -243,5 +250,5 @@ def _table(counter: Counter[str], heading: str, most: int = 12) -> str:
 
 
 def _short(value: float) -> float | None:
-    """Four digits, so that the page stays small; null where nothing was measured."""
+    """Round to four digits, so that the page stays small; None where nothing was measured."""
     return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -1,14 +1,14 @@
-"""From what was found to what is kept: scores judged, near-duplicates and manual answers taken in, splits drawn.
+"""Decides which clips are kept: judges scores, near-duplicates and manual answers, and draws the splits.
 
-It reads what the stages have kept, never a video, so thresholds can be changed at any time. The order of videos is that
-of their names, that of clips their time: nothing hangs on who finished first.
+It reads results that the stages have kept, never a video, so thresholds can be changed at any time. Videos are ordered
+by name, clips by time: nothing depends on which worker finished first.
 """
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from posegen.prepare.answers import Answer
 from posegen.prepare.duplicates import find_duplicates
 from posegen.prepare.filters.clip_filters import judge, thresholds_of
 from posegen.prepare.prepare_recipe import PrepareRecipe
-from posegen.prepare.stages.clip_stages import Work, clip_key, tasks_of
+from posegen.prepare.stages.messages import Failure, Look, MadeSample, ScoredClip, Window, result_or_failure
+from posegen.prepare.stages.stage_work import Work, clip_key, scores_name, tasks_of
 from posegen.prepare.store import parsed
 from posegen.prepare.video_sources import Video
 
@@ -28,12 +29,12 @@ _UNSCORED = "was never scored by these [filters]: run without --refilter"
 
 @dataclass(frozen=True)
 class CandidateClip:
-    """A clip as far as it came; `key` is empty for a video of which there is none. `failed` says why it ends here."""
+    """A clip with its kept results; `key` is empty for a video without clips. `failed`: why it ends here."""
 
     video: Video
-    look: Mapping[str, Any]
+    look: Look | Failure
     key: str = ""
-    window: Mapping[str, Any] = field(default_factory=dict)
+    window: Window | None = None
     scores: Mapping[str, float] | None = None
     thumbnail: str = ""
     failed: str = ""
@@ -41,7 +42,7 @@ class CandidateClip:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is decided about a clip before its conditions are made."""
+    """Decision about a clip before its conditions are made."""
 
     kept: bool
     dropped_by: tuple[str, ...] = ()
@@ -49,23 +50,25 @@ class Verdict:
 
 
 def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[CandidateClip]:
-    """All clips in order, with what the stages say of them; memory does not grow with their number."""
+    """Yield all clips in order, with the results of the stages; memory does not grow with their number."""
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = parsed(content, name) or {"failed": _UNSEEN}
+        look = result_or_failure(Look, parsed(content, name)) or Failure(_UNSEEN)
         tasks = tasks_of(video, look)
         if not tasks:
-            yield CandidateClip(video, look, failed=look.get("failed", "no scene is long enough for a clip"))
-        found = work.scores.read_many(f"{video.id}-{task['number']:05d}.json" for task in tasks)
+            reason = look.failed if isinstance(look, Failure) else "no scene is long enough for a clip"
+            yield CandidateClip(video, look, failed=reason)
+        found = work.scores.read_many(f"{scores_name(video.id, task.number)}.json" for task in tasks)
         for task, (scores, kept) in zip(tasks, found, strict=True):
             rows = parsed(kept, scores) or {}
-            for window in task["windows"]:
-                key = clip_key(video.id, window["start"])
-                row = rows.get(key, {"failed": _UNSCORED})
-                yield CandidateClip(
-                    video, look, key, window, row.get("scores"), row.get("thumbnail", ""), row.get("failed", "")
-                )  # fmt: skip
+            for window in task.windows:
+                key = clip_key(video.id, window.start)
+                row = result_or_failure(ScoredClip, rows.get(key)) or Failure(_UNSCORED)
+                if isinstance(row, Failure):
+                    yield CandidateClip(video, look, key, window, failed=row.failed)
+                else:
+                    yield CandidateClip(video, look, key, window, row.scores, row.thumbnail)
 
 
 class Judge:
@@ -77,7 +80,7 @@ class Judge:
         self.repeats: dict[str, str] = {}
 
     def __call__(self, clip: CandidateClip) -> Verdict:
-        """The verdict. Raises `PosegenError` for a threshold without a score."""
+        """Return the verdict. Raises `PosegenError` for a threshold without a score."""
         if clip.failed or clip.scores is None:
             return Verdict(False, ("error",))
         manual = self._answers[clip.key].keep if clip.key in self._answers else None
@@ -89,7 +92,7 @@ class Judge:
         return Verdict(kept, tuple(names))
 
     def tags(self, clip: CandidateClip) -> tuple[str, ...]:
-        """What people called a clip."""
+        """Return the tags that people gave to a clip."""
         return self._answers[clip.key].tags if clip.key in self._answers else ()
 
     def compare(self, clips: Iterable[CandidateClip]) -> int:
@@ -100,10 +103,10 @@ class Judge:
         """
         keys, hashes, sizes = [], [], []
         for clip in clips:
-            if self(clip).kept:
+            if self(clip).kept and clip.window and isinstance(clip.look, Look):
                 keys.append(clip.key)
-                hashes.append(clip.window["hash"])
-                sizes.append(clip.look["width"] * clip.look["height"])
+                hashes.append(clip.window.hash)
+                sizes.append(clip.look.width * clip.look.height)
         order = np.argsort(-np.array(sizes, np.int64), kind="stable")
         table = np.array(hashes, np.uint64).reshape(-1, 4)[order]
         found = find_duplicates(table, self._recipe.output.duplicate_bits)
@@ -112,10 +115,10 @@ class Judge:
 
 
 def draw_splits(keys: list[str], share: float) -> dict[str, str]:
-    """Clip -> "train" or "val-same", for the clips that are in the data set, in order.
+    """Assign "train" or "val-same" to the clips of the data set, in order.
 
-    Whole videos, drawn by their identifiers, as far as they fit into the share; the shortest one, if none does. If all
-    clips are of one video, its last ones are taken. A warning says that, and if the share is missed by far.
+    Validation gets whole videos, drawn by their identifiers, while they fit into the share; the shortest one, if none
+    fits. If all clips are of one video, its last ones are taken. Warns of that, and if the share is missed by far.
     """
     by_video: dict[str, list[str]] = {}
     for key in keys:
@@ -132,8 +135,11 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
         if not wanted / 2 <= len(validation) <= max(2 * wanted, 1):
             logger.warning(
                 "validation takes %d of %d clips instead of %.1f: only whole videos are taken, so that training never "
-                "sees them", len(validation), len(keys), wanted,
-            )  # fmt: skip
+                "sees them",
+                len(validation),
+                len(keys),
+                wanted,
+            )
     elif wanted and len(keys) > 1:
         logger.warning("all clips are of one video: validation is drawn from it, too, and will look better than it is")
         validation.update(keys[-max(1, round(wanted)) :])
@@ -143,29 +149,31 @@ def draw_splits(keys: list[str], share: float) -> dict[str, str]:
 def index_row(
     clip: CandidateClip,
     verdict: Verdict,
-    made: Mapping[str, Any] | None,
+    made: MadeSample | Failure | None,
     place: tuple[str, str],
     tags: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """One row of the index. made: what the sample stage says of a kept clip; place: split and shard of one packed."""
-    failed = clip.failed or (made or {}).get("failed", "")
-    kept = verdict.kept and bool(made) and not failed
+    """Return one row of the index.
+
+    made: the result of the sample stage for a kept clip. place: split and shard of a packed one. tags: words that
+    people gave it.
+    """
+    look = clip.look if isinstance(clip.look, Look) else None
+    sample = made if isinstance(made, MadeSample) else None
+    failed = clip.failed or (made.failed if isinstance(made, Failure) else "")
+    kept = verdict.kept and sample is not None and not failed
     stage = "shard" if kept else "conditions" if verdict.kept else "filters"
     if verdict.duplicate_of:
         stage = "duplicates"
     if not clip.key:
-        stage = "cuts" if clip.look.get("windows") == [] else "probe"
+        stage = "cuts" if look else "probe"
     return {
         "clip": clip.key,
         "source": clip.video.url,
         "source_id": clip.video.id,
-        "start": clip.window.get("start"),
-        "end": clip.window.get("end"),
-        "width": clip.look.get("width"),
-        "height": clip.look.get("height"),
-        "fps": clip.look.get("fps"),
-        "rotation": clip.look.get("rotation"),
-        "hdr": clip.look.get("hdr"),
+        "start": clip.window.start if clip.window else None,
+        "end": clip.window.end if clip.window else None,
+        **{name: getattr(look, name, None) for name in ("width", "height", "fps", "rotation", "hdr")},
         "kept": kept,
         "stage": stage,
         "dropped_by": list(verdict.dropped_by) if not verdict.kept else [] if kept else ["error"],
@@ -173,7 +181,7 @@ def index_row(
         "duplicate_of": verdict.duplicate_of,
         "split": place[0] if kept else "",
         "shard": place[1] if kept else "",
-        "caption": (made or {}).get("caption", "") if kept else "",
+        "caption": sample.caption if kept and sample else "",
         "tags": list(tags),
         "thumbnail": clip.thumbnail,
         "preview": None,
@@ -182,7 +190,7 @@ def index_row(
 
 
 def settings_of(work: Work) -> dict[str, Any]:
-    """The recipe as the shards' index and the Parquet file tell it."""
+    """Return the recipe as the shards' index and the Parquet file hold it."""
     recipe = dataclasses.asdict(work.recipe)
     recipe["clips"] = work.recipe.clips.as_kept()
     del recipe["compute"], recipe["latents"]  # the shards are the same

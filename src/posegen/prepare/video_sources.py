@@ -1,7 +1,7 @@
-"""Which videos there are: files, folders, globs, lists and URLs -> sources in one order, each with its own name.
+"""Finds videos: files, folders, globs, lists and URLs -> sources in one order, each with a name of its own.
 
 Local names are never read as patterns where such a file exists, nor as URLs without `://`. Nothing is opened here
-except lists. A source's identifier hangs on where it is and on its size and time (or entity tag), not on its name.
+except lists. A source's identifier depends on its place and on its size and time (or entity tag).
 """
 
 import contextlib
@@ -43,32 +43,32 @@ SUFFIXES = frozenset(
         ".dv",
     ]
 )
-"""What counts as a video in folders; a file that is named, or fits a glob, is taken whatever its suffix."""
+"""Suffixes of videos in folders; a file that is named, or matches a glob, is taken whatever its suffix."""
 _LISTS = (".txt", ".json")
 _LARGEST_LIST = 64 << 20
-"""Bytes of a list at a URL."""
+"""Maximum bytes of a list at a URL."""
 
 
 @dataclass(frozen=True, order=True)
 class Video:
-    """One video that somebody gave: a path, or a URL, and what tells its content from another one."""
+    """One video: a path or URL, and a text that changes when its content does."""
 
     url: str
     state: str
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits."""
+        """Identifier: twelve hexadecimal digits."""
         return hashlib.sha256(f"{self.url}\0{self.state}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a file of this machine (or of a file system that all machines share)."""
+        """True for a file of this machine (or of a file system that all machines share)."""
         return "://" not in self.url
 
 
 def find_videos(inputs: Iterable[str]) -> list[Video]:
-    """All videos of the inputs, each once, in order of their names.
+    """Return all videos of the inputs, each once, in order of their names.
 
     An input is a file, a folder (searched through), a glob, a URL that fsspec knows, or a list: a .txt with one a
     line (# for remarks), or a .json with an array, relative to its own place, which may be a URL. Raises
@@ -139,7 +139,7 @@ def _listed_remotely(url: str, content: bytes) -> Iterator[Video]:
 
 
 def _entries(name: str, content: bytes) -> list[str]:
-    """What a list names."""
+    """Return the entries of a list."""
     if not name.lower().endswith(".json"):
         lines = [line.strip() for line in decode_text(content, name, "a list of videos").splitlines()]
         return [line for line in lines if line and not line.startswith("#")]
@@ -150,7 +150,7 @@ def _entries(name: str, content: bytes) -> list[str]:
 
 
 def _remote_entry(url: str) -> Iterator[Video]:
-    """What a list names by URL; it may turn out later that it is not there. Lists do not name lists."""
+    """Return the videos of a URL in a list; it may turn out later that it is missing. Lists do not name lists."""
     try:
         yield from _remote(url, may_be_list=False)
     except PosegenError:
@@ -166,8 +166,8 @@ def _remote(url: str, may_be_list: bool = True) -> Iterator[Video]:
         if glob.has_magic(path):
             found: dict[str, Any] = system.glob(path, detail=True)
         elif system.isdir(path) and not Path(path).suffix:
-            found = {name: info for name, info in system.find(path, detail=True).items()
-                     if Path(name).suffix.lower() in SUFFIXES}  # fmt: skip
+            every = system.find(path, detail=True).items()
+            found = {name: info for name, info in every if Path(name).suffix.lower() in SUFFIXES}
         else:
             found = {path: system.info(path)}
     except PosegenError:
@@ -182,7 +182,7 @@ def _remote(url: str, may_be_list: bool = True) -> Iterator[Video]:
 
 @contextlib.contextmanager
 def local_copy(video: Video, most_bytes: float) -> Iterator[Path]:
-    """The video as a local file; a remote one is fetched into a temporary folder, which goes again.
+    """Provide the video as a local file; a remote one is fetched into a temporary folder, which is removed afterwards.
 
     Raises `PosegenError` where it cannot be reached or is larger than `most_bytes`, `OutputError` for a full disk.
     """

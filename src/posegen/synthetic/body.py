@@ -1,6 +1,6 @@
 """A person's body at rest: vertices and bones from phenotype and changes, and the parts of the template.
 
-Clothes, hair and movement are left to other files.
+Clothes, hair and movement are in other files.
 """
 
 import functools

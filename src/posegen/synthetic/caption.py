@@ -1,4 +1,4 @@
-"""Captions as the method has them: image style; subject and clothes; background; camera shot. From parameters only."""
+"""Captions as in PoseGen: image style; subject and clothes; background; camera shot. From parameters only."""
 
 from posegen.synthetic.identity import PATTERNS, Garment, Identity, article
 from posegen.synthetic.scene import Background, Lights
@@ -10,8 +10,14 @@ _SHOTS = {
     "three-quarter": "Medium long shot from the knees up",
     "full-body": "Full-body shot",
 }
-_HAIR = {"short": "short {} hair", "cropped": "cropped {} hair", "long": "long {} hair", "bob": "a {} bob",
-         "afro": "a {} afro", "bun": "{} hair in a bun"}  # fmt: skip
+_HAIR = {
+    "short": "short {} hair",
+    "cropped": "cropped {} hair",
+    "long": "long {} hair",
+    "bob": "a {} bob",
+    "afro": "a {} afro",
+    "bun": "{} hair in a bun",
+}
 
 
 def caption(identity: Identity, background: Background, lights: Lights, framing: str) -> str:

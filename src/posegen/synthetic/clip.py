@@ -1,6 +1,6 @@
 """One clip from its seeds: a person, a movement, a scene, and an iterator over frames with all modalities.
 
-Frames are made one at a time: memory does not grow with length. How clips are numbered and stored is `shards.py`'s.
+Frames are made one at a time: memory does not grow with length. `shard_writer.py` numbers and stores clips.
 """
 
 import functools
@@ -35,7 +35,7 @@ _DETAILED_FROM = 384
 
 
 def prepare() -> None:
-    """Do what the first clip of a machine would wait for: extract the assets and compile the kernels into the cache.
+    """Extract the assets and compile the kernels into the cache, which the first clip of a machine would wait for.
 
     Raises `OutputError` where the cache folder cannot be written.
     """
@@ -78,7 +78,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Person:
-    """Everything about a person that does not move."""
+    """The parts of a person that do not move."""
 
     identity: Identity
     body: Body

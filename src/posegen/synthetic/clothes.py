@@ -1,6 +1,6 @@
 """Clothes: MakeHuman's helper tights and skirt, cut by scalar fields on the template, loosened and folded.
 
-Colours and patterns are the renderer's; here is only the shape, and which skin is hidden by it.
+Only the shape, and the skin hidden by it, are made here; the renderer adds colours and patterns.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _LEGS = {"jeans": 1.93, "trousers": 1.95, "shorts": 0.85, "leggings": 1.9, "skir
 
 @dataclass(frozen=True)
 class GarmentCut:
-    """Where each garment is: scalar fields (V,) over the template, positive inside, roughly metres."""
+    """Regions of the garments: scalar fields (V,) over the template, positive inside, roughly metres."""
 
     shirt: np.ndarray
     pants: np.ndarray

@@ -1,6 +1,6 @@
 """Hair: ribbons grown from the scalp, led by a style and by gravity, kept outside the head and shoulders.
 
-They hang on the head (long ones partly on the chest); there is no simulation.
+They move with the head (long ones partly with the chest); there is no simulation.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Style:
     width: float
     segments: int
     lift: float
-    """0 along the flow, 1 straight out of the skin."""
+    """0: along the flow, 1: straight out of the skin."""
     gravity: float
     flow: str
 
@@ -90,23 +90,26 @@ def _strands(body: Body, identity: Identity, height: np.ndarray, mound: np.ndarr
     if identity.hairstyle in ("short", "cropped"):
         length *= np.clip(0.35 + (height[chosen] * blend[..., 0]).sum(1) / 0.03, 0.35, 1)
     obstacle = (np.arange(len(height)) < BODY_VERTICES) & (assets.template[:, 2] > 0.22) & (region.arm < 0.3)
-    path = _grow(roots, normals, body.vertices[obstacle], body.normals[obstacle], _skull(body), style, length, random)
+    skin = _Skin(body.vertices[obstacle], body.normals[obstacle], _skull(body))
+    path = _grow(roots, normals, skin, style, length, random)
     return _ribbons(path, body, style, random)
 
 
+@dataclass(frozen=True)
+class _Skin:
+    """The surface that strands are pushed off: points (V, 3) with normals (V, 3), and the middle of the skull (3,)."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    skull: np.ndarray
+
+
 def _grow(
-    roots: np.ndarray,
-    normals: np.ndarray,
-    obstacle: np.ndarray,
-    obstacle_normals: np.ndarray,
-    centre: np.ndarray,
-    style: Style,
-    length: np.ndarray,
-    random: np.random.Generator,
+    roots: np.ndarray, normals: np.ndarray, skin: _Skin, style: Style, length: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """Paths (N, segments + 1, 3): each step follows the last direction, bends to gravity and is pushed off the body."""
     count = len(roots)
-    relative = roots - centre
+    relative = roots - skin.skull
     flow = _flow(style.flow, relative, random)
     back = np.clip((relative[:, 1] - 0.02) / 0.05, 0, 1)[:, None]
     if style.flow != "curl":
@@ -115,7 +118,7 @@ def _grow(
     direction = _unit(normals * style.lift + flow * (1 - style.lift * 0.5) + random.normal(0, 0.12, (count, 3)))
     step = (length * random.uniform(0.75, 1.1, count) / style.segments)[:, None]
     layer = random.uniform(0.003, 0.017, count) * np.clip(length / 0.05, 0.5, 1.1)
-    tree = cKDTree(obstacle)
+    tree = cKDTree(skin.points)
     place = roots + normals * 0.001
     path = [place]
     wander = 0.25 if style.flow == "curl" else 0.045
@@ -124,9 +127,9 @@ def _grow(
         direction = _unit(direction + np.array([0, 0, -pull]) + random.normal(0, wander, (count, 3)))
         moved = place + direction * step
         _, nearest = tree.query(moved)
-        distance = ((moved - obstacle[nearest]) * obstacle_normals[nearest]).sum(1)
+        distance = ((moved - skin.points[nearest]) * skin.normals[nearest]).sum(1)
         push = np.clip(np.minimum(layer, (index + 1) * 0.006 + 0.002) - distance, 0, 0.03)
-        direction = _unit(moved + obstacle_normals[nearest] * push[:, None] - place)
+        direction = _unit(moved + skin.normals[nearest] * push[:, None] - place)
         place = place + direction * step
         path.append(place)
     return np.stack(path, 1)
@@ -174,7 +177,7 @@ def _ribbons(path: np.ndarray, body: Body, style: Style, random: np.random.Gener
 
 
 def _hair_figure(body: Body, vertices: np.ndarray, faces: np.ndarray, cloth: np.ndarray) -> Figure:
-    """Hair hangs on the head; below the chin more and more on the chest."""
+    """Let hair move with the head; below the chin increasingly with the chest."""
     assets = load_assets()
     neck = body.bone_heads[assets.bone("neck01")][2]
     share = np.clip((vertices[:, 2] - (neck - 0.03)) / 0.09, 0, 1)

@@ -1,4 +1,4 @@
-"""Who a person is: body, face, colours, hair and clothes as numbers and words, drawn from one seed.
+"""Identities of people: body, face, colours, hair and clothes as numbers and words, drawn from one seed.
 
 Everything is a parameter here, so that the caption can say what the picture shows. Nothing is built here.
 """
@@ -111,12 +111,12 @@ def linear(colour: np.ndarray | tuple[float, ...]) -> Colour:
 
 
 def article(words: str) -> str:
-    """The words with `a` or `an` before them."""
+    """Return the words with `a` or `an` before them."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def named_colour(random: np.random.Generator, name: str | None = None) -> tuple[str, Colour]:
-    """A colour that a caption can name, varied a little; any name where none is given."""
+    """Draw a colour that a caption can name, varied a little; of any name if none is given."""
     name = name or str(random.choice(list(_NAMED)))
     hue, saturation, value = np.array(_NAMED[name]) + random.normal(0, (0.012, 0.05, 0.05))
     return name, linear(
@@ -125,7 +125,7 @@ def named_colour(random: np.random.Generator, name: str | None = None) -> tuple[
 
 
 def draw_identity(seed: int, changes: int) -> Identity:
-    """The person of a seed; `changes` is how many changes of the face the assets have."""
+    """Draw the person of a seed; `changes` is how many changes of the face the assets have."""
     random = np.random.default_rng([seed, 1])
     woman = bool(random.random() < 0.5)
     melanin = float(random.random())

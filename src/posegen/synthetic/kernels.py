@@ -52,7 +52,7 @@ else:
     Array = wp.array
     """An array of warp's on that device. Only type checkers know it with a dtype."""
 _MODULES = ("posegen.synthetic.kernels", "posegen.synthetic.backdrop", "posegen.synthetic.skin")
-"""Where kernels are."""
+"""Device that all kernels run on."""
 
 
 def compile_kernels() -> None:
@@ -192,7 +192,7 @@ def project_parallel(
     size: int,
     projected: wp.array(dtype=wp.vec3),
 ):
-    """As a light sees it: texels, and a depth that grows towards the light."""
+    """Project as a light sees it: texels, and a depth that grows towards the light."""
     i = wp.tid()
     d = vertices[i] - centre
     n = float(size)
@@ -259,7 +259,7 @@ def openness(
     rays: int,
     result: wp.array(dtype=float),
 ):
-    """How much of the near surroundings of each vertex is free, 0..1."""
+    """Compute the share of the near surroundings of each vertex that is free, 0..1."""
     i = wp.tid()
     reach = float(0.3)
     n = wp.normalize(normals[i])
@@ -593,7 +593,7 @@ def shade(
             grazing = 1.0 - wp.max(-wp.dot(n, d), 0.0)
             fresnel = 0.04 + 0.96 * wp.pow(1.0 - wp.max(wp.dot(half, -d), 0.0), 5.0)
             direct = wp.vec3(1.0, 1.0, 1.0) * wp.max(facing, 0.0)
-            if kind == SKIN:  # light goes on under the skin, red the farthest
+            if kind == SKIN:  # light travels under the skin, red the farthest
                 direct = wp.vec3(
                     wp.max((facing + 0.22) / 1.22, 0.0),
                     wp.max((facing + 0.09) / 1.09, 0.0),

@@ -1,4 +1,4 @@
-"""Motion capture: the humanoid clips that come with pybullet's data, put on a body. Fingers and face stay procedural.
+"""Motion capture: the humanoid clips that come with pybullet's data, transferred to a body, fingers and face apart.
 
 The clips' axes are x ahead, y up, z to the right, and their zero pose stands with straight legs and arms hanging.
 """

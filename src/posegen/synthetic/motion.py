@@ -1,6 +1,6 @@
 """Procedural movement: arms, hands, spine, face and feet as curves between drawn targets.
 
-Feet are planted, or lifted and put down elsewhere: they do not slide. Motion capture is `mocap.py`'s.
+Feet are planted, or lifted and put down elsewhere: they do not slide. Motion capture is in `mocap.py`.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Draw one person in one scene, frame after frame, with every modality. Buffers are reused: memory does not grow.
+"""Draws one person in one scene, frame after frame, with every modality. Buffers are reused: memory does not grow.
 
-Which person, movement and scene is others' business; so is what the pictures are for.
+Person, movement and scene are given; the use of the pictures is not known here.
 """
 
 from dataclasses import dataclass

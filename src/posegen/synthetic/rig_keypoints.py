@@ -36,7 +36,7 @@ _INNER_LOWER = ((0.0, -0.1553, 0.6608), (-0.0076, -0.1545, 0.6613))
 _TOLERANCE = np.full(NUM_KEYPOINTS, 0.03)
 _TOLERANCE[BODY] = (0.03, 0.03, 0.03, 0.05, 0.05, 0.14, 0.14, 0.08, 0.08, 0.06, 0.06, 0.2, 0.2, 0.12, 0.12, 0.1, 0.1)
 _TOLERANCE[FEET], _TOLERANCE[FACE] = 0.06, 0.025
-"""How deep under the surface a visible point may lie, in metres: joints are inside the body."""
+"""Maximum depth in metres of a visible point under the surface: joints are inside the body."""
 
 
 def _mirrored(points: tuple[tuple[float, float, float], ...]) -> list[tuple[float, float, float]]:
@@ -127,5 +127,5 @@ def seen(
 
 
 def in_picture(pixels: Float[np.ndarray, "N 2"], camera: Camera) -> Bool[np.ndarray, " N"]:
-    """Which pixels lie inside the picture."""
+    """Return the mask of pixels (..., 2) that are inside the picture."""
     return np.all((pixels >= 0) & (pixels < (camera.width, camera.height)), axis=1)

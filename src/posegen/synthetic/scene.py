@@ -1,4 +1,4 @@
-"""Where a clip is filmed: framing and camera, lights, and what the background is made of, drawn from one seed.
+"""Scenes of clips: framing and camera, lights, and the background's parameters, drawn from one seed.
 
 Everything a caption may want to say is kept as words. Backgrounds are painted by `backdrop.py`.
 """
@@ -13,7 +13,7 @@ from posegen.synthetic.identity import Colour, article, linear, named_colour
 
 FRAMINGS = ("close-up", "half-body", "three-quarter", "full-body")
 FRAMING_SHARES = (0.2, 0.35, 0.2, 0.25)
-"""How often each framing is drawn."""
+"""Share of clips with each framing."""
 SETTINGS = ("room", "studio", "park", "street", "beach", "city")
 WALLS = ("painted", "brick", "wood-panelled", "tiled", "striped", "flowered", "concrete")
 FLOORS = ("wooden", "tiled", "carpeted", "chequered")
@@ -77,7 +77,7 @@ class Background:
 
     @property
     def outdoors(self) -> bool:
-        """Whether there is a sky."""
+        """True where there is a sky."""
         return self.setting not in ("room", "studio")
 
 

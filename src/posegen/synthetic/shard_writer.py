@@ -1,8 +1,8 @@
-"""Write clips as WebDataset tar shards with an index: by several processes, resumable, split by identity.
+"""Writes clips as WebDataset tar shards with an index: by several processes, resumable, split by identity.
 
-Every shard is a function of the settings and its number, so it does not matter who writes it, when, or after how many
-interruptions: the bytes are the same. A shard that is there is kept if its bytes are those of its entry, and made again
-otherwise. What a clip is, is `clip.py`'s; how processes live, `workers.py`'s.
+Every shard is a function of the settings and its number, so its bytes do not depend on the process that writes it,
+nor on interruptions. A shard that is there is kept if its bytes are those of its entry, and made again
+otherwise. Clips are made by `clip.py`, processes run by `workers.py`.
 """
 
 import contextlib
@@ -30,18 +30,23 @@ FORMAT = 1
 """Raised when the content of samples changes: old folders are then not continued."""
 SPLITS = ("train", "val-same", "val-cross")
 CLIPS_PER_IDENTITY = 2
-"""In the training split; in validation every clip has its own person."""
+"""Clips of one person in the training split; in validation every clip has its own person."""
 
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What a folder of shards holds."""
+    """The clips of one split of a folder of shards."""
 
     split: str
+    """One of `SPLITS`."""
     clips: int
+    """Number of clips, at least 1."""
     seed: int = 0
+    """Same seed, same people, movements and pixels."""
     clips_per_shard: int = 16
+    """Clips in one file, which is also the task of one process."""
     clip: SyntheticClipSettings = field(default_factory=SyntheticClipSettings)
+    """Size and length of each clip."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -53,11 +58,11 @@ class ShardSettings:
 
     @property
     def num_shards(self) -> int:
-        """How many shards there will be."""
+        """Number of shards."""
         return -(-self.clips // self.clips_per_shard)
 
-    def places(self, shard: int) -> range:
-        """Numbers of the clips of a shard."""
+    def clips_of(self, shard: int) -> range:
+        """Return the numbers of the clips of a shard."""
         start = shard * self.clips_per_shard
         return range(start, min(start + self.clips_per_shard, self.clips))
 
@@ -68,7 +73,7 @@ class ShardSettings:
 
 @dataclass(frozen=True)
 class ShardPosition:
-    """Who is in a clip, and the seed of everything else; identities are named so that splits can be compared."""
+    """Identities and seeds of one clip; identities have names, so that splits can be compared."""
 
     identity: str
     identity_seed: int
@@ -80,27 +85,19 @@ class ShardPosition:
 
 
 def make_shards(
-    out: Path,
-    split: str,
-    clips: int,
-    size: tuple[int, int] = (256, 144),
-    fps: float = 16.0,
-    frames: int = 33,
-    seed: int = 0,
-    workers: int = 1,
-    clips_per_shard: int = 16,
-    progress: Callable[[int, int], None] | None = None,
+    out: Path, settings: ShardSettings, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `clips` clips of `size` (height, width) under `out` and return the path of the index.
+    """Write the shards of one split to the folder `out` and return the path of their index.
 
     Whole shards that are there already are kept: called again on a finished folder, it only checks their hashes, and
-    with more clips it adds those that are missing. `workers` = 0 works in this process. `progress` is told of clips
-    done and wanted. Raises `PosegenError` where the folder holds shards of other settings or more clips, `OutputError`
-    where it cannot be written.
+    with more clips it adds those that are missing.
+
+    workers: processes; 0 works in this process. progress: called with the numbers of clips done and wanted.
+
+    Raises `PosegenError` where the folder holds shards of other settings or more clips, `OutputError` where it cannot
+    be written.
     """
-    settings = ShardSettings(
-        split, clips, seed, clips_per_shard, SyntheticClipSettings(*size, num_frames=frames, fps=fps)
-    )
+    split = settings.split
     index = out / f"{split}.json"
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -146,7 +143,7 @@ def _seed(*words: int) -> int:
 
 def samples(settings: ShardSettings, shard: int) -> Iterator[dict[str, Any]]:
     """The samples of one shard, as `webdataset.TarWriter` takes them."""
-    for number in settings.places(shard):
+    for number in settings.clips_of(shard):
         place = place_of(settings, number)
         clip = SyntheticClip(place.identity_seed, place.seed, settings.clip, place.framing)
         arrays = _stacked(clip.frames())
@@ -199,7 +196,7 @@ def _stacked(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
 def write_shard(
     out: Path, settings: ShardSettings, shard: int, tell: Callable[[int], None] | None = None
 ) -> dict[str, Any]:
-    """Write one shard and return its entry of the index; `tell` hears of every clip done."""
+    """Write one shard and return its entry of the index; `tell` is called after every clip."""
     import webdataset  # type: ignore[import-untyped]
 
     path = out / settings.shard_name(shard)
@@ -226,10 +223,10 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
     path = out / settings.shard_name(shard)
     try:
         entry = json.loads(read_kept(path.with_suffix(".json")))
-        if entry["samples"] < len(settings.places(shard)):
+        if entry["samples"] < len(settings.clips_of(shard)):
             return None  # the last one of a folder that grows
         described = (entry["file"], entry["samples"], entry["bytes"])
-        is_right = described == (path.name, len(settings.places(shard)), path.stat().st_size)
+        is_right = described == (path.name, len(settings.clips_of(shard)), path.stat().st_size)
         if is_right and file_digest(path) == entry["sha256"]:
             return dict(entry)
     except FileNotFoundError:
@@ -248,7 +245,7 @@ def _run(
     entries = {shard: entry for shard in numbers if (entry := kept_entry(out, settings, shard))}
     clips_done = {shard: int(entry["samples"]) for shard, entry in entries.items()}
 
-    def told(shard: int, clips: int) -> None:
+    def count(shard: int, clips: int) -> None:
         clips_done[shard] = clips
         if progress:
             progress(sum(clips_done.values()), settings.clips)
@@ -261,9 +258,9 @@ def _run(
         prepare()  # here, so that workers do not all do it
     if workers == 0:
         for shard in missing:
-            entries[shard] = write_shard(out, settings, shard, functools.partial(told, shard))
+            entries[shard] = write_shard(out, settings, shard, functools.partial(count, shard))
     else:
-        run_in_processes(functools.partial(write_shard, out, settings), missing, workers, told, entries.__setitem__)
+        run_in_processes(functools.partial(write_shard, out, settings), missing, workers, count, entries.__setitem__)
     return [entries[shard] for shard in numbers]
 
 

@@ -17,7 +17,7 @@ wp.set_module_options({"enable_backward": False, "fast_math": True})
 @wp.struct
 @no_type_check
 class SkinLooks:
-    """What the kernel needs of an identity."""
+    """Parameters of the kernel for one identity."""
 
     seed: wp.uint32
     tone: wp.vec3

@@ -1,8 +1,8 @@
-"""Run a task over numbers in worker processes: renewed, replaced when they die, and gone when this process is.
+"""Runs a task over numbers in worker processes: renewed, replaced when they die, and ended with this process.
 
 Not `concurrent.futures`: in Python 3.11 its pool stops for ever when `max_tasks_per_child` is reached (cpython issue
-115634), on Ctrl-C it waits for all that is queued, and when killed it leaves its processes behind. What a task does is
-not known here.
+115634), on Ctrl-C it waits for everything queued, and when killed it leaves its processes behind. It knows nothing of
+the task.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ import psutil
 from posegen.errors import PosegenError, logger
 
 Task = Callable[[int, Callable[[int], None]], Any]
-"""Called with a number and with a function to tell how far it is; picklable."""
+"""Called with a number and with a function that reports progress; picklable."""
 WORKER_MEMORY = 1_000_000_000
-"""Bytes; what a worker needs (measured: 0.7 GB)."""
+"""Bytes that a worker needs (measured: 0.7 GB)."""
 _TASKS_PER_PROCESS = 8
 """Processes are renewed after so many, so that no leak of a library can grow."""
 _ATTEMPTS = 3
@@ -41,7 +41,7 @@ def default_workers() -> int:
 
 @dataclass
 class _Worker:
-    """A process, what it is doing, and how many tasks it was given."""
+    """A process, the number it works on, and the count of its tasks."""
 
     process: BaseProcess
     number: int
@@ -49,9 +49,13 @@ class _Worker:
 
 
 def run_in_processes(
-    task: Task, numbers: Sequence[int], workers: int, told: Callable[[int, int], None], done: Callable[[int, Any], None]
+    task: Task,
+    numbers: Sequence[int],
+    workers: int,
+    report: Callable[[int, int], None],
+    done: Callable[[int, Any], None],
 ) -> None:
-    """Run `task` for each number in up to `workers` spawned processes; `told` and `done` are called in this one.
+    """Run `task` for each number in up to `workers` spawned processes; `report` and `done` are called in this one.
 
     A task whose process dies is tried again a few times. Raises what a task raises, and `PosegenError` where processes
     keep dying; then, and on Ctrl-C, all processes are ended at once.
@@ -72,8 +76,8 @@ def run_in_processes(
                     _count_death(worker, deaths)
                     waiting.appendleft(worker.number)
                     continue
-                if kind == "told":
-                    told(worker.number, content)
+                if kind == "report":
+                    report(worker.number, content)
                 elif kind == "failed":
                     raise content
                 else:
@@ -115,12 +119,12 @@ def _count_death(worker: _Worker, deaths: Counter[int]) -> None:
             f"worker processes keep dying (exit code {code}): each needs about {WORKER_MEMORY / 1e9:.0f} GB of memory, "
             "so try fewer workers"
         )
-    logger.warning("A worker process died (exit code %s); going on with a new one.", code)
+    logger.warning("A worker process died (exit code %s); a new one continues.", code)
 
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, which a terminal sends to all: only their parent answers it."""
+    """Start processes inside that never see Ctrl-C, which a terminal sends to all: only their parent handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -132,14 +136,14 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _work(task: Task, connection: Connection) -> None:
-    """What a worker process does: a task for each number that comes, until there are no more."""
+    """Do a task for each number that comes, until there are no more: the main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             number = connection.recv()
             try:
-                message = ("done", task(number, lambda content: connection.send(("told", content))))
+                message = ("done", task(number, lambda content: connection.send(("report", content))))
             except Exception as error:
                 error.add_note(traceback.format_exc())
                 message = ("failed", error)
@@ -147,7 +151,6 @@ def _work(task: Task, connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Training: one loop, four stages. A recipe says what; every random choice is a function of the seed and the step."""
+"""Training: one loop, four stages. Every random choice is a function of the seed and the step."""
 
 from posegen.callable_package import call_with
 

@@ -1,4 +1,4 @@
-"""The `vae` stage: an autoencoder learns videos, skeleton videos and hand-normal videos from shards.
+"""The `vae` stage: trains an autoencoder on videos, skeleton videos and hand-normal videos from shards.
 
 Clips are decoded anew for every batch (there is nothing to cache yet). At the end the latents' mean and deviation are
 measured and stored in the autoencoder's configuration, as the diffusion stages need them.
@@ -26,7 +26,7 @@ from posegen.model.tensor_types import Latents, Pixels
 from posegen.train.objective import divergence, motion_loss, psnr, reconstruction_loss, stutter
 from posegen.train.schedule import bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation
-from posegen.train.train_recipe import Phase, StageSettings
+from posegen.train.stage_settings import Phase, VaeSettings
 
 _KINDS = ("frames", "skeletons", "hands")
 _SHARES = (0.7, 0.2, 0.1)
@@ -36,12 +36,12 @@ _STATISTICS_CLIPS = 64
 
 
 class AutoencoderStage:
-    """See the file's head. A `TrainStage`."""
+    """Trains the autoencoder of a pipeline, or its decoder only. A `TrainStage`."""
 
     def __init__(
-        self, pipeline: PoseGenPipeline, settings: StageSettings, train: list[Shard], validation: list[Shard]
+        self, pipeline: PoseGenPipeline, settings: VaeSettings, train: list[Shard], validation: list[Shard]
     ) -> None:
-        """Every weight of the pipeline's autoencoder learns, or those of its decoder only."""
+        """Set which weights learn. Raises `PosegenError` for Wan's own autoencoder, which is used as it is."""
         if not isinstance(pipeline.vae, AutoencoderLightVideo):
             raise PosegenError(
                 f"the stage vae trains {AutoencoderLightVideo.__name__}, not {type(pipeline.vae).__name__}: "
@@ -83,10 +83,14 @@ class AutoencoderStage:
         self.pipeline.vae.fit_linear_code(total / len(chosen))
 
     def ready(self) -> None:
-        """Nothing to open."""
+        """Do nothing: clips are decoded for every batch."""
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> dict[str, torch.Tensor]:
-        """Random windows and crops: frames (b, f, h, w, 3) uint8 and noise for the latents."""
+        """Return random windows and crops of a part of a step.
+
+        "frames": (b, f, h, w, 3) uint8. "noise": normal, of the latents' shape. "level": (b, 1, 1, 1, 1), 0..1,
+        the share of `latent_noise` that each item gets.
+        """
         buckets = self._buckets(phase)
         items = bucketed_items_of_step(buckets, phase.batch_size, step_of_phase, self.settings.seed)[part]
         frames = [
@@ -103,7 +107,7 @@ class AutoencoderStage:
         return {"frames": stacked, "noise": torch.stack(noises), "level": torch.stack(levels)}
 
     def _buckets(self, phase: Phase) -> list[list[int]]:
-        """Clips whose windows have one size: all of them where windows are crops."""
+        """Group the clips by the size of their windows: one group where windows are crops."""
         if phase not in self._kept_buckets:
             self._kept_buckets[phase] = make_buckets([_window_size(sample, phase) for sample in self.samples])
         return self._kept_buckets[phase]
@@ -128,7 +132,7 @@ class AutoencoderStage:
         return frames
 
     def _unpacked(self, sample: Sample, kind: str, start: int, stop: int) -> np.ndarray:
-        """Some frames of a clip; the whole clip is kept while there is room."""
+        """Return frames `start` to `stop` of a clip; the whole clip is kept while there is room."""
         place = (sample.key, kind)
         if place in self._kept:
             return self._kept[place][start:stop]
@@ -142,7 +146,7 @@ class AutoencoderStage:
         return whole[start:stop]
 
     def loss(self, module: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """See `autoencoder_loss`."""
+        """Return the mean `autoencoder_loss` of a batch."""
         settings = self.settings
         pixels = rearrange(batch["frames"].to(device).float() / 127.5 - 1.0, "b f h w c -> b c f h w")
         noise = batch["noise"].to(device)
@@ -154,7 +158,7 @@ class AutoencoderStage:
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
-        """PSNR of whole held-out clips, frame by frame, and stutter; reconstructions beside what they should be."""
+        """Measure PSNR of held-out clips, frame by frame, and stutter; show reconstructions below their originals."""
         result = Validation()
         curves: dict[str, list[torch.Tensor]] = {kind: [] for kind in _KINDS}
         frames = max(phase.num_frames for phase in self.settings.phases)
@@ -162,8 +166,8 @@ class AutoencoderStage:
         for number, sample in enumerate(self.validation):
             clip = Clip(sample, self.drawing)
             for kind in _KINDS:
-                truth: np.ndarray = getattr(clip, kind)(0, frames)
-                pixels = to_pixels(truth).to(device)
+                original: np.ndarray = getattr(clip, kind)(0, frames)
+                pixels = to_pixels(original).to(device)
                 reconstruction = module(pixels)
                 curves[kind].append(psnr(reconstruction, pixels).cpu())
                 if kind == "frames" and frames > 1 + self.pipeline.temporal_stride:
@@ -171,7 +175,7 @@ class AutoencoderStage:
                 if number < 4:
                     shown = to_frames(reconstruction)
                     rows = [
-                        np.concatenate([video[0], video[len(video) // 2], video[-1]], 1) for video in (truth, shown)
+                        np.concatenate([video[0], video[len(video) // 2], video[-1]], 1) for video in (original, shown)
                     ]
                     result.pictures[f"{kind}_{number}"] = np.concatenate(rows)
         for kind, values in curves.items():
@@ -189,7 +193,7 @@ class AutoencoderStage:
     def export(self, folder: Path) -> None:
         """Measure the latents' statistics, store them in the configuration, and write the whole pipeline.
 
-        With `decoder_only` or `keep_linear` they stay what they are: latents change little or not at all.
+        With `decoder_only` or `keep_linear` the statistics are kept: latents change little or not at all.
 
         Latents are divided by the geometric mean of their own and the overall deviation: brightness and colour then
         weigh more in the diffusion loss than fine detail, and are decided at higher noise.
@@ -215,13 +219,13 @@ class AutoencoderStage:
 
 
 def _window_size(sample: Sample, phase: Phase) -> tuple[int, int]:
-    """(height, width) in pixels of what a phase sees of a clip."""
+    """Return the (height, width) in pixels of the window that a phase takes of a clip."""
     height, width = sample.size
     return min(phase.crop or height, height), min(phase.crop or width, width)
 
 
-def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
-    """Decide what learns: everything, or with `decoder_only` the decoder; not a linear code that is to stay."""
+def prepare_autoencoder(vae: nn.Module, settings: VaeSettings) -> None:
+    """Set `requires_grad`: of everything, or with `decoder_only` of the decoder; not of a linear code that is kept."""
     vae.requires_grad_(True)
     if settings.decoder_only:
         for name, parameter in vae.named_parameters():
@@ -233,9 +237,12 @@ def prepare_autoencoder(vae: nn.Module, settings: StageSettings) -> None:
 
 
 def autoencoder_loss(
-    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: StageSettings
+    module: nn.Module, pixels: Pixels, noise: Latents, scale: torch.Tensor | None, settings: VaeSettings
 ) -> torch.Tensor:
-    """L1 with weighted colour differences and changes over time, and a little divergence if the encoder learns."""
+    """Return the L1 loss with weighted colour differences and changes over time, plus divergence if the encoder learns.
+
+    pixels: -1..1. noise: normal, of the latents' shape. scale: deviation of the noise added to latents, None for none.
+    """
     moments, reconstruction = module(pixels, noise, scale)
     loss = reconstruction_loss(reconstruction.float(), pixels, settings.chroma_weight)
     if settings.motion_weight:
@@ -244,7 +251,7 @@ def autoencoder_loss(
 
 
 def _whole(samples: list[Sample], tell: Tell, which: str) -> list[Sample]:
-    """The clips that can be read. Raises `PosegenError` if more than 1 % cannot."""
+    """Return the clips that can be read. Raises `PosegenError` if more than 1 % cannot."""
 
     def problem(sample: Sample) -> str:
         try:

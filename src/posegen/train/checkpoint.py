@@ -1,4 +1,4 @@
-"""Checkpoints of a stage: trained weights, optimizer, moving average, counters; whole or not there at all.
+"""Checkpoints of a stage: trained weights, optimizer, EMA, counters; whole or not there at all.
 
 Works alike for one process, several (DDP) and sharded weights (FSDP), through torch's distributed state dictionaries.
 Random numbers, learning rate and data order need no state: they are functions of the step (`schedule.py`).
@@ -22,12 +22,13 @@ from posegen.media.files import read_kept
 from posegen.model.former_identity import is_former_identity
 
 _PREFIX = "step-"
+_EMA = "average.safetensors"
 _OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 
 
 @dataclass
 class Counters:
-    """What a checkpoint remembers beside tensors."""
+    """The numbers that a checkpoint keeps beside tensors."""
 
     step: int = 0
     """Steps done."""
@@ -40,7 +41,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a checkpoint belongs to; going on with anything else is refused."""
+    """The recipe, model and data that a checkpoint belongs to; it is not resumed with others."""
 
     recipe: str
     """Fingerprint of the recipe's stage."""
@@ -54,7 +55,7 @@ class Checkpoints:
     """The checkpoints of one stage in a folder."""
 
     def __init__(self, folder: Path, origin: Origin, keep: int) -> None:
-        """Remove what a killed process left half-written. `keep` is how many are kept."""
+        """`keep`: how many checkpoints are kept."""
         self.folder, self.origin, self.keep = folder, origin, keep
 
     def clean(self) -> None:
@@ -63,15 +64,19 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+        """Return the whole checkpoints, oldest first."""
         found = [path for path in self.folder.glob(f"{_PREFIX}*") if path.suffix != ".part"]
         return sorted(path for path in found if (path / "state.json").is_file())
 
     def save(
-        self, module: nn.Module, optimizers: list[Any], average: dict[str, torch.Tensor] | None,
-        counters: Counters, main: bool,
-    ) -> None:  # fmt: skip
-        """Write a checkpoint; all processes call it, the main one writes. The previous one stays until this is whole.
+        self,
+        module: nn.Module,
+        optimizers: list[Any],
+        ema: dict[str, torch.Tensor] | None,
+        counters: Counters,
+        main: bool,
+    ) -> None:
+        """Write a checkpoint; all processes call it, the main one writes. The previous one is kept until this is whole.
 
         Raises `OutputError` where it cannot be written.
         """
@@ -86,8 +91,8 @@ class Checkpoints:
             partial.mkdir(parents=True)
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial / "weights.safetensors")
             torch.save(optimizer_state, partial / "optimizer.pt")
-            if average is not None:
-                save_file(average, partial / "average.safetensors")
+            if ema is not None:
+                save_file(ema, partial / _EMA)
             state = {"origin": asdict(self.origin), "counters": asdict(counters), "files": digests_of(partial)}
             (partial / "state.json").write_bytes(checked_json(state))
             for later in self.all():  # damaged ones, after which training did not resume
@@ -100,16 +105,16 @@ class Checkpoints:
                 raise
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error)
             kept = self.all()
+            again = "run the same command again" if kept else "start again"
             raise OutputError(
                 f"checkpoint {final} cannot be written ({'the disk is full' if full else error}); "
-                + (f"{kept[-1].name} is whole: free some space and run the same command again" if kept
-                   else "free some space and start again")
-            ) from error  # fmt: skip
+                f"{f'{kept[-1].name} is whole: ' if kept else ''}free some space and {again}"
+            ) from error
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self, module: nn.Module, optimizers: list[Any]) -> tuple[Counters, dict[str, torch.Tensor] | None] | None:
-        """Bring back the newest undamaged checkpoint; None without one. Damaged ones are reported.
+        """Load the newest undamaged checkpoint and return its counters and EMA; None without one. Reports damaged ones.
 
         Raises `PosegenError` if it belongs to another recipe, start or data, or cannot be read.
         """
@@ -132,23 +137,22 @@ class Checkpoints:
                     )
             weights: dict[str, Any] = load_file(newest / "weights.safetensors")
             optimizer_state = torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True)
-            average_file = newest / "average.safetensors"
-            average = load_file(average_file) if average_file.is_file() else None
+            ema = load_file(newest / _EMA) if (newest / _EMA).is_file() else None
         except PosegenError:
             raise
         except Exception as error:
-            raise PosegenError(f"{newest} cannot be read ({error}): delete it to go on from the one before") from error
+            raise PosegenError(f"{newest} cannot be read ({error}): delete it to resume from the one before") from error
         options = StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
         with contextlib.suppress(StopIteration):
             set_state_dict(
                 module, optimizers, model_state_dict=weights, optim_state_dict=optimizer_state, options=options
             )
-        logger.info("going on from %s", newest)
-        return counters, average
+        logger.info("resuming from %s", newest)
+        return counters, ema
 
 
 def _checked_state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself. Raises `DamagedFileError` where a file does not agree with its checksum."""
+    """Read the state of a checkpoint. Raises `DamagedFileError` where a file does not agree with its checksum."""
     path = checkpoint / "state.json"
     state = read_checked_json(read_kept(path), path)
     files = state.get("files")
@@ -160,5 +164,5 @@ def _checked_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def trained_parameters(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The parameters that learn, by name."""
+    """Return the parameters that learn, with their names."""
     return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

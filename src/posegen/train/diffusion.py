@@ -1,8 +1,8 @@
 """The stages that train the transformer: `pretrain` (all of it), `base` and `stitch` (LoRA and new patch embeddings).
 
-They differ in what learns and in which frames are given; data, losses and validation are the same. `pretrain` mixes
-steps of image-to-video from the first frame, as Wan is trained, with steps that see skeleton, hands and reference.
-Clips are read as latents from the cache; which items, noise and dropouts a step has is a function of seed and step.
+They differ in the weights that learn and in the preserved frames; data, losses and validation are alike. `pretrain`
+mixes steps of image-to-video from the first frame, as Wan is trained, with steps that see skeleton, hands and
+reference. Clips are read as latents from the cache; items, noise and dropouts of a step are functions of seed and step.
 """
 
 import functools
@@ -30,33 +30,39 @@ from posegen.train.checkpoint import trained_parameters
 from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
 from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation
-from posegen.train.train_recipe import BaseWeights, ModelSettings, Phase, StageName, StageSettings
+from posegen.train.stage_settings import (
+    AdapterSettings,
+    Phase,
+    PretrainSettings,
+    StageSettings,
+    StitchSettings,
+    TransformerSettings,
+)
+from posegen.train.train_recipe import BaseWeights, ModelSettings
 
 VALIDATION_SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _SHOWN = 4
 _SHAPES_OF_A_SIZE = 8
-"""Shapes of batches that clips of one size make, at most: phases, validation, samples; torch's own limit."""
+"""Maximum number of batch shapes for clips of one size: phases, validation, samples; torch's own limit."""
 _OTHER_CONDITION = {True: "condition_without_hands", False: "condition"}
-"""Which encoded skeletons a row does not need, by whether it sees hands."""
+"""The encoded skeletons that a row does not need, by whether it sees hands."""
 
 
 class DiffusionStage:
-    """See the file's head. A `TrainStage`."""
+    """Trains the transformer of a pipeline, or an adapter on it. A `TrainStage`."""
 
     def __init__(
         self,
-        stage: StageName,
         pipeline: PoseGenPipeline,
-        settings: StageSettings,
+        settings: TransformerSettings,
         model: ModelSettings,
         train: list[Shard],
         validation: list[Shard],
         cache: LatentCache,
         encoders: Encoders | None = None,
     ) -> None:
-        """Decide what learns: everything in `pretrain`, else an adapter on frozen weights of the recipe's model."""
-        self.base = model.start
-        self.stage, self.pipeline, self.settings, self.model = stage, pipeline, settings, model
+        """Set which weights learn: all in `pretrain`, else an adapter on frozen weights of the recipe's model."""
+        self.pipeline, self.settings, self.model = pipeline, settings, model
         self.train_shards, self.validation_shards, self.cache, self.encoders = train, validation, cache, encoders
         self.data_digest = hashlib.sha256(" ".join(shard.sha256 for shard in train).encode()).hexdigest()
         self.empty_text = torch.empty(0)
@@ -67,7 +73,7 @@ class DiffusionStage:
         self.channel_weights: torch.Tensor | None = None
         if settings.pixel_weight > 0:
             self.channel_weights = 1 + settings.pixel_weight * (pixel_energy(pipeline.vae) - 1)
-        prepare_transformer(pipeline.transformer, stage, settings, model.base_weights)
+        prepare_transformer(pipeline.transformer, settings, model.base_weights)
         if settings.compile:
             # a phase has few shapes (its sizes): kernels for any shape are slower, and inductor fails on some of them
             pipeline.transformer.compile_repeated_blocks(dynamic=False)
@@ -83,11 +89,11 @@ class DiffusionStage:
         return self.pipeline.transformer
 
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
-        """The kinds of items of a phase."""
-        return encodings_of(self.stage, self.settings, phase, self.pipeline.config)
+        """Return the kinds of items of a phase, see `encodings_of`."""
+        return encodings_of(self.settings, phase, self.pipeline.config)
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Encode training and validation clips as far as the cache lacks them; the encoders then leave the device."""
+        """Encode the training and validation clips that the cache lacks; the encoders then leave the device."""
         wanted = {encoding: None for phase in self.settings.phases for encoding in self.encodings(phase).values()}
         if self.encoders is not None:
             mine = [*self.train_shards, *self._few()][rank::world]
@@ -102,7 +108,7 @@ class DiffusionStage:
         self.cache.release()
 
     def _few(self) -> list[Shard]:
-        """The validation shards that hold the validation clips: of each size in turn, until they are enough."""
+        """Choose validation shards, of each size in turn, until they hold enough clips."""
         shards = [shard for shard in self.validation_shards if shard.samples]
         sizes = [shard.samples[0].size for shard in shards]
         chosen: list[int] = []
@@ -114,7 +120,7 @@ class DiffusionStage:
         return [shards[number] for number in sorted(chosen)]
 
     def ready(self) -> None:
-        """Open the cache's files; nothing is encoded any more."""
+        """Open the cache's files. Nothing is encoded after this."""
         for phase in self.settings.phases:
             for encoding in self.encodings(phase).values():
                 self._items[encoding] = items = LatentItems(self.cache.prepare(self.train_shards, encoding))
@@ -122,10 +128,10 @@ class DiffusionStage:
                 self._validation[encoding] = LatentItems(self.cache.prepare(self._few(), encoding))
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> FlowBatch:
-        """Items, noise, noise levels and dropouts of a part of a step."""
+        """Draw the items, noise, noise levels and dropouts of a part of a step."""
         seed = self.settings.seed
         kinds = self.encodings(phase)
-        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < self.settings.pose_share
+        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < pose_share(self.settings)
         encoding = kinds["pose" if pose else "video"]
         items, buckets = self._items[encoding], self._buckets[encoding]
         encoding = replace(encoding, num_frames=phase.num_frames)
@@ -152,7 +158,7 @@ class DiffusionStage:
         return self._batch(rows, encoding, torch.stack(noises), shifted(torch.stack(levels), self.settings.flow_shift))
 
     def _no_hands(self, hands: torch.Tensor, encoding: Encoding) -> torch.Tensor:
-        """Hand latents of black frames; given frames of a stitch segment stay."""
+        """Replace hand latents by those of black frames, except for the preserved frames of a stitch segment."""
         black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
         key = tuple(hands.shape)
         if key not in self._black:
@@ -185,15 +191,15 @@ class DiffusionStage:
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
-        """Mean flow-matching loss."""
+        """Return the mean flow-matching loss of a batch."""
         weights = None if self.channel_weights is None else self.channel_weights.to(device)
         return flow_matching_loss(module, batch.to(device), weights).mean()
 
     @torch.no_grad()
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
-        """Losses by noise level, with true conditions and with those of other clips; their gap is the pose control.
+        """Measure the loss by noise level, with own conditions and with another clip's; their gap is the pose control.
 
-        Shows some clips: reference, truth, skeleton and what is generated.
+        Shows some clips: reference, ground truth, skeleton and generated frames.
         """
         result = Validation()
         last = self.settings.phases[-1]
@@ -211,11 +217,11 @@ class DiffusionStage:
                             for row, index in zip(chosen, part, strict=True):
                                 other = rows[(index + 1) % len(rows)]
                                 row["condition"], row["hands"] = other["condition"], other["hands"]
-                        noise = torch.stack([
+                        noises = [
                             torch.randn(row["latents"].shape, generator=generator(3, before + index))
                             for row, index in zip(chosen, part, strict=True)
-                        ])  # fmt: skip
-                        batch = self._batch(chosen, encoding, noise, torch.full((len(chosen),), sigma))
+                        ]
+                        batch = self._batch(chosen, encoding, torch.stack(noises), torch.full((len(chosen),), sigma))
                         total += float(flow_matching_loss(module, batch.to(device)).sum())
                     before += len(rows)
                 result.scalars[f"loss_{kind}_{sigma}"] = total / count
@@ -231,7 +237,7 @@ class DiffusionStage:
         return result
 
     def _sample(self, row: dict[str, torch.Tensor], encoding: Encoding, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """A strip of frames (truth, skeleton, generated; the reference first) and the three beside each other."""
+        """Generate one clip; return a picture (reference, then ground truth, skeleton, generated) and a video of it."""
         noise = torch.randn(row["latents"][None].shape, generator=generator(4, number))
         batch = self._batch([row], encoding, noise, torch.zeros(1))
         generated = denoise(
@@ -259,22 +265,22 @@ class DiffusionStage:
 
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapter alone."""
-        if self.stage != "pretrain" and self.model.export == "adapter":
-            save_adapters(self.pipeline, self.base, folder)
+        if isinstance(self.settings, AdapterSettings) and self.model.export == "adapter":
+            save_adapters(self.pipeline, self.model.start, folder)
             return
         self.pipeline.register_to_config(trained=True, trained_size=self._trained_size())
         self.pipeline.save_pretrained(folder)
 
     def _trained_size(self) -> list[int] | None:
-        """The (height, width) of all clips, of a model that has seen no others; None if it knows several."""
-        if self.stage != "pretrain" and self.pipeline.config.trained_size is None:
+        """Return the (height, width) of all training clips; None if the model has seen clips of several sizes."""
+        if isinstance(self.settings, AdapterSettings) and self.pipeline.config.trained_size is None:
             return None
         sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
         return list(sizes.pop()) if len(sizes) == 1 else None
 
 
 def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch.Tensor]]]:
-    """About `count` items, evenly spaced: a list for each size, in proportion, and two of each if there are."""
+    """Choose about `count` evenly spaced items: a list for each size, in proportion, with two or more of each."""
     buckets = make_buckets(items.sizes)
     counts = tuple(map(len, buckets))
     turns = [bucket_of_step(counts, step)[0] for step in range(min(count, len(items)))]
@@ -286,32 +292,37 @@ def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch
     return groups
 
 
-def encodings_of(stage: StageName, settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
-    """The kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
+def pose_share(settings: StageSettings) -> float:
+    """Return the share of steps that see skeleton, hands and reference; below 1 in `pretrain` only."""
+    return settings.pose_share if isinstance(settings, PretrainSettings) else 1.0
+
+
+def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
+    """Return the kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
 
     model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
     """
     pose = Encoding(phase.frames_of_clip, phase.windows, mirrored=phase.mirror)
-    if stage == "stitch":
+    if isinstance(settings, StitchSettings):
         head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
         pose = replace(pose, head=head, tail=tail)
     kinds = {"pose": pose}
-    if stage == "pretrain" and settings.pose_share < 1.0 and phase.num_frames > 1:
+    if pose_share(settings) < 1.0 and phase.num_frames > 1:
         kinds["video"] = replace(pose, head=1, pose=False)
     return kinds
 
 
 def prepare_transformer(
-    transformer: PoseGenTransformer3DModel, stage: StageName, settings: StageSettings, base_weights: BaseWeights
+    transformer: PoseGenTransformer3DModel, settings: TransformerSettings, base_weights: BaseWeights
 ) -> None:
-    """Decide what learns: everything in `pretrain`, else an adapter (a new one, or the one that is there) in float32.
+    """Set which weights learn: all in `pretrain`, else an adapter in float32, a new one or the one that is there.
 
     Raises `PosegenError` if `pretrain` is asked for on a model that has adapters.
     """
     if settings.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     attached = lora.adapter_names(transformer)
-    if stage == "pretrain":
+    if not isinstance(settings, AdapterSettings):
         if attached:
             raise PosegenError(
                 f"pretrain changes the weights under the adapters {', '.join(attached)}, which would then fit no "
@@ -322,14 +333,16 @@ def prepare_transformer(
     transformer.requires_grad_(False)
     if base_weights == "fp8":
         transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    stage = settings.stage
     if stage in attached:
         lora.use_adapter(transformer, stage)  # trained further
     else:
-        if settings.from_base and "base" not in attached:
+        from_base = isinstance(settings, StitchSettings) and settings.from_base
+        if from_base and "base" not in attached:
             raise PosegenError(f"[{stage}] from_base: the starting model has no adapter base; train that stage first")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            if settings.from_base:
+            if from_base:
                 lora.copy_adapter(transformer, "base", stage)
             else:
                 lora.add_adapter(transformer, stage, settings.rank, settings.alpha)

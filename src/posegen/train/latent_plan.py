@@ -1,4 +1,4 @@
-"""What a training will read of encoded clips, so that `posegen prepare` can encode them ahead of it."""
+"""Plans which encoded clips a training will read, so that `posegen prepare` can encode them ahead of it."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ from posegen.train.train_recipe import read_recipe
 
 
 def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | None:
-    """The encodings of some stages of a training recipe; None if no recipe is named.
+    """Return the encodings that stages of a training recipe read; None if no recipe is named.
 
     Raises `PosegenError` for a recipe or model that cannot be used, and for clips that the training would refuse.
     """
@@ -38,7 +38,7 @@ def plan_latents(settings: LatentSettings, clips: ClipSettings) -> LatentPlan | 
         chosen = recipe.stage(stage)
         precisions.add(chosen.precision)
         for phase in chosen.phases:
-            encodings |= dict.fromkeys(encodings_of(stage, chosen, phase, model).values())
+            encodings |= dict.fromkeys(encodings_of(chosen, phase, model).values())
     if len(precisions) > 1:
         raise PosegenError(
             f"[latents] stages {', '.join(settings.stages)} differ in precision: prepare one after another"

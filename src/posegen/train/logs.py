@@ -1,4 +1,4 @@
-"""Where a run's figures and pictures go: TensorBoard, a JSON line for each record, and files to look at."""
+"""Writes the figures and pictures of a run: TensorBoard, a JSON line for each record, and image and video files."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from posegen.train.stage import Validation
 
 _FPS = 16
 _LINES = 256
-"""Of a video in TensorBoard: a GIF has no compression worth the name."""
+"""Height in pixels of a video in TensorBoard: GIFs compress badly."""
 
 
 class Logs:
     """Logs of one stage in its folder; for the main process only."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Go on after `step`: what a killed run logged beyond it is dropped."""
+        """Resume after `step`: later records of a killed run are dropped."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "metrics.jsonl"
@@ -32,11 +32,11 @@ class Logs:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the files."""
         self._board.close()
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        """Record numbers."""
+        """Record numbers under the names GROUP/NAME."""
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
         rounded = {f"{group}/{name}": float(f"{value:.6g}") for name, value in values.items()}
@@ -63,7 +63,7 @@ class Logs:
         self._board.flush()
 
     def _show(self, tag: str, video: np.ndarray, step: int) -> None:
-        """An animated GIF, which torch's `add_video` also makes, but with a package more."""
+        """Add an animated GIF to TensorBoard; torch's `add_video` would need another package for it."""
         height, width = video.shape[1:3]
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 

@@ -1,7 +1,7 @@
-"""The training loop of every stage: steps, skipped steps, moving average, logs, validation, checkpoints, going on.
+"""The training loop of every stage: steps, skipped steps, EMA, logs, validation, checkpoints, resuming.
 
 Runs on accelerate: one CPU, one GPU, several of them or several machines are the same to it. An interrupted run ends
-as an uninterrupted one does, bit for bit on a CPU. What is learned is the stage's concern.
+as an uninterrupted one does, bit for bit on a CPU. Models and losses are the stage's concern.
 """
 
 import math
@@ -23,39 +23,39 @@ from posegen.train.prefetcher import Prefetcher
 from posegen.train.schedule import learning_rate, shares
 from posegen.train.sharding import gathered, shard, sharded_like, whole
 from posegen.train.stage import TrainStage
-from posegen.train.train_recipe import StageSettings
+from posegen.train.stage_settings import StageSettings
 
 MODEL = "model"
 """Folder inside a stage's folder for what it exports."""
 
 
 class EMA:
-    """Exponential moving average of the trained weights, in float32; short runs average over what there is."""
+    """Exponential moving average of the trained weights, in float32; short runs average over the steps they have."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        """Begin with the weights as they are."""
+        """Start from the current weights."""
         self.decay = decay
         self.weights = {name: p.detach().float().clone() for name, p in trained_parameters(module)}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps."""
+        """Add the weights after `step` steps to the average."""
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         trained = [(self.weights[name], parameter.detach()) for name, parameter in trained_parameters(module)]
         averages = [average for average, _ in trained]
         torch._foreach_lerp_(averages, [own.to(average) for average, own in trained], 1.0 - decay)
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take the average of a checkpoint."""
+        """Replace the average by that of a checkpoint."""
         self.weights = {name: sharded_like(weights[name], own) for name, own in self.weights.items()}
 
     def whole(self) -> dict[str, torch.Tensor]:
-        """The average on the CPU, in one piece; all processes must ask for it."""
+        """Return the unsharded average on the CPU. All processes must call it."""
         return {name: whole(average).cpu() for name, average in self.weights.items()}
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """The module with the average as its weights."""
+        """Give the module the average as its weights while the context is open."""
         self._exchange(module)
         try:
             yield
@@ -71,7 +71,7 @@ class EMA:
 
 
 def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.optim.Optimizer]:
-    """One optimizer for all that learns, or with Muon two: matrices inside blocks, and everything else."""
+    """Build one optimizer for all that learns, or with Muon two: for matrices inside blocks, and for the rest."""
     trained = trained_parameters(module)
     matrices = [p for name, p in trained if settings.optimizer == "muon" and p.ndim == 2 and "blocks." in name]
     taken = {id(parameter) for parameter in matrices}
@@ -86,45 +86,50 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
 
 
 class Loop:
-    """One run of one stage; see the file's head."""
+    """One run of one stage."""
 
     def __init__(
-        self, stage: TrainStage, settings: StageSettings, checkpoints: Checkpoints, folder: Path,
-        accelerator: Accelerator, progress: Progress, name: str,
-    ) -> None:  # fmt: skip
-        """Build the optimizer, place the module on its device, and go on from the newest checkpoint."""
+        self,
+        stage: TrainStage,
+        settings: StageSettings,
+        checkpoints: Checkpoints,
+        folder: Path,
+        accelerator: Accelerator,
+        progress: Progress,
+    ) -> None:
+        """Build the optimizer, move the module to its device, and resume from the newest checkpoint."""
         self.stage, self.settings, self.checkpoints, self.folder = stage, settings, checkpoints, folder
-        self.accelerator, self.progress, self.name = accelerator, progress, name
+        self.accelerator, self.progress, self.name = accelerator, progress, settings.stage
         if not trained_parameters(stage.module):
-            raise PosegenError(f"the stage {name} has nothing to train")
+            raise PosegenError(f"the stage {self.name} has nothing to train")
         self.bare = stage.module
         self.bare.train()
         if settings.strategy == "fsdp" and accelerator.num_processes > 1:
             shard(self.bare, accelerator.device)
-            self.module = accelerator.prepare_model(self.bare, evaluation_mode=True)  # for its number format only
+            self.module = accelerator.prepare_model(self.bare, evaluation_mode=True)  # for its dtype only
             self.optimizers = [accelerator.prepare(each) for each in make_optimizers(self.bare, settings)]
         else:
             self.module, *self.optimizers = accelerator.prepare(self.bare, *make_optimizers(self.bare, settings))
-        self.average = EMA(self.bare, settings.ema) if settings.ema > 0 else None
+        self.ema = EMA(self.bare, settings.ema) if settings.ema > 0 else None
         self.counters = Counters()
         kept = checkpoints.load(self.module, self.optimizers)
         if kept is not None:
-            self.counters, average = kept
-            if self.average is not None and average is not None:
-                self.average.load(average)
-            progress.say(f"{name}: going on after step {self.counters.step}")
+            self.counters, ema = kept
+            if self.ema is not None and ema is not None:
+                self.ema.load(ema)
+            progress.say(f"{self.name}: resumes after step {self.counters.step}")
         self.logs = Logs(folder, self.counters.step) if accelerator.is_main_process else None
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """All steps that are left, then the export."""
+        """Do all remaining steps, then export the model."""
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
         losses: list[float] = []
-        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as ahead:
+        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as prefetcher:
             while counters.step < settings.steps:
-                loss, norm = self._step(ahead.take())
+                loss, norm = self._step(prefetcher.take())
                 counters.step += 1
                 counters.seconds = before + time.monotonic() - began
                 if math.isfinite(loss):
@@ -132,9 +137,14 @@ class Loop:
                 step = counters.step
                 self.progress.update(f"train {self.name}", step, settings.steps)
                 if step % settings.log_every == 0 or step == settings.steps:
-                    self._log({"loss": sum(losses) / max(len(losses), 1), "gradient_norm": norm,
-                               "learning_rate": learning_rate(settings, step - 1),
-                               "bad_steps": float(counters.bad_steps), "seconds": counters.seconds})  # fmt: skip
+                    scalars = {
+                        "loss": sum(losses) / max(len(losses), 1),
+                        "gradient_norm": norm,
+                        "learning_rate": learning_rate(settings, step - 1),
+                        "bad_steps": float(counters.bad_steps),
+                        "seconds": counters.seconds,
+                    }
+                    self._log(scalars)
                     losses = []
                 if step % settings.validate_every == 0 or step == settings.steps:
                     self._validate()
@@ -149,7 +159,7 @@ class Loop:
         return [self.stage.make_batch(step, phase, step_of_phase, part) for part in parts]
 
     def _step(self, batches: list[Any]) -> tuple[float, float]:
-        """One optimizer step; returns the mean loss over all processes and the gradients' norm before clipping."""
+        """Do one optimizer step; return the mean loss over all processes and the gradients' norm before clipping."""
         counters, settings = self.counters, self.settings
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -170,15 +180,13 @@ class Loop:
             for optimizer in self.optimizers:
                 optimizer.step()
             counters.bad_in_a_row = 0
-            if self.average is not None:
-                self.average.update(self.bare, counters.step + 1)
+            if self.ema is not None:
+                self.ema.update(self.bare, counters.step + 1)
         else:
             counters.bad_steps += 1
             counters.bad_in_a_row += 1
-            logger.warning(
-                "step %d skipped: loss %g, gradient norm %g (%d in a row)",
-                counters.step + 1, mean, norm, counters.bad_in_a_row,
-            )  # fmt: skip
+            what = "step %d skipped: loss %g, gradient norm %g (%d in a row)"
+            logger.warning(what, counters.step + 1, mean, norm, counters.bad_in_a_row)
             if counters.bad_in_a_row >= settings.max_bad_steps:
                 raise PosegenError(
                     f"{counters.bad_in_a_row} steps in a row had a loss or gradient that is not finite; the last good "
@@ -192,18 +200,18 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last whole step."""
-        average = None if self.average is None else self.average.whole()
-        self.checkpoints.save(self.module, self.optimizers, average, self.counters, self.accelerator.is_main_process)
+        ema = None if self.ema is None else self.ema.whole()
+        self.checkpoints.save(self.module, self.optimizers, ema, self.counters, self.accelerator.is_main_process)
         self.accelerator.wait_for_everyone()
 
     def summary(self) -> dict[str, int | float]:
-        """What the run took."""
+        """Return the number of steps, of skipped steps, and the hours."""
         counters = self.counters
         hours = round(counters.seconds / 3600, 3)
         return {"steps": counters.step, "bad_steps": counters.bad_steps, "hours": hours}
 
     def close(self) -> None:
-        """Finish the logs, however the run ended."""
+        """Close the logs, however the run ended."""
         if self.logs is not None:
             self.logs.close()
 
@@ -213,13 +221,13 @@ class Loop:
 
     @contextmanager
     def _final_weights(self) -> Iterator[None]:
-        """The weights that are validated and exported, in evaluation mode."""
+        """Use the weights that are validated and exported, in evaluation mode."""
         self.bare.eval()
         try:
-            if self.average is None:
+            if self.ema is None:
                 yield
             else:
-                with self.average.applied(self.bare):
+                with self.ema.applied(self.bare):
                     yield
         finally:
             self.bare.train()
@@ -229,8 +237,8 @@ class Loop:
             result = self.stage.validate(self.module, self.accelerator.device)
         if self.logs is not None:
             self.logs.validation(result, self.counters.step)
-            told = "  ".join(f"{name} {value:.4g}" for name, value in result.scalars.items())
-            self.progress.say(f"{self.name} step {self.counters.step}: {told}")
+            summary = "  ".join(f"{name} {value:.4g}" for name, value in result.scalars.items())
+            self.progress.say(f"{self.name} step {self.counters.step}: {summary}")
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:

@@ -1,7 +1,7 @@
-"""Whether a stage fits in memory, before anything is loaded: weights are counted, activations measured.
+"""Estimates the memory of a stage before anything is loaded: weights are counted, activations measured.
 
-What is trained is built without weights (torch's meta device) with the adapter of the stage, and one forward pass
-records what autograd would keep for the backward pass. So the figures follow the code. What is not in them: the
+The model is built without weights (torch's meta device) with the adapter of the stage, and one forward pass records
+the tensors that autograd would keep for the backward pass. So the figures follow the code. They do not include the
 allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 """
 
@@ -23,13 +23,37 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
-from posegen.train.train_recipe import BaseWeights, Phase, StageName, StageSettings
+from posegen.train.stage_settings import (
+    Phase,
+    StageName,
+    StageSettings,
+    StitchSettings,
+    TransformerSettings,
+    VaeSettings,
+)
+from posegen.train.train_recipe import BaseWeights
 
 RESERVE = 0.08
-"""Share added for what cannot be counted."""
+"""Share added for memory that cannot be counted."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp8": 1}
 _PROBED = 2
 """Blocks with which activations are measured; all blocks are alike."""
+
+
+@dataclass(frozen=True)
+class TransformerInputs:
+    """A transformer and the shapes of its inputs, on which the memory of training it depends."""
+
+    arguments: dict[str, Any]
+    """The constructor's arguments."""
+    latent_size: tuple[int, int]
+    """(h, w) of the latents."""
+    text_tokens: int
+    image_tokens: int
+
+    def with_blocks(self, count: int) -> "TransformerInputs":
+        """Return the same with so many transformer blocks."""
+        return replace(self, arguments={**self.arguments, "num_layers": count})
 
 
 @dataclass(frozen=True)
@@ -41,17 +65,17 @@ class Memory:
     """Weights that learn, their gradients, Adam's two moments and the moving average, float32."""
     activations: int
     tokens: int
-    """Places in the latents of a forward pass; of a transformer, tokens."""
+    """Tokens of a forward pass of a transformer; positions in the latents of an autoencoder."""
     parameters: int
     trained_parameters: int
 
     @property
     def total(self) -> int:
-        """All together, with the reserve."""
+        """Bytes of everything, with the reserve."""
         return round((self.frozen + self.trained + self.activations) * (1 + RESERVE))
 
     def describe(self) -> str:
-        """A table for people."""
+        """Return a table to print."""
         rows = [
             (f"frozen weights ({(self.parameters - self.trained_parameters) / 1e6:,.1f} M parameters)", self.frozen),
             (
@@ -65,17 +89,11 @@ class Memory:
 
 
 def estimate(
-    stage: StageName, settings: StageSettings, base_weights: BaseWeights, transformer: dict[str, Any],
-    latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int = 1,
-) -> Memory:  # fmt: skip
-    """Memory of a diffusion stage on each of `processes` devices.
-
-    transformer: the constructor's arguments. latent_size: (h, w) of the latents.
-    """
-    phases = [_measure(phase, stage, settings, transformer, latent_size, text_tokens, image_tokens, processes)
-              for phase in settings.phases]  # fmt: skip
-    activations, tokens = max(phases)
-    model = _empty(stage, settings, transformer)
+    settings: TransformerSettings, base_weights: BaseWeights, inputs: TransformerInputs, processes: int = 1
+) -> Memory:
+    """Estimate the memory of a stage that trains the transformer, on each of `processes` devices."""
+    activations, tokens = max(_measure(phase, settings, inputs, processes) for phase in settings.phases)
+    model = _empty(settings, inputs.arguments)
     trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
     everything = sum(parameter.numel() for parameter in model.parameters())
     shards = processes if settings.strategy == "fsdp" else 1
@@ -90,11 +108,11 @@ def estimate(
 
 
 def estimate_autoencoder(
-    settings: StageSettings, autoencoder: dict[str, Any], size: tuple[int, int], processes: int = 1
+    settings: VaeSettings, autoencoder: dict[str, Any], size: tuple[int, int], processes: int = 1
 ) -> Memory:
-    """Memory of the stage `vae` on each of `processes` devices, for clips of `size` (height, width) in pixels.
+    """Estimate the memory of the stage `vae` on each of `processes` devices.
 
-    autoencoder: the constructor's arguments.
+    autoencoder: the constructor's arguments. size: (height, width) of the clips in pixels.
     """
     with init_empty_weights(include_buffers=True):
         model = AutoencoderLightVideo(**autoencoder)
@@ -116,19 +134,19 @@ def estimate_autoencoder(
                 model, pixels, noise, noise[:, :1, :1, :1, :1] if settings.decoder_only else None, settings
             )
         largest.append((kept.size(), batch * math.prod(latents[2:])))
-    activations, places = max(largest)
+    activations, positions = max(largest)
     return Memory(
         frozen=(everything - trained) * 4,
         trained=trained * _bytes_to_learn(settings),
         activations=activations,
-        tokens=places,
+        tokens=positions,
         parameters=everything,
         trained_parameters=trained,
     )
 
 
 def check_fits(memory: Memory, device: torch.device, stage: StageName) -> None:
-    """Raise `PosegenError` if the device has not that much free memory."""
+    """Raise `PosegenError` if the device has less free memory than that."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
@@ -147,7 +165,7 @@ def check_fits(memory: Memory, device: torch.device, stage: StageName) -> None:
 
 
 def _bytes_to_learn(settings: StageSettings) -> int:
-    """Of each parameter that learns."""
+    """Return the bytes of each parameter that learns, with its gradient and the optimizer's state."""
     return 20 if settings.ema else 16
 
 
@@ -155,26 +173,22 @@ def _activation_type(settings: StageSettings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
-def _empty(stage: StageName, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
-    """The transformer as it is trained, without weights."""
+def _empty(settings: TransformerSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
+    """Build the transformer as it is trained, without weights."""
     with init_empty_weights(include_buffers=True):
         model = PoseGenTransformer3DModel(**arguments)
-    prepare_transformer(model, stage, replace(settings, from_base=False), "fp32")
+    if isinstance(settings, StitchSettings):
+        settings = replace(settings, from_base=False)  # the empty model has no base adapter to copy
+    prepare_transformer(model, settings, "fp32")
     return model
 
 
-def _measure(
-    phase: Phase, stage: StageName, settings: StageSettings, arguments: dict[str, Any],
-    latent_size: tuple[int, int], text_tokens: int, image_tokens: int, processes: int,
-) -> tuple[int, int]:  # fmt: skip
-    """(bytes kept for the backward pass, tokens) of the largest part of a batch."""
+def _measure(phase: Phase, settings: TransformerSettings, inputs: TransformerInputs, processes: int) -> tuple[int, int]:
+    """Return (bytes kept for the backward pass, tokens) of the largest part of a batch."""
     batch = max(phase.batch_size // (settings.accumulate * processes), 1)
     frames = (phase.num_frames - 1) // 4 + 1
-    few, many = (
-        _kept(batch, frames, {**arguments, "num_layers": layers}, stage, settings, latent_size, text_tokens,
-              image_tokens)
-        for layers in (1, _PROBED)
-    )  # fmt: skip
+    few, many = (_kept(batch, frames, settings, inputs.with_blocks(count)) for count in (1, _PROBED))
+    arguments, latent_size = inputs.arguments, inputs.latent_size
     block = (many - few) // (_PROBED - 1)
     patch = arguments.get("patch_size", (1, 2, 2))
     per_frame = (latent_size[0] // patch[1]) * (latent_size[1] // patch[2])
@@ -187,12 +201,10 @@ def _measure(
     return few + (layers - 1) * block, tokens
 
 
-def _kept(
-    batch: int, frames: int, arguments: dict[str, Any], stage: StageName, settings: StageSettings,
-    latent_size: tuple[int, int], text_tokens: int, image_tokens: int,
-) -> int:  # fmt: skip
-    """Bytes that autograd keeps for the backward pass of a transformer of few blocks."""
-    model = _empty(stage, settings, arguments)
+def _kept(batch: int, frames: int, settings: TransformerSettings, inputs: TransformerInputs) -> int:
+    """Measure the bytes that autograd keeps for the backward pass of a transformer of few blocks."""
+    arguments, latent_size = inputs.arguments, inputs.latent_size
+    model = _empty(settings, arguments)
     model.disable_gradient_checkpointing()
     dtype = _activation_type(settings)
     for parameter in model.parameters():
@@ -209,28 +221,28 @@ def _kept(
             hand_latents=empty(channels, frames, *latent_size),
             reference_latents=empty(channels, 1, *latent_size),
             timestep=empty(),
-            encoder_hidden_states=empty(text_tokens, arguments["text_dim"]),
-            encoder_hidden_states_image=empty(image_tokens, arguments["image_dim"]),
+            encoder_hidden_states=empty(inputs.text_tokens, arguments["text_dim"]),
+            encoder_hidden_states_image=empty(inputs.image_tokens, arguments["image_dim"]),
         )
     return kept.size()
 
 
 class _KeptBytes:
-    """What autograd keeps for the backward pass, beside the model's own weights."""
+    """Tensors that autograd keeps for the backward pass, beside the model's own weights."""
 
     def __init__(self, model: nn.Module) -> None:
         self._own = {id(parameter) for parameter in model.parameters()}
         self._tensors: dict[int, Tensor] = {}
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Take note of a tensor, or of the one that it is a view of."""
+        """Note a tensor, or the one that it is a view of."""
         root = tensor if tensor._base is None else tensor._base
         if id(root) not in self._own:
             self._tensors[id(root)] = root
         return tensor
 
     def size(self) -> int:
-        """Bytes."""
+        """Return their bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors.values())
 
 
@@ -242,7 +254,7 @@ def _keeping(model: nn.Module) -> Iterator[_KeptBytes]:
 
 
 class _Attention(torch.autograd.Function):
-    """What memory-efficient attention keeps: queries, keys, values and the result."""
+    """A stand-in for memory-efficient attention that keeps queries, keys, values and the result."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -257,7 +269,7 @@ class _Attention(torch.autograd.Function):
 
 @contextlib.contextmanager
 def _attention_without_matrix() -> Iterator[None]:
-    """On the meta device torch falls back to attention that keeps the n x n matrix, which no real device would."""
+    """Replace torch's attention, which on the meta device keeps the n x n matrix as no real device does."""
     original = functional.scaled_dot_product_attention
 
     def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -1,6 +1,6 @@
 """The losses, as plain functions: flow matching for the transformer, reconstruction for the autoencoder.
 
-Random numbers come in as arguments. Which weights learn, and on what, is the stages' concern.
+Random numbers come in as arguments. The stages choose the weights and the data.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ NUM_TRAIN_TIMESTEPS = 1000
 
 
 def shifted(u: Float[Tensor, " b"], shift: float) -> Float[Tensor, " b"]:
-    """Noise levels s·u / (1 + (s-1)·u) of uniform u: more of the noisy ones, as sampling has them (SD3 Eq. 23)."""
+    """Return noise levels s·u / (1 + (s-1)·u) of uniform u in 0..1: more high ones, as in sampling (SD3 Eq. 23)."""
     return shift * u / (1.0 + (shift - 1.0) * u)
 
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """A batch of the diffusion stages; None switches an input off. The loss takes float32."""
+    """A batch of the diffusion stages; None switches an input off. The loss needs float32."""
 
     latents: Float[Tensor, "b c f h w"]
     condition_latents: Float[Tensor, "b m f h w"]
@@ -35,7 +35,7 @@ class FlowBatch:
     sigmas: Float[Tensor, " b"]
 
     def to(self, device: torch.device) -> "FlowBatch":
-        """On the device, and float32: encoded clips travel as they are kept, at half the size."""
+        """Return the batch on a device in float32; encoded clips are moved as bfloat16, at half the size."""
         values = {name: None if value is None else value.to(device).float() for name, value in vars(self).items()}
         return FlowBatch(**values)  # type: ignore[arg-type]
 
@@ -43,7 +43,7 @@ class FlowBatch:
 def flow_matching_loss(
     transformer: Any, batch: FlowBatch, channel_weights: Float[Tensor, " c"] | None = None
 ) -> Float[Tensor, " b"]:
-    """Mean squared error of the velocity for each item, channels weighted if `channel_weights` are given.
+    """Return the mean squared error of the velocity for each item, with channels weighted by `channel_weights`.
 
     Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, as Wan; PoseGen Eq. 1).
     """
@@ -67,12 +67,12 @@ def flow_matching_loss(
 
 @torch.no_grad()
 def pixel_energy(vae: Any) -> Float[Tensor, " c"]:
-    """How much of the picture hangs on each latent channel: squared change of the decoded pixels, relative to the mean.
+    """Measure the influence of each latent channel on the image: squared change of the decoded pixels, mean 1, float32.
 
-    One latent of each channel in turn is moved by that channel's deviation, in a grey clip. float32, mean 1.
+    One latent of each channel in turn is moved by that channel's standard deviation, in a grey clip.
     """
-    mean, deviation = (torch.tensor(values, device=vae.device, dtype=vae.dtype)
-                       for values in (vae.config.latents_mean, vae.config.latents_std))  # fmt: skip
+    config, place = vae.config, {"device": vae.device, "dtype": vae.dtype}
+    mean, deviation = (torch.tensor(values, **place) for values in (config.latents_mean, config.latents_std))
     grey = mean.view(1, -1, 1, 1, 1).expand(1, -1, 3, 5, 5)
     still = vae.decode(grey, return_dict=False)[0].float()
     energies = []
@@ -85,7 +85,7 @@ def pixel_energy(vae: Any) -> Float[Tensor, " c"]:
 
 
 def chroma(pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b 2 f h w"]:
-    """Blue and red differences of BT.601, in the pixels' unit."""
+    """Return the blue and red differences of BT.601, in the unit of the pixels."""
     red, green, blue = pixels.unbind(1)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return torch.stack([0.564 * (blue - luma), 0.713 * (red - luma)], dim=1)
@@ -94,34 +94,37 @@ def chroma(pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b 2 f h w"]:
 def reconstruction_loss(
     reconstruction: Float[Tensor, "b 3 f h w"], pixels: Float[Tensor, "b 3 f h w"], chroma_weight: float
 ) -> Float[Tensor, ""]:
-    """L1 of pixels plus weighted L1 of colour differences: without it a VAE learns brightness long before colour."""
+    """Return the L1 of pixels plus weighted L1 of colour differences, without which a VAE learns colour late."""
     error = (reconstruction - pixels).abs().mean()
     return error + chroma_weight * (chroma(reconstruction) - chroma(pixels)).abs().mean()
 
 
 def motion_loss(reconstruction: Float[Tensor, "b 3 f h w"], pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, ""]:
-    """L1 of the changes from each frame to the next; 0 for a single frame."""
+    """Return the L1 of the changes from each frame to the next; 0 for a single frame."""
     if pixels.shape[2] < 2:
         return pixels.new_zeros(())
     return (reconstruction.diff(dim=2) - pixels.diff(dim=2)).abs().mean()
 
 
 def stutter(pixels: Float[Tensor, "b 3 f h w"], group: int) -> Float[Tensor, ""]:
-    """How much more frames change where a new latent begins than elsewhere: 1 = evenly, as real movement does."""
+    """Return the ratio of frame changes where a new latent begins to those elsewhere; 1 for real movement.
+
+    group: pixel frames for each latent frame.
+    """
     change = pixels.diff(dim=2).abs().mean(dim=(0, 1, 3, 4))
     first = torch.arange(len(change), device=pixels.device) % group == 0
     return change[first].mean() / change[~first].mean().clamp_min(1e-8)
 
 
 def divergence(moments: Float[Tensor, "b cc f h w"]) -> Float[Tensor, ""]:
-    """Mean over elements of the Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1)."""
+    """Return the mean over elements of the Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1)."""
     mean, logvar = moments.float().chunk(2, dim=1)
     logvar = logvar.clamp(-30.0, 20.0)
     return 0.5 * (mean**2 + logvar.exp() - 1.0 - logvar).mean()
 
 
 def psnr(reconstruction: Tensor, pixels: Tensor) -> Float[Tensor, " f"]:
-    """PSNR in dB of each frame over a batch of (b, 3, f, h, w) in -1..1."""
+    """Return the PSNR in dB of each frame over a batch of (b, 3, f, h, w) in -1..1."""
     if reconstruction.shape != pixels.shape:
         raise PosegenError(f"PSNR of different shapes: {tuple(reconstruction.shape)} and {tuple(pixels.shape)}")
     error = functional.mse_loss(reconstruction.float().clamp(-1, 1), pixels.float(), reduction="none")

@@ -1,8 +1,8 @@
-"""Makes the batches of the next steps beside the computing device, and puts them there before they are asked for.
+"""Makes the batches of the next steps on threads, and moves them to the device before they are needed.
 
 A GPU computes a step faster than one thread prepares it; each step's batch is a function of its number, so threads can
 make several at once without changing anything. On a CPU, where both would want its cores, batches are made when they
-are asked for. What is in a batch is the stage's concern.
+are asked for. The stage defines what a batch is.
 """
 
 import os
@@ -16,14 +16,14 @@ import torch
 
 _THREADS = 6
 _DEPTH = 8
-"""Steps made ahead."""
+"""Steps whose batches are made ahead."""
 
 
 class Prefetcher:
-    """The batches of steps `first` .. `last` - 1, in order. Close it, or use it as a context manager."""
+    """Gives the batches of steps `first` .. `last` - 1, in order. Close it, or use it as a context manager."""
 
     def __init__(self, make: Callable[[int], list[Any]], first: int, last: int, device: torch.device) -> None:
-        """`make` gives a step's batches on the CPU."""
+        """make: returns the batches of a step, on the CPU."""
         self._make, self._next, self._last, self._device = make, first, last, device
         self._waiting: deque[Future[list[Any]]] = deque()
         self._threads: ThreadPoolExecutor | None = None
@@ -44,7 +44,7 @@ class Prefetcher:
             self._threads.shutdown(cancel_futures=True)
 
     def take(self) -> list[Any]:
-        """The batches of the next step, on the device. Raises what making them raised."""
+        """Return the batches of the next step, on the device. Raises what making them raised."""
         if self._threads is None:
             self._next += 1
             return self._make(self._next - 1)
@@ -65,7 +65,7 @@ class Prefetcher:
 
 
 def placed_on(batch: Any, device: torch.device) -> Any:
-    """A batch, a dictionary or dataclass of tensors, on a device; None stays None."""
+    """Return a batch, a dictionary or dataclass of tensors, on a device; other values are unchanged."""
     if isinstance(batch, dict):
         return {name: _moved(value, device) for name, value in batch.items()}
     if is_dataclass(batch) and not isinstance(batch, type):

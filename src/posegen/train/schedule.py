@@ -1,7 +1,7 @@
-"""What happens at which step, as plain functions of seed and step: learning rate, order of items, random numbers.
+"""Plain functions of seed and step: learning rate, order of items, random numbers.
 
-Nothing here has a state, so going on after an interruption needs nothing but the number of the step; and the items and
-noise of a step do not depend on the number of processes. A batch holds items of one bucket (one size): all processes
+Nothing here has a state, so resuming needs nothing but the number of the step; and the items and noise of a step do not
+depend on the number of processes. A batch holds items of one bucket (one size): all processes
 work on the same shapes.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from posegen.train.train_recipe import StageSettings
+from posegen.train.stage_settings import StageSettings
 
 
 def learning_rate(settings: StageSettings, step: int) -> float:
-    """Linear warm-up over the first share of steps, then a cosine to the final rate."""
+    """Return the rate of a step (from 0): a linear warm-up, then a cosine to the final rate."""
     warmup = round(settings.warmup * settings.steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -27,7 +27,7 @@ def learning_rate(settings: StageSettings, step: int) -> float:
 
 
 def make_buckets(sizes: Sequence[Hashable]) -> list[list[int]]:
-    """Items that can be in one batch: the numbers of those of each size, sizes in ascending order."""
+    """Group items that can be in one batch: the indices of the items of each size, sizes in ascending order."""
     buckets: dict[Any, list[int]] = {}
     for item, size in enumerate(sizes):
         buckets.setdefault(size, []).append(item)
@@ -35,7 +35,7 @@ def make_buckets(sizes: Sequence[Hashable]) -> list[list[int]]:
 
 
 def bucket_of_step(counts: tuple[int, ...], step_of_phase: int) -> tuple[int, int]:
-    """The bucket of a step, and how many steps before it were that bucket's.
+    """Return the bucket of a step, and the number of earlier steps with that bucket.
 
     counts: items of each bucket. A bucket has steps in proportion to its items, spread as evenly as can be: at no step
     is it more than (1 + buckets) / 2 steps from its share, and after as many steps as there are items at none.
@@ -48,7 +48,7 @@ def bucket_of_step(counts: tuple[int, ...], step_of_phase: int) -> tuple[int, in
 
 @functools.lru_cache(maxsize=8)
 def _cycle(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """The buckets of the steps until they repeat, how often each came before, and the steps of each bucket in all."""
+    """Return the buckets of one cycle of steps, how often each came before, and the steps of each bucket in a cycle."""
     steps = [count // math.gcd(*counts) for count in counts]
     moments = np.concatenate([(2 * np.arange(number) + 1) / (2 * number) for number in steps])
     pattern = np.repeat(np.arange(len(steps)), steps)[np.argsort(moments, kind="stable")]
@@ -61,21 +61,21 @@ def _cycle(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
 def bucketed_items_of_step(
     buckets: Sequence[Sequence[int]], batch_size: int, step_of_phase: int, seed: int
 ) -> list[int]:
-    """The items of one batch, all of one bucket (`bucket_of_step`); every item is seen equally often."""
+    """Return the items of one batch, all of one bucket (`bucket_of_step`); every item is seen equally often."""
     bucket, step_of_bucket = bucket_of_step(tuple(len(items) for items in buckets), step_of_phase)
     items = buckets[bucket]
     return [items[item] for item in items_of_step(len(items), batch_size, step_of_bucket, seed)]
 
 
 def in_turn(buckets: Sequence[Sequence[int]], count: int) -> list[int]:
-    """The first `count` items, one of each bucket after the other."""
+    """Return the first `count` items, taken from the buckets in turn."""
     rounds = range(max(map(len, buckets), default=0))
     turns = [items[number] for number in rounds for items in buckets if number < len(items)]
     return turns[:count]
 
 
 def items_of_step(num_items: int, batch_size: int, step_of_phase: int, seed: int) -> list[int]:
-    """The items of one batch: every epoch is a permutation of its own, and batches run on across epochs."""
+    """Return the items of one batch: every epoch has a permutation of its own, and batches may span two epochs."""
     first = step_of_phase * batch_size
     chosen, permutations = [], dict[int, np.ndarray]()
     for position in range(first, first + batch_size):
@@ -87,13 +87,13 @@ def items_of_step(num_items: int, batch_size: int, step_of_phase: int, seed: int
 
 
 def generator(*words: int) -> torch.Generator:
-    """A generator of torch random numbers on the CPU, its stream chosen by the words."""
+    """Return a torch generator on the CPU, seeded by the words."""
     state = np.random.SeedSequence([word % 2**32 for word in words]).generate_state(2, np.uint32)
     return torch.Generator("cpu").manual_seed(int(state[0]) << 16 ^ int(state[1]))
 
 
 def shares(batch_size: int, accumulate: int, rank: int, world: int) -> Iterator[slice]:
-    """The parts of a batch that one process computes, one after the other."""
+    """Yield the parts of a batch that one process computes, one after the other."""
     part = batch_size // (accumulate * world)
     for index in range(accumulate):
         start = (index * world + rank) * part

@@ -1,7 +1,7 @@
-"""Weights sharded over processes (torch's FSDP2): shard a module, and bring tensors or all weights together again.
+"""Weights sharded over processes (torch's FSDP2): shard a module, and gather tensors or all weights.
 
 Torch's own functions and not accelerate's plugin, which CPUs ignore: sharding is the same on every device. It has no
-number format of its own, autocast chooses it as it does for whole weights. Tensors that are not sharded pass unchanged.
+dtype of its own, autocast chooses it as for whole weights. Tensors that are not sharded pass unchanged.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ def shard(transformer: nn.Module, device: torch.device) -> None:
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor in one piece. All processes must call it."""
+    """Return a tensor unsharded. All processes must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, the same in all processes, in the number format, on the device and sharded as another is."""
+    """Return a tensor that all processes have, with the dtype, device and sharding of another."""
     if not isinstance(other, DTensor):
         return tensor.to(other)
     return distribute_tensor(tensor.to(other.device, other.dtype), other.device_mesh, other.placements)
@@ -38,7 +38,7 @@ def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """The main process has the whole weights in its module meanwhile, on the CPU, to be written, not to compute.
+    """Give the main process's module the whole weights on the CPU while open, to be written, not to compute.
 
     All processes must enter and leave.
     """

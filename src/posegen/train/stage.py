@@ -1,7 +1,7 @@
-"""What the loop needs of a stage, and where it gets it; the two kinds of stages are in files of their own.
+"""Protocol of a stage, as the training loop uses it; the two kinds of stages are in files of their own.
 
-A stage owns a pipeline, says which module learns, makes the batch of a step, computes its loss, validates and exports.
-It knows nothing of optimizers, processes, checkpoints and logs.
+A stage owns a pipeline, chooses the module that learns, makes the batch of a step, computes its loss, validates and
+exports. It knows nothing of optimizers, processes, checkpoints and logs.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from posegen.model.pipeline import PoseGenPipeline
-from posegen.train.train_recipe import Phase
+from posegen.train.stage_settings import Phase
 
 Tell = Callable[[str, int, int], None]
 """Progress: task, done, total."""
@@ -38,34 +38,34 @@ class TrainStage(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """The module that is trained; what of it learns has `requires_grad`."""
+        """The module that is trained; parameters that learn have `requires_grad`."""
         ...
 
     @property
     def data_digest(self) -> str:
-        """A hash of the training data."""
+        """SHA-256 of the training data, in hexadecimal digits."""
         ...
 
     def prepare(self, tell: Tell, rank: int, world: int, device: torch.device) -> None:
-        """Encode what is to be encoded before the first step. Called by every process."""
+        """Encode clips before the first step. Called by every process (`rank` of `world`)."""
         ...
 
     def ready(self) -> None:
-        """Open what all processes have prepared."""
+        """Open the files that all processes have prepared."""
         ...
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> Any:
-        """A part of the step's batch, on the CPU: the same whoever asks."""
+        """Return a part of the step's batch on the CPU, the same in every process."""
         ...
 
     def loss(self, module: nn.Module, batch: Any, device: torch.device) -> torch.Tensor:
-        """The mean loss of a part."""
+        """Return the mean loss of a part."""
         ...
 
     def validate(self, module: nn.Module, device: torch.device) -> Validation:
-        """Losses and pictures on validation clips, always the same ones."""
+        """Compute losses and pictures of validation clips, always the same ones."""
         ...
 
     def export(self, folder: Path) -> None:
-        """Write what was trained."""
+        """Write the trained model."""
         ...

@@ -1,4 +1,4 @@
-"""From a recipe and folders to a finished stage: checks, data, starting model, loop, export. The story of training.
+"""The story of training one stage: checks, data, starting model, loop, export.
 
 Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
 and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.
@@ -40,22 +40,23 @@ from posegen.model.sources import (
 from posegen.progress import NullProgress, Progress
 from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.checkpoint import Checkpoints, Origin
-from posegen.train.diffusion import DiffusionStage
+from posegen.train.diffusion import DiffusionStage, pose_share
 from posegen.train.loop import MODEL, Loop
-from posegen.train.memory import Memory, check_fits, estimate, estimate_autoencoder
+from posegen.train.memory import Memory, TransformerInputs, check_fits, estimate, estimate_autoencoder
 from posegen.train.stage import TrainStage
-from posegen.train.train_recipe import STAGES, Recipe, StageName, StageSettings
+from posegen.train.stage_settings import STAGES, StageName, StageSettings, VaeSettings
+from posegen.train.train_recipe import Recipe
 
 SCRATCH = "scratch:mini"
 FINISHED = "finished.json"
-"""In a stage's folder once its model is whole: what it took, and the recipe's fingerprint."""
+"""File in a stage's folder once its model is whole: steps, hours, and the recipe's fingerprint."""
 _PATIENCE = datetime.timedelta(hours=4)
 """Processes wait this long for each other: encoding a large data set takes its time."""
 
 
 @dataclass(frozen=True)
 class TrainingPaths:
-    """Where a run reads and writes."""
+    """Folders that a run reads and writes."""
 
     output: Path | None
     """None only for a dry run."""
@@ -67,7 +68,7 @@ class TrainingPaths:
 
     @classmethod
     def of(cls, config: TrainConfig, recipe: Recipe) -> "TrainingPaths":
-        """What the command line says, else the recipe."""
+        """Take the paths of the command line, else those of the recipe."""
         data = recipe.data
         cache = config.cache or Path(data.cache)
         return cls(
@@ -80,14 +81,14 @@ class TrainingPaths:
 
 
 def shard_folder(place: str, cache: Path, fetched_gb: float) -> Path | RemoteFolder:
-    """Where shards are: a folder, or a URL whose shards are fetched into the cache as they are needed."""
+    """Return a folder of shards, or for a URL one whose shards are fetched into the cache when they are needed."""
     return RemoteFolder(place, cache / "shards", 1e9 * fetched_gb) if "://" in place else Path(place)
 
 
 def train(
-    stage: StageName, recipe: Recipe, places: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
+    stage: StageName, recipe: Recipe, paths: TrainingPaths, progress: Progress | None = None, encode_only: bool = False
 ) -> Path:
-    """Train one stage, or go on with it, and return the folder of the exported model.
+    """Train one stage, or resume it, and return the folder of the exported model.
 
     `encode_only` stops when all clips are encoded, and returns the cache folder.
 
@@ -104,9 +105,9 @@ def train(
         progress.say("this processor has no instructions for bfloat16: training in float32, which is far faster here")
     if not accelerator.is_main_process:
         logging.getLogger("posegen").setLevel(logging.ERROR)
-    if places.output is None:
+    if paths.output is None:
         raise PosegenError("training needs a folder to write to (output)")
-    folder = places.output / stage
+    folder = paths.output / stage
     if _is_finished(folder, fingerprint):
         progress.say(f"{stage} is finished: {folder / MODEL}; delete {folder} to train it again")
         return folder / MODEL
@@ -115,22 +116,22 @@ def train(
     with _only_here(folder, accelerator.is_main_process):
         torch.manual_seed(settings.seed)  # of what builds new parameters; steps have generators of their own
         longest = max(phase.frames_of_clip for phase in settings.phases)
-        shards = open_shards(places.train, "train", longest)
-        validation = open_shards(places.validation, "val-same", longest)
-        start = starting_model(stage, recipe, places)
+        shards = open_shards(paths.train, "train", longest)
+        validation = open_shards(paths.validation, "val-same", longest)
+        start = starting_model(stage, recipe, paths)
         shards, validation = (with_known_sizes(start, recipe, settings, each) for each in (shards, validation))
         memory = estimate_memory(stage, recipe, start, _largest(_sizes(shards)), accelerator.num_processes)
         check_fits(memory, accelerator.device, stage)
-        work = make_stage(stage, recipe, places, start, shards, validation)
+        work = make_stage(stage, recipe, paths, start, shards, validation)
         _prepare(work, accelerator, progress)
         if encode_only:
-            return places.cache
+            return paths.cache
         origin = Origin(recipe.fingerprint(stage), model_identity(start), work.data_digest)
         checkpoints = Checkpoints(folder / "checkpoints", origin, settings.keep_checkpoints)
         if accelerator.is_main_process:
             checkpoints.clean()
         accelerator.wait_for_everyone()
-        loop = Loop(work, settings, checkpoints, folder, accelerator, progress, stage)
+        loop = Loop(work, settings, checkpoints, folder, accelerator, progress)
         try:
             loop.run()
         finally:
@@ -144,9 +145,9 @@ def train(
 
 
 def _is_finished(folder: Path, fingerprint: str) -> bool:
-    """Whether the stage's model is there and undamaged; a damaged one is reported, and written again.
+    """Return whether the stage's model is there and undamaged; a damaged one is reported, and written again.
 
-    Raises `PosegenError` if it was trained with another recipe. Old runs have noted neither recipe nor files.
+    Raises `PosegenError` if it was trained with another recipe. Runs of old versions recorded neither recipe nor files.
     """
     path = folder / FINISHED
     if not path.is_file():
@@ -165,13 +166,13 @@ def _is_finished(folder: Path, fingerprint: str) -> bool:
 
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
-    """Processes, devices and number format; how many processes there are is the launcher's business."""
+    """Set up processes, devices and dtype; the launcher decides the number of processes."""
     AcceleratorState._reset_state()  # of another stage trained in this process, perhaps with another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
-            DistributedDataParallelKwargs(find_unused_parameters=settings.pose_share < 1.0),
+            DistributedDataParallelKwargs(find_unused_parameters=pose_share(settings) < 1.0),
         ],
     )
     for phase in settings.phases:
@@ -184,7 +185,7 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
 
 
 class _only_here:  # noqa: N801
-    """Keeps a second run off the same folder."""
+    """Refuses a second run in the same folder."""
 
     def __init__(self, folder: Path, main: bool) -> None:
         self.lock = FileLock(folder / ".lock") if main else None
@@ -204,13 +205,13 @@ class _only_here:  # noqa: N801
             self.lock.release()
 
 
-def starting_model(stage: StageName, recipe: Recipe, places: TrainingPaths, must_exist: bool = True) -> str:
-    """What the stage starts from: what was asked for, the model of the nearest stage before it, or the recipe's."""
-    if places.start is not None:
-        return places.start
+def starting_model(stage: StageName, recipe: Recipe, paths: TrainingPaths, must_exist: bool = True) -> str:
+    """Return the model to start from: `--init`, the model of the nearest earlier stage, or the recipe's."""
+    if paths.start is not None:
+        return paths.start
     for earlier in reversed(STAGES[: STAGES.index(stage)]):
-        if places.output is not None and (finished := places.output / earlier / FINISHED).is_file():
-            folder = places.output / earlier / MODEL
+        if paths.output is not None and (finished := paths.output / earlier / FINISHED).is_file():
+            folder = paths.output / earlier / MODEL
             if must_exist:
                 check_digests(folder, read_checked_json(read_kept(finished), finished).get("files", {}))
             return str(folder)
@@ -221,7 +222,7 @@ def starting_model(stage: StageName, recipe: Recipe, places: TrainingPaths, must
     return recipe.model.start
 
 
-def dry_run(stage: StageName, recipe: Recipe, places: TrainingPaths, processes: int = 1) -> str:
+def dry_run(stage: StageName, recipe: Recipe, paths: TrainingPaths, processes: int = 1) -> str:
     """Describe what a run would do and need, without data or weights, for planning on any machine.
 
     What depends on clips or a model that are not there yet is reported as unknown.
@@ -231,15 +232,15 @@ def dry_run(stage: StageName, recipe: Recipe, places: TrainingPaths, processes: 
         f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
     )
     lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
-    start = starting_model(stage, recipe, places, must_exist=False)
-    written = "" if places.output is None else f"; writes {places.output / stage / MODEL}"
+    start = starting_model(stage, recipe, paths, must_exist=False)
+    written = "" if paths.output is None else f"; writes {paths.output / stage / MODEL}"
     earlier = [name for name in STAGES[: STAGES.index(stage)] if getattr(recipe, name) is not None]
     needed = f"the model of the stage {earlier[-1]}, not trained yet" if start == SCRATCH and earlier else start
     lines.append(f"starts from {needed}{written}")
-    if places.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
+    if paths.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
         lines.append(f"memory is unknown: {start} is not there yet; --init names another model")
         return "\n".join(lines)
-    size, clips = _size_of_clips(stage, recipe, places)
+    size, clips = _size_of_clips(stage, recipe, paths)
     if size is None:
         lines.append(f"{clips}; memory depends on it")
         return "\n".join(lines)
@@ -248,17 +249,17 @@ def dry_run(stage: StageName, recipe: Recipe, places: TrainingPaths, processes: 
     return "\n".join([*lines, memory.describe()])
 
 
-def _size_of_clips(stage: StageName, recipe: Recipe, places: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
-    """(height, width) of the largest batch and all in words; None where that depends on clips which are not there."""
+def _size_of_clips(stage: StageName, recipe: Recipe, paths: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
+    """Return the (height, width) of the largest clips, or None while there are none, and all sizes in words."""
     sizes = set(recipe.data.sizes)
     if not sizes:
         try:
-            sizes = _sizes(open_shards(places.train, "train"))
+            sizes = _sizes(open_shards(paths.train, "train"))
         except NoShardsError:
             crops = [phase.crop for phase in recipe.stage(stage).phases]
             if not all(crops):
-                return None, f"the size of clips is unknown: there are none in {places.train} yet"
-            return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {places.train} yet)"
+                return None, f"the size of clips is unknown: there are none in {paths.train} yet"
+            return (max(crops), max(crops)), f"crops of at most {max(crops)} pixels (no clips in {paths.train} yet)"
     return _largest(sizes), f"clips of {sizes_in_words(sorted(sizes, reverse=True))} pixels"
 
 
@@ -267,29 +268,30 @@ def _sizes(shards: list[Shard]) -> set[tuple[int, int]]:
 
 
 def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """The size with the most pixels: that of the batches which need most memory."""
+    """Return the size with the most pixels, whose batches need the most memory."""
     return max(sizes, key=lambda size: (size[0] * size[1], size))
 
 
 def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[int, int], processes: int) -> Memory:
-    """Memory of a stage with clips of this size."""
-    scratch = start == SCRATCH
-    if stage == "vae":
-        return estimate_autoencoder(
-            recipe.stage(stage), VAE if scratch else autoencoder_arguments(start), size, processes
-        )
+    """Estimate the memory of a stage with clips of `size` (height, width) in pixels, on each of `processes` devices."""
+    scratch, settings = start == SCRATCH, recipe.stage(stage)
+    if isinstance(settings, VaeSettings):
+        return estimate_autoencoder(settings, VAE if scratch else autoencoder_arguments(start), size, processes)
     name = "mini" if scratch else start
     description = describe_model(name)
     stride = description.spatial_stride
-    return estimate(
-        stage, recipe.stage(stage), recipe.model.base_weights,
-        transformer_sizes(recipe.model.layers, recipe.model.heads) if scratch else transformer_arguments(name),
-        (size[0] // stride, size[1] // stride), description.max_text_tokens, IMAGE_TOKENS, processes,
-    )  # fmt: skip
+    model = recipe.model
+    inputs = TransformerInputs(
+        arguments=transformer_sizes(model.layers, model.heads) if scratch else transformer_arguments(name),
+        latent_size=(size[0] // stride, size[1] // stride),
+        text_tokens=description.max_text_tokens,
+        image_tokens=IMAGE_TOKENS,
+    )
+    return estimate(settings, model.base_weights, inputs, processes)
 
 
 def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:
-    """The shards without clips of sizes that the recipe does not want or the model does not take.
+    """Return the shards without clips of sizes that the recipe excludes or the model does not accept.
 
     A few are named and left out. Raises `PosegenError` for more than 1 %.
     """
@@ -316,9 +318,9 @@ def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards
 
 
 def make_stage(
-    stage: StageName, recipe: Recipe, places: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
+    stage: StageName, recipe: Recipe, paths: TrainingPaths, start: str, shards: list[Shard], validation: list[Shard]
 ) -> TrainStage:
-    """The stage around its starting model."""
+    """Load the starting model and build the stage around it."""
     settings = recipe.stage(stage)
     if start == SCRATCH:
         captions = [sample.read("txt").decode("utf-8-sig", "replace") for shard in shards for sample in shard.samples]
@@ -326,13 +328,13 @@ def make_stage(
     else:
         frozen = torch.float32 if recipe.model.base_weights == "fp32" else torch.bfloat16
         pipeline = load_pipeline(start, torch.device("cpu"), frozen)
-    if stage == "vae":
+    if isinstance(settings, VaeSettings):
         return AutoencoderStage(pipeline, settings, shards, validation)
-    cache = LatentCache(places.cache, pipeline, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
+    cache = LatentCache(paths.cache, pipeline, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
     encoders = None
     if recipe.data.encoders > 1 and start != SCRATCH:
         encoders = Encoders(recipe.data.encoders, start, frozen)
-    return DiffusionStage(stage, pipeline, settings, recipe.model, shards, validation, cache, encoders)
+    return DiffusionStage(pipeline, settings, recipe.model, shards, validation, cache, encoders)
 
 
 def _prepare(work: TrainStage, accelerator: Accelerator, progress: Progress) -> None:

@@ -1,1 +1,1 @@
-"""Whether a clip is worth training on: filters, and what they look at."""
+"""Filters: decide whether a clip is worth training on, from a few sampled frames."""

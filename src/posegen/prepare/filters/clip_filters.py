@@ -1,7 +1,7 @@
-"""What is asked of a clip before it is trained on: filters by name, their thresholds, and the verdict.
+"""Filters by name, with their thresholds, backends and the verdict about a clip.
 
 A filter turns a sampled clip into scores, which are kept for every clip, kept or dropped; thresholds are applied to
-scores, so that they can be changed later without looking at pictures again. How each score is measured is in
+scores, so that they can be changed later without decoding videos again. Each score is measured in one of
 `person_filters.py`, `picture_filters.py`, `motion_filters.py` and `overlays.py`.
 """
 
@@ -25,19 +25,19 @@ from posegen.prepare.filters.sampled_people import MediaPipePeople, People, Peop
 
 @runtime_checkable
 class Filter(Protocol):
-    """One question about a clip."""
+    """A filter: measures scores of a clip."""
 
     name: str
     columns: tuple[str, ...]
-    """Names of the scores."""
+    """Names of the scores that it measures."""
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """Finite numbers by column."""
+        """Return finite numbers by column."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What of a column is kept: at least `minimum`, at most `maximum`. Without a column: the filter's usual one."""
+    """Range of scores that are kept, inclusive. `column` is the score; by default the filter's usual one."""
 
     column: str = ""
     minimum: float | None = None
@@ -52,7 +52,7 @@ class Threshold:
             )
 
     def keeps(self, score: float) -> bool:
-        """Whether a clip with this score is kept; a score that is no number never is."""
+        """Return whether a clip with this score is kept; NaN never is."""
         above = self.minimum is None or score >= self.minimum
         return above and (self.maximum is None or score <= self.maximum) and math.isfinite(score)
 
@@ -71,37 +71,37 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "image_quality": Threshold("technical_quality", minimum=0.5),
     "video_quality": Threshold("temporal_quality", minimum=0.5),
 }
-"""Name -> what is kept, with embedded backends. Area, face and head as the method has them (0.3, 0.75, 0.75).
-`camera_known` drops nothing: a camera of which nothing can be seen counts as still, unless a recipe raises this."""
+"""Name -> what is kept, with embedded backends. Area, face and head as in PoseGen (0.3, 0.75, 0.75).
+`camera_known` drops nothing: a camera whose movement cannot be seen counts as still, unless a recipe raises this."""
 QALIGN_THRESHOLDS = {
     "image_quality": Threshold("qalign_image", minimum=0.7),
     "video_quality": Threshold("qalign_video", minimum=0.7),
 }
-"""Instead of the embedded ones where Q-Align is asked; the method's."""
+"""Thresholds for Q-Align's scores, as in PoseGen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterSettings:
-    """Which filters run, and with which backends."""
+    """Choice of filters and their backends."""
 
     people: Literal["mediapipe", "rtdetr", "dfine"] = "mediapipe"
-    """Who finds people: the embedded MediaPipe, or a detector."""
+    """Finder of people: the embedded MediaPipe, or a detector."""
     people_weights: str = ""
     """RT-DETR or D-FINE: model folder or hub name."""
     face: Literal["mediapipe", "vitpose", "sapiens2", "yunet"] = "mediapipe"
-    """Who says how surely faces and heads are seen: a pose model's keypoints, or YuNet."""
+    """Source of the confidence of faces and heads: a pose model's keypoints, or YuNet."""
     face_weights: str = ""
     """ViTPose or Sapiens2 (model folder or hub name), or YuNet's ONNX file."""
     image_quality: Literal["technical", "qalign"] = "technical"
-    """Who rates pictures: the embedded stand-in (contrast, exposure, noise), or Q-Align."""
+    """Rating of images: the embedded stand-in (contrast, exposure, noise), or Q-Align."""
     video_quality: Literal["temporal", "qalign"] = "temporal"
-    """Who rates videos: the embedded stand-in (repeated frames, flicker), or Q-Align."""
+    """Rating of videos: the embedded stand-in (repeated frames, flicker), or Q-Align."""
     quality_weights: str = ""
     """Q-Align: a model folder in transformers' layout."""
     skip: tuple[str, ...] = ()
-    """Thresholds that do not count, by name; a filter all of whose thresholds are skipped does not run."""
+    """Thresholds that are ignored, by name; a filter whose thresholds are all skipped does not run."""
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
-    """What is kept, by name, instead of the defaults."""
+    """Ranges that are kept, by filter name, instead of the defaults."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in (*self.skip, *self.thresholds) if name not in DEFAULT_THRESHOLDS]
@@ -116,11 +116,11 @@ class FilterSettings:
 
 
 YUNET = "face_detection_yunet_2023mar.onnx"
-"""YuNet's file, if no other is named."""
+"""Default file of YuNet."""
 
 
 def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> tuple[bool, list[str]]:
-    """Whether a clip is kept, and the names of the filters that drop it.
+    """Return whether a clip is kept, and the names of the filters that drop it.
 
     Raises `PosegenError` for a threshold of a column that was not measured.
     """
@@ -135,7 +135,7 @@ def judge(scores: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> t
 
 
 def thresholds_of(settings: FilterSettings) -> dict[str, Threshold]:
-    """Name -> what is kept, for the filters that run with their backends."""
+    """Return the threshold of each filter that runs, by name."""
     chosen = dict(DEFAULT_THRESHOLDS)
     for name, backend in (("image_quality", settings.image_quality), ("video_quality", settings.video_quality)):
         if backend == "qalign":
@@ -146,17 +146,17 @@ def thresholds_of(settings: FilterSettings) -> dict[str, Threshold]:
 
 
 def wanted_columns(settings: FilterSettings) -> set[str]:
-    """Scores that are judged by."""
+    """Return the names of the scores that thresholds are applied to."""
     return {threshold.column for threshold in thresholds_of(settings).values()}
 
 
 def detector_weights(settings: FilterSettings) -> str:
-    """Folder or hub name of the detector of people."""
+    """Return the folder or hub name of the detector of people."""
     return settings.people_weights or DEFAULTS["dfine" if settings.people == "dfine" else "detector"]
 
 
 def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
-    """The pose model that says how surely faces are seen; None for YuNet."""
+    """Return the settings of the pose model that faces are scored by; None for YuNet."""
     if settings.face == "yunet":
         return None
     if settings.face == "mediapipe":
@@ -167,10 +167,15 @@ def face_estimator(settings: FilterSettings) -> EstimatorConfig | None:
 
 
 def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
-    """The filters that run, with their backends, loaded. Raises `PosegenError` where weights are missing."""
+    """Load the filters that run, with their backends. Raises `PosegenError` where weights are missing."""
     filters: list[Filter] = [
-        PersonAreaFilter(), OnePersonFilter(), FaceFilter(), CameraFilter(), OverlayFilter(), BlurFilter(),
-    ]  # fmt: skip
+        PersonAreaFilter(),
+        OnePersonFilter(),
+        FaceFilter(),
+        CameraFilter(),
+        OverlayFilter(),
+        BlurFilter(),
+    ]
     wanted = wanted_columns(settings)
     image, video = "qalign_image" in wanted, "qalign_video" in wanted
     filters += [TechnicalQualityFilter()] * (settings.image_quality == "technical")
@@ -185,7 +190,7 @@ def make_filters(settings: FilterSettings, device: str) -> list[Filter]:
 
 
 def make_finder(settings: FilterSettings, device: str) -> PeopleFinder:
-    """Who finds people and faces, loaded. Raises `PosegenError` where weights are missing."""
+    """Load the finder of people and faces. Raises `PosegenError` where weights are missing."""
     if settings.people == settings.face == "mediapipe":
         return MediaPipePeople()
     from posegen.conditions.estimators.choosing import make_reference_estimator
@@ -208,13 +213,13 @@ def make_finder(settings: FilterSettings, device: str) -> PeopleFinder:
 
 
 class ClipScorer:
-    """All filters with their backends: a sampled clip -> its scores."""
+    """Scores a sampled clip with all filters."""
 
     def __init__(self, finder: PeopleFinder, filters: Sequence[Filter]) -> None:
         self.finder, self.filters = finder, tuple(filters)
 
     def __call__(self, clip: SampledClip) -> dict[str, float]:
-        """Every filter's scores, by column."""
+        """Return the scores of all filters, by column. Raises `PosegenError` for one that is not finite."""
         found = self.finder.find(clip)
         scores: dict[str, float] = {}
         for each in self.filters:
@@ -230,5 +235,5 @@ class ClipScorer:
 
 
 def make_scorer(settings: FilterSettings, device: str = "auto") -> ClipScorer:
-    """All filters, loaded once: a function from a sampled clip to its scores. Raises `PosegenError` without weights."""
+    """Load all filters, as a function from a sampled clip to its scores. Raises `PosegenError` without weights."""
     return ClipScorer(make_finder(settings, device), make_filters(settings, device))

@@ -1,7 +1,7 @@
 """People and faces in sampled frames by larger models: RT-DETR or D-FINE, pose models' heads, YuNet.
 
-Weights are the user's; what is said where they are missing is what the estimators of conditions say. The embedded
-finder is `people.py`'s.
+Weights are the user's; errors about missing ones are those of the estimators of conditions. The embedded finder is in
+`sampled_people.py`.
 """
 
 from collections.abc import Sequence
@@ -22,30 +22,30 @@ from posegen.types import Frame
 
 _BATCH = 8
 _YUNET_SCORE = 0.3
-"""Least score at which YuNet's faces are reported; what counts is the filter's threshold."""
+"""Minimum score at which YuNet's faces are reported; the filter has a threshold of its own."""
 
 
 @runtime_checkable
 class FaceFinder(Protocol):
-    """Says how surely faces and heads are seen."""
+    """Scores the faces and heads of people."""
 
     name: str
 
     def faces(self, frames: Sequence[Frame], people: Sequence[Sequence[Seen]]) -> list[list[tuple[float, float]]]:
-        """(face, head), 0..1, of each person of each frame."""
+        """Return (face, head), 0..1, of each person of each frame."""
 
     def close(self) -> None:
         """Free the models."""
 
 
 class DetectorPeople:
-    """People's boxes by RT-DETR or D-FINE; where a person is counts as the whole box."""
+    """Finds people's boxes by RT-DETR or D-FINE; a person's mask is the whole box."""
 
     def __init__(self, name: str, detector: PersonDetector) -> None:
         self.name, self._detector = name, detector
 
     def find(self, clip: SampledClip) -> People:
-        """Everybody in the sampled frames; faces are another model's."""
+        """Return everybody in the sampled frames, without faces."""
         found: list[list[Box]] = []
         for start in range(0, len(clip), _BATCH):
             found += self._detector.detect(list(clip.frames[start : start + _BATCH]))
@@ -57,18 +57,18 @@ class DetectorPeople:
         return People(tuple(seen), np.stack([_boxes_mask(people, clip.neighbours.shape[1:3]) for people in seen]))
 
     def close(self) -> None:
-        """Nothing outlives the object."""
+        """Do nothing: no model holds resources."""
 
 
 class WithFaces:
-    """A finder of people whose faces another model judges."""
+    """Finds people with one model and scores their faces with another."""
 
     def __init__(self, finder: PeopleFinder, faces: FaceFinder) -> None:
         self.name = f"{finder.name} + {faces.name}"
         self._finder, self._faces = finder, faces
 
     def find(self, clip: SampledClip) -> People:
-        """Everybody, with faces."""
+        """Return everybody in the sampled frames, with faces."""
         found = self._finder.find(clip)
         faces = self._faces.faces(list(clip.frames), found.seen)
         seen = tuple(
@@ -84,7 +84,7 @@ class WithFaces:
 
 
 class PoseFaces:
-    """Faces and heads by a pose estimator's keypoints: the mean score of eyes, nose and, if it has them, the face's 68.
+    """Scores faces and heads by a pose estimator's keypoints: the mean score of eyes, nose and the face's 68, if any.
 
     Each person takes the pose that shares most with their box.
     """
@@ -93,7 +93,7 @@ class PoseFaces:
         self.name, self._estimator = estimator.name, estimator
 
     def faces(self, frames: Sequence[Frame], people: Sequence[Sequence[Seen]]) -> list[list[tuple[float, float]]]:
-        """(face, head) of each person of each frame; 0 where no pose is found."""
+        """Return (face, head) of each person of each frame; 0 where no pose is found."""
         sure = []
         for frame, seen in zip(frames, people, strict=True):
             poses = self._estimator.estimate(frame) if seen else []
@@ -106,7 +106,7 @@ class PoseFaces:
 
 
 class YuNetFaces:
-    """Faces by OpenCV's YuNet, from the user's ONNX file. Raises `PosegenError` for a file of something else."""
+    """Scores faces by OpenCV's YuNet, from the user's ONNX file. Raises `PosegenError` for a file of something else."""
 
     name = "yunet"
 
@@ -131,7 +131,7 @@ class YuNetFaces:
         return np.zeros((0, 15), np.float32) if found is None else found
 
     def faces(self, frames: Sequence[Frame], people: Sequence[Sequence[Seen]]) -> list[list[tuple[float, float]]]:
-        """(face, head) of each person: the score of the surest face whose middle lies in the person's box."""
+        """Return (face, head) of each person: the score of the surest face whose middle lies in the person's box."""
         sure = []
         for frame, seen in zip(frames, people, strict=True):
             found = self._detect(frame) if seen else np.zeros((0, 15), np.float32)
@@ -143,7 +143,7 @@ class YuNetFaces:
         return sure
 
     def close(self) -> None:
-        """Nothing outlives the object."""
+        """Do nothing: no model holds resources."""
 
 
 def _boxes_mask(people: Sequence[Seen], size: tuple[int, ...]) -> np.ndarray:
@@ -156,7 +156,7 @@ def _boxes_mask(people: Sequence[Seen], size: tuple[int, ...]) -> np.ndarray:
 
 
 def _pose_in(person: Seen, poses: Sequence[PersonPose], size: tuple[int, int]) -> PersonPose | None:
-    """The pose that shares most with the person's box."""
+    """Return the pose that overlaps most with the person's box."""
     best, most = None, 0.0
     scale = np.array([size[1], size[0], size[1], size[0]])
     for pose in poses:

@@ -1,4 +1,4 @@
-"""Filters about movement: whether the camera stands still, whether the background jitters, whether anything moves.
+"""Filters about movement: camera movement, background jitter, and movement of anything at all.
 
 Movements are fractions of the picture's diagonal, so that they do not depend on resolution.
 """
@@ -14,17 +14,17 @@ from posegen.prepare.filters.sampled_frames import SampledClip
 from posegen.prepare.filters.sampled_people import People
 
 _MOVES = 4.0
-"""Grey levels by which a hundredth of the person must change from a frame to the next one to count as moving."""
+"""Grey levels by which 1 % of the person must change from a frame to the next to count as moving."""
 
 _SURE, _SURE_OF_STEPS = 0.005, 0.0007
-"""Largest standard errors, in diagonals, with which a movement is believed that no corners tell of: a quarter and a
-third of what a camera may move in all and from a frame to the next one."""
+"""Maximum standard errors, in diagonals, of a movement that is measured without corners: a quarter and a third of the
+movement that a camera may have in all and from a frame to the next."""
 _FARTHEST_GUESS = 0.2
 """Diagonals."""
 
 
 class CameraFilter:
-    """How the background moves outside the people, by `conditions/camera.py` at the size of the small frames.
+    """Measures the movement of the background outside people, by `conditions/camera.py`, on the small frames.
 
     `camera_moved`: the farthest that the picture's points lie from where they were in the scene's first sample (root
     mean square over the picture, as a fraction of its diagonal); `camera_shift`, `camera_rotation` (degrees) and
@@ -40,12 +40,17 @@ class CameraFilter:
 
     name = "static_camera"
     columns: tuple[str, ...] = (
-        "camera_moved", "camera_shift", "camera_rotation", "camera_zoom", "camera_jitter", "camera_known",
+        "camera_moved",
+        "camera_shift",
+        "camera_rotation",
+        "camera_zoom",
+        "camera_jitter",
+        "camera_known",
         "background_motion",
-    )  # fmt: skip
+    )
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """All columns; `background_motion` is what moves there besides the camera, a frame, as a fraction."""
+        """Return all columns; `background_motion` is the share that moves besides the camera, a frame."""
         height, width = clip.neighbours.shape[1:3]
         tracker = CameraTracker((height, width))
         now, after, followed = [], [], []
@@ -57,17 +62,19 @@ class CameraFilter:
         steps = [_step(tracked, one, other) for tracked, one, other in zip(followed, now, after, strict=True)]
         frames = round(clip.seconds * clip.fps)
         places = _places(followed, now, [_carried_on(step.movement, frames) for step in steps])
-        told = [step.movement.distance for step in steps if step.error <= _SURE_OF_STEPS or step.movement.distance > 0]
+        measured = [
+            step.movement.distance for step in steps if step.error <= _SURE_OF_STEPS or step.movement.distance > 0
+        ]
         residuals = [then.residual for start, then in followed if start.known and np.isfinite(then.residual)]
         return _movement([place.movement for place in places]) | {
-            "camera_jitter": float(np.sqrt(np.mean(np.square(told)))) if told else 0.0,
+            "camera_jitter": float(np.sqrt(np.mean(np.square(measured)))) if measured else 0.0,
             "camera_known": float(np.mean([place.error <= _SURE for place in places[1:]])) if len(places) > 1 else 0.0,
             "background_motion": float(np.mean(residuals)) if residuals else 0.0,
         }
 
 
 def _step(tracked: Sequence[Step], now: Registration, after: Registration) -> Registered:
-    """From a sample to the frame after it: by corners, else by all pixels."""
+    """Measure the movement from a sample to the frame after it: by corners, else by all pixels."""
     if _connected(*tracked):
         return Registered(tracked[1].place.after(tracked[0].place.inverse()), 0.0)
     return now.register(after, Similarity(), _SURE_OF_STEPS)
@@ -76,7 +83,7 @@ def _step(tracked: Sequence[Step], now: Registration, after: Registration) -> Re
 def _places(
     followed: Sequence[Sequence[Step]], pictures: Sequence[Registration], guesses: Sequence[Similarity]
 ) -> list[Registered]:
-    """Where the first sample lies in each, by corners as far as those go, else by all pixels.
+    """Place the first sample in each of the others, by corners where they suffice, else by all pixels.
 
     guesses: how the camera may move from each sample to the next one. All pixels are compared with the first sample's,
     so that what moves slowly is seen, and where that says too little with those of the sample before.
@@ -97,12 +104,12 @@ def _places(
 
 
 def _connected(*steps: Step) -> bool:
-    """Whether corners tell how the camera moves through all of these frames."""
+    """Return whether corners show the movement of the camera through all of these frames."""
     return all(step.known and step.scene == steps[0].scene for step in steps)
 
 
 def _carried_on(step: Similarity, frames: int) -> Similarity:
-    """What a movement comes to that goes on for some frames; none if little would then be seen of the picture."""
+    """Continue a movement for some frames; return none if little of the picture would then be seen."""
     moved = Similarity()
     for _ in range(frames):
         moved = step.after(moved)
@@ -112,7 +119,7 @@ def _carried_on(step: Similarity, frames: int) -> Similarity:
 
 
 def _movement(places: Sequence[Similarity]) -> dict[str, float]:
-    """How far the farthest of the places lie from where they began."""
+    """Return how far the farthest positions are from where they began."""
     return {
         "camera_moved": max((place.distance for place in places), default=0.0),
         "camera_shift": max((abs(place.shift) for place in places), default=0.0),
@@ -134,7 +141,7 @@ class TemporalQualityFilter:
     columns: tuple[str, ...] = ("temporal_quality", "liveliness", "flicker", "person_motion")
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """All columns."""
+        """Return all columns."""
         alive, changes, speeds = [], [], []
         diagonal = float(np.hypot(*clip.neighbours.shape[1:3]))
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)

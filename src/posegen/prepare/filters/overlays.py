@@ -1,8 +1,8 @@
-"""The filter for what was laid over the pictures afterwards: text, and black bars at the edges.
+"""The filter for overlays: text laid over frames, and black bars at the edges.
 
-Text is told by its looks alone, without a network: strokes much brighter or darker than what is around them, which stay
-where they are from sample to sample, in shapes of even stroke width and like height, side by side in a line. Text that
-moves with the person's clothes does not stay; a sign on a wall does, and counts. Single stickers are not found.
+Text is recognised by its looks, without a network: strokes much brighter or darker than their surroundings, which stay
+in place from sample to sample, in shapes of even stroke width and like height, side by side in a line. Text that moves
+with the person's clothes does not stay; a sign on a wall does, and counts. Single stickers are not found.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from posegen.prepare.filters.sampled_people import People
 _LONG_SIDE = 832
 """Pixels of the longer side at which text is looked for."""
 _SAMPLES = 9
-"""Of the clip at most, evenly spaced."""
+"""Maximum number of samples of a clip that are searched, evenly spaced."""
 _STROKE = 0.06
-"""Of the picture's shorter side: thicker strokes are no text."""
+"""Maximum stroke width of text, as a share of the picture's shorter side."""
 _CONTRAST = 34
 """Grey levels that strokes differ from their surroundings."""
 _HEIGHTS = (0.015, 0.22)
-"""Least and greatest height of letters, of the picture's shorter side."""
+"""Minimum and maximum height of letters, as shares of the picture's shorter side."""
 _LEAST_HEIGHT = 6.0  # pixels; smaller shapes are noise
 _WIDEST = 2.2
 """Heights up to which a shape is a single letter."""
@@ -40,7 +40,7 @@ _REPEATS = 8
 _SLANTED = 6
 """Shapes in a row that are enough to tell a pattern on a wall that is seen at an angle."""
 _BAR = 0.7
-"""Of a shape's width: a stroke at least so thick makes it a bar, like I and l, but also boards and pickets."""
+"""Share of a shape's width from which its stroke makes it a bar, like I and l, but also boards and pickets."""
 _BLACK = 24
 """Grey level up to which an edge counts as a black bar."""
 
@@ -74,7 +74,7 @@ class OverlayFilter:
     columns: tuple[str, ...] = ("overlay_text", "bars")
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """Shares of the picture, 0..1."""
+        """Return shares of the picture, 0..1."""
         chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _SAMPLES)).round().astype(int))
         scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
         pictures = [
@@ -85,7 +85,7 @@ class OverlayFilter:
 
 
 def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -> float:
-    """Share of the picture under lines of text, at the moment with most."""
+    """Return the share of the picture under lines of text, at the moment with most."""
     strokes = [stroke_picture(picture, operation) for picture in pictures]
     pairs = list(pairwise(strokes)) or [(strokes[0], strokes[0])]
     most = 0.0
@@ -105,13 +105,13 @@ def _text(pictures: list[UInt8[np.ndarray, "height width 3"]], operation: int) -
 
 
 def _staying(one: UInt8[np.ndarray, "height width"], other: UInt8[np.ndarray, "height width"]) -> float:
-    """Which share of the strokes of either picture is the same in both."""
+    """Return the share of the strokes of either picture that is the same in both."""
     staying, either = (int((each > _CONTRAST).sum()) for each in (np.minimum(one, other), np.maximum(one, other)))
     return staying / max(1, either)
 
 
 def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int) -> UInt8[np.ndarray, "height width"]:
-    """How far each pixel stands out of its surroundings (brighter: top hat; darker: black hat), where it is narrow.
+    """Measure how much narrow parts differ from their surroundings (brighter: top hat; darker: black hat).
 
     In the colour in which it stands out most: writing can be as bright as the wall behind it.
     """
@@ -120,13 +120,13 @@ def stroke_picture(picture: UInt8[np.ndarray, "height width 3"], operation: int)
 
 
 def _most(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width"]:
-    """The largest of the three colours; numpy's `max` over a last axis of three takes ten times as long."""
+    """Return the largest of the three colours; numpy's `max` over a last axis of three takes ten times as long."""
     red, green, blue = cv2.split(picture)
     return cv2.max(cv2.max(red, green), blue)
 
 
 def text_lines(strokes: UInt8[np.ndarray, "height width"]) -> list[list[Letter]]:
-    """Lines of at least `_LETTERS` letters in a picture of strokes."""
+    """Find lines of at least `_LETTERS` letters in a picture of strokes."""
     shapes = _shapes(strokes)
     letters = sorted((each for each in shapes if each.width <= _WIDEST * each.height), key=lambda each: each.left)
     lines: list[list[Letter]] = []
@@ -165,7 +165,7 @@ def _shapes(strokes: UInt8[np.ndarray, "height width"]) -> list[Letter]:
 
 
 def _is_written(strokes: UInt8[np.ndarray, "height width"], shape: Letter) -> bool:
-    """Whether a wide shape is a whole line whose letters touch (by their outlines): light and dark change all along.
+    """Return whether a wide shape is a line of letters whose outlines touch: light and dark change all along.
 
     Nobody writes over the picture's edge; what is cut by it is clothes, or hair.
     """
@@ -180,18 +180,18 @@ def _is_written(strokes: UInt8[np.ndarray, "height width"], shape: Letter) -> bo
 
 
 def _reversals(values: np.ndarray) -> int:
-    """How often a row of values turns by more than half of the contrast."""
+    """Count how often a row of values turns by more than half of the contrast."""
     count, turning, direction = 0, int(values[0]), 0
     for value in values.tolist():
         if direction * (value - turning) >= 0 and direction:
-            turning = value  # goes on in the same direction
+            turning = value  # the same direction
         elif abs(value - turning) > _CONTRAST // 2:
             count, direction, turning = count + 1, 1 if value > turning else -1, value
     return count
 
 
 def _continues(before: Letter, letter: Letter) -> bool:
-    """Whether a letter may stand next in the line."""
+    """Return whether a letter may be the next one of the line."""
     small, size = min(before.height, letter.height), max(before.height, letter.height)
     if not -0.3 * size <= letter.left - before.left - before.width <= 0.9 * size:  # nearly all
         return False
@@ -216,7 +216,7 @@ def _is_text(line: list[Letter]) -> bool:
 
 
 def _is_pattern(line: list[Letter], size: float) -> bool:
-    """Whether it is one shape again and again, apart: wallpaper, tiles, windows."""
+    """Return whether letters repeat one shape at a distance: wallpaper, tiles, windows."""
     lefts, widths, heights = (
         np.array([getattr(letter, name) for letter in line]) for name in ("left", "width", "height")
     )
@@ -241,7 +241,7 @@ def _is_pattern(line: list[Letter], size: float) -> bool:
 
 
 def _bars(pictures: list[UInt8[np.ndarray, "height width"]]) -> float:
-    """Share of the picture under rows and columns at its edges that are black in every sample."""
+    """Return the share of the picture under rows and columns at its edges that are black in every sample."""
     brightest = np.max(pictures, axis=0)
     share = 0.0
     for axis in (0, 1):

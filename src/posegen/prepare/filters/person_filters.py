@@ -1,4 +1,4 @@
-"""Filters about people: how large the person is, whether there is one only, whether face and head are seen."""
+"""Filters about people: size of the person, number of people, visibility of face and head."""
 
 import numpy as np
 

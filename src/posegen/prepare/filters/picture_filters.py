@@ -1,4 +1,4 @@
-"""Filters about single pictures: blur, and technical quality as an embedded stand-in for a quality model."""
+"""Filters about single frames: blur, and technical quality as an embedded stand-in for a quality model."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from posegen.prepare.filters.sampled_people import People
 _SIDE = 384
 """Pixels of the longest side of the person's part whose blur is measured."""
 _EVERY = 2
-"""Of so many samples the blur of one is measured: a median needs no more, and it takes time."""
+"""The blur of one in so many samples is measured: a median needs no more, and it takes time."""
 
 
 class BlurFilter:
@@ -36,7 +36,7 @@ class BlurFilter:
 def cut_out(
     frame: UInt8[np.ndarray, "height width 3"], box: tuple[float, float, float, float]
 ) -> UInt8[np.ndarray, "part_height part_width 3"]:
-    """The middle of a part of the picture at full resolution, at most `_SIDE` pixels a side, at least 16."""
+    """Return the middle of a part of the picture at full resolution, at most `_SIDE` pixels a side, at least 16."""
     height, width = frame.shape[:2]
     spans = []
     for low, high, side in ((box[1], box[3], height), (box[0], box[2], width)):

@@ -20,7 +20,7 @@ class QAlignFilter:
         self.columns: tuple[str, ...] = ("qalign_image",) * image + ("qalign_video",) * video
 
     def score(self, clip: SampledClip, found: People) -> dict[str, float]:
-        """The mean rating of samples, and the rating of the clip."""
+        """Return the mean rating of samples, and the rating of the clip."""
         chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _SHOWN)).round().astype(int))
         frames = [clip.frames[number] for number in chosen]
         scores = {}

@@ -1,8 +1,8 @@
-"""Lays one picture's background over another's by all its pixels, where there are no corners to follow: walls, stripes.
+"""Registers one picture's background to another's by all pixels, where there are no corners to follow: walls, stripes.
 
-Shading, stains and soft edges are enough, however faint, as long as they stand above what coding and noise leave. The
-answer comes with how sure it is: in a direction in which nothing can be seen (along stripes, or anywhere on an even
-wall) there is none, and none is made up. Corners are `conditions/camera.py`'s, which is better where there are any.
+Faint shading, stains and soft edges are enough, if they exceed the noise of coding. The result has a standard error:
+where nothing can be measured (along stripes, or on an even wall) there is no movement, and none is invented. Corners
+are tracked in `conditions/camera.py`, which is better where there are any.
 """
 
 import functools
@@ -15,27 +15,27 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from posegen.conditions.camera import Similarity
 
 _LONG_SIDE = 160
-"""Pixels at which pictures are compared; halved twice for what moves far."""
+"""Pixels at which pictures are compared; halved twice for large movements."""
 _LEVELS = (4, 2, 1)
 _STEPS, _LEAST_GAIN = 12, 1e-3
-"""At each of them, at most; and by which share a step must be better for another one."""
+"""Maximum steps at each size, and the share by which a step must be better for another one."""
 _SMOOTHED = 1.2
 """Pixels of the blur that takes noise off before pictures are compared, at each level."""
 _LEAST_SHARE = 0.02
-"""Share of the picture that both backgrounds must take to say anything."""
+"""Minimum share of the picture that both backgrounds must cover."""
 _NOISE = 0.25
-"""Grey levels by which pictures differ at least, after smoothing: what coding leaves."""
+"""Minimum noise in grey levels after smoothing, caused by coding."""
 _BLOCK = 8
-"""Pixels of the sides of blocks within which errors go together."""
+"""Side in pixels of blocks within which errors are correlated."""
 _OF_BLOCK, _FEWEST_BLOCKS = 0.25, 12
 """Share of a block that must be background for it to count, and how many blocks must count."""
 _CLEARLY, _FAR = 1 / 3, 1.5
-"""Which share of what standing still leaves unexplained a movement must explain to be believed, if it goes that many
-pixels or farther; a smaller one must explain as much less."""
+"""Share of the difference of the pictures that a movement of at least so many pixels must explain to be believed; a
+smaller one must explain proportionally less."""
 _SURELY = 3.0
 """Standard errors by which blocks must gain on average."""
 _CAUTION = 1.5
-"""How much more than its expectation the noise in slopes counts."""
+"""Factor by which the noise in slopes counts more than its expectation."""
 _PRIOR = 0.2
 """Diagonals that a picture may move before it is thought unlikely; it only decides where nothing else does."""
 _PRIORS = np.diag([1 / _PRIOR**2] * 4 + [0.01, 1e-6])
@@ -46,9 +46,9 @@ Where = Float32[np.ndarray, "height width"]
 
 @dataclass(frozen=True)
 class Registered:
-    """How a background moves from one picture to another.
+    """Movement of a background from one picture to another.
 
-    movement: the least that explains what is seen, as far as it is surer than was asked for; error: standard error of
+    movement: the smallest one that explains the pictures, where it is surer than requested; error: standard error of
     it in the least sure direction, in diagonals of the picture; infinite where too little is seen of both, and where
     only a part of the background moves.
     """
@@ -58,7 +58,7 @@ class Registered:
 
 
 class Registration:
-    """A picture that others are laid over."""
+    """A picture to which others are registered."""
 
     def __init__(
         self, picture: UInt8[np.ndarray, "height width"], background: Bool[np.ndarray, "height width"]
@@ -71,7 +71,7 @@ class Registration:
         return [_prepared(self._picture, self._background, factor) for factor in _LEVELS]
 
     def register(self, other: "Registration", guess: Similarity, surer_than: float) -> Registered:
-        """The movement from this picture to another one, looked for about `guess` and about standing still.
+        """Find the movement from this picture to another one, starting at `guess` and at no movement.
 
         surer_than: diagonals; a direction with a larger standard error counts as not moved.
         """
@@ -95,7 +95,7 @@ class Registration:
         return Registered(Similarity(complex(turn), complex(sure[2], sure[3])), float(errors.max()))
 
     def _descend(self, other: "Registration", place: Similarity) -> "_Fit | None":
-        """From coarse to fine, by Gauss-Newton steps."""
+        """Search from coarse to fine, by Gauss-Newton steps."""
         fit = None
         for mine, theirs in zip(self._levels, other._levels, strict=True):
             fit = _fit(mine, theirs, place)
@@ -112,14 +112,14 @@ class Registration:
 
 
 def _explained(moved: "_Fit", still: "_Fit") -> float:
-    """Which share of what standing still leaves unexplained a movement explains."""
+    """Return the share of the difference of the pictures that a movement explains."""
     gain = still.costs - moved.costs
     both = np.isfinite(gain)
     return float(gain[both].sum()) / max(float(still.costs[both].sum()), 1e-6)
 
 
 def _everywhere(moved: "_Fit", still: "_Fit") -> bool:
-    """Whether a movement fits better all over the background, and not only where a shadow or a hand passed by."""
+    """Return whether a movement fits better all over the background, not only where a shadow or a hand passed by."""
     gain = still.costs - moved.costs
     seen = np.isfinite(gain)
     total, pixels, size = (_of_blocks(part) for part in (np.where(seen, gain, 0.0), 1.0 * seen, np.ones(gain.shape)))
@@ -147,7 +147,7 @@ class _Level:
 def _prepared(
     picture: UInt8[np.ndarray, "height width"], background: Bool[np.ndarray, "height width"], factor: int
 ) -> _Level:
-    """The background at a small size, smoothed without what lies beside it."""
+    """Return the background at a small size, smoothed without the pixels beside it."""
     scale = min(1.0, _LONG_SIDE / max(picture.shape)) / factor
     size = (max(8, round(picture.shape[1] * scale)), max(8, round(picture.shape[0] * scale)))
     share = cv2.resize(background.astype(np.float32), size, interpolation=cv2.INTER_AREA)
@@ -164,19 +164,19 @@ def _slopes(picture: GrayImage) -> tuple[GrayImage, GrayImage]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """One comparison; what follows from it is worked out when it is asked for, which of most it never is."""
+    """One comparison of two pictures; its derivatives are computed when needed, which for most is never."""
 
     place: Similarity
     before: _Level
     warped: GrayImage
     """The other picture, laid over the one before."""
     both: Bool[np.ndarray, "height width"]
-    """Where both are background; what follows is of those pixels."""
+    """Pixels that are background in both; the following fields are of those pixels."""
     light: Float[np.ndarray, "seen 2"]
     left: Float[np.ndarray, " seen"]
-    """What differs besides brightness and contrast."""
+    """Difference besides brightness and contrast."""
     weights: Float[np.ndarray, " seen"]
-    """Of each pixel, in one over squared grey levels."""
+    """Weight of each pixel, in one over squared grey levels."""
     cost: float
 
     @property
@@ -186,20 +186,20 @@ class _Fit:
 
     @functools.cached_property
     def costs(self) -> Float32[np.ndarray, "height width"]:
-        """Of each pixel; NaN where nothing was compared."""
+        """Cost of each pixel; NaN where nothing was compared."""
         costs = np.full(self.both.shape, np.nan, np.float32)
         costs[self.both] = _costs(self.left)
         return costs
 
     @functools.cached_property
     def step(self) -> Similarity:
-        """The Gauss-Newton step to a better place."""
+        """Compute the Gauss-Newton step to a better position."""
         step = -np.linalg.solve(self._told + _PRIORS, self._pulls.sum(axis=0))
         return Similarity(1 + complex(step[0], step[1]) * np.sqrt(12), complex(step[2], step[3]))
 
     @property
     def covariance(self) -> Float[np.ndarray, "4 4"]:
-        """Of the place: scale and rotation (so that each moves the picture by its size), x and y, in diagonals."""
+        """Covariance of scale and rotation (in units that move the picture by as much), x and y, in diagonals."""
         # what differs is noise, and half of its slopes is in the mean slopes: they tell nothing of a movement
         idle = self._derivatives(-1.0)
         noise = np.zeros((6, 6))
@@ -226,7 +226,7 @@ class _Fit:
         return self._table * (self.weights * self.left)[:, None]
 
     def _derivatives(self, sign: float) -> Float[np.ndarray, "seen 4"]:
-        """Of the picture by a small similarity: half the sum (or difference) of both pictures' slopes."""
+        """Derivatives by a small similarity: half the sum (or difference) of both pictures' slopes."""
         height, width = self.both.shape
         diagonal, root = float(np.hypot(height, width)), np.sqrt(12)
         across, down = (
@@ -239,7 +239,7 @@ class _Fit:
 
 
 def _fit(before: _Level, after: _Level, place: Similarity) -> _Fit | None:
-    """Compare at a place. Brightness and contrast may differ; what does not go with the rest counts little."""
+    """Compare at a position. Brightness and contrast may differ; outliers count little."""
     height, width = before.picture.shape
     diagonal = float(np.hypot(height, width))
     centre = np.array([(width - 1) / 2, (height - 1) / 2])

@@ -1,7 +1,7 @@
-"""What filters look at: a few frames of a clip, evenly spaced, each with the frame after it.
+"""Frames that filters see: a few of each clip, evenly spaced, each with the frame after it.
 
-They are decoded for one clip (`sample_clip`), or kept while a whole video passes by (`PassingSamples`). What is judged
-about the clip is `clip_filters.py`'s.
+They are decoded for one clip (`sample_clip`), or kept while a whole video passes by (`PassingSamples`). Scores are in
+`clip_filters.py`.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ class SampledClip:
     neighbours: UInt8[np.ndarray, "n small_height small_width 3"]
     """For each of them the next frame of the video, as small."""
     fps: float
-    """Of the source."""
+    """Frames per second of the source."""
     seconds: float
-    """From each sample to the next."""
+    """Seconds from each sample to the next."""
     source_size: tuple[int, int]
     """(height, width) of the video as it is shown."""
 
@@ -50,14 +50,14 @@ class SampledClip:
 def sample_clip(source: Source | Path, start_seconds: float | int, end_seconds: float | int) -> SampledClip:
     """Sample the part of a video from start to end (seconds after its first frame).
 
-    `source` is a file, or what `posegen.media.probing.inspect` said of it. Raises `PosegenError` for what cannot be
+    `source` is a file, or the result of `posegen.media.probing.inspect`. Raises `PosegenError` for what cannot be
     decoded, and for a part outside the video.
     """
     if not isinstance(source, Source):
         source = inspect(source)
     start, end = float(start_seconds), float(end_seconds)
     kept = {each.number: each for each in sample_stored_frames(source, _wanted(source, start, end))}
-    return _put_together(source, start, end, kept)
+    return _assemble(source, start, end, kept)
 
 
 class PassingSamples:
@@ -69,7 +69,7 @@ class PassingSamples:
         self._kept: dict[int, StoredFrame] = {}
 
     def expect(self, parts: Iterable[tuple[float, float]]) -> None:
-        """These parts of the video may be asked for, no others any more: (start, end) in seconds."""
+        """Keep samples of these parts of the video only: (start, end) in seconds."""
         self._wanted = {}
         for start, end in parts:
             with contextlib.suppress(PosegenError):  # behind the video's end
@@ -77,25 +77,25 @@ class PassingSamples:
         self._kept = {number: frame for number, frame in self._kept.items() if number in self._wanted}
 
     def sizes(self, number: int) -> tuple[Size, ...]:
-        """At which sizes the stored frame with this number is wanted."""
+        """Return the sizes at which the stored frame with this number is wanted."""
         return self._wanted.get(number, ())
 
     def keep(self, frame: StoredFrame) -> None:
-        """A frame that has come, at the sizes asked for."""
+        """Keep a frame that has passed, at its wanted sizes."""
         self._kept[frame.number] = frame
 
     def clip(self, start_seconds: float, end_seconds: float) -> SampledClip | None:
-        """What `sample_clip` returns for this part; None where it was not expected before its frames had passed.
+        """Return the result of `sample_clip` for this part; None if its frames passed before it was expected.
 
         Raises `PosegenError` for a part outside the video.
         """
         if not _wanted(self._source, start_seconds, end_seconds).keys() <= self._kept.keys():
             return None
-        return _put_together(self._source, start_seconds, end_seconds, self._kept)
+        return _assemble(self._source, start_seconds, end_seconds, self._kept)
 
 
 def _wanted(source: Source, start_seconds: float, end_seconds: float) -> dict[int, tuple[Size, ...]]:
-    """Which stored frames are needed for a part of the video, and at which sizes."""
+    """Return the stored frames that a part of the video needs, and their sizes."""
     large, small = _sizes(source)
     frames, numbers = _frames_and_samples(source, start_seconds, end_seconds)
     wanted: dict[int, tuple[Size, ...]] = {_after(number, frames): (small,) for number in numbers}
@@ -113,13 +113,11 @@ def _sizes(source: Source) -> tuple[Size, Size]:
 
 
 def _after(number: int, frames: range) -> int:
-    """The frame of the clip after this one; a single one is its own neighbour."""
+    """Return the frame of the clip after this one; a single one is its own neighbour."""
     return min(number + 1, frames.stop - 1)
 
 
-def _put_together(
-    source: Source, start_seconds: float, end_seconds: float, kept: Mapping[int, StoredFrame]
-) -> SampledClip:
+def _assemble(source: Source, start_seconds: float, end_seconds: float, kept: Mapping[int, StoredFrame]) -> SampledClip:
     frames, numbers = _frames_and_samples(source, start_seconds, end_seconds)
     samples = [kept[number].pictures for number in numbers]
     fps = float(source.info.fps)
@@ -134,7 +132,7 @@ def _put_together(
 
 
 def clip_frames(source: Source, start_seconds: float | int, end_seconds: float | int) -> range:
-    """Numbers of the stored frames that begin in [start, end). Raises `PosegenError` if there is none."""
+    """Return the numbers of the stored frames that begin in [start, end). Raises `PosegenError` if there is none."""
     times = source.info.frame_times
     slack = 0.25 / float(source.info.fps)  # times are rounded by containers
     first, stop = (int(np.searchsorted(times, float(moment) - slack)) for moment in (start_seconds, end_seconds))
@@ -147,7 +145,7 @@ def clip_frames(source: Source, start_seconds: float | int, end_seconds: float |
 
 
 def sample_numbers(num_frames: int, fps: float) -> list[int]:
-    """Which frames of a clip are sampled: rising, evenly spaced, from the middle of equal parts.
+    """Return the numbers of the sampled frames of a clip: rising, evenly spaced, from the middle of equal parts.
 
     As `RATE` says, but at least `FEWEST` and at most `MOST`; never the last frame, which has none after it, unless
     there is only one.
@@ -160,19 +158,19 @@ def sample_numbers(num_frames: int, fps: float) -> list[int]:
 
 
 def reduce(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The frame at a smaller `size` = (height, width), averaged."""
+    """Return the frame at a smaller `size` = (height, width), averaged."""
     return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(H, W) of a picture of `size` whose longer side is at most `long_side`."""
+    """Return (H, W) of a picture of `size` whose longer side is at most `long_side`."""
     scale = min(1.0, long_side / max(size))
     height, width = (max(2, round(side * scale)) for side in size)
     return height, width
 
 
 def thumbnail(clip: SampledClip, long_side: int = 160) -> bytes:
-    """The clip's middle sample as a small JPEG, for the report."""
+    """Return the clip's middle sample as a small JPEG, for the report."""
     frame = clip.frames[len(clip) // 2]
     small = reduce(frame, _reduced((frame.shape[0], frame.shape[1]), long_side))
     _, coded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])

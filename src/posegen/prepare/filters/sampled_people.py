@@ -1,7 +1,7 @@
-"""Who is in the sampled frames of a clip: found once, for all filters. Embedded: MediaPipe's pose model with its masks,
-and its face detector for those whom the pose model misses beside others.
+"""Finds people in the sampled frames of a clip, once for all filters.
 
-Real detectors, and networks for faces, are in `detectors.py`. What is concluded from it is the filters' business.
+Embedded: MediaPipe's pose model with its masks, and its face detector for people that the pose model misses beside
+others. Detectors, and networks for faces, are in `detectors.py`. The filters draw the conclusions.
 """
 
 import weakref
@@ -24,21 +24,21 @@ HEAD_POINTS = [*FACE_POINTS, INDEX["left_ear"], INDEX["right_ear"]]
 _OVERLAP = 0.5
 """Share of the smaller of two boxes above which they are one person, found twice."""
 _SECOND_FACE, _SECOND = 0.6, 0.055
-"""Of somebody who is seen only once the others are painted over: least sureness of the face, and least share of the
-picture times mean score of the body's points. What is below is mostly what is left of a painted arm."""
+"""Minimums for a person who is seen only once the others are painted over: confidence of the face, and share of the
+picture times mean score of the body's points. Below them it is mostly the rest of a painted arm."""
 _TILE_SECOND, _TILE_MOST = 0.08, 0.4
-"""The same least for somebody who is seen in a tile only, and the most that such a person's box takes, as shares of the
-tile: whoever is larger would have been seen in the whole picture, and is a thing of the background or a painted arm."""
+"""The same minimum for a person who is seen in a tile only, and the maximum of such a person's box, as shares of the
+tile: a larger person would have been seen in the whole picture, so it is a background object or a painted arm."""
 _LONG = 1.2
 """Longer side over shorter one from which a picture is looked at in two tiles, in which everybody is larger."""
 _FACE = 0.55
-"""Least score of a face: what scores less may be a hand or a pattern."""
+"""Minimum score of a face: anything below may be a hand or a pattern."""
 _NOTICED_FACE = 0.25
 """Share of the widest face's width from which somebody else's face counts: smaller ones are distant passers-by."""
 _LONG_SIDE = 640
-"""Pixels of the longer side of what the models are shown: they look at 256 of them at most."""
+"""Pixels of the longer side of the models' input: they use at most 256 of them."""
 _WIDENED = 0.02
-"""Of the picture's diagonal: masks are widened by it, for hair, shadow and what moves until the next frame."""
+"""Share of the picture's diagonal by which masks are widened, for hair, shadow and movement until the next frame."""
 
 NOTICED = 0.06
 """Share of the largest person's area from which somebody else counts: smaller ones are distant passers-by."""
@@ -53,32 +53,32 @@ class Seen:
     box: tuple[float, float, float, float]
     """(left, top, right, bottom) as shares of the picture's width and height, 0..1."""
     face: float
-    """How surely the face is seen, 0..1."""
+    """Confidence of the face, 0..1."""
     head: float
-    """How surely the head is seen, from whatever side, 0..1."""
+    """Confidence of the head, seen from any side, 0..1."""
     head_at: tuple[float, float] | None = None
-    """Where its middle is, as shares of the picture's width and height; None if that is not known."""
+    """(x, y) of its middle, as shares of the picture's width and height; None if unknown."""
 
     @property
     def area(self) -> float:
-        """Share of the picture that the box takes."""
+        """Share of the picture that the box covers."""
         left, top, right, bottom = self.box
         return max(0.0, right - left) * max(0.0, bottom - top)
 
 
 @dataclass(frozen=True)
 class People:
-    """Everybody in each sampled frame, the largest first, and where they are."""
+    """The people in each sampled frame, the largest first, and their masks."""
 
     seen: tuple[tuple[Seen, ...], ...]
     masks: Bool[np.ndarray, "n small_height small_width"] = field(repr=False)
     """True where a person may be, widened; as large as the clip's `neighbours`."""
     more_faces: tuple[int, ...] = ()
-    """Faces in each frame that belong to nobody in `seen`; empty if nobody has looked for them."""
+    """Faces in each frame that belong to nobody in `seen`; empty if they were not searched."""
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many people of note each frame shows."""
+        """Return the number of people of note in each frame."""
         more = self.more_faces or (0,) * len(self.seen)
         return tuple(
             sum(person.area >= NOTICED * people[0].area for person in people) + faces
@@ -87,18 +87,18 @@ class People:
 
     @property
     def largest(self) -> tuple[Seen | None, ...]:
-        """The largest person of each frame; None where nobody is."""
+        """Return the largest person of each frame; None where there is nobody."""
         return tuple(people[0] if people else None for people in self.seen)
 
 
 @runtime_checkable
 class PeopleFinder(Protocol):
-    """Finds people in sampled frames; `name` says by which model."""
+    """Finds people in sampled frames; `name` is its model."""
 
     name: str
 
     def find(self, clip: SampledClip) -> People:
-        """Everybody in the sampled frames."""
+        """Return everybody in the sampled frames."""
 
     def close(self) -> None:
         """Free the models."""
@@ -135,7 +135,7 @@ class MediaPipePeople:
         self._end = weakref.finalize(self, _close_quietly, self._pose, self._faces)
 
     def find(self, clip: SampledClip) -> People:
-        """Everybody in the sampled frames."""
+        """Return everybody in the sampled frames."""
         small = clip.neighbours.shape[1:3]
         scale = min(1.0, _LONG_SIDE / max(clip.frames.shape[1:3]))
         frames = [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for frame in clip.frames]
@@ -150,7 +150,7 @@ class MediaPipePeople:
         return People(seen, np.stack([widened(taken) for _, taken in found]), faces)
 
     def _more_faces(self, frame: Frame, people: Sequence[Seen]) -> int:
-        """How many faces of note are nobody's of those who were found: the pose model misses people beside others."""
+        """Count faces of note that belong to nobody who was found: the pose model misses people beside others."""
         size = np.array(frame.shape[1::-1], float)
         boxes = [face.bounding_box for face in self._faces.detect(self._picture(frame)).detections]
         widest = max((box.width for box in boxes), default=0)
@@ -163,7 +163,7 @@ class MediaPipePeople:
         )
 
     def _look_again(self, frames: list[Frame], found: list[tuple[list[Seen], SmallMask]], number: int) -> bool:
-        """Add who is in a frame besides those that were found; whether there is anybody."""
+        """Add people in a frame besides those that were found; return whether there is anybody."""
         seen, taken = found[number]
         if not seen:
             return False
@@ -176,7 +176,7 @@ class MediaPipePeople:
         return bool(others)
 
     def _look_closer(self, frame: Frame, small: tuple[int, ...]) -> tuple[list[Seen], SmallMask]:
-        """Who is in one of the two squares at the ends of a picture, and where; nobody in a picture that is one."""
+        """Find people in the two squares at the ends of a picture, with their mask; nobody in a square picture."""
         height, width = frame.shape[:2]
         side = min(height, width)
         if max(height, width) < _LONG * side:
@@ -196,8 +196,11 @@ class MediaPipePeople:
         return [], np.zeros(small, bool)
 
     def _look(self, frame: Frame, small: tuple[int, ...], least: float | None = None) -> tuple[list[Seen], SmallMask]:
-        """Who is in the picture, and where; with `least` only who is no slip of the model: their faces are sure, and
-        their share of the picture times the mean score of their body's points is at least that."""
+        """Find the people in the picture, and their mask.
+
+        least: minimum share of the picture times mean score of the body's points, for people with sure faces only,
+        against slips of the model; None for everybody.
+        """
         result = self._pose.detect(self._picture(frame))
         height, width = frame.shape[:2]
         taken = np.zeros(small, bool)
@@ -230,7 +233,7 @@ def _close_quietly(*models: Any) -> None:
 
 
 def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> Seen | None:
-    """A person by keypoints in pixels of a picture of `size` = (height, width), and by a mask of any size.
+    """Build a person from keypoints in pixels of a picture of `size` = (height, width), and a mask of any size.
 
     None where nothing of the person is in the picture.
     """
@@ -240,8 +243,8 @@ def see(person: PersonPose, size: tuple[int, int], mask: Mask | None = None) -> 
         edges.append((left / size[1], top / size[0], right / size[1], bottom / size[0]))
     if mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        edges.append((columns[0] / mask.shape[1], rows[0] / mask.shape[0],
-                      (columns[-1] + 1) / mask.shape[1], (rows[-1] + 1) / mask.shape[0]))  # fmt: skip
+        height, width = mask.shape
+        edges.append((columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height))
     if not edges:
         return None
     low, high = np.min(edges, axis=0)[:2], np.max(edges, axis=0)[2:]
@@ -263,12 +266,12 @@ def _placed(person: Seen, shares: tuple[float, float, float, float]) -> Seen:
 
 
 def head_of(scores: Float[np.ndarray, " 133"]) -> float:
-    """How surely a head is seen from whatever side: by its two surest points of eyes, ears and nose."""
+    """Return the confidence of a head seen from any side: by its two surest points of eyes, ears and nose."""
     return float(np.sort(scores[HEAD_POINTS])[-2:].mean())
 
 
 def without(frame: Frame, taken: SmallMask) -> Frame:
-    """The picture with what is under the mask (of any size) painted over with the colours around it."""
+    """Return the picture with the area under the mask (of any size) painted over with the colours around it."""
     height, width = frame.shape[:2]
     free = (~widened(taken)).astype(np.float32)
     tiny = (max(2, taken.shape[1] // 8), max(2, taken.shape[0] // 8))  # what is blurred so far needs no pixels
@@ -284,7 +287,7 @@ def without(frame: Frame, taken: SmallMask) -> Frame:
 
 
 def distinct(people: Sequence[Seen]) -> tuple[Seen, ...]:
-    """The people, the largest first, without those that lie mostly within a larger one (found twice)."""
+    """Return the people, the largest first, without those mostly within a larger one (found twice)."""
     kept: list[Seen] = []
     for person in sorted(people, key=lambda each: -each.area):
         if all(_shared(person, other) < _OVERLAP * person.area for other in kept):
@@ -298,7 +301,7 @@ def _shared(one: Seen, other: Seen) -> float:
 
 
 def widened(mask: Mask) -> Mask:
-    """The mask, widened by a small part of the picture."""
+    """Return the mask, widened by a small part of the picture."""
     radius = max(2, round(_WIDENED * float(np.hypot(*mask.shape))))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0

@@ -1,14 +1,14 @@
-"""Encodes the clips of shards ahead of training: `cache/` gets the very files that `posegen train` would write there.
+"""Encodes the clips of shards ahead of training: `cache/` gets the files that `posegen train` would write.
 
 Each clip is encoded once and kept as `work/latents-X/CLIP-N.safetensors` (N counts the encodings) with `CLIP.json`;
-what belongs to one shard is then put together. Which encodings a training reads is planned elsewhere
-(`train/latent_plan.py`); what they are is `data/latent_cache.py`'s.
+the files of a shard are then assembled from them. Which encodings a training reads is planned elsewhere
+(`train/latent_plan.py`); `data/latent_cache.py` defines them.
 """
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load, save
@@ -21,6 +21,7 @@ from posegen.media.checksums import checksum_path
 from posegen.media.files import output_errors
 from posegen.model.sources import load_for_encoding
 from posegen.prepare.prepare_recipe import LatentPlan
+from posegen.prepare.stages.messages import EncodedClip
 from posegen.prepare.store import Store, read_sample
 
 FOLDER = "cache"
@@ -35,8 +36,8 @@ class LatentMaker:
         self._cache.to(choose_device(device))
         self._plan, self._samples, self._kept = plan, samples, kept
 
-    def make(self, key: str, sha256: str) -> dict[str, Any]:
-        """Encode one clip, keep it, and return what is to be remembered of it.
+    def make(self, key: str, sha256: str) -> EncodedClip:
+        """Encode one clip and keep it.
 
         Raises `PosegenError` for a clip that cannot be read, `OutputError`.
         """
@@ -50,21 +51,23 @@ class LatentMaker:
                 encoded = save(self._cache.encode(sample, encoding))
                 self._kept.write(f"{key}-{number}.safetensors", encoded)
                 digests.append(hashlib.sha256(encoded).hexdigest())
-        return {"sample": sha256, "identity": self._cache.identity, "files": digests}
+        return EncodedClip(sha256, self._cache.identity, tuple(digests))
 
 
-def put_together(
-    plan: LatentPlan, kept: Store, output: Store, shard: str, made: dict[str, dict[str, Any] | None]
+def assemble_files(
+    plan: LatentPlan, kept: Store, output: Store, shard: str, made: Mapping[str, EncodedClip | None]
 ) -> None:
     """Write the files of one shard that are missing.
 
-    shard: hash of its bytes; made: its clips in order, and what is remembered of each, None for one left out; at least
-    one is not. Raises `OutputError`.
+    shard: SHA-256 of its bytes. made: its clips in order, None for one that is left out; at least one is encoded.
+    Raises `OutputError`.
     """
-    there = {key: notes for key, notes in made.items() if notes is not None}
-    identities = [notes["identity"] for notes in there.values()]
+    there = {key: clip for key, clip in made.items() if clip is not None}
+    identities = [clip.identity for clip in there.values()]
     if any(identity != identities[0] for identity in identities):
-        raise OutputError(f"{kept.url}: clips were encoded with different weights; delete it, the same command goes on")
+        raise OutputError(
+            f"{kept.url}: clips were encoded with different weights; delete it, the same command encodes them again"
+        )
     for number, encoding in enumerate(plan.encodings):
         name = f"{FOLDER}/{file_name(shard, list(made), encoding, identities[0])}"
         if is_whole(Path(output.path(name))) if output.is_local else output.size(name):
@@ -72,7 +75,7 @@ def put_together(
         clips = []
         for key in there:
             content = kept.read(f"{key}-{number}.safetensors")
-            if content is None or hashlib.sha256(content).hexdigest() != there[key]["files"][number]:
+            if content is None or hashlib.sha256(content).hexdigest() != there[key].files[number]:
                 kept.delete(f"{key}.json")  # made again by the next run
                 raise OutputError(
                     f"{kept.path(key)}-{number}.safetensors is missing or damaged: the same command makes it again"

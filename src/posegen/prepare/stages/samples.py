@@ -1,8 +1,8 @@
 """One clip of a video -> one sample for training: frames, pose, hand normals, masks, reference picture, caption.
 
-It has the arrays that synthetic samples have (`data/clips.py`), but its frames are a video. Of a real video no truth
-is known: `visibility` is what the estimator saw, and the person's mask is a widened hull of the keypoints. Bytes are a
-function of video, clip and settings alone.
+It has the arrays that synthetic samples have (`data/clips.py`), but its frames are a video. A real video has no
+ground truth: `visibility` is from the estimator's scores, and the person's mask is a widened hull of the keypoints.
+Bytes are a function of video, clip and settings alone.
 """
 
 import hashlib
@@ -37,19 +37,19 @@ from posegen.media.video import iterate_frames, probe_video
 from posegen.prepare.prepare_recipe import ConditionSettings, PrepareRecipe
 
 _REFERENCE_DRAWS = 1
-"""Of the random numbers that choose the reference frame; the clip's name is the rest of their seed."""
+"""Part of the seed that chooses the reference frame; the other part is the clip's name."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A sample as it is kept: a tar of its parts, and what the index says of it."""
+    """A sample as it is kept: a tar of its parts, and its caption."""
 
     content: bytes
     caption: str
 
     @property
     def sha256(self) -> str:
-        """Of the content."""
+        """SHA-256 of the content, in hexadecimal digits."""
         return hashlib.sha256(self.content).hexdigest()
 
 
@@ -67,7 +67,10 @@ class SampleMaker:
         self._captions = _captions(recipe.conditions, device)
 
     def make(self, path: Path, key: str, source: str, start: float, end: float) -> Finished:
-        """The sample of a part of a video. Raises `PosegenError` if nobody is followed through it."""
+        """Make the sample of a part of a video, `start` to `end` in seconds.
+
+        Raises `PosegenError` if nobody is followed through it.
+        """
         info, rate = probe_video(path), as_rate(self._clips.fps)
         shown = (info.height, info.width)
         fit = plan_fit(shown, self._clips.size_for(shown), "crop")
@@ -94,10 +97,19 @@ class SampleMaker:
         }
         height, width = fit.target
         description = {
-            "num_frames": len(frames), "height": height, "width": width, "fps": self._clips.fps, "source": source,
-            "start": start, "end": end, "identity": key.partition("-")[0], "reference_frame": number,
-            "caption": caption, "reference_caption": caption, "subject": "person",
-        }  # fmt: skip
+            "num_frames": len(frames),
+            "height": height,
+            "width": width,
+            "fps": self._clips.fps,
+            "source": source,
+            "start": start,
+            "end": end,
+            "identity": key.partition("-")[0],
+            "reference_frame": number,
+            "caption": caption,
+            "reference_caption": caption,
+            "subject": "person",
+        }
         video = pack_frames(frames, self._clips.fps, self._frames)
         return Finished(_packed(key, arrays, video, description, caption), caption)
 
@@ -116,7 +128,7 @@ class SampleMaker:
         return smooth_poses(pose, tracking.cuts)[0]
 
     def _make_estimator(self) -> PoseEstimator:
-        """Sizes and frames matter to keypoints from files only, of which there are none here."""
+        """Load the pose estimator; sizes and frames matter to keypoint files only, which are not used here."""
         return make_pose_estimator(self._conditions.estimators(0.0, 1.0), (0, 0), (), 0, self._device)
 
     def _caption(
@@ -124,22 +136,20 @@ class SampleMaker:
     ) -> str:
         everybody = [fit_pose(pose[index], fit) for index in range(len(pose))]
         try:
-            framing: Framing = choose_framing(
-                np.stack([each.keypoints for each in everybody]), np.stack([each.scores for each in everybody]),
-                fit.target,
-            )  # fmt: skip
+            keypoints = np.stack([each.keypoints for each in everybody])
+            scores = np.stack([each.scores for each in everybody])
+            framing: Framing = choose_framing(keypoints, scores, fit.target)
         except PosegenError:
             framing = "half-body"
         if self._captions is not None:
             return with_subject(self._captions.describe(image, SHOTS[framing]), None)
         if not shoulders_seen(person):
             return DEFAULT_PROMPT
-        keypoints, scores = person.keypoints.astype(np.float64), person.scores.astype(np.float64)
-        return describe_reference(image, keypoints, scores, framing)
+        return describe_reference(image, person.keypoints.astype(np.float64), person.scores.astype(np.float64), framing)
 
 
 def _captions(settings: ConditionSettings, device: str) -> Any:
-    """The vision-language model that writes captions, if there is to be one."""
+    """Load the vision-language model that writes captions, if the recipe names one."""
     if settings.caption_model is None:
         return None
     import torch
@@ -148,12 +158,12 @@ def _captions(settings: ConditionSettings, device: str) -> Any:
     from posegen.devices import choose_device
 
     place = choose_device(device)
-    number_format = torch.float32 if place.type == "cpu" else torch.bfloat16
-    return VisionLanguageModel(settings.caption_model, place, number_format, "[conditions] caption_model")
+    dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
+    return VisionLanguageModel(settings.caption_model, place, dtype, "[conditions] caption_model")
 
 
 def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
-    """Which keypoints are drawn: seen well enough, and in the picture."""
+    """Return the visibility of keypoints: `VISIBLE` where the score is high enough and the point in the picture."""
     least = np.full(133, settings.body_threshold)
     for hand in HANDS:
         least[hand] = settings.hand_threshold
@@ -163,17 +173,15 @@ def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int
 
 
 def _reference(visibility: UInt8[np.ndarray, "frames 133"], key: str) -> int:
-    """A random frame, always the same for one clip, among those that show most of the body."""
+    """Choose a random frame, always the same for one clip, among those that show most of the body."""
     seen = (visibility[:, :17] == VISIBLE).sum(axis=1)
     candidates = np.flatnonzero(seen >= seen.max() - 1)
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return int(np.random.default_rng([seed, _REFERENCE_DRAWS]).choice(candidates))
 
 
-def _masks(
-    person: PersonPose, hand_map: UInt8[np.ndarray, "height width 3"]
-) -> UInt8[np.ndarray, "height width"]:  # fmt: skip
-    """Bits: about where the person is, and where each hand is."""
+def _masks(person: PersonPose, hand_map: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width"]:
+    """Return mask bits: roughly the person, and each hand."""
     bits = np.where(person_mask(person.keypoints, person.scores, hand_map.shape[:2]), PERSON_BIT, 0).astype(np.uint8)
     hands = drawn(hand_map)
     if hands.any():
@@ -183,7 +191,7 @@ def _masks(
 
 
 def _nearer_left(person: PersonPose, places: Float[np.ndarray, "pixels 2"]) -> Bool[np.ndarray, " pixels"]:
-    """Whether pixels (x, y) are nearer to the left hand than to the right one, where both are seen."""
+    """Return whether pixels (x, y) are nearer to the left hand than to the right one, if both are seen."""
     found = np.array([person.scores[hand].max() > 0 for hand in HANDS])
     if not found.all():
         return np.full(len(places), bool(found[0]))
@@ -194,7 +202,7 @@ def _nearer_left(person: PersonPose, places: Float[np.ndarray, "pixels 2"]) -> B
 
 
 def _packed(key: str, arrays: dict[str, np.ndarray], video: bytes, description: dict[str, Any], caption: str) -> bytes:
-    """The sample's parts as a tar, the same bytes every time."""
+    """Pack the sample's parts as a tar, the same bytes every time."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     parts = {

@@ -1,12 +1,11 @@
-"""Looks through a video once, at a few pixels: where its cuts are, which clips lie between them, and their hashes.
+"""Looks through a video once, at a small size: finds its cuts, the clips between them, and their hashes.
 
-Cuts are found as in driving videos (`conditions/cuts.py`): one finder for both, and it sees the frames that pass by
-here anyway. Who wants to see the clips themselves gets their samples while they pass. Memory does not grow with the
-video's length but by 32 bytes a second. Nothing is judged here.
+Cuts are found as in driving videos (`conditions/cuts.py`): one finder for both, and it sees the frames that pass
+here anyway. A visitor gets the samples of clips while they pass. Memory grows with the video's length by 32 bytes a
+second only. Nothing is scored here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from posegen.media.reading import StoredFrame, iterate_with_stored
 from posegen.media.timing import as_rate
 from posegen.prepare.filters.sampled_frames import PassingSamples, SampledClip
 from posegen.prepare.prepare_recipe import ClipSettings
+from posegen.prepare.stages.messages import Look, Window
 from posegen.types import Size
 
 _LONGEST = 192
@@ -31,29 +31,6 @@ _HASHES = 4
 """Frames hashed each second, and also of each clip."""
 _DAMPED = 0.95
 """Share of the wanted frame rate that a video must have."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One clip of a video: seconds after its first frame, and the perceptual hash of four of its frames."""
-
-    start: float
-    end: float
-    hash: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is in a video. Sizes are as it is shown."""
-
-    width: int
-    height: int
-    fps: float
-    duration: float
-    rotation: int
-    hdr: bool
-    cuts: tuple[float, ...]
-    windows: tuple[Window, ...]
 
 
 def check_shape(info: VideoInfo, settings: ClipSettings) -> None:
@@ -70,7 +47,7 @@ Visit = Callable[[int, tuple[float, float], SampledClip], bool]
 
 
 def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None) -> Look:
-    """Cuts, clips and hashes of a video, in one pass over its frames.
+    """Find the cuts, clips and hashes of a video, in one pass over its frames.
 
     `visit` gets clips while they pass, as `sample_clip` would sample them: they are decoded once, not twice. Left out
     are those whose first sample passes before the cut ahead of them is known, and all after it wants no more.
@@ -86,8 +63,8 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     passing = _Passing(PassingSamples(source), settings, visit, finder, rate) if visit else None
     for frame in iterate_with_stored(source, rate, _LONGEST, passing.sizes if passing else lambda number: ()):
         if isinstance(frame, StoredFrame):
-            assert passing
-            passing.samples.keep(frame)
+            if passing:
+                passing.samples.keep(frame)
             continue
         count += 1
         finder.add(frame)
@@ -102,9 +79,15 @@ def look_through(path: Path, settings: ClipSettings, visit: Visit | None = None)
     if passing:
         passing.show(windows)
     return Look(
-        info.width, info.height, float(info.fps), info.duration, info.rotation, info.is_hdr, cuts,
+        info.width,
+        info.height,
+        float(info.fps),
+        info.duration,
+        info.rotation,
+        info.is_hdr,
+        cuts,
         tuple(Window(start, end, clip_hash(table, start, end)) for start, end in windows),
-    )  # fmt: skip
+    )
 
 
 def _seconds(cuts: Sequence[int], rate: Fraction) -> tuple[float, ...]:
@@ -112,7 +95,7 @@ def _seconds(cuts: Sequence[int], rate: Fraction) -> tuple[float, ...]:
 
 
 class _Passing:
-    """Shows clips as soon as it is known where they are, and forgets their samples."""
+    """Shows clips as soon as their positions are settled, and forgets their samples."""
 
     def __init__(
         self, samples: PassingSamples, settings: ClipSettings, visit: Visit, finder: CutFinder, rate: Fraction
@@ -124,11 +107,11 @@ class _Passing:
         self.advance()
 
     def sizes(self, number: int) -> Sequence[Size]:
-        """At which sizes a stored frame is wanted."""
+        """Return the sizes at which a stored frame is wanted."""
         return self.samples.sizes(number) if self._more else ()
 
     def advance(self) -> None:
-        """Show the clips of which the finder of cuts knows by now that they are some; expect those that may come."""
+        """Show the clips that are settled by the cuts found so far; expect those that may follow."""
         settled = float(self._finder.settled / self._rate)
         if len(self._finder.cuts) == self._cuts and settled < self._waits_for:
             return
@@ -154,9 +137,9 @@ class _Passing:
 def place_windows(
     duration: float, cuts: Sequence[float], settings: ClipSettings, ends: bool = True
 ) -> list[tuple[float, float]]:
-    """(start, end) in seconds of the clips: one after the other in each scene, away from its cuts by the margin.
+    """Return (start, end) in seconds of the clips: one after the other in each scene, away from its cuts by the margin.
 
-    Starts are whole milliseconds. The last one may end half a frame after the video. Without `ends` the video goes on
+    Starts are whole milliseconds. The last one may end half a frame after the video. Without `ends` the video continues
     after `duration`, perhaps with a cut: these are the first of the clips that it has, whatever comes.
     """
     last = 0.5 / settings.fps if ends else -settings.margin
@@ -173,13 +156,13 @@ def place_windows(
 
 
 def perceptual_hash(frame: UInt8[np.ndarray, "height width 3"]) -> int:
-    """64 bits that stay nearly the same when a picture is coded again, scaled or brightened (pHash)."""
+    """Return 64 bits that change little when a picture is coded again, scaled or brightened (pHash)."""
     bits = imagehash.phash(Image.fromarray(frame)).hash
     return int.from_bytes(np.packbits(bits.reshape(-1)).tobytes(), "big")
 
 
 def clip_hash(hashes: UInt64[np.ndarray, " seen"], start: float, end: float) -> tuple[int, int, int, int]:
-    """The hashes of four frames of a clip, in the middles of its quarters."""
+    """Return the hashes of four frames of a clip, in the middles of its quarters."""
     moments = start + (end - start) * (np.arange(_HASHES) + 0.5) / _HASHES
     places = np.minimum(np.rint(moments * _HASHES).astype(int), len(hashes) - 1)
     first, second, third, fourth = (int(value) for value in hashes[places])
