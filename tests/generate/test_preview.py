@@ -175,7 +175,7 @@ def test_missing_people_and_hands_are_told(config, driving, tmp_path):
     write_image(tmp_path / "wall.png", np.full((128, 96, 3), 128, np.uint8))
     found = looked(config, reference=tmp_path / "wall.png")
     assert found.warnings[0] == "no person is found in the reference image"
-    assert found.reference is None
+    assert found.plan.reference.person is None
 
 
 def test_a_camera_that_moves_leaves_segments_out(config, media, tmp_path):

@@ -21,6 +21,7 @@ from posegen import __version__
 from posegen.apps.argument_errors import one_line
 from posegen.apps.failures import check_address_space, guarded
 from posegen.apps.input_checks import check_inputs
+from posegen.apps.library_imports import imported_for_good
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -161,7 +162,8 @@ def dispatch(config: Settings) -> None:
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with Console(stderr=True).status("loading libraries"):  # seconds of silence otherwise; shown in a terminal only
+    # seconds of silence otherwise; shown in a terminal only
+    with Console(stderr=True).status("loading libraries"), imported_for_good():
         work = _work_of(config)
     work()
 

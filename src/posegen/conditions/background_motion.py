@@ -11,6 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -25,6 +26,7 @@ from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import state_of, write_checked
 from posegen.media.fitting import Fit, plan_fit
+from posegen.media.read_ahead import read_ahead
 from posegen.media.video import iterate_frames
 
 MOTION = "background_motion.npz"
@@ -183,16 +185,16 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
     picture = _inside_padding(small)
     tracker = CameraTracker(small.target)
     steps: list[Step] = []
-    frames = iterate_frames(driving, pose.fps, conditions.start, conditions.end)
-    for frame, number in zip_longest(frames, range(len(pose))):
-        if frame is None or number is None:
-            raise PosegenError(
-                f"{driving} does not have the {len(pose)} frames of its conditions: extract the conditions again"
-            )
-        grey = cv2.cvtColor(small.apply(frame), cv2.COLOR_RGB2GRAY)
-        points = small.apply_points(pose.keypoints[number])
-        steps.append(tracker.add(grey, picture & ~person_mask(points, pose.scores[number], small.target)))
-        progress(len(steps), len(pose))
+    with closing(read_ahead(iterate_frames(driving, pose.fps, conditions.start, conditions.end))) as frames:
+        for frame, number in zip_longest(frames, range(len(pose))):
+            if frame is None or number is None:
+                raise PosegenError(
+                    f"{driving} does not have the {len(pose)} frames of its conditions: extract the conditions again"
+                )
+            grey = cv2.cvtColor(small.apply(frame), cv2.COLOR_RGB2GRAY)
+            points = small.apply_points(pose.keypoints[number])
+            steps.append(tracker.add(grey, picture & ~person_mask(points, pose.scores[number], small.target)))
+            progress(len(steps), len(pose))
     return BackgroundMotion.of(steps, float(pose.fps))
 
 

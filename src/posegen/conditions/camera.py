@@ -102,8 +102,9 @@ class CameraTracker:
             self._key = self._previous = _KeptPoints(frame, background, Similarity())
             return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
         previous = self._previous
-        place, known, cut = self._place(frame, background)
-        now = _KeptPoints(frame, background, place)
+        now = _KeptPoints(frame, background, Similarity())
+        now.place, known, cut = self._place(now)
+        place = now.place
         if cut:
             self._scene += 1
             self._key = now
@@ -113,23 +114,26 @@ class CameraTracker:
         self._previous = now
         return Step(place, self._scene, known, residual)
 
-    def _place(self, frame: Grey, background: Mask) -> tuple[Similarity, bool, bool]:
+    def _place(self, now: "_KeptPoints") -> tuple[Similarity, bool, bool]:
         """(place of the frame, whether it is known, whether another scene begins)."""
         assert self._key is not None
         assert self._previous is not None
         keys = [self._key] if self._key is self._previous else [self._key, self._previous]
         for key in keys:
-            relative, share = self._match(key, frame, background, self._previous.place.after(key.place.inverse()))
+            relative, share = self._match(
+                key, now.frame, now.background, self._previous.place.after(key.place.inverse())
+            )
             if relative is not None:
                 if key is self._previous or share < 2 * _FEWEST_SHARE:  # the key frame's background goes out of sight
                     self._key = self._previous
                 return relative.after(key.place), True, False
-        enough_now = len(find_corners(frame, background)) >= _FOR_CUT
+        enough_now = len(now.corners) >= _FOR_CUT
         enough_before = max(len(key.corners) for key in keys) >= _FOR_CUT
         if enough_now and enough_before:
             return Similarity(), True, True
         if not enough_before:
-            self._key = _KeptPoints(frame, background, self._previous.place)
+            now.place = self._previous.place
+            self._key = now
         return self._previous.place, False, False
 
     def _match(

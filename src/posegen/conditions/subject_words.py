@@ -80,13 +80,14 @@ def _mentions(prompt: str, words: tuple[str, ...], compounds: bool = True) -> li
         for word in words
         for form in ("NFC", "NFD")
     }
-    # a boundary is demanded only of letters that are written with spaces between words
-    alternatives = "|".join(
-        f"{_edge(form[0], before=True)}{form}{_edge(form[-1], before=False)}"
-        for form in sorted(forms, key=len, reverse=True)
-    )
-    end = "" if compounds else r"(?!-\w)"
-    return [match.span() for match in re.finditer(f"(?:{alternatives}){end}", prompt, flags=re.IGNORECASE)]
+    # a boundary is demanded only of letters that are written with spaces between words; each kind of boundary stands
+    # once, before and after all of its words, since letters of any case in any script take long to compile
+    bounded: dict[tuple[str, str], list[str]] = {}
+    for form in sorted(forms, key=len, reverse=True):
+        bounded.setdefault((_edge(form[0], before=True), _edge(form[-1], before=False)), []).append(form)
+    alternatives = "|".join(f"{begin}(?:{'|'.join(group)}){end}" for (begin, end), group in bounded.items())
+    compound = "" if compounds else r"(?!-\w)"
+    return [match.span() for match in re.finditer(f"(?:{alternatives}){compound}", prompt, flags=re.IGNORECASE)]
 
 
 def _edge(character: str, before: bool) -> str:
