@@ -19,7 +19,7 @@ from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
-from posegen.media.data_files import parse_npz
+from posegen.media.data_files import MAX_ARRAYS, parse_npz
 from posegen.media.packed import unpack_frames
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -30,6 +30,8 @@ OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
 PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
 """Bits of `masks`."""
+_POINTS_BYTES = 133 * 2 * 8
+"""Bytes of a frame's keypoints."""
 _HAND_SEEN = 0.5
 """Share of a hand's joints that must be visible: fewer, and an estimator would not find it."""
 
@@ -59,10 +61,17 @@ class Clip:
         except Exception as error:  # numpy, zip, zlib and codecs each have errors of their own for damage
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error
 
+    @property
+    def _most_bytes(self) -> int:
+        """Bytes that an array may have: four times what the largest one needs by the clip's description."""
+        height, width = self.sample.size
+        return min(MAX_ARRAYS, 4 * (self.sample.num_frames + 1) * (3 * height * width + _POINTS_BYTES))
+
     def array(self, name: str) -> np.ndarray:
         """One array of the sample."""
         if name not in self._kept:
-            array = self._guarded(lambda: parse_npz(self._packed, f"{self.sample.key}.npz", names=(name,))[name])
+            where, most = f"{self.sample.key}.npz", self._most_bytes
+            array = self._guarded(lambda: parse_npz(self._packed, where, names=(name,), max_bytes=most)[name])
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 

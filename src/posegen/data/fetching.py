@@ -23,8 +23,8 @@ from posegen.media.files import output_errors
 _NAME = re.compile(r"[\w-][\w. -]{0,199}")
 """Names of shards: without folders, nothing that a URL or a file system takes for something else."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST_INDEX = 256 << 20
-"""Bytes."""
+_LARGEST_INDEX = 32 << 20
+"""Bytes: more than a hundred thousand shards."""
 _PIECE = 4 << 20
 """Bytes read at a time."""
 _ATTEMPTS = 4
@@ -228,6 +228,8 @@ class RemoteShard:
                     out.seek(before)
                     for piece in read_pieces(stream):
                         out.write(piece)
+                        if out.tell() > self.size:  # another file, which may have no end
+                            break
         except FileNotFoundError:
             raise PosegenError("missing") from None
         except (PosegenError, OutputError):

@@ -28,8 +28,8 @@ from posegen.media.probing import MAX_SIDE
 PARTS = ("json", "npz", "txt")
 TOLERATED = 0.01
 """Share of bad shards, or of clips that are too short, above which training refuses to start."""
-_LONGEST_DESCRIPTION = 16 << 20
-"""Bytes of a sample's `.json`."""
+_LONGEST = {"json": 4 << 20, "txt": 1 << 16}
+"""Bytes of a sample's description, and of its caption."""
 _MOST_FRAMES = 10_000_000
 _ATTEMPTS = 5
 """How often a fetched shard is looked for: others may remove it to make room just before it is opened."""
@@ -251,8 +251,9 @@ def samples_of(path: Path) -> tuple[Sample, ...]:
         lacking = [part for part in PARTS if part not in parts]
         if lacking:
             raise PosegenError(f"{key} has no .{lacking[0]}")
-        if parts["json"].size > _LONGEST_DESCRIPTION:
-            raise PosegenError(f"{key}.json has {parts['json'].size} bytes: it should describe one clip")
+        for part, most in _LONGEST.items():
+            if parts[part].size > most:
+                raise PosegenError(f"{key}.{part} has {parts[part].size} bytes: it should describe one clip")
         try:
             sample = Sample(path, key, parts, parse_json(_read(path, parts["json"]), f"{key}.json"))
             if not 0 < sample.num_frames <= _MOST_FRAMES or not all(0 < side <= MAX_SIDE for side in sample.size):

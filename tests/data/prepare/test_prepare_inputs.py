@@ -183,6 +183,30 @@ def test_a_list_at_a_url_is_bounded(folder, server, monkeypatch):
         find_videos([f"{server}/list.txt"])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("list.txt", "a.mp4\n" * 20, "has 20 lines"),
+        ("list.txt", "a.mp4\r" * 20, "has 20 lines"),
+        ("list.json", json.dumps(["a.mp4"] * 20), "has 20 lines or names"),
+        ("list.txt", "a" * 5000, "5,000 characters"),
+    ],
+)
+def test_a_list_of_too_many_names_or_too_long_ones_is_refused(folder, monkeypatch, name, text, told):
+    monkeypatch.setattr("posegen.data.prepare.inputs._MOST_ENTRIES", 10)
+    (folder / name).write_text(text)
+    with pytest.raises(PosegenError, match=told) as caught:
+        find_videos([str(folder / name)])
+    assert len(str(caught.value)) < 400 + len(str(folder))
+
+
+def test_only_ends_of_lines_part_the_names_of_a_list(folder):
+    (folder / "list.txt").write_text("one\u2028two.mp4\r\nthree.mp4\rfour.mp4\n\n# five\n", newline="")
+    assert [Path(video.url).name for video in find_videos([str(folder / "list.txt")])] == [
+        "four.mp4", "one\u2028two.mp4", "three.mp4",
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def forbidden(folder, monkeypatch):
     """A folder and a file that may not be read; where the tests run as root, who may read everything, by a stand-in."""
