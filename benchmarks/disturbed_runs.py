@@ -194,6 +194,8 @@ def _evaluate(inputs: Path) -> Work:
 WORKS: dict[str, Callable[[Path], Work]] = {
     "generate": _generate, "extract": _extract, "train": _train, "prepare": _prepare, "evaluate": _evaluate,
 }  # fmt: skip
+_SHARES = {"prepare": 0.5}
+"""Of the trials, where others have 1: one of `prepare` takes ten times as long."""
 KILLED = ("extract", "generate", "prepare", "train")
 TRAIN = """
 name = "tiny"
@@ -492,9 +494,13 @@ class Trials:
 
 def wanted(how: str, works: list[str], count: int, seed: int, trials: Trials) -> Iterator[tuple[str, int]]:
     """Works and numbers of trials, the works in turn. Kills that came too late are replaced."""
-    share = dict.fromkeys(works, count) if how == "kill" else {
-        name: count // len(works) + (place < count % len(works)) for place, name in enumerate(works)
-    }  # fmt: skip
+    if how == "kill":
+        share = dict.fromkeys(works, count)
+    else:
+        weight = sum(_SHARES.get(name, 1) for name in works)
+        share = {name: int(count * _SHARES.get(name, 1) / weight) for name in works}
+        for name in works[: count - sum(share.values())]:
+            share[name] += 1
     number = 0
     while any(share.values()):
         for name in works:

@@ -76,6 +76,7 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD.replace('"mini"', '"scratch:14b"'), "only the mini can be built from scratch"),
         (GOOD.replace('"mini"', '"mini"\nlayers = 2'), "of a model from scratch"),
         (GOOD.replace('"mini"', '"scratch:mini"\nheads = -1'), "numbers from 0"),
+        (GOOD.replace('"mini"', '"scratch:mini"\nlayers = 100000'), "to 1000, not 100000"),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + 'strategy = "fsdp"\n', "cannot shard fp8"),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + f"[pretrain]\n{STAGE}", "trains all weights"),
         (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"'), 'set export = "adapter"'),

@@ -19,7 +19,7 @@ from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.data.fetching import UnreachableError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
-from posegen.media.data_files import MAX_ARRAYS, parse_npz
+from posegen.media.data_files import parse_npz
 from posegen.media.packed import unpack_frames
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -30,6 +30,8 @@ OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
 PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
 """Bits of `masks`."""
+_MOST_BYTES = 1 << 30
+"""Bytes of one array: 380 frames of 1280 x 720."""
 _POINTS_BYTES = 133 * 2 * 8
 """Bytes of a frame's keypoints."""
 _HAND_SEEN = 0.5
@@ -65,13 +67,25 @@ class Clip:
     def _most_bytes(self) -> int:
         """Bytes that an array may have: four times what the largest one needs by the clip's description."""
         height, width = self.sample.size
-        return min(MAX_ARRAYS, 4 * (self.sample.num_frames + 1) * (3 * height * width + _POINTS_BYTES))
+        return min(_MOST_BYTES, 4 * (self.sample.num_frames + 1) * (3 * height * width + _POINTS_BYTES))
+
+    def _shape_of_frame(self, name: str) -> tuple[int, ...] | None:
+        """The shape of one frame of an array by the clip's description, None where that does not tell it."""
+        height, width = self.sample.size
+        return {
+            "frames": (height, width, 3), "normals": (height, width, 3), "masks": (height, width),
+            "keypoints": (133, 2), "visibility": (133,),
+        }.get(name)  # fmt: skip
 
     def array(self, name: str) -> np.ndarray:
         """One array of the sample."""
         if name not in self._kept:
             where, most = f"{self.sample.key}.npz", self._most_bytes
             array = self._guarded(lambda: parse_npz(self._packed, where, names=(name,), max_bytes=most)[name])
+            shape = self._shape_of_frame(name)
+            if shape is not None and array.shape[1:] != shape:
+                was = f"{self.sample.shard.name}: {self.sample.key} is damaged"
+                raise PosegenError(f"{was} ({name}: frames of shape {array.shape[1:]} instead of {shape})")
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 

@@ -10,6 +10,7 @@ does not matter, as long as each sample has a `.json` (with "num_frames", "heigh
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -221,6 +222,9 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
     """One shard, checked against its entry of the index where there is one. Raises `PosegenError` with the reason."""
     try:
         with open_input(path, "a shard") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if entry is not None and entry.get("bytes", size) != size:  # what is far too large need not be hashed
+                raise PosegenError(f"damaged: it has {size} bytes, and {entry['bytes']} by the index")
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise PosegenError(f"unreadable: {error}") from error

@@ -30,8 +30,8 @@ MAX_TEXT = 64 * MEGABYTE
 """Bytes of a JSON or text file, unless the caller allows more."""
 MAX_TOML = MEGABYTE // 4
 """A recipe that comes with posegen has 3 kB; tomllib takes seconds for a megabyte that is made to be slow."""
-MAX_YAML = MEGABYTE
-MAX_ARRAYS = 1024 * MEGABYTE
+MAX_YAML = MEGABYTE // 2
+MAX_ARRAYS = 400 * MEGABYTE
 """Bytes of all arrays of an NPZ file together, unpacked, unless the caller allows more."""
 MAX_DEPTH = 64
 """Levels to which arrays, objects and tables may be nested."""
@@ -187,7 +187,7 @@ def _memory_of_text(content: bytes | bytearray) -> int:
 
 
 def _check_memory(needed: int, where: str, kind: str, max_memory: int | None) -> None:
-    most = 8 * MAX_TEXT if max_memory is None else max_memory
+    most = 6 * MAX_TEXT if max_memory is None else max_memory
     if needed > most:
         raise PosegenError(f"{where}: would take more than {_size(most)} of memory, too much for {kind}")
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
 from posegen.media.data_files import parse_json, read_json_object
+from posegen.media.tensors import check_header
 from posegen.model.release import release_name
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -278,6 +279,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
             if not isinstance(content, dict) or not all(isinstance(each, Tensor) for each in content.values()):
                 raise ValueError("no dictionary of weights")
             return content, {}
+        check_header(file)
         with safe_open(file, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except Exception as error:  # pickles have errors of any kind

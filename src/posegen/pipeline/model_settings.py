@@ -15,7 +15,7 @@ from posegen.errors import PosegenError
 _WHOLE = {
     "segment_length": (1, 100_000), "head": (0, 100_000), "tail": (0, 100_000), "default_area": (1, MAX_SIDE**2),
     "draw_scale": (1, 64), "max_text_tokens": (1, 1_000_000), "num_attention_heads": (1, 100_000),
-    "attention_head_dim": (1, 100_000), "ffn_dim": (1, 10_000_000), "num_layers": (1, 10_000),
+    "attention_head_dim": (1, 100_000), "ffn_dim": (1, 10_000_000), "num_layers": (1, 1000),
     "spatial_stride": (1, 1024), "temporal_stride": (1, 1024), "patch": (1, 1024), "default_steps": (1, 1000),
 }  # fmt: skip
 """Ranges of whole numbers, both ends included."""

@@ -23,6 +23,10 @@ Strategy = Literal["ddp", "fsdp"]
 Optimizer = Literal["adamw", "muon"]
 
 
+MAX_LAYERS = 1000
+"""Of a transformer, and of its attention heads: 25 times what the largest that is known has."""
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """What is trained."""
@@ -41,8 +45,10 @@ class ModelSettings:
     """The same for its attention heads, of 64 channels each."""
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.heads) < 0:
-            raise PosegenError(f"[model] layers and heads are numbers from 0, not {self.layers} and {self.heads}")
+        if min(self.layers, self.heads) < 0 or max(self.layers, self.heads) > MAX_LAYERS:
+            raise PosegenError(
+                f"[model] layers and heads are numbers from 0 to {MAX_LAYERS}, not {self.layers} and {self.heads}"
+            )
         _check_seed(self.seed)
 
 

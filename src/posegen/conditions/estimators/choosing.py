@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.protocols import Frame, HandNormalEstimator, PoseEstimator
@@ -24,6 +25,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
     names: list[str] = [config.pose, config.normals]
+    if config.pose_file is not None:
+        check_size(config.pose_file)
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
         value = getattr(config, option)
         if value is not None:

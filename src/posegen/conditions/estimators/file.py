@@ -51,8 +51,8 @@ class FilePose:
 
         Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
+        file = read_keypoints(path, size, num_source_frames)
         self.version = identity(str(path))
-        file = read_keypoints(path, size)
         placed = place_entries(
             path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
         )
