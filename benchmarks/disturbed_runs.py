@@ -52,6 +52,8 @@ class Work:
     results: Callable[[Path], list[Path]]
     kept: Callable[[Path], list[Path]]
     interrupt: Callable[[Path], None] | None = None
+    instead: Callable[[Path, Path], list[Path]] = lambda folder, path: []
+    """Files that would be read instead of a damaged one; they are removed, as if the run had not got so far."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,13 @@ def _train(inputs: Path) -> Work:
         lambda folder: sorted((folder / "run" / "base" / "model").rglob("*.safetensors")),
         lambda folder: [path for path in files_in(folder) if "checkpoints" in path.parts or "cache" in path.parts],
         interrupt,
+        lambda folder, path: _later_checkpoints(folder, path) if path.parent.name.startswith("step-") else [],
     )
+
+
+def _later_checkpoints(folder: Path, path: Path) -> list[Path]:
+    steps = (folder / "run" / "base" / "checkpoints").glob("step-*/*")
+    return [each for each in steps if each.parent.name > path.parent.name]
 
 
 def _prepare(inputs: Path) -> Work:
@@ -188,6 +196,11 @@ def _evaluate(inputs: Path) -> Work:
                         "--output", folder / "out", "--cache", folder / "cache", "--no-videos"],
         lambda folder: [folder / "out" / "scores.csv", folder / "out" / "clips.csv"],
         lambda folder: files_in(folder / "cache"),
+        None,
+        lambda folder, path: [
+            each for each in files_in(folder / "cache")
+            if path.name.startswith("pose-") and not each.name.startswith("pose-")
+        ],
     )  # fmt: skip
 
 
@@ -417,6 +430,11 @@ def damaged(name: str, place: Place, number: int, seed: int, source: str) -> Tri
     random.Random(f"{seed} {name}").shuffle(kinds)
     kind = kinds[number % len(kinds)]
     path = chance.choice([each for each in kept if kind_of(each) == kind])
+    for each in place.work.instead(place.run, path):
+        each.unlink()
+        kept.remove(each)
+        with contextlib.suppress(OSError):
+            each.parent.rmdir()  # only where nothing is left in it
     about = f"{path.relative_to(place.run)}: {damage(path, chance.choice(DAMAGES), kept, chance)}"
     ended = place.again()
     said, fault, same = lines_about(ended, path, place), fault_of(ended), place.is_same()
