@@ -288,6 +288,43 @@ def _stop_after(name: str, updates: int) -> object:
     return StopAfter()
 
 
+class Watch:
+    """Looks at a folder in which a command runs: `times` has, for each time that files appear, the seconds and how many
+    have been there so far. Files that are being written, under other names, do not count.
+
+    kill_at: how many files must have been there, and the seconds after that; None: never.
+    """
+
+    def __init__(self, folder: Path, kill_at: tuple[int, float] | None = None) -> None:
+        self._folder, self._kill_at, self._seen = folder, kill_at, set[str]()
+        self.times: list[tuple[float, int]] = [(0.0, 0)]
+
+    def __call__(self, seconds: float) -> bool:
+        """Look; whether the moment has come."""
+        before = len(self._seen)
+        with contextlib.suppress(OSError):  # a folder goes while it is looked through
+            for path in self._folder.rglob("*"):
+                if path.is_file() and not path.name.startswith(".") and ".part" not in str(path):
+                    self._seen.add(str(path))
+        if len(self._seen) > before:
+            self.times.append((seconds, len(self._seen)))
+        if self._kill_at is None:
+            return False
+        count, pause = self._kill_at
+        return any(number >= count and seconds >= since + pause for since, number in self.times)
+
+
+def random_moment(times: list[tuple[float, int]], end: float, chance: random.Random) -> tuple[int, float]:
+    """A moment of a run as `Watch` takes it: any second, or any time between two files, each as likely as the other.
+
+    Counted from files, not from the start, it is the same moment on a machine that has become slower.
+    """
+    spans = [(since, until, number) for (since, number), (until, _) in zip(times, [*times[1:], (end, 0)], strict=True)]
+    by_time = chance.random() < 0.5
+    since, until, number = chance.choices(spans, [until - since if by_time else 1 for since, until, _ in spans])[0]
+    return number, chance.random() * (until - since)
+
+
 class Place:
     """A work's folder: inputs, the folder in which it runs each time, and what undisturbed runs left there."""
 
@@ -299,7 +336,8 @@ class Place:
         if not mark.exists() or json.loads(mark.read_text())["source"] != source:
             mark.unlink(missing_ok=True)
             self._make(mark, source)
-        self.duration: float = json.loads(mark.read_text())["seconds"]
+        made = json.loads(mark.read_text())
+        self.times, self.duration = [(float(since), int(number)) for since, number in made["times"]], made["seconds"]
         self.expected = digests(self.work.results(self.whole), self.whole)
 
     def _make(self, mark: Path, source: str) -> None:
@@ -311,14 +349,16 @@ class Place:
             inputs.mkdir()
             self._check(self._child(partial(make_inputs, self._name, inputs)))
             (inputs / "made").touch()
-        ended = self.again()
+        watch = Watch(self.run)
+        ended = self.again(watch)
         self._check(ended)
         self._keep(self.whole)
         if self.work.interrupt is not None:
             self.empty()
             self._check(self._child(partial(self.work.interrupt, self.run)))
         self._keep(self.interrupted)
-        mark.write_text(json.dumps({"source": source, "seconds": ended.seconds}))
+        mark.write_text(json.dumps({"source": source, "seconds": max(ended.seconds, watch.times[-1][0]),
+                                    "times": watch.times}))  # fmt: skip
 
     def _check(self, ended: Ended) -> None:
         if ended.code != 0:
@@ -340,14 +380,14 @@ class Place:
         for path in set(self.work.results(self.run)) - set(self.work.kept(self.run)):
             path.unlink(missing_ok=True)
 
-    def _child(self, run: Callable[[], object], kill_after: float | None = None) -> Ended:
+    def _child(self, run: Callable[[], object], kill_when: Watch | None = None) -> Ended:
         streams = self._folder / "streams"
         streams.mkdir(exist_ok=True)
-        return run_limited(run, streams, SECONDS, MEMORY, kill_after)
+        return run_limited(run, streams, SECONDS, MEMORY, kill_when)
 
-    def again(self, kill_after: float | None = None) -> Ended:
+    def again(self, kill_when: Watch | None = None) -> Ended:
         """Run the command."""
-        return self._child(partial(run_posegen, *self.work.command(self.run)), kill_after)
+        return self._child(partial(run_posegen, *self.work.command(self.run)), kill_when)
 
     def is_same(self) -> bool:
         """Whether the results are those of an undisturbed run."""
@@ -454,13 +494,13 @@ def damaged(name: str, place: Place, number: int, seed: int, source: str) -> Tri
 
 def killed(name: str, place: Place, number: int, seed: int, source: str) -> Trial:
     """Kill a run, and run the command again."""
-    moment = random.Random(f"{seed} {name} {number}").uniform(0.0, 1.0) * place.duration
+    moment = random_moment(place.times, place.duration, random.Random(f"{seed} {name} {number}"))
     place.empty()
-    first = place.again(kill_after=moment)
+    first = place.again(Watch(place.run, moment))
     there = [path for path in place.run.rglob("*") if path.is_file()]
     newest = max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
     kind = kind_of(newest.relative_to(place.run)) if newest else "nothing yet"
-    about = f"after {first.seconds:.2f} of {place.duration:.2f} s, {len(there)} files"
+    about = f"{moment[1]:.2f} s after file {moment[0]} of {place.times[-1][1]}, {len(there)} files there"
     if first.code != -9:
         outcome, fault, said = "ended before", fault_of(first), []
     else:

@@ -38,11 +38,16 @@ class Ended:
 
 
 def run_limited(
-    work: Callable[[], object], folder: Path, seconds: float, memory: int, kill_after: float | None = None
+    work: Callable[[], object],
+    folder: Path,
+    seconds: float,
+    memory: int,
+    kill_when: Callable[[float], bool] | None = None,
 ) -> Ended:
     """Run `work` in a child; `folder` gets its standard streams, and is its working folder.
 
-    kill_after: seconds at which the child, but none of its children, gets SIGKILL, as from somebody at a terminal.
+    kill_when: asked a hundred times a second with the seconds so far; once it says so, the child, but none of its
+    children, gets SIGKILL, as from somebody at a terminal.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -62,7 +67,7 @@ def run_limited(
             stopped = "memory"
         elif spent - waited > seconds or spent > _SLOWEST * seconds:
             stopped = "time"
-        if kill_after is not None and spent - waited >= kill_after:
+        if kill_when is not None and kill_when(spent):
             os.kill(child, signal.SIGKILL)
             _, status, usage = os.wait4(child, 0)
             break
@@ -73,9 +78,9 @@ def run_limited(
                 os.kill(child, signal.SIGKILL)
             _, status, usage = os.wait4(child, 0)
             break
-        time.sleep(_LOOK if kill_after is None else min(_LOOK, max(0.001, kill_after - spent + waited)))
+        time.sleep(_LOOK if kill_when is None else _LOOK / 5)
     spent = time.monotonic() - began
-    if kill_after is None:
+    if kill_when is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # what it may have left behind
     stdout, stderr = (
