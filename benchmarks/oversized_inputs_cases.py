@@ -111,7 +111,7 @@ def _all() -> Iterator[tuple[str, str, Damage, str]]:
     for name, (old, new) in _RECIPE_SIZES.items():
         yield "training recipe", name, _replaced(old, new), REFUSED
     for name, line in _PREPARE_SIZES.items():
-        yield "prepare recipe", name, _written(line), EITHER
+        yield "prepare recipe", name, _written(line), REFUSED
     for kind in ("keypoints in NPZ", "conditions keypoints"):
         for name, damage in _NPZ.items():
             yield kind, name, damage, EITHER if kind == "conditions keypoints" else REFUSED
@@ -237,7 +237,7 @@ _RECIPE_SIZES: dict[str, tuple[str, str]] = {
 _PREPARE_SIZES: dict[str, str] = {
     "clips of a billion frames": "[clips]\nnum_frames = 1000000001\n",
     "clips of a billion pixels": "[clips]\nsize = [1000000000, 16]\n",
-    "a billion sizes": "[clips]\nsizes = [" + "[96, 64], " * 15_000 + "]\n",
+    "fifteen thousand sizes": "[clips]\nsizes = [" + "[96, 64], " * 15_000 + "]\n",
     "a billion workers": "[compute]\nworkers = 1000000000\n",
     "a billion clips in a shard": "[output]\nclips_per_shard = 1000000000\n",
 }

@@ -297,7 +297,10 @@ def test_a_place_that_cannot_be_written_says_so(kind, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [("[clip]\n", "unknown key 'clip'"), ("[clips]\nlength = 3\n", r"\[clips\] has the unknown key 'length'"),
-     ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
+     ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[clips]\nnum_frames = 1000000001\n", "at most 10001"),
+     ("[clips]\nsize = [1000000000, 16]\n", "up to 8192"), ("[compute]\nworkers = 1000000000\n", "0 to 10000"),
+     (f"[clips]\nsizes = {[[96, 64]] * 101}\n", "1 to 100"), ("[output]\nclips_per_shard = 1000000\n", "1 to 100000"),
+     ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
      ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "--pose-weights")],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path):
