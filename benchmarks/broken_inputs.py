@@ -11,11 +11,8 @@ one `posegen prepare` over a folder of broken videos. Same corpus, same bytes, o
 
 import argparse
 import contextlib
-import hashlib
-import importlib
 import json
 import os
-import pkgutil
 import re
 import shutil
 import socket
@@ -30,12 +27,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import posegen
 from broken_inputs_cases import ACCEPTED, REFUSED, Case, all_cases
-from broken_inputs_good import run_posegen, steps
+from broken_inputs_good import steps
 from broken_inputs_prepare import prepare_broken_videos
 from limited_child import Ended, run_limited
 from results_file import write_result
+from warm_start import digest_of_source, load, run_posegen
 
 SECONDS, MEMORY = 30.0, 2_000_000_000
 _UNFINISHED = ("result.mp4", "demo.mp4", "result_preview.png", "result_preview.mp4", "manifest.json", "report.html",
@@ -58,21 +55,6 @@ class Found:
     peak: int
     line: str
     source: str
-
-
-def load() -> None:
-    """Import what the commands use, without computing: threads do not come along with a fork."""
-    os.environ.update(
-        OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0", RAY_USAGE_STATS_ENABLED="0",
-        TRANSFORMERS_VERBOSITY="error", DIFFUSERS_VERBOSITY="error",
-    )  # fmt: skip
-    import ray.data  # noqa: F401
-    from diffusers import WanTransformer3DModel  # noqa: F401
-    from transformers import CLIPVisionModel, UMT5EncoderModel  # noqa: F401
-
-    for module in pkgutil.walk_packages(posegen.__path__, "posegen."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)  # all: nobody changes the code under a corpus that runs
 
 
 def make_good_files(work: Path) -> Path:
@@ -222,15 +204,6 @@ def taken_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield int(listener.getsockname()[1])
-
-
-def digest_of_source() -> str:
-    """Digest of posegen's code, to tell which results are of another one."""
-    digest = hashlib.sha256()
-    root = Path(posegen.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def kept_results(work: Path) -> dict[str, Found]:

@@ -46,10 +46,14 @@ class Case:
                 shutil.copytree(good / self.copied, target)
             else:
                 shutil.copy(good / self.copied, target)
-        broken = target / Path(self.file).relative_to(self.copied) if self.copied else inputs
+        broken = self.broken(inputs)
         if self.break_it is not None:
             self.break_it(broken, random.Random(zlib.crc32(self.name.encode())))
         return broken
+
+    def broken(self, inputs: Path) -> Path:
+        """Where what is damaged will be."""
+        return inputs / Path(self.copied).name / Path(self.file).relative_to(self.copied) if self.copied else inputs
 
 
 @dataclass(frozen=True)

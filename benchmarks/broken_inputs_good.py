@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 import posegen
+from warm_start import run_posegen
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 DEMO = Path(posegen.__file__).parent / "demo"
@@ -113,13 +114,6 @@ def steps(good: Path) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {step.__name__.strip("_"): partial(step, good) for step in files}
     found |= {name: partial(run_posegen, *arguments) for name, arguments in commands.items()}
     return found | {"interrupted": partial(_interrupted, good), "asked": partial(_asked, good)}
-
-
-def run_posegen(*arguments: object) -> None:
-    """Run a command as a shell would; raises `SystemExit`."""
-    from posegen.apps.cli import main
-
-    main([str(argument) for argument in arguments])
 
 
 def frames() -> list[np.ndarray]:

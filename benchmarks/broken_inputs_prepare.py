@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import broken_inputs_damages as damages
-from broken_inputs_good import run_posegen
 from limited_child import run_limited
+from warm_start import run_posegen
 
 SECONDS, MEMORY = 300.0, 20_000_000_000
 """Limits of the whole run; memory counts what its processes share several times."""

@@ -3,95 +3,104 @@
     python benchmarks/disturbed_runs.py damage [--count 200] [--seed 0] [--work generate extract train prepare evaluate]
     python benchmarks/disturbed_runs.py kill [--count 20] [--seed 0] [--work extract generate prepare train]
 
-Damage: each time a folder that an interrupted run left is copied, one kept file gets a flipped bit, is emptied, cut,
-exchanged with another one or removed, and the run is resumed. Kinds of files take turns, so that none is missed because
-another has more files. The result must have the same bytes, or the run must end with one line that says what to do;
-then the same run again must give the same bytes. Kill: SIGKILL at a random moment, then the same command.
+Damage: the folder that an interrupted run left is copied, one kept file gets a flipped bit, is emptied, cut, exchanged
+with another one or removed, and the same command runs again; `--count` trials in all, and kinds of files take turns, so
+that none is missed because another has more files. The result must have the same bytes, or the command must end with
+exit code 2 and one line. Kill: SIGKILL at a random moment, then the same command; `--count` kills of each command.
+
+Each trial is a process of its own, forked from one that has imported everything, and is kept in
+results/disturbed_runs/, so that a run that was cut off resumes, and several add up to results/disturbed_runs_*.json.
+Inputs and undisturbed results are kept in `--folder`. Trials with a fault are repeated once the code has changed.
 """
 
 import argparse
 import contextlib
-import functools
 import hashlib
-import logging
-import os
+import json
 import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
-import cv2
-import torch
-from safetensors.torch import load_file
-
 import posegen
-from posegen.apps.commands import extract
-from posegen.config import ExtractConfig, GenerateConfig
-from posegen.errors import PosegenError
-from posegen.generate import long_video
-from posegen.media.video import VideoWriter, iterate_frames
-from posegen.progress import NullProgress
-from results_file import figures_of, write_result
+from limited_child import Ended, run_limited
+from results_file import RESULTS, write_result
+from warm_start import digest_of_source, load, run_posegen
 
 DEMO = Path(posegen.__file__).parent / "demo"
-DAMAGES = ("bit", "empty", "half", "exchanged", "missing")
+DAMAGES = ("bit", "bit", "bit", "empty", "half", "exchanged", "missing")
+SECONDS, MEMORY = 300.0, 20_000_000_000
+"""Limits of a trial; memory counts what the processes of Ray share several times."""
 _IGNORED = {"lock", ".prepare.lock", "videos.json"}
 """Locks, and the list of inputs, from which nothing is computed."""
-
-
-class StopAfter(NullProgress):
-    """Interrupts a run after so many updates of a task whose name begins with `name`."""
-
-    def __init__(self, name: str, updates: int) -> None:
-        self.name, self.left = name, updates
-
-    def update(self, task: str, done: int, total: int) -> None:
-        """Count."""
-        self.left -= task.startswith(self.name)
-        if self.left < 0:
-            raise KeyboardInterrupt
+_MODEL = {"segment_length": 17, "head": 5, "tail": 4}
+_SAID = re.compile(r"again|damaged|is not used|used as it is now|cannot be", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of run. run: the whole, or resumed; interrupt: leaves a folder that can be resumed; results, kept: files
-    that must be the same, and those that may be damaged."""
+    """A command. command: its arguments, which write into a folder; results: files that must be the same;
+    kept: those that may be damaged; interrupt: leaves a folder that can be resumed, by default the whole run."""
 
-    run: Callable[[Path], None]
-    interrupt: Callable[[Path], None]
+    command: Callable[[Path], list[object]]
     results: Callable[[Path], list[Path]]
     kept: Callable[[Path], list[Path]]
-    command: Callable[[Path], list[str]] | None = None
-    """For killing: as a process of its own instead of a fork."""
+    interrupt: Callable[[Path], None] | None = None
+    instead: Callable[[Path, Path], list[Path]] = lambda folder, path: []
+    """Files that would be read instead of a damaged one; they are removed, as if the run had not got so far."""
 
 
-def dance(path: Path, seconds: float, start: float = 0.0) -> Path:
+@dataclass(frozen=True)
+class Trial:
+    """How one trial ended. about: the file and its damage, or the moment of the kill; said: lines about it."""
+
+    how: str
+    work: str
+    seed: int
+    number: int
+    about: str
+    kind: str
+    outcome: str
+    seconds: float
+    source: str
+    said: list[str] = field(default_factory=list)
+    fault: str = ""
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells trials of one kind apart."""
+        return self.work, self.seed, self.number
+
+
+def dance(path: Path, seconds: float, start: float = 0.0) -> None:
     """A part of the demo's driving video, small."""
+    import cv2
+
+    from posegen.media.video import VideoWriter, iterate_frames
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path, Fraction(16), size=(192, 112)) as writer:
         for frame in iterate_frames(DEMO / "driving.mp4", Fraction(16), start, start + seconds):
             writer.write(cv2.resize(frame, (112, 192), interpolation=cv2.INTER_AREA))
-    return path
 
 
-def small_model(folder: Path) -> str:
+def small_model(folder: Path, **settings: int) -> str:
     """A model with the mini's layers, a sixth of its width, and random weights."""
+    import torch
+
     from posegen.model.autoencoder import AutoencoderLightVideo
     from posegen.model.mini import build_mini
 
     torch.manual_seed(0)
     model = build_mini(heads=1)
     model.register_modules(vae=AutoencoderLightVideo(32, encoder_channels=[8, 16, 16], decoder_channels=[16, 16, 8]))
-    model.register_to_config(trained=True)
+    model.register_to_config(trained=True, **settings)
     model.save_pretrained(folder)
     return str(folder)
 
@@ -101,45 +110,107 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _IGNORED)
 
 
-def generate_work(place: Path, store: str = "disk", **more: object) -> Work:
-    """`generate` with conditions, retargeting and background sharing of its own."""
-    driving, model = dance(place / "driving.mp4", 5.0), small_model(place / "model")
-    torch.set_num_threads(1)  # a pool of threads would not come along with a fork
-    long_video.load_pipeline = functools.cache(long_video.load_pipeline)
-    long_video.load_pipeline(model, torch.device("cpu"), torch.float32)
+def _generate(inputs: Path) -> Work:
+    """`generate` with conditions, retargeting and background sharing of its own: three segments."""
 
-    def config(folder: Path) -> GenerateConfig:
-        return GenerateConfig(
-            model=model, reference=DEMO / "reference.png", driving=driving, output=folder / "result.mp4", size="96x64",
-            steps=1, dtype="float32", guidance=1.0, sharing_store=store, save_masks=True, **more,  # type: ignore[arg-type]
-        )  # fmt: skip
+    def command(folder: Path) -> list[object]:
+        return [
+            "generate", "--reference", DEMO / "reference.png", "--driving", inputs / "driving.mp4", "--model",
+            inputs / "model", "--output", folder / "result.mp4", "--size", "96x64", "--steps", 1, "--dtype", "float32",
+            "--guidance", 1.0, "--sharing-store", "disk", "--save-masks",
+        ]  # fmt: skip
 
     def interrupt(folder: Path) -> None:
+        from posegen.apps.cli import parse
+        from posegen.generate.long_video import generate_video
+
+        config = parse([str(argument) for argument in command(folder)])
         with contextlib.suppress(KeyboardInterrupt):
-            long_video.generate_video(config(folder), StopAfter("segment", 6))
+            generate_video(config, _stop_after("segment", 2))  # type: ignore[arg-type]
 
     return Work(
-        lambda folder: long_video.generate_video(config(folder)) and None,
-        interrupt,
+        command,
         lambda folder: [folder / "result.mp4"],
         lambda folder: files_in(folder / "result.posegen"),
+        interrupt,
     )
 
 
-def extract_work(place: Path) -> Work:
+def _extract(inputs: Path) -> Work:
     """`extract`; its folder is the user's, so what was changed in it and can be read is kept on purpose."""
-    driving = dance(place / "driving.mp4", 2.0)
-
-    def run(folder: Path) -> None:
-        extract(ExtractConfig(driving=driving, output=folder / "conditions", size="96x64"))
 
     def results(folder: Path) -> list[Path]:
         return [folder / "conditions" / name for name in ("keypoints.npz", "skeleton.mkv", "hands.mkv")]
 
-    return Work(run, run, results, lambda folder: [*results(folder), folder / "conditions" / "manifest.json"])
+    return Work(
+        lambda folder: ["extract", "--driving", inputs / "short.mp4", "--output", folder / "conditions", "--size",
+                        "96x64"],
+        results,
+        lambda folder: [*results(folder), folder / "conditions" / "manifest.json"],
+    )  # fmt: skip
 
 
-RECIPE = """
+def _train(inputs: Path) -> Work:
+    """`train base` from encoding clips to the finished model."""
+
+    def command(folder: Path) -> list[object]:
+        return ["train", "base", "--recipe", inputs / "train.toml", "--output", folder / "run", "--data",
+                inputs / "shards", "--validation", inputs / "shards", "--cache", folder / "cache"]  # fmt: skip
+
+    def interrupt(folder: Path) -> None:
+        from posegen.train.train_recipe import read_recipe
+        from posegen.train.training import TrainingPaths, train
+
+        shards = inputs / "shards"
+        places = TrainingPaths(folder / "run", shards, shards, folder / "cache", None)
+        with contextlib.suppress(KeyboardInterrupt):
+            train("base", read_recipe(inputs / "train.toml"), places, _stop_after("train", 5))
+
+    return Work(
+        command,
+        lambda folder: sorted((folder / "run" / "base" / "model").rglob("*.safetensors")),
+        lambda folder: [path for path in files_in(folder) if "checkpoints" in path.parts or "cache" in path.parts],
+        interrupt,
+        lambda folder, path: _later_checkpoints(folder, path) if path.parent.name.startswith("step-") else [],
+    )
+
+
+def _later_checkpoints(folder: Path, path: Path) -> list[Path]:
+    steps = (folder / "run" / "base" / "checkpoints").glob("step-*/*")
+    return [each for each in steps if each.parent.name > path.parent.name]
+
+
+def _prepare(inputs: Path) -> Work:
+    """`prepare` from two videos to shards."""
+    return Work(
+        lambda folder: ["prepare", inputs / "videos", "--output", folder / "out", "--recipe", inputs / "prepare.toml"],
+        lambda folder: [*(folder / "out").glob("*.tar"), folder / "out" / "index.parquet"],
+        lambda folder: files_in(folder / "out" / "work") + sorted((folder / "out").glob("*.tar")),
+    )
+
+
+def _evaluate(inputs: Path) -> Work:
+    """`evaluate` of one video against another: cached keypoints and scores."""
+    return Work(
+        lambda folder: ["evaluate", "--benchmark", inputs / "benchmark.yaml", "--methods", f"made={inputs / 'made'}",
+                        "--output", folder / "out", "--cache", folder / "cache", "--no-videos"],
+        lambda folder: [folder / "out" / "scores.csv", folder / "out" / "clips.csv"],
+        lambda folder: files_in(folder / "cache"),
+        None,
+        lambda folder, path: [
+            each for each in files_in(folder / "cache")
+            if path.name.startswith("pose-") and not each.name.startswith("pose-")
+        ],
+    )  # fmt: skip
+
+
+WORKS: dict[str, Callable[[Path], Work]] = {
+    "generate": _generate, "extract": _extract, "train": _train, "prepare": _prepare, "evaluate": _evaluate,
+}  # fmt: skip
+_SHARES = {"prepare": 0.5}
+"""Of the trials, where others have 1: one of `prepare` takes ten times as long."""
+KILLED = ("extract", "generate", "prepare", "train")
+TRAIN = """
 name = "tiny"
 [model]
 start = "{model}"
@@ -154,40 +225,6 @@ batch_size = 2
 checkpoint_every = 2
 keep_checkpoints = 2
 """
-
-
-def train_work(place: Path) -> Work:
-    """`train base` from encoding clips to the finished model."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from posegen.train.train_recipe import read_recipe
-    from posegen.train.training import TrainingPaths, train
-    from tiny_shards import write_shards  # type: ignore[import-not-found]
-
-    shards = place / "shards"
-    write_shards(shards, "train")
-    write_shards(shards, "val-same", shards=1)
-    path = place / "recipe.toml"
-    path.write_text(RECIPE.format(model=small_model(place / "model")))
-    recipe = read_recipe(path)
-
-    def run(folder: Path, progress: NullProgress | None = None) -> None:
-        train("base", recipe, TrainingPaths(folder / "run", shards, shards, folder / "cache", None), progress)
-
-    def interrupt(folder: Path) -> None:
-        with contextlib.suppress(KeyboardInterrupt):
-            run(folder, StopAfter("train", 5))
-
-    return Work(
-        run,
-        interrupt,
-        lambda folder: sorted((folder / "run" / "base" / "model").rglob("*.safetensors")),
-        lambda folder: [path for path in files_in(folder) if "checkpoints" in path.parts or "cache" in path.parts],
-        lambda folder: [sys.executable, "-m", "posegen.apps.cli", "train", "base", "--recipe", str(path), "--output",
-                        str(folder / "run"), "--data", str(shards), "--validation", str(shards), "--cache",
-                        str(folder / "cache")],
-    )  # fmt: skip
-
-
 PREPARE = """
 [clips]
 num_frames = 5
@@ -210,55 +247,154 @@ workers = 1
 """
 
 
-def prepare_work(place: Path) -> Work:
-    """`prepare` from two videos to shards."""
-    from posegen.prepare.prepare_recipe import read_prepare_recipe
-    from posegen.prepare.prepare_videos import prepare_data
-
-    for number in range(2):
-        dance(place / "in" / f"{number}.mp4", 1.4, 3.0 * number)
-    path = place / "recipe.toml"
-    path.write_text(PREPARE)
-    recipe = read_prepare_recipe(path)
-
-    def run(folder: Path) -> None:
-        prepare_data([str(place / "in")], str(folder / "out"), recipe)
-
-    return Work(
-        run,
-        run,
-        lambda folder: [*(folder / "out").glob("*.tar"), folder / "out" / "index.parquet"],
-        lambda folder: files_in(folder / "out" / "work") + sorted((folder / "out").glob("*.tar")),
-        lambda folder: [sys.executable, "-m", "posegen.apps.cli", "prepare", str(place / "in"), "--output",
-                        str(folder / "out"), "--recipe", str(path)],
-    )  # fmt: skip
-
-
-def evaluate_work(place: Path) -> Work:
-    """`evaluate` of one video against another: cached keypoints, scores and the report's videos."""
+def make_inputs(name: str, inputs: Path) -> None:
+    """What a command reads."""
     import yaml
 
-    from posegen.config import EvaluateConfig
-    from posegen.evaluate.evaluation import evaluate
+    if name == "generate":
+        dance(inputs / "driving.mp4", 2.6)
+        small_model(inputs / "model", **_MODEL)
+    elif name == "extract":
+        dance(inputs / "short.mp4", 1.0)
+    elif name == "train":
+        from tiny_shards import write_shards  # type: ignore[import-not-found]
 
-    truth = dance(place / "truth" / "a.mp4", 1.0)
-    dance(place / "made" / "a.mp4", 1.0, 0.2)
-    clip = {"name": "a", "reference": str(DEMO / "reference.png"), "truth": str(truth)}
-    path = place / "benchmark.yaml"
-    path.write_text(yaml.safe_dump({"name": "tiny", "clips": [clip]}))
-
-    def run(folder: Path) -> None:
-        config = EvaluateConfig(benchmark=path, methods=(f"made={place / 'made'}",), output=folder / "out",
-                                cache=folder / "cache")  # fmt: skip
-        found = evaluate(config, NullProgress())
-        cells = sorted((str(key), repr(cell)) for key, cell in found.cells.items())
-        (folder / "scores.txt").write_text("\n".join(map(str, cells)))
-
-    return Work(run, run, lambda folder: [folder / "scores.txt"], lambda folder: files_in(folder / "cache"))
+        write_shards(inputs / "shards", "train")
+        write_shards(inputs / "shards", "val-same", shards=1)
+        (inputs / "train.toml").write_text(TRAIN.format(model=small_model(inputs / "model")))
+    elif name == "prepare":
+        for number in range(2):
+            dance(inputs / "videos" / f"{number}.mp4", 1.4, 3.0 * number)
+        (inputs / "prepare.toml").write_text(PREPARE)
+    else:
+        dance(inputs / "truth" / "a.mp4", 0.5)
+        dance(inputs / "made" / "a.mp4", 0.5, 0.2)
+        clip = {"name": "a", "reference": str(DEMO / "reference.png"), "truth": str(inputs / "truth" / "a.mp4")}
+        (inputs / "benchmark.yaml").write_text(yaml.safe_dump({"name": "tiny", "clips": [clip]}))
 
 
-WORKS = {"generate": generate_work, "extract": extract_work, "train": train_work, "prepare": prepare_work,
-         "evaluate": evaluate_work}  # fmt: skip
+def _stop_after(name: str, updates: int) -> object:
+    """Progress that interrupts a run after so many updates of a task whose name begins with `name`."""
+    from posegen.progress import Silent
+
+    class StopAfter(Silent):
+        left = updates
+
+        def update(self, task: str, done: int, total: int) -> None:
+            self.left -= task.startswith(name)
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+    return StopAfter()
+
+
+class Watch:
+    """Looks at a folder in which a command runs: `times` has, for each time that files appear, the seconds and how many
+    have been there so far. Files that are being written, under other names, do not count.
+
+    kill_at: how many files must have been there, and the seconds after that; None: never.
+    """
+
+    def __init__(self, folder: Path, kill_at: tuple[int, float] | None = None) -> None:
+        self._folder, self._kill_at, self._seen = folder, kill_at, set[str]()
+        self.times: list[tuple[float, int]] = [(0.0, 0)]
+
+    def __call__(self, seconds: float) -> bool:
+        """Look; whether the moment has come."""
+        before = len(self._seen)
+        with contextlib.suppress(OSError):  # a folder goes while it is looked through
+            for path in self._folder.rglob("*"):
+                if path.is_file() and not path.name.startswith(".") and ".part" not in str(path):
+                    self._seen.add(str(path))
+        if len(self._seen) > before:
+            self.times.append((seconds, len(self._seen)))
+        if self._kill_at is None:
+            return False
+        count, pause = self._kill_at
+        return any(number >= count and seconds >= since + pause for since, number in self.times)
+
+
+def random_moment(times: list[tuple[float, int]], end: float, chance: random.Random) -> tuple[int, float]:
+    """A moment of a run as `Watch` takes it: any second, or any time between two files, each as likely as the other.
+
+    Counted from files, not from the start, it is the same moment on a machine that has become slower.
+    """
+    spans = [(since, until, number) for (since, number), (until, _) in zip(times, [*times[1:], (end, 0)], strict=True)]
+    by_time = chance.random() < 0.5
+    since, until, number = chance.choices(spans, [until - since if by_time else 1 for since, until, _ in spans])[0]
+    return number, chance.random() * (until - since)
+
+
+class Place:
+    """A work's folder: inputs, the folder in which it runs each time, and what undisturbed runs left there."""
+
+    def __init__(self, name: str, folder: Path, source: str) -> None:
+        self.work = WORKS[name](folder / "inputs")
+        self.run, self._folder, self._name = folder / "run", folder, name
+        self.whole, self.interrupted = folder / "whole", folder / "interrupted"
+        mark = folder / "made.json"
+        if not mark.exists() or json.loads(mark.read_text())["source"] != source:
+            mark.unlink(missing_ok=True)
+            self._make(mark, source)
+        made = json.loads(mark.read_text())
+        self.times, self.duration = [(float(since), int(number)) for since, number in made["times"]], made["seconds"]
+        self.expected = digests(self.work.results(self.whole), self.whole)
+
+    def _make(self, mark: Path, source: str) -> None:
+        self.empty()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        inputs = self._folder / "inputs"
+        if not (inputs / "made").exists():
+            shutil.rmtree(inputs, ignore_errors=True)
+            inputs.mkdir()
+            self._check(self._child(partial(make_inputs, self._name, inputs)))
+            (inputs / "made").touch()
+        watch = Watch(self.run)
+        ended = self.again(watch)
+        self._check(ended)
+        self._keep(self.whole)
+        if self.work.interrupt is not None:
+            self.empty()
+            self._check(self._child(partial(self.work.interrupt, self.run)))
+        self._keep(self.interrupted)
+        mark.write_text(json.dumps({"source": source, "seconds": max(ended.seconds, watch.times[-1][0]),
+                                    "times": watch.times}))  # fmt: skip
+
+    def _check(self, ended: Ended) -> None:
+        if ended.code != 0:
+            raise RuntimeError(f"{self._name}, undisturbed, ended with {ended.code}: {ended.stderr[-2000:]}")
+
+    def _keep(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.run, folder)
+
+    def empty(self) -> None:
+        """Begin anew."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        self.run.mkdir(parents=True)
+
+    def take_up(self) -> None:
+        """What the interrupted run left, without results that are not kept files, too."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        shutil.copytree(self.interrupted, self.run)
+        for path in set(self.work.results(self.run)) - set(self.work.kept(self.run)):
+            path.unlink(missing_ok=True)
+
+    def _child(self, run: Callable[[], object], kill_when: Watch | None = None) -> Ended:
+        streams = self._folder / "streams"
+        streams.mkdir(exist_ok=True)
+        return run_limited(run, streams, SECONDS, MEMORY, kill_when)
+
+    def again(self, kill_when: Watch | None = None) -> Ended:
+        """Run the command."""
+        return self._child(partial(run_posegen, *self.work.command(self.run)), kill_when)
+
+    def is_same(self) -> bool:
+        """Whether the results are those of an undisturbed run."""
+        try:
+            return digests(self.work.results(self.run), self.run) == self.expected
+        except OSError:
+            return False
 
 
 def digests(paths: list[Path], folder: Path) -> dict[str, str]:
@@ -269,10 +405,11 @@ def digests(paths: list[Path], folder: Path) -> dict[str, str]:
 def _content_hash(path: Path) -> str:
     if path.suffix != ".safetensors":
         return hashlib.sha256(path.read_bytes()).hexdigest()
+    from safetensors.numpy import load_file
+
     content = hashlib.sha256()
     for name, tensor in sorted(load_file(path).items()):
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        content.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        content.update(f"{name} {tensor.dtype} {tensor.shape} ".encode() + tensor.tobytes())
     return content.hexdigest()
 
 
@@ -303,120 +440,159 @@ def damage(path: Path, how: str, others: list[Path], chance: random.Random) -> s
     return how
 
 
-@contextlib.contextmanager
-def warned() -> Iterator[list[str]]:
-    """Lines that posegen logs inside the block."""
-    lines: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("posegen").addHandler(handler)
-    try:
-        yield lines
-    finally:
-        logging.getLogger("posegen").removeHandler(handler)
+def fault_of(ended: Ended) -> str:
+    """What is wrong with how a command ended, apart from its results."""
+    said = ended.stdout + ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    if ended.stopped:
+        return f"over the limit of {ended.stopped}"
+    if "Traceback (most recent call last)" in said or "the traceback is in" in said:
+        return "traceback"
+    if ended.code not in (0, 2):
+        return f"exit code {ended.code}"
+    if ended.code == 2 and [line for line in lines if line.startswith("posegen: ")] != lines[-1:]:
+        return "not one line"
+    return ""
 
 
-def damage_at_random(
-    name: str, place: Path, count: int, seed: int, tell: Callable[[str], None] = print
-) -> Counter[str]:
-    """Damage and resume `count` times; counts of outcomes. Raises `AssertionError` for another result."""
-    work, chance, outcomes = WORKS[name](place / "inputs"), random.Random(seed), Counter[str]()
-    whole, state = place / "whole", place / "interrupted"
-    for folder, fill in ((whole, work.run), (state, work.interrupt)):
-        folder.mkdir(parents=True)
-        fill(folder)
-    expected = digests(work.results(whole), whole)
-    kinds = sorted({kind_of(path) for path in work.kept(state)})
-    chance.shuffle(kinds)
-    for number in range(count):
-        folder = place / f"run{number}"
-        shutil.copytree(state, folder)
-        kept, kind = work.kept(folder), kinds[number % len(kinds)]
-        path = chance.choice([each for each in kept if kind_of(each) == kind])
-        done = damage(path, DAMAGES[chance.choice((0, 0, 0, 1, 2, 3, 4))], kept, chance)
-        with warned() as lines:
-            try:
-                work.run(folder)
-                outcome = "same bytes"
-            except PosegenError as error:
-                outcome = "one line" if "\n" not in str(error) else "several lines"
-                lines.append(str(error))
-                with contextlib.suppress(PosegenError):  # where the line asks for more than the same command
-                    work.run(folder)
-                    outcome = "one line, then the same bytes"
-        tell(f"{name} {number} {path.relative_to(folder)} {done}: {outcome} ({'; '.join(lines)[:200] or 'no line'})")
-        assert outcome != "several lines", f"{path} {done}: {lines}"
-        same = outcome == "one line" or digests(work.results(folder), folder) == expected
-        edited = name == "extract" and lines == [line for line in lines if "used as it is now" in line]
-        assert same or edited, f"{path} {done}: another result"
-        outcomes["used as edited, one line" if edited and not same else outcome] += 1
-        shutil.rmtree(folder)
-    outcomes["kinds of files"] = len(kinds)
-    return outcomes
+def lines_about(ended: Ended, path: Path, place: Place) -> list[str]:
+    """Lines of a run about a file that was damaged."""
+    found = [line for line in ended.stderr.splitlines() if path.name in line or _SAID.search(line)]
+    return [line.replace(str(place.run), "")[:300] for line in found[-4:]]
 
 
-def kill_at_random(name: str, place: Path, count: int, seed: int, tell: Callable[[str], None] = print) -> Counter[str]:
-    """Kill and resume `count` times; counts of outcomes. Raises `AssertionError` for another result."""
-    work, chance, outcomes = WORKS[name](place / "inputs"), random.Random(seed), Counter[str]()
+def damaged(name: str, place: Place, number: int, seed: int, source: str) -> Trial:
+    """Damage one file, and run the command again."""
+    chance = random.Random(f"{seed} {name} {number}")
+    place.take_up()
+    kept = place.work.kept(place.run)
+    kinds = sorted({kind_of(path) for path in kept})
+    random.Random(f"{seed} {name}").shuffle(kinds)
+    kind = kinds[number % len(kinds)]
+    path = chance.choice([each for each in kept if kind_of(each) == kind])
+    for each in place.work.instead(place.run, path):
+        each.unlink()
+        kept.remove(each)
+        with contextlib.suppress(OSError):
+            each.parent.rmdir()  # only where nothing is left in it
+    about = f"{path.relative_to(place.run)}: {damage(path, chance.choice(DAMAGES), kept, chance)}"
+    ended = place.again()
+    said, fault, same = lines_about(ended, path, place), fault_of(ended), place.is_same()
+    outcome = "same bytes, and said" if said else "same bytes"
+    if ended.code == 2 and not fault:
+        second = place.again()
+        fault, outcome = fault_of(second), "refused in one line"
+        if second.code == 0 and not fault:
+            outcome += ", then the same bytes"
+            fault = "" if place.is_same() else "another result"
+    elif not fault and not same:
+        edited = name == "extract" and any("used as it is now" in line for line in said)
+        outcome, fault = ("used as edited, and said", "") if edited else ("another result", "another result")
+    outcome = fault or outcome
+    return Trial("damage", name, seed, number, about, kind, outcome, round(ended.seconds, 2), source, said, fault)
 
-    def finish(folder: Path, kill_after: float | None = None) -> tuple[int, float]:
-        began = time.monotonic()
-        child: subprocess.Popen[bytes] | None = None
-        if work.command is not None:
-            child = subprocess.Popen(work.command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            number = child.pid
-        elif (number := os.fork()) == 0:
-            try:
-                work.run(folder)
-            except BaseException as error:
-                print(repr(error), file=sys.stderr, flush=True)
-                os._exit(1)
-            os._exit(0)
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(number, signal.SIGKILL)
-        if child is None:
-            return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]), time.monotonic() - began
-        child.communicate()
-        return child.returncode, time.monotonic() - began
 
-    whole = place / "whole"
-    whole.mkdir(parents=True)
-    code, duration = finish(whole)
-    assert code == 0, f"{name}: exit code {code}"
-    expected = digests(work.results(whole), whole)
-    for number in range(count):
-        folder = place / f"run{number}"
-        folder.mkdir()
-        moment = chance.uniform(0.02, 0.98) * duration
-        code, _ = finish(folder, moment)
-        outcomes["killed" if code == -signal.SIGKILL else "ended before"] += 1
-        code, _ = finish(folder)
-        assert code == 0, f"{name} killed after {moment:.2f} s: exit code {code}"
-        assert digests(work.results(folder), folder) == expected, f"{name} killed after {moment:.2f} s: another result"
-        outcomes["same bytes"] += 1
-        tell(f"{name} {number}: killed after {moment:.2f} of {duration:.2f} s, same bytes")
-        shutil.rmtree(folder)
-    return outcomes
+def killed(name: str, place: Place, number: int, seed: int, source: str) -> Trial:
+    """Kill a run, and run the command again."""
+    moment = random_moment(place.times, place.duration, random.Random(f"{seed} {name} {number}"))
+    place.empty()
+    first = place.again(Watch(place.run, moment))
+    there = [path for path in place.run.rglob("*") if path.is_file()]
+    newest = max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
+    kind = kind_of(newest.relative_to(place.run)) if newest else "nothing yet"
+    about = f"{moment[1]:.2f} s after file {moment[0]} of {place.times[-1][1]}, {len(there)} files there"
+    if first.code != -9:
+        outcome, fault, said = "ended before", fault_of(first), []
+    else:
+        ended = place.again()
+        fault = fault_of(ended) or ("" if ended.code == 0 else f"exit code {ended.code}")
+        fault = fault or ("" if place.is_same() else "another result")
+        outcome, said = "same bytes", ended.stderr.splitlines()[-3:] if fault else []
+    outcome = fault or outcome
+    return Trial("kill", name, seed, number, about, kind, outcome, round(first.seconds, 2), source, said, fault)
+
+
+class Trials:
+    """All trials of a kind, each a line of a file that grows; the last of those with one number counts."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self._path = how, RESULTS / "disturbed_runs" / f"{how}.jsonl"
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        self.found = {trial.key: trial for line in lines if (trial := Trial(**json.loads(line)))}
+
+    def is_done(self, work: str, seed: int, number: int, source: str) -> bool:
+        """Whether a trial need not run: it ran without a fault, or with this code."""
+        trial = self.found.get((work, seed, number))
+        return trial is not None and (not trial.fault or trial.source == source)
+
+    def add(self, trial: Trial) -> None:
+        """Keep a trial."""
+        self.found[trial.key] = trial
+        self._path.parent.mkdir(exist_ok=True)
+        with self._path.open("a") as log:
+            log.write(json.dumps(asdict(trial)) + "\n")
+
+    def figures(self, source: str) -> dict[str, object]:
+        """Counts by command and outcome, and all that is wrong."""
+        trials = list(self.found.values())
+        by_work: dict[str, object] = {}
+        for name in WORKS:
+            mine = [trial for trial in trials if trial.work == name]
+            if mine:
+                counts = Counter(trial.outcome for trial in mine)
+                by_work[name] = {"trials": len(mine), "kinds of files": len({trial.kind for trial in mine}), **counts}
+        return {
+            "trials": len(trials),
+            "trials_with_this_code": sum(trial.source == source for trial in trials),
+            "outcomes": dict(Counter(trial.outcome for trial in trials).most_common()),
+            "by_work": by_work,
+            "wrong": [asdict(trial) for trial in trials if trial.fault],
+        }
+
+
+def wanted(how: str, works: list[str], count: int, seed: int, trials: Trials) -> Iterator[tuple[str, int]]:
+    """Works and numbers of trials, the works in turn. Kills that came too late are replaced."""
+    if how == "kill":
+        share = dict.fromkeys(works, count)
+    else:
+        weight = sum(_SHARES.get(name, 1) for name in works)
+        share = {name: int(count * _SHARES.get(name, 1) / weight) for name in works}
+        for name in works[: count - sum(share.values())]:
+            share[name] += 1
+    number = 0
+    while any(share.values()):
+        for name in works:
+            if share[name]:
+                yield name, number
+                trial = trials.found.get((name, seed, number))
+                share[name] -= trial is None or trial.outcome != "ended before"
+        number += 1
 
 
 def main() -> None:
-    """Read the options, disturb each kind of run, write results/disturbed_runs.json."""
+    """Read the options, run the trials that are missing, write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("how", choices=("damage", "kill"))
     parser.add_argument("--count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", nargs="+", choices=tuple(WORKS))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "posegen-disturbed-runs")
     options = parser.parse_args()
-    disturb = damage_at_random if options.how == "damage" else kill_at_random
-    works = options.work or [name for name in WORKS if options.how == "damage" or name != "evaluate"]
+    works = options.work or list(KILLED if options.how == "kill" else WORKS)
     count = options.count or (200 if options.how == "damage" else 20)
-    figures = figures_of(f"disturbed_runs_{options.how}")  # kinds of runs that are not asked for stay
-    for number, name in enumerate(works):
-        share = count // len(works) + (number < count % len(works))
-        with tempfile.TemporaryDirectory(prefix="posegen-disturbed-") as folder:
-            figures[name] = dict(disturb(name, Path(folder), share, options.seed))
-    write_result(f"disturbed_runs_{options.how}", figures)
+    load()
+    source, trials, places = digest_of_source(), Trials(options.how), dict[str, Place]()
+    disturb = damaged if options.how == "damage" else killed
+    for name, number in wanted(options.how, works, count, options.seed, trials):
+        if not trials.is_done(name, options.seed, number, source):
+            if name not in places:
+                places[name] = Place(name, options.folder.resolve() / name, source)
+            trial = disturb(name, places[name], number, options.seed, source)
+            trials.add(trial)
+            write_result(f"disturbed_runs_{options.how}", trials.figures(source), show=False)
+            mark = " !!" if trial.fault else ""
+            print(f"{name} {number}: {trial.about}: {trial.outcome}, {trial.seconds} s{mark} {trial.said}", flush=True)
+    write_result(f"disturbed_runs_{options.how}", trials.figures(source))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,18 @@ class Ended:
     stderr: str
 
 
-def run_limited(work: Callable[[], object], folder: Path, seconds: float, memory: int) -> Ended:
-    """Run `work` in a child; `folder` gets its standard streams, and is its working folder."""
+def run_limited(
+    work: Callable[[], object],
+    folder: Path,
+    seconds: float,
+    memory: int,
+    kill_when: Callable[[float], bool] | None = None,
+) -> Ended:
+    """Run `work` in a child; `folder` gets its standard streams, and is its working folder.
+
+    kill_when: asked a hundred times a second with the seconds so far; once it says so, the child, but none of its
+    children, gets SIGKILL, as from somebody at a terminal.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     began = time.monotonic()
@@ -51,12 +61,16 @@ def run_limited(work: Callable[[], object], folder: Path, seconds: float, memory
         if ended:
             break
         waited = _waited(child) or waited
-        peak = max(peak, _memory(child))
+        peak = max(peak, memory_now(child))
         spent = time.monotonic() - began
         if peak > memory:
             stopped = "memory"
         elif spent - waited > seconds or spent > _SLOWEST * seconds:
             stopped = "time"
+        if kill_when is not None and kill_when(spent):
+            os.kill(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+            break
         if stopped:
             try:
                 os.killpg(child, signal.SIGKILL)
@@ -64,10 +78,11 @@ def run_limited(work: Callable[[], object], folder: Path, seconds: float, memory
                 os.kill(child, signal.SIGKILL)
             _, status, usage = os.wait4(child, 0)
             break
-        time.sleep(_LOOK)
+        time.sleep(_LOOK if kill_when is None else _LOOK / 5)
     spent = time.monotonic() - began
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what it may have left behind
+    if kill_when is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what it may have left behind
     stdout, stderr = (
         (folder / name).read_text(encoding="utf-8", errors="backslashreplace") for name in ("stdout", "stderr")
     )
@@ -119,7 +134,7 @@ def _waited(process: int) -> float:
         return 0.0
 
 
-def _memory(process: int) -> int:
+def memory_now(process: int) -> int:
     """Bytes of memory that a process and its children have now."""
     try:
         content = Path(f"/proc/{process}/status").read_text()
@@ -127,4 +142,4 @@ def _memory(process: int) -> int:
     except OSError:
         return 0
     line = next((line for line in content.splitlines() if line.startswith("VmRSS:")), "VmRSS: 0 kB")
-    return int(line.split()[1]) * 1024 + sum(_memory(int(child)) for child in children)
+    return int(line.split()[1]) * 1024 + sum(memory_now(int(child)) for child in children)

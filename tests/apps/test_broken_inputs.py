@@ -101,5 +101,51 @@ def test_children_are_limited(tmp_path):
     assert (ended.code, ended.stopped, ended.stdout) == (0, "", "done\n")
     assert run_limited(lambda: time.sleep(60), tmp_path, 0.3, 1 << 40).stopped == "time"
     assert run_limited(lambda: time.sleep(60), tmp_path, 30, 1_000_000).stopped == "memory"
+    assert (
+        run_limited(lambda: time.sleep(60), tmp_path, 30, 1 << 40, kill_when=lambda seconds: seconds > 0.2).code == -9
+    )
     assert run_limited(lambda: sys.exit(2), tmp_path, 30, 1 << 40).code == 2
     assert "ZeroDivisionError" in run_limited(lambda: 1 / 0, tmp_path, 30, 1 << 40).stderr
+
+
+def test_what_is_wrong_with_a_disturbed_run_is_found(tmp_path):
+    """The ends of a command that `benchmarks/disturbed_runs.py` counts as faults, and its damages."""
+    from disturbed_runs import DAMAGES, damage, digests, fault_of
+    from limited_child import Ended
+
+    def fault(code, stderr, stopped=""):
+        return fault_of(Ended(code, 1.0, 0, stopped, "", stderr))
+
+    assert fault(0, "warning: a is made again\n") == ""
+    assert fault(2, "warning: b\nposegen: a is damaged\n") == ""
+    assert fault(2, "posegen: a\nmore\n") == "not one line"
+    assert fault(1, "posegen: a defect\n") == "exit code 1"
+    assert fault(-11, "") == "exit code -11"
+    assert fault(2, "posegen: a; the traceback is in b\n") == "traceback"
+    assert fault(0, "", "time") == "over the limit of time"
+    for how in set(DAMAGES):
+        paths = [tmp_path / how / name for name in "ab"]
+        paths[0].parent.mkdir()
+        for path in paths:
+            path.write_bytes(path.name.encode() * 100)
+        before = digests(paths, tmp_path)
+        damage(paths[0], how, paths, random.Random(0))
+        assert digests([path for path in paths if path.exists()], tmp_path) != before
+
+
+def test_a_kill_comes_at_a_moment_counted_from_files(tmp_path):
+    from disturbed_runs import Watch, random_moment
+
+    watch = Watch(tmp_path / "run", (2, 1.0))
+    (tmp_path / "run").mkdir()
+    assert not watch(0.5)
+    for name in ("a", ".b.part", "c"):
+        (tmp_path / "run" / name).touch()
+    assert not watch(3.0)
+    (tmp_path / "run" / "c").unlink()
+    assert not watch(3.9)
+    assert watch(4.1)
+    assert watch.times == [(0.0, 0), (3.0, 2)]
+    moments = [random_moment([(0.0, 0), (3.0, 2)], 4.0, random.Random(seed)) for seed in range(50)]
+    assert {number for number, _ in moments} == {0, 2}
+    assert all(0 <= pause <= (1.0 if number else 3.0) for number, pause in moments)

@@ -168,6 +168,14 @@ def test_too_little_address_space_is_said_before_the_libraries_are_loaded(tmp_pa
     assert "1.5 GB" in line
 
 
+def test_a_line_of_megabytes_is_cut(capfd):
+    assert failures.guarded(raising(PosegenError("a.toml: unknown key " + "x" * 1_000_000))) == 2
+    line = capfd.readouterr().err
+    assert line.startswith("posegen: a.toml: unknown key xxx")
+    assert line.endswith("(1,000,020 characters in all)\n")
+    assert len(line) < 2000
+
+
 def test_an_error_of_the_input_is_its_line(capfd):
     assert failures.guarded(raising(PosegenError("a line"))) == 2
     assert capfd.readouterr().err == "posegen: a line\n"

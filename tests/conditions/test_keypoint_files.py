@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posegen.conditions.estimators import file, layouts
+from posegen.conditions.estimators import file, keypoint_files, layouts
 from posegen.conditions.estimators.file import FilePose, chosen, video_of_pictures
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.conditions.extraction import estimate_pose
@@ -240,6 +240,24 @@ def test_pickles_folders_without_json_and_other_files_are_refused(tmp_path):
     for name in ("objects.npz", "folder", "poses.pkl", "shape.npz", "missing.json", "hands.npz", "pipe.json"):
         with pytest.raises(PosegenError, match=name):
             read_keypoints(tmp_path / name, SIZE)
+
+
+def test_a_file_far_larger_than_the_videos_frames_need_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(keypoint_files, "_LEAST_MEMORY", 1000)
+    monkeypatch.setattr(keypoint_files, "_LEAST_ARRAYS", 1000)
+    points = np.random.default_rng(0).uniform(5, 60, (100, 133, 2)).astype(np.float32)
+    np.savez(tmp_path / "k.npz", keypoints=points, scores=np.ones((100, 133), np.float32))
+    keypoint_writers.write_coco_results(tmp_path / "k", points, np.ones((100, 133), np.float32), SIZE)
+    assert len(read_keypoints(tmp_path / "k.npz", SIZE, 100).people) == 100
+    assert len(read_keypoints(tmp_path / "k.json", SIZE, 100).people) == 100
+    with pytest.raises(PosegenError, match=r"k\.npz.* 100 frames, but the driving video has 90"):
+        read_keypoints(tmp_path / "k.npz", SIZE, 90)
+    for name in ("k.npz", "k.json"):
+        with pytest.raises(PosegenError, match=rf"{name}.* of 1 frames"):
+            read_keypoints(tmp_path / name, SIZE, 1)
+    monkeypatch.setattr(keypoint_files, "MAX_BYTES", 1000)
+    with pytest.raises(PosegenError, match=r"k\.json: larger than"):
+        keypoint_files.check_size(tmp_path / "k.json")
 
 
 def of_one(path, points, scores):

@@ -62,6 +62,18 @@ def test_damaged_arrays_are_named(place, clip):
         Clip(clip.sample, Drawing()).check()
 
 
+def test_arrays_far_larger_than_the_clip_are_not_unpacked(clip):
+    clip.sample.description.update(num_frames=1, height=2, width=2)
+    with pytest.raises(PosegenError, match="its arrays take more than"):
+        Clip(clip.sample, Drawing()).array("frames")
+
+
+def test_frames_of_another_size_than_the_description_says_are_damage(clip):
+    clip.sample.description.update(height=64)
+    with pytest.raises(PosegenError, match=r"train-00000000 is damaged \(masks: .*\(64, 32\)"):
+        Clip(clip.sample, Drawing()).check()
+
+
 def test_too_few_frames_are_damage_too(clip):
     clip.check()
     clip.sample.description["num_frames"] = 10

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from posegen.data import shards
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from tiny_shards import write_shard, write_shards
@@ -70,6 +71,14 @@ def test_damage_is_found_without_an_index(tmp_path, damage):
     write_shards(tmp_path, "train")
     damage(tmp_path / "train-000000.tar")
     with pytest.raises(PosegenError, match=r"train-000000\.tar"):
+        open_shards(tmp_path, "train")
+
+
+@pytest.mark.parametrize("part", ["json", "txt"])
+def test_a_description_or_caption_that_is_too_long_is_named(tmp_path, part, monkeypatch):
+    write_shards(tmp_path, "train")
+    monkeypatch.setitem(shards._LONGEST, part, 10)
+    with pytest.raises(PosegenError, match=rf"train-00000000\.{part} has \d+ bytes"):
         open_shards(tmp_path, "train")
 
 

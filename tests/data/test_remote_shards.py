@@ -6,6 +6,7 @@ import shutil
 import fsspec
 import pytest
 
+from posegen.data import fetching
 from posegen.data.fetching import RemoteFolder, UnreachableURLError
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
@@ -127,6 +128,26 @@ def damage(folder):
     content = bytearray((folder / "train-000001.tar").read_bytes())
     content[700] ^= 1
     (folder / "train-000001.tar").write_bytes(content)
+
+
+def test_a_shard_without_end_is_not_fetched_beyond_what_the_index_says(folder, server, tmp_path, monkeypatch):
+    pieces = []
+
+    def counted(stream, read=fetching.read_pieces):
+        for piece in read(stream):
+            pieces.append(piece)
+            yield piece
+
+    monkeypatch.setattr(fetching, "_PIECE", 4096)
+    monkeypatch.setattr(fetching, "read_pieces", counted)
+    (shard, _) = RemoteFolder(server.url, tmp_path / "cache").shards("train")
+    pieces.clear()
+    with (folder / shard.name).open("ab") as out:
+        out.write(bytes(100 * 4096))
+    with pytest.raises(PosegenError, match="damaged"):
+        shard.fetch()
+    assert sum(map(len, pieces)) <= shard.size + 4096
+    assert not list((tmp_path / "cache").glob("*.part"))
 
 
 @pytest.mark.parametrize(

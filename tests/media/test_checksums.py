@@ -15,13 +15,14 @@ from posegen.media.checksums import (
     checked_json,
     checksum_path,
     digests_of,
+    read_checked_file,
     read_checked_json,
     remove_checked,
     state_of,
     write_checked,
     write_checksum,
 )
-from posegen.media.files import read_kept
+from posegen.media.files import MAX_KEPT, read_kept
 
 CONTENT = {"prompt": "a dancer, «très» vite", "steps": [1, 2.5, None, True], "more": {"seed": 42}}
 
@@ -116,6 +117,19 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(tmp_path, monkeypatch
     assert digests.file_digest(path) == hashlib.sha256(b"other").hexdigest()
 
 
+def test_a_file_that_is_too_large_to_be_a_kept_one_is_not_read(tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(checked_json({"a": 1}))
+    assert read_kept(path, path.stat().st_size)
+    with pytest.raises(OSError, match="did not write"):
+        read_kept(path, path.stat().st_size - 1)
+    os.truncate(path, MAX_KEPT + 1)
+    with pytest.raises(OSError, match="did not write"):
+        read_kept(path)
+    with pytest.raises(DamagedFileError, match="memory"):
+        read_checked_json(b"[" + b"[]," * 6_000_000 + b"[]]", path)
+
+
 def test_a_pipe_in_the_place_of_a_kept_file_is_no_file(tmp_path):
     """Opening it would wait for ever."""
     os.mkfifo(tmp_path / "pipe")
@@ -124,6 +138,10 @@ def test_a_pipe_in_the_place_of_a_kept_file_is_no_file(tmp_path):
             read_kept(path)
     with pytest.raises(FileNotFoundError):
         read_kept(tmp_path / "missing")
+    with pytest.raises(DamagedFileError, match="pipe"):
+        read_checked_file(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        read_checked_file(tmp_path / "missing")
     path = tmp_path / "file"
     path.write_bytes(b"content")
     os.mkfifo(checksum_path(path))

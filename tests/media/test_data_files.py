@@ -112,6 +112,11 @@ def test_too_large_a_file_is_refused_with_its_limit(tmp_path):
     path.write_text("[" + "[]," * 2000 + "1]")  # little text, much memory
     with pytest.raises(PosegenError, match="memory"):
         read_json(path, max_memory=100_000)
+    for widest, needed in (("x", 2000), ("ш", 4000), ("\U0001f57a", 8000)):  # one character widens all of a text
+        path.write_text(json.dumps("x" * 1000 + widest, ensure_ascii=False), encoding="utf-8")
+        assert read_json(path, max_memory=needed + 100) == "x" * 1000 + widest
+        with pytest.raises(PosegenError, match="memory"):
+            read_json(path, max_memory=needed)
 
 
 BAD_TOML = {
@@ -121,6 +126,7 @@ BAD_TOML = {
     "deep tables": "[" + ".".join("a" * 200) + "]",
     "a large number": "a = 1" + "0" * 30,
     "a very large number": "a = 1" + "0" * 5000,
+    "a deep key": ".".join("a" * 100) + " = 1",  # with many more parts, tomllib takes hours
 }
 
 
@@ -138,6 +144,8 @@ BAD_YAML = {
     "no date": "a: 2026-99-99",
     "two documents": "a: 1\n---\nb: 2",
     "a large number": "a: 1" + "0" * 30,
+    "a long number to the base 60": "a: " + "1:" * 600 + "1",  # with many more digits, the loader takes minutes
+    "a long number with a point": "a: !!float 1." + "0" * 1200,
 }
 
 

@@ -5,8 +5,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from posegen.errors import DiskFullError, OutputError
-from posegen.media.tensors import save_safetensors
+from posegen.errors import DiskFullError, OutputError, PosegenError
+from posegen.media import tensors
+from posegen.media.tensors import check_header, save_safetensors
 
 
 def test_tensors_come_back_with_their_metadata(tmp_path):
@@ -32,3 +33,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"some\.safetensors"):
         save_safetensors({"a": torch.ones(1)}, tmp_path / "file" / "some.safetensors")
+
+
+def test_a_list_of_tensors_longer_than_any_models_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "some.safetensors"
+    save_safetensors({f"a{number}": torch.ones(1) for number in range(100)}, path)
+    check_header(path)
+    monkeypatch.setattr(tensors, "_MAX_HEADER", 1000)
+    with pytest.raises(PosegenError, match=r"some\.safetensors: its list of tensors has .* 1,000 are read"):
+        check_header(path)

@@ -183,6 +183,30 @@ def test_a_list_at_a_url_is_bounded(folder, server, monkeypatch):
         find_videos([f"{server}/list.txt"])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("list.txt", "a.mp4\n" * 20, "has 20 lines"),
+        ("list.txt", "a.mp4\r" * 20, "has 20 lines"),
+        ("list.json", json.dumps(["a.mp4"] * 20), "has 20 lines or names"),
+        ("list.txt", "a" * 5000, "5,000 characters"),
+    ],
+)
+def test_a_list_of_too_many_names_or_too_long_ones_is_refused(folder, monkeypatch, name, text, told):
+    monkeypatch.setattr("posegen.prepare.video_sources._MOST_ENTRIES", 10)
+    (folder / name).write_text(text)
+    with pytest.raises(PosegenError, match=told) as caught:
+        find_videos([str(folder / name)])
+    assert len(str(caught.value)) < 400 + len(str(folder))
+
+
+def test_only_ends_of_lines_part_the_names_of_a_list(folder):
+    (folder / "list.txt").write_text("one\u2028two.mp4\r\nthree.mp4\rfour.mp4\n\n# five\n", newline="")
+    assert [Path(video.url).name for video in find_videos([str(folder / "list.txt")])] == [
+        "four.mp4", "one\u2028two.mp4", "three.mp4",
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def forbidden(folder, monkeypatch):
     """A folder and a file that may not be read; where the tests run as root, who may read everything, by a stand-in."""
@@ -273,7 +297,10 @@ def test_a_place_that_cannot_be_written_says_so(kind, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [("[clip]\n", "unknown key 'clip'"), ("[clips]\nlength = 3\n", r"\[clips\] has the unknown key 'length'"),
-     ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
+     ("[clips]\nnum_frames = 6\n", "1 \\+ 4k"), ("[clips]\nnum_frames = 1000000001\n", "at most 10001"),
+     ("[clips]\nsize = [1000000000, 16]\n", "up to 8192"), ("[compute]\nworkers = 1000000000\n", "0 to 10000"),
+     (f"[clips]\nsizes = {[[96, 64]] * 101}\n", "1 to 100"), ("[output]\nclips_per_shard = 1000000\n", "1 to 100000"),
+     ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
      ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "pose_weights")],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path):

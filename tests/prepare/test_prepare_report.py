@@ -109,6 +109,19 @@ def test_an_index_that_breaks_while_it_is_read_is_refused(tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
+def test_an_index_of_too_many_rows_or_too_long_texts_is_not_read_whole(tmp_path, monkeypatch):
+    from posegen.apps import screen
+
+    index = written(tmp_path, rows(200))
+    assert len(screen.read_rows(index)) > 100
+    monkeypatch.setattr(screen, "_LONGEST_ROW", 10)
+    with pytest.raises(PosegenError, match="texts are too long"):
+        screen.read_rows(index)
+    monkeypatch.setattr(screen, "MAX_ROWS", 100)
+    with pytest.raises(PosegenError, match="201 clips; at most 100"):
+        screen.read_rows(index)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("width", [1280, 375])
 def test_thresholds_can_be_tried_in_a_browser(browser, tmp_path, width):

@@ -80,7 +80,11 @@ def test_the_14b_recipe_is_the_methods():
         (GOOD.replace('start = "mini"', ""), r"\[model\] lacks 'start'"),
         (GOOD.replace('"mini"', '"scratch:14b"'), "only the mini can be built from scratch"),
         (GOOD.replace('"mini"', '"mini"\nlayers = 2'), "of a model from scratch"),
-        (GOOD.replace('"mini"', '"scratch:mini"\nheads = -1'), r"\[model\] heads must not be negative, not -1"),
+        (GOOD.replace('"mini"', '"scratch:mini"\nheads = -1'), r"\[model\] heads must be from 0 to 1000, not -1"),
+        (
+            GOOD.replace('"mini"', '"scratch:mini"\nlayers = 100000'),
+            r"\[model\] layers must be from 0 to 1000, not 100000",
+        ),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + 'strategy = "fsdp"\n', "cannot shard fp8"),
         (GOOD.replace('"mini"', f'"mini"\n{FP8}') + f"[pretrain]\n{STAGE}", "trains all weights"),
         (GOOD.replace('"mini"', '"mini"\nbase_weights = "bf16"'), 'set export = "adapter"'),

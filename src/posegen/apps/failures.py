@@ -35,6 +35,8 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory"
 _UNREADABLE = (EOFError, ArithmeticError, RecursionError, zipfile.BadZipFile, zlib.error)
 _SYSTEM_LIBRARY = re.compile(r"(\S+\.(?:so|dylib|dll)[.\d]*): cannot open shared object file")
 _KEPT_LOGS = 20
+_LONGEST_LINE = 1500
+"""Characters: an input may hold a name of megabytes."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -93,7 +95,9 @@ def guarded(run: Callable[[], None]) -> int:
 
 def _end(code: int, line: str) -> int:
     with contextlib.suppress(OSError):  # the terminal is gone
-        print(f"posegen: {' '.join(line.splitlines())}", file=sys.stderr, flush=True)
+        line = " ".join(line.splitlines())
+        shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}... ({len(line):,} characters in all)"
+        print(f"posegen: {shown}", file=sys.stderr, flush=True)
     return code
 
 

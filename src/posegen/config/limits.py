@@ -23,6 +23,7 @@ PositiveInt = Annotated[int, Limit(lambda value: value >= 1, "must be at least 1
 NonNegativeInt = Annotated[int, Limit(lambda value: value >= 0, "must not be negative")]
 PositiveFloat = Annotated[float, Limit(lambda value: value > 0, "must be positive")]
 NonNegativeFloat = Annotated[float, Limit(lambda value: value >= 0, "must not be negative")]
+LayerCount = Annotated[int, Limit(lambda value: 0 <= value <= 1000, "must be from 0 to 1000")]
 Share = Annotated[float, Limit(lambda value: 0.0 <= value <= 1.0, "must be between 0 and 1")]
 Decay = Annotated[float, Limit(lambda value: 0.0 <= value < 1.0, "must be at least 0 and less than 1")]
 Seed = Annotated[int, Limit(lambda value: 0 <= value < 2**63, "must be from 0 to 2^63 - 1")]

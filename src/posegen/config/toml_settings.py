@@ -20,7 +20,7 @@ def build(kind: Any, table: Any, where: str) -> Any:
     hints = {item.name: every_hint[item.name] for item in fields(kind)}  # not those of class variables
     unknown = sorted(set(table) - set(hints))
     if unknown:
-        raise PosegenError(f"{place} has the unknown key {unknown[0]!r}; known: {', '.join(sorted(hints))}")
+        raise PosegenError(f"{place} has the unknown key {unknown[0]!r:.80}; known: {', '.join(sorted(hints))}")
     missing = [
         item.name
         for item in fields(kind)
@@ -29,7 +29,7 @@ def build(kind: Any, table: Any, where: str) -> Any:
         and item.name not in table
     ]
     if missing:
-        raise PosegenError(f"{place} lacks {missing[0]!r}")
+        raise PosegenError(f"{place} lacks {missing[0]!r:.80}")
     values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}
     try:
         return kind(**values)
@@ -69,21 +69,21 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return {key: _value(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is Literal:
         if value not in get_args(hint):
-            raise PosegenError(f"{where} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
+            raise PosegenError(f"{where} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r:.80}")
         return value
     if origin is tuple:
         if not isinstance(value, list):
-            raise PosegenError(f"{where} must be a list, not {value!r}")
+            raise PosegenError(f"{where} must be a list, not {value!r:.80}")
         kinds = get_args(hint)
         if kinds[-1] is Ellipsis:
             return tuple(_value(kinds[0], item, where) for item in value)
         if len(kinds) != len(value):
-            raise PosegenError(f"{where} must have {len(kinds)} values, not {value!r}")
+            raise PosegenError(f"{where} must have {len(kinds)} values, not {value!r:.80}")
         return tuple(_value(kind, item, where) for kind, item in zip(kinds, value, strict=True))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise PosegenError(f"{where} must be a finite number, not {value}")
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise PosegenError(f"{where} must be {hint.__name__}, not {value!r}")
+        raise PosegenError(f"{where} must be {hint.__name__}, not {value!r:.80}")
     return value

@@ -29,6 +29,10 @@ OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
 PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
 """Bits of `masks`."""
+_MOST_BYTES = 1 << 30
+"""Bytes of one array: 380 frames of 1280 x 720."""
+_POINTS_BYTES = 133 * 2 * 8
+"""Bytes of a frame's keypoints."""
 _HAND_SEEN = 0.5
 """Share of a hand's joints that must be visible: fewer, and an estimator would not find it."""
 
@@ -58,10 +62,29 @@ class Clip:
         except Exception as error:  # numpy, zip, zlib and codecs each have errors of their own for damage
             raise PosegenError(f"{self.sample.shard.name}: {self.sample.key} is damaged ({error})") from error
 
+    @property
+    def _most_bytes(self) -> int:
+        """Bytes that an array may have: four times what the largest one needs by the clip's description."""
+        height, width = self.sample.size
+        return min(_MOST_BYTES, 4 * (self.sample.num_frames + 1) * (3 * height * width + _POINTS_BYTES))
+
+    def _shape_of_frame(self, name: str) -> tuple[int, ...] | None:
+        """The shape of one frame of an array by the clip's description, None where that does not tell it."""
+        height, width = self.sample.size
+        return {
+            "frames": (height, width, 3), "normals": (height, width, 3), "masks": (height, width),
+            "keypoints": (133, 2), "visibility": (133,),
+        }.get(name)  # fmt: skip
+
     def array(self, name: str) -> np.ndarray:
         """Return one array of the sample."""
         if name not in self._kept:
-            array = self._guarded(lambda: parse_npz(self._packed, f"{self.sample.key}.npz", names=(name,))[name])
+            where, most = f"{self.sample.key}.npz", self._most_bytes
+            array = self._guarded(lambda: parse_npz(self._packed, where, names=(name,), max_bytes=most)[name])
+            shape = self._shape_of_frame(name)
+            if shape is not None and array.shape[1:] != shape:
+                was = f"{self.sample.shard.name}: {self.sample.key} is damaged"
+                raise PosegenError(f"{was} ({name}: frames of shape {array.shape[1:]} instead of {shape})")
             self._kept[name] = mirror(name, array, self.sample.size[1]) if self.mirrored else array
         return self._kept[name]
 

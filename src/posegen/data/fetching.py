@@ -23,8 +23,8 @@ from posegen.media.files import output_errors
 _NAME = re.compile(r"[\w-][\w. -]{0,199}")
 """Names of shards: without folders, and without characters that are special in URLs or file systems."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST_INDEX = 256 << 20
-"""Bytes."""
+_LARGEST_INDEX = 32 << 20
+"""Bytes: more than a hundred thousand shards."""
 _PIECE = 4 << 20
 """Bytes read at a time."""
 _ATTEMPTS = 4
@@ -238,6 +238,8 @@ class RemoteShard:
                     out.seek(before)
                     for piece in read_pieces(stream):
                         out.write(piece)
+                        if out.tell() > self.size:  # another file, which may have no end
+                            break
         except FileNotFoundError:
             raise PosegenError("missing") from None
         except (PosegenError, OutputError):

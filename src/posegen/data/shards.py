@@ -10,6 +10,7 @@ shards if each sample has a `.json` (with "num_frames", "height", "width"), an `
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,8 @@ from posegen.media.probing import MAX_SIDE
 PARTS = ("json", "npz", "txt")
 TOLERATED = 0.01
 """Share of bad shards, or of clips that are too short, above which training refuses to start."""
-_LONGEST_DESCRIPTION = 16 << 20
-"""Bytes of a sample's `.json`."""
+_LONGEST = {"json": 4 << 20, "txt": 1 << 16}
+"""Bytes of a sample's description, and of its caption."""
 _MOST_FRAMES = 10_000_000
 _ATTEMPTS = 5
 """Number of tries to open a fetched shard: others may remove it to make room just before it is opened."""
@@ -221,6 +222,9 @@ def _open(path: Path, entry: dict[str, Any] | None) -> Shard:
     """Read one shard and check it against its entry in the index, if any. Raises `PosegenError` with the reason."""
     try:
         with open_input(path, "a shard") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if entry is not None and entry.get("bytes", size) != size:  # what is far too large need not be hashed
+                raise PosegenError(f"damaged: it has {size} bytes, and {entry['bytes']} by the index")
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise PosegenError(f"unreadable: {error}") from error
@@ -251,8 +255,9 @@ def samples_of(path: Path) -> tuple[Sample, ...]:
         lacking = [part for part in PARTS if part not in parts]
         if lacking:
             raise PosegenError(f"{key} has no .{lacking[0]}")
-        if parts["json"].size > _LONGEST_DESCRIPTION:
-            raise PosegenError(f"{key}.json has {parts['json'].size} bytes: it should describe one clip")
+        for part, most in _LONGEST.items():
+            if parts[part].size > most:
+                raise PosegenError(f"{key}.{part} has {parts[part].size} bytes: it should describe one clip")
         try:
             sample = Sample(path, key, parts, parse_json(_read(path, parts["json"]), f"{key}.json"))
             if not 0 < sample.num_frames <= _MOST_FRAMES or not all(0 < side <= MAX_SIDE for side in sample.size):

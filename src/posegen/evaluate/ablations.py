@@ -28,8 +28,8 @@ from posegen.generate.job.job_folder import work_folder
 from posegen.generate.job.manifest import describe_changes, now, versions
 from posegen.generate.long_video import generate_video
 from posegen.generate.planning.job_identity import identity_of
-from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
-from posegen.media.files import read_kept, write_whole
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_file
+from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image
 from posegen.model.sources import ModelDescription, describe_model
@@ -171,7 +171,7 @@ def make_variant(config: GenerateConfig, progress: Progress) -> bool:
 def _reasons_to_make_again(output: Path, record: Path, settings: dict[str, Any]) -> list[str]:
     """Why a variant's video that is there cannot be used: other settings, or damage."""
     try:
-        kept = read_checked_json(read_kept(record), record, required=True)
+        kept = read_checked_file(record, required=True)
         check_digests(output.parent, kept["files"])
     except DamagedFileError as error:
         return [str(error)]

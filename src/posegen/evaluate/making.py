@@ -14,8 +14,8 @@ from posegen.evaluate.benchmark_file import read_benchmark, write_benchmark
 from posegen.evaluate.footage import PICTURES, VIDEOS, files_called, open_footage, sorted_naturally
 from posegen.evaluate.matching import some
 from posegen.extras import require_extra
-from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
-from posegen.media.files import read_kept, write_whole
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_file
+from posegen.media.files import write_whole
 from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.model.sources import describe_model
@@ -113,7 +113,7 @@ def _is_made(folder: Path, done: Path, description: str) -> bool:
     if not done.exists():
         return False
     try:
-        kept = read_checked_json(read_kept(done), done, required=True)
+        kept = read_checked_file(done, required=True)
         if kept["made"] != description:
             return False
         check_digests(folder, kept["files"])

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
+from posegen.media.data_files import check_json_memory
 from posegen.media.files import read_kept, remove_leftovers, write_whole
 
 KEY = "checksum"
@@ -110,15 +111,28 @@ def read_checked_json(content: bytes, name: Path | str, required: bool = False) 
     Raises `DamagedFileError` where it is something else; also where there is no checksum if one is `required`.
     """
     try:
+        check_json_memory(content, str(name), "a file that posegen keeps")
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{name}: is not JSON ({error})") from error
+        raise DamagedFileError(f"{name}: is not JSON ({' '.join(str(error).split())[:160]})") from error
     if not isinstance(found, dict):
         raise DamagedFileError(f"{name}: holds no JSON object")
     digest = found.pop(KEY, None)
     if (digest is None and required) or (digest is not None and digest != _digest(found)):
         raise DamagedFileError(f"{name}: {'has no checksum' if digest is None else 'does not match its checksum'}")
     return found
+
+
+def read_checked_file(path: Path, required: bool = False) -> dict[str, Any]:
+    """What `checked_json` wrote into a file. Raises `FileNotFoundError`, and as `read_checked_json` does, also where
+    the file is a folder, a pipe, or far too large."""
+    try:
+        content = read_kept(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedFileError(f"{path}: {error.strerror}") from error
+    return read_checked_json(content, path, required)
 
 
 def _digest(content: dict[str, Any]) -> str:

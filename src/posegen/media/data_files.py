@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import tomllib
 import zipfile
 from collections import Counter
@@ -27,16 +28,23 @@ from posegen.media.files import open_input
 MEGABYTE = 2**20
 MAX_TEXT = 64 * MEGABYTE
 """Bytes of a JSON or text file, unless the caller allows more."""
-MAX_TOML = MEGABYTE
-MAX_YAML = MEGABYTE
-MAX_ARRAYS = 1024 * MEGABYTE
+MAX_TOML = MEGABYTE // 4
+"""A recipe that comes with posegen has 3 kB; tomllib takes seconds for a megabyte that is made to be slow."""
+MAX_YAML = MEGABYTE // 2
+MAX_ARRAYS = 400 * MEGABYTE
 """Bytes of all arrays of an NPZ file together, unpacked, unless the caller allows more."""
 MAX_DEPTH = 64
 """Levels to which arrays, objects and tables may be nested."""
 _MAX_ARRAY_COUNT = 1024
+_MAX_DIGITS = 1000
+"""Characters of a number in YAML: `1:30` is one to the base 60, and the time for it grows with the square of these."""
 _PIECE = 16 * MEGABYTE
 _MAX_DEFLATE = 1032
 """Maximum number of bytes that one deflated byte can become."""
+_KEY = re.compile(r"[^=,#]*")
+"""The key of a line of TOML, or what else comes before the first value."""
+_WIDTHS = ((4, re.compile(rb"[\xf0-\xff]")), (2, re.compile(rb"[\xc4-\xff]")))
+"""Bytes that CPython needs for every character, and bytes of UTF-8 that only characters of that width have."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -73,8 +81,9 @@ def read_json(
     needed, content = 0, bytearray()
     for piece in _pieces(path, kind, max_bytes):
         content += piece
-        needed += _memory_of_json(piece)
+        needed += _memory_of_values(piece)
         _check_memory(needed, str(path), kind, max_memory)
+    _check_memory(needed + _memory_of_text(content), str(path), kind, max_memory)
     text = decode_text(content, str(path), kind)
     del content
     return _loaded_json(text, str(path), kind, allow_nan)
@@ -91,6 +100,11 @@ def read_json_object(path: Path, kind: str = "a JSON object", max_bytes: int = M
 def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_TOML) -> dict[str, Any]:
     """The content of a TOML file."""
     text = read_text(path, kind, max_bytes)
+    for line in text.splitlines():
+        key = _KEY.match(line)
+        # tomllib takes time that grows with the square of their number
+        if key is not None and key[0].count(".") > MAX_DEPTH:
+            raise PosegenError(f"{path} is not {kind}: nested deeper than {MAX_DEPTH} levels")
     try:
         content = tomllib.loads(text)
     except RecursionError:
@@ -149,23 +163,31 @@ def parse_json(
     allow_nan: numbers that are not finite may be there, as some tools write them; max_memory: bytes that the value may
     take as Python objects, by default what `MAX_TEXT` bytes of usual content need.
     """
-    _check_memory(
-        _memory_of_json(content.encode(errors="replace") if isinstance(content, str) else content),
-        where,
-        kind,
-        max_memory,
+    check_json_memory(
+        content.encode(errors="replace") if isinstance(content, str) else content, where, kind, max_memory
     )
     text = content if isinstance(content, str) else decode_text(content, where, kind)
     return _loaded_json(text, where, kind, allow_nan)
 
 
-def _memory_of_json(content: bytes) -> int:
-    """About the bytes that CPython needs for the value: of an empty array, which is 3 characters, it is 64."""
-    return len(content) + 64 * content.count(b"[") + 200 * content.count(b"{") + 32 * content.count(b",")
+def check_json_memory(content: bytes, where: str, kind: str, max_memory: int | None = None) -> None:
+    """Raise `PosegenError` where the value of this JSON would take more memory than `parse_json` allows."""
+    _check_memory(_memory_of_values(content) + _memory_of_text(content), where, kind, max_memory)
+
+
+def _memory_of_values(content: bytes) -> int:
+    """About the bytes that CPython needs for arrays, objects and numbers: 64 for an empty array, of 3 characters."""
+    return 64 * content.count(b"[") + 200 * content.count(b"{") + 32 * content.count(b",")
+
+
+def _memory_of_text(content: bytes | bytearray) -> int:
+    """The most that decoded JSON takes together with its texts: the widest character is the width of all of them."""
+    width = next((width for width, beyond in _WIDTHS if beyond.search(content)), 1)
+    return 2 * width * len(content)
 
 
 def _check_memory(needed: int, where: str, kind: str, max_memory: int | None) -> None:
-    most = 8 * MAX_TEXT if max_memory is None else max_memory
+    most = 6 * MAX_TEXT if max_memory is None else max_memory
     if needed > most:
         raise PosegenError(f"{where}: would take more than {_size(most)} of memory, too much for {kind}")
 
@@ -246,7 +268,14 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
 
 
 class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Loads plain values, and refuses a mapping in which a key comes twice: YAML's own loader takes the last."""
+    """Loads plain values. Refused are a mapping in which a key comes twice, of which YAML's own loader takes the last,
+    and numbers of more than `_MAX_DIGITS` characters."""
+
+    def _number(self, node: Any) -> Any:
+        if len(node.value) > _MAX_DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+        is_whole = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node. Raises `yaml.YAMLError`."""
@@ -255,6 +284,10 @@ class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
             double = Counter(str(key.value) for key, _ in node.value).most_common(1)[0][0]
             raise yaml.constructor.ConstructorError(None, None, f"the key {double!r:.80} comes twice", node.start_mark)
         return found
+
+
+for _kind in ("int", "float"):
+    _UniqueKeys.add_constructor(f"tag:yaml.org,2002:{_kind}", _UniqueKeys._number)
 
 
 def _yaml_events(text: str) -> Iterator[Any]:

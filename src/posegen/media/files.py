@@ -16,6 +16,8 @@ from pathlib import Path
 
 from posegen.errors import DiskFullError, OutputError, PosegenError
 
+MAX_KEPT = 64 << 20
+"""Bytes of a description that posegen keeps; most have a few thousand."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -58,13 +60,16 @@ def open_input(path: Path, kind: str) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_kept(path: Path) -> bytes:
-    """The content of a file that posegen wrote. Raises `OSError` if it is missing, or no regular file any more.
+def read_kept(path: Path, max_bytes: int | None = MAX_KEPT) -> bytes:
+    """The content of a file that posegen wrote. Raises `OSError` if it is missing, or cannot be what was written.
 
-    Opening a pipe that was put in its place would wait for ever.
+    Opening a pipe that was put in its place would wait for ever, and a file larger than `max_bytes` is another one.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", str(path))
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, which posegen did not write", str(path))
     return path.read_bytes()
 
 

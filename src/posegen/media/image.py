@@ -32,6 +32,8 @@ _FORMATS = {
 }
 _READ = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 """Pillow's names of the formats that are read: others have decoders that start other programs."""
+_ROWS = 256
+"""Rows that are taken from Pillow at a time."""
 _QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 # what Pillow's decoders raise on damaged files
@@ -118,7 +120,7 @@ def _check_size(path: Path, image: Image.Image) -> None:
 
 def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_grey(path, image)
     if image.has_transparency_data:
@@ -127,7 +129,13 @@ def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
         image = Image.alpha_composite(background, image).convert("RGB")
     if profile and image.mode in ("RGB", "CMYK"):
         image = _to_srgb(path, image, profile)
-    return np.array(image.convert("RGB"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _ROWS):  # at once, Pillow would need three times the picture's memory
+        bottom = min(top + _ROWS, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _deep_grey(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

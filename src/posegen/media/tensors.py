@@ -11,7 +11,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from posegen.media.files import AtomicFile, output_errors
+from posegen.errors import PosegenError
+from posegen.media.files import AtomicFile, open_input, output_errors
+
+_MAX_HEADER = 16 << 20
+"""Bytes: a hundred thousand tensors."""
 
 
 def save_safetensors(
@@ -27,6 +31,17 @@ def save_safetensors(
     except BaseException:
         file.discard()
         raise
+
+
+def check_header(path: Path) -> None:
+    """Raise `PosegenError` where the list of tensors in a safetensors file is longer than any model's.
+
+    The library would take gigabytes and half a minute for one of 90 MB. What else is wrong is for the library to tell.
+    """
+    with open_input(path, "weights") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if _MAX_HEADER < length < path.stat().st_size:
+        raise PosegenError(f"{path}: its list of tensors has {length:,} bytes; at most {_MAX_HEADER:,} are read")
 
 
 @contextlib.contextmanager

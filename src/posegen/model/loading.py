@@ -16,6 +16,7 @@ from torch import Tensor
 
 from posegen.errors import PosegenError, logger
 from posegen.media.data_files import read_json, read_json_object
+from posegen.media.tensors import check_header
 from posegen.model.lora import NEW_EMBEDDINGS, attach_weights, use_adapter
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.transformer import PoseGenTransformer3DModel
@@ -215,6 +216,7 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
         file = folder / name
         if not file.is_file():
             raise PosegenError(f"{file} is missing")
+        check_header(file)
         try:
             with safe_open(file, framework="pt") as opened:
                 weights |= {key: _aligned(opened.get_tensor(key)) for key in opened.keys()}  # noqa: SIM118

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from posegen.errors import PosegenError, logger
 from posegen.media.data_files import parse_json
-from posegen.media.tensors import save_safetensors
+from posegen.media.tensors import check_header, save_safetensors
 from posegen.model.release import check_weights
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -168,6 +168,7 @@ def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
     if not file.is_file():
         raise PosegenError(f"no adapter in {folder}: {LORA_WEIGHT_NAME_SAFE} is missing")
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as opened:
             config = parse_json((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY], str(file))
         weights = load_file(file)

@@ -6,7 +6,6 @@ are summed in float64 and added to the weights once. So the model costs no more 
 LoHa and DoRA are not read.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,8 @@ from torch import Tensor, nn
 
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
-from posegen.media.files import read_kept
+from posegen.media.data_files import parse_json, read_json_object
+from posegen.media.tensors import check_header
 from posegen.model.release import release_name
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -279,6 +279,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
             if not isinstance(content, dict) or not all(isinstance(each, Tensor) for each in content.values()):
                 raise ValueError("no dictionary of weights")
             return content, {}
+        check_header(file)
         with safe_open(file, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except Exception as error:  # pickles have errors of any kind
@@ -290,10 +291,10 @@ def _scales(described: Mapping[str, str], file: Path) -> Scales:
     beside = file.with_name("adapter_config.json")
     try:
         if LORA_ADAPTER_METADATA_KEY in described:
-            settings = json.loads(described[LORA_ADAPTER_METADATA_KEY])
+            settings = parse_json(described[LORA_ADAPTER_METADATA_KEY], f"--lora {file}", "a description of a LoRA")
             parts = {key.removeprefix("transformer."): value for key, value in settings.items()}
         elif beside.is_file():
-            parts = json.loads(read_kept(beside))
+            parts = read_json_object(beside, "a description of a LoRA")
         elif "ss_network_alpha" in described and described["ss_network_alpha"] not in ("None", ""):
             parts = {"lora_alpha": float(described["ss_network_alpha"])}
         else:

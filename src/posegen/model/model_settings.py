@@ -22,7 +22,7 @@ _WHOLE = {
     "num_attention_heads": (1, 100_000),
     "attention_head_dim": (1, 100_000),
     "ffn_dim": (1, 10_000_000),
-    "num_layers": (1, 10_000),
+    "num_layers": (1, 1000),
     "spatial_stride": (1, 1024),
     "temporal_stride": (1, 1024),
     "patch": (1, 1024),

@@ -24,7 +24,7 @@ from posegen.conditions.subject_words import subject_token_indices
 from posegen.config import NEGATIVE_PROMPT
 from posegen.errors import PosegenError
 from posegen.media.data_files import read_json_object
-from posegen.media.tensors import saving_errors
+from posegen.media.tensors import check_header, saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.denoise import Background, Conditioning, PoseGuidance, PoseLatents, denoise, no_background
@@ -465,6 +465,8 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
     for part, kind in classes.items():
         if not (folder / part).is_dir():  # the libraries would take its path for a repository of the hub
             raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")
+        for path in (folder / part).glob("*.safetensors"):
+            check_header(path)
         with no_network(), loading_errors(folder / part):
             parts[part], info = kind.from_pretrained(
                 str(folder / part),

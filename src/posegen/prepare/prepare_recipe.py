@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from posegen.config import EstimatorConfig
+from posegen.config import MAX_SIDE, EstimatorConfig
 from posegen.config.toml_settings import build, with_sizes
 from posegen.data.encoding import Encoding
 from posegen.errors import PosegenError
@@ -23,6 +23,8 @@ from posegen.recipes.lookup import load_recipe
 
 FORMAT = 3
 """Raised when kept results change their meaning: they are then made anew."""
+MAX_FRAMES, MAX_SIZES, MAX_CLIPS_PER_SHARD, MAX_WORKERS = 10_001, 100, 100_000, 10_000
+"""What goes beyond is taken for a slip."""
 _SCORING = 5
 """Raised when filters measure differently: clips are then scored anew."""
 
@@ -46,15 +48,15 @@ class ClipSettings:
     """Videos of which a larger share of the picture would be cut off are left out."""
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1 or (self.num_frames - 1) % 4:
-            raise PosegenError(f"num_frames must be 1 + 4k, not {self.num_frames}")
+        if not 1 <= self.num_frames <= MAX_FRAMES or (self.num_frames - 1) % 4:
+            raise PosegenError(f"num_frames must be 1 + 4k and at most {MAX_FRAMES}, not {self.num_frames}")
         if not 1 <= self.fps <= 240:
             raise PosegenError(f"fps must be between 1 and 240, not {self.fps}")
-        if not self.sizes:
-            raise PosegenError("sizes must name at least one [height, width]")
+        if not 1 <= len(self.sizes) <= MAX_SIZES:
+            raise PosegenError(f"sizes must name 1 to {MAX_SIZES} [height, width], not {len(self.sizes)}")
         for size in self.sizes:
-            if min(size) < 16 or any(side % 16 for side in size):
-                raise PosegenError(f"size must be (height, width) in multiples of 16, not {size}")
+            if min(size) < 16 or max(size) > MAX_SIDE or any(side % 16 for side in size):
+                raise PosegenError(f"size must be (height, width) in multiples of 16 up to {MAX_SIDE}, not {size}")
         if self.margin < 0 or self.most_enlarged <= 0 or not 0 <= self.most_cropped <= 1:
             raise PosegenError("margin must not be negative, most_enlarged positive, most_cropped between 0 and 1")
 
@@ -150,10 +152,10 @@ class OutputSettings:
     """Codec of a clip's frames: nearly lossless (H.264 4:4:4), or lossless in six times the space (ffv1)."""
 
     def __post_init__(self) -> None:
-        if self.clips_per_shard < 1 or not 0 <= self.validation < 1 or not -1 <= self.duplicate_bits <= 15:
-            raise PosegenError(
-                "clips_per_shard must be positive, validation from 0 to below 1, duplicate_bits from -1 to 15"
-            )
+        if not 1 <= self.clips_per_shard <= MAX_CLIPS_PER_SHARD:
+            raise PosegenError(f"clips_per_shard must be 1 to {MAX_CLIPS_PER_SHARD}, not {self.clips_per_shard}")
+        if not 0 <= self.validation < 1 or not -1 <= self.duplicate_bits <= 15:
+            raise PosegenError("validation must be from 0 to below 1, duplicate_bits from -1 to 15")
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,8 @@ class ComputeSettings:
         for name in ("actors_per_gpu", "timeout", "memory_gb", "attempts", "scratch_gb"):
             if getattr(self, name) <= 0:
                 raise PosegenError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.workers < 0:
-            raise PosegenError(f"workers must not be negative, not {self.workers}")
+        if not 0 <= self.workers <= MAX_WORKERS:
+            raise PosegenError(f"workers must be 0 to {MAX_WORKERS}, not {self.workers}")
 
 
 @dataclass(frozen=True)

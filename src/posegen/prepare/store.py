@@ -66,7 +66,7 @@ class Store:
         """Return a file's content; None if it is not there."""
         try:
             if self.is_local:
-                return read_kept(Path(self.path(name)))
+                return read_kept(Path(self.path(name)), max_bytes=None)  # samples and latents are among them
             system, path = filesystem(self.path(name))
             return bytes(system.cat_file(path))
         except FileNotFoundError:

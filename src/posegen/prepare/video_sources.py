@@ -47,6 +47,9 @@ SUFFIXES = frozenset(
 _LISTS = (".txt", ".json")
 _LARGEST_LIST = 64 << 20
 """Maximum bytes of a list at a URL."""
+_MOST_ENTRIES = 1_000_000
+_LONGEST_NAME = 4096
+"""Characters of a path or an address, as most file systems and servers have it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -118,7 +121,7 @@ def _video(path: Path) -> Video:
 
 
 def _listed(path: Path) -> Iterator[Video]:
-    for entry in _entries(str(path), read_bytes(path, "a list of videos")):
+    for entry in _entries(str(path), read_bytes(path, "a list of videos", _LARGEST_LIST)):
         yield from _remote_entry(entry) if "://" in entry else [_video(path.parent / entry)]
 
 
@@ -139,14 +142,25 @@ def _listed_remotely(url: str, content: bytes) -> Iterator[Video]:
 
 
 def _entries(name: str, content: bytes) -> list[str]:
-    """Return the entries of a list."""
-    if not name.lower().endswith(".json"):
-        lines = [line.strip() for line in decode_text(content, name, "a list of videos").splitlines()]
-        return [line for line in lines if line and not line.startswith("#")]
-    entries = parse_json(content, name, "a list of videos in JSON")
-    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        raise PosegenError(f"{name} is not a list of videos: an array of names was expected")
+    """Return the entries of a list. Raises `PosegenError` for what cannot be a list of names."""
+    if name.lower().endswith(".json"):
+        entries = parse_json(content, name, "a list of videos in JSON")
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            raise PosegenError(f"{name} is not a list of videos: an array of names was expected")
+    else:
+        _check_number(name, content.count(b"\n") + content.count(b"\r"))
+        lines = [line.strip() for line in re.split(r"[\r\n]+", decode_text(content, name, "a list of videos"))]
+        entries = [line for line in lines if line and not line.startswith("#")]
+    _check_number(name, len(entries))
+    long = next((entry for entry in entries if len(entry) > _LONGEST_NAME), None)
+    if long is not None:
+        raise PosegenError(f"{name} is not a list of videos: {long[:40]}... has {len(long):,} characters")
     return entries
+
+
+def _check_number(name: str, count: int) -> None:
+    if count > _MOST_ENTRIES:
+        raise PosegenError(f"{name} has {count:,} lines or names; at most {_MOST_ENTRIES:,} are read: split it")
 
 
 def _remote_entry(url: str) -> Iterator[Video]:

@@ -7,7 +7,7 @@ Clips are those of the index; each is cut out of its video when it is first look
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -40,6 +40,9 @@ _ROUTES = Map([
 ])  # fmt: skip
 _SIDE, _MOST_FPS = 640, 30
 """Longer side and rate of what is played."""
+MAX_ROWS = 1_000_000
+_BATCH, _LONGEST_ROW = 512, 64 << 10
+"""Rows read at a time, and bytes that each may have."""
 _PLAIN = ("clip", "source", "start", "end", "width", "height", "fps", "kept", "dropped_by")
 
 
@@ -88,9 +91,19 @@ def read_rows(index: Path) -> list[Row]:
     """The clips of an index that have pictures, without them."""
     file = open_index(index)
     numbers = [each.name for each in file.schema_arrow if str(each.type) == "double" and each.name not in _PLAIN]
+    if file.metadata.num_rows > MAX_ROWS:  # a small file can have billions of rows
+        raise PosegenError(f"{index}: {file.metadata.num_rows:,} clips; at most {MAX_ROWS:,} can be looked at: part it")
     with index_errors(index):
-        content = enumerate(file.read(columns=[*_PLAIN, *numbers]).to_pylist())
+        content = enumerate(_rows(file, [*_PLAIN, *numbers]))
         return [row for number, each in content if (row := _row(number, each, numbers)) is not None]
+
+
+def _rows(file: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of an index, a few at a time. Raises ValueError where texts are far longer than clips have."""
+    for batch in file.iter_batches(_BATCH, columns=names):
+        if batch.nbytes > _BATCH * _LONGEST_ROW:
+            raise ValueError("its texts are too long")
+        yield from batch.to_pylist()
 
 
 def _row(number: int, row: dict[str, Any], numbers: Sequence[str]) -> Row | None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError, logger
-from posegen.media.data_files import read_json
+from posegen.media.data_files import parse_json, read_json
 from posegen.media.files import output_errors, read_kept
 from posegen.synthetic.clip import Frame, SyntheticClip, SyntheticClipSettings, prepare
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS
@@ -222,7 +222,7 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
     """The entry of a shard that is there and whole, by size and hash; None where it must be made."""
     path = out / settings.shard_name(shard)
     try:
-        entry = json.loads(read_kept(path.with_suffix(".json")))
+        entry = parse_json(read_kept(path.with_suffix(".json")), f"{path.stem}.json")
         if entry["samples"] < len(settings.clips_of(shard)):
             return None  # the last one of a folder that grows
         described = (entry["file"], entry["samples"], entry["bytes"])
@@ -231,7 +231,7 @@ def kept_entry(out: Path, settings: ShardSettings, shard: int) -> dict[str, Any]
             return dict(entry)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     logger.warning("%s is damaged or does not belong to its .json; it is made again.", path)
     return None
@@ -294,7 +294,7 @@ def _clips_made(out: Path, settings: ShardSettings) -> int:
     made = [0]
     for path in out.glob(f"{settings.split}-*.tar"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged ones are made again anyway
-            entry = json.loads(read_kept(path.with_suffix(".json")))
+            entry = parse_json(read_kept(path.with_suffix(".json")), f"{path.stem}.json")
             made.append(int(path.stem.rsplit("-", 1)[1]) * settings.clips_per_shard + int(entry["samples"]))
     return max(made)
 

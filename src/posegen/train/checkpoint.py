@@ -17,8 +17,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from posegen.errors import OutputError, PosegenError, logger
-from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
-from posegen.media.files import read_kept
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_file
 from posegen.model.former_identity import is_former_identity
 
 _PREFIX = "step-"
@@ -154,7 +153,7 @@ class Checkpoints:
 def _checked_state(checkpoint: Path) -> dict[str, Any]:
     """Read the state of a checkpoint. Raises `DamagedFileError` where a file does not agree with its checksum."""
     path = checkpoint / "state.json"
-    state = read_checked_json(read_kept(path), path)
+    state = read_checked_file(path)
     files = state.get("files")
     if not isinstance(files, dict):
         logger.warning("%s is of an older posegen, without checksums: it is used unchecked", checkpoint)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from posegen.config.limits import NonNegativeInt, PositiveFloat, PositiveInt, Seed, check_limits
+from posegen.config.limits import LayerCount, PositiveFloat, PositiveInt, Seed, check_limits
 from posegen.config.toml_settings import build, with_sizes
 from posegen.errors import PosegenError
 from posegen.recipes.lookup import load_recipe
@@ -43,9 +43,9 @@ class ModelSettings:
     """Write a whole model folder at the end, or the adapter only (for bases of many gigabytes)."""
     seed: Seed = 0
     """Seed of random weights."""
-    layers: NonNegativeInt = 0
+    layers: LayerCount = 0
     """Blocks of a transformer that starts from random weights; 0: the mini's."""
-    heads: NonNegativeInt = 0
+    heads: LayerCount = 0
     """Attention heads, of 64 channels each, of a transformer that starts from random weights; 0: the mini's."""
 
     def __post_init__(self) -> None:

@@ -25,8 +25,8 @@ from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import NoShardsError, Shard, open_shards, without
 from posegen.devices import choose_device, computes_bfloat16
 from posegen.errors import PosegenError, logger
-from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_json
-from posegen.media.files import output_errors, read_kept, write_whole
+from posegen.media.checksums import DamagedFileError, check_digests, checked_json, digests_of, read_checked_file
+from posegen.media.files import output_errors, write_whole
 from posegen.model.mini import VAE, build_mini, transformer_sizes
 from posegen.model.sources import (
     IMAGE_TOKENS,
@@ -153,7 +153,7 @@ def _is_finished(folder: Path, fingerprint: str) -> bool:
     if not path.is_file():
         return False
     try:
-        found = read_checked_json(read_kept(path), path)
+        found = read_checked_file(path)
         if found.get("recipe", fingerprint) != fingerprint:
             raise PosegenError(
                 f"{folder} was trained with another recipe: choose another --output, or delete it to train again"
@@ -213,7 +213,7 @@ def starting_model(stage: StageName, recipe: Recipe, paths: TrainingPaths, must_
         if paths.output is not None and (finished := paths.output / earlier / FINISHED).is_file():
             folder = paths.output / earlier / MODEL
             if must_exist:
-                check_digests(folder, read_checked_json(read_kept(finished), finished).get("files", {}))
+                check_digests(folder, read_checked_file(finished).get("files", {}))
             return str(folder)
         if must_exist and getattr(recipe, earlier) is not None and recipe.model.start == SCRATCH:
             raise PosegenError(

@@ -9,6 +9,7 @@ import numpy as np
 from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
 from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
+from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.model_weights import DEFAULTS, find_weights, identity
@@ -29,6 +30,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
     names: list[str] = [config.pose, config.normals]
+    if config.pose_file is not None:
+        check_size(config.pose_file)
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
         value = getattr(config, option)
         if value is not None:

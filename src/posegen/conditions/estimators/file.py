@@ -57,7 +57,7 @@ class FilePose:
         Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
         self.version = identity(str(path))
-        file = _read(path, self.version, size)
+        file = _read(path, self.version, size, num_source_frames)
         placed = place_entries(
             path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
         )
@@ -87,9 +87,9 @@ class FilePose:
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, content: str, size: tuple[int, int]) -> KeypointFile:
+def _read(path: Path, content: str, size: tuple[int, int], num_frames: int) -> KeypointFile:
     """As `read_keypoints`; `content` identifies what is in the file, so that a changed one is read again."""
-    return read_keypoints(path, size)
+    return read_keypoints(path, size, num_frames)
 
 
 def _describe_undrawn(path: Path, undrawn: int, frames: int) -> list[str]:

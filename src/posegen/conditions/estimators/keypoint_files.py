@@ -31,7 +31,7 @@ from posegen.conditions.estimators.layouts import layouts_of_meta
 from posegen.conditions.estimators.units import IN_WORDS, choose_unit, describe_canvas, in_pixels
 from posegen.conditions.estimators.unnamed_points import name_points
 from posegen.errors import PosegenError
-from posegen.media.data_files import MEGABYTE, read_json, read_npz
+from posegen.media.data_files import MAX_ARRAYS, MEGABYTE, read_json, read_npz
 
 FORMATS = (
     "JSON of OpenPose, MMPose, Sapiens, AlphaPose, COCO-WholeBody, DWPose or MediaPipe (one file, or a folder with one "
@@ -41,6 +41,10 @@ FORMATS = (
 MAX_BYTES = 512 * MEGABYTE
 """Size of one JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
 _MAX_MEMORY = 2048 * MEGABYTE
+_LEAST_MEMORY, _FRAME_MEMORY = 64 * MEGABYTE, MEGABYTE // 4
+"""What JSON may take for any video, and for each of its frames: ten people of 133 points."""
+_LEAST_ARRAYS, _FRAME_ARRAYS = 16 * MEGABYTE, MEGABYTE // 16
+"""The same of arrays, in bytes."""
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 
 
@@ -60,15 +64,22 @@ class KeypointFile:
     doubts: list[str] = field(default_factory=list)
 
 
-def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
-    """Read a file or folder, in pixels of a video of `size` = (height, width).
+def check_size(path: Path) -> None:
+    """Raise `PosegenError` for a JSON file that is too large to be read for any video: it need not even be hashed."""
+    if path.suffix.lower() == ".json" and path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise PosegenError(f"{path}: larger than {MAX_BYTES // MEGABYTE} MB, the maximum for keypoints in JSON")
 
-    Raises `PosegenError` for a file that is none of the known ones, and names them.
+
+def read_keypoints(path: Path, size: tuple[int, int], num_frames: int = MAX_PEOPLE) -> KeypointFile:
+    """Read a file or folder, in pixels of a video of `size` = (height, width) with `num_frames` frames.
+
+    Raises `PosegenError` for a file that is none of the known ones, and names them; also for one that is far larger
+    than so many frames need, before it is read.
     """
     if not path.exists():
         raise PosegenError(f"{path}: there is no such file or folder of keypoints")
     try:
-        content, numbers = _read_folder(path) if path.is_dir() else _read_file(path)
+        content, numbers = _read_folder(path, num_frames) if path.is_dir() else _read_file(path, num_frames)
     except PosegenError:
         raise
     except _UNREADABLE as error:
@@ -99,28 +110,28 @@ def read_keypoints(path: Path, size: tuple[int, int]) -> KeypointFile:
     return KeypointFile(frames, numbers, content.first, content.all_listed, description, doubts)
 
 
-def _read_file(path: Path) -> tuple[Content, list[int] | None]:
+def _read_file(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
     """One file, and the numbers of its entries, which are put in order."""
     if path.suffix.lower() == ".npz":
-        content = _read_npz(path)
+        content = _read_npz(path, num_frames)
     elif path.suffix.lower() == ".json":
-        content = _known(_load(path), path)
+        content = _known(_load(path, num_frames), path)
     else:
         raise PosegenError(f"{path}: not a file of keypoints that is known; known are {FORMATS}")
     return _in_order(content, [entry.number for entry in content.entries])
 
 
-def _read_folder(path: Path) -> tuple[Content, list[int] | None]:
+def _read_folder(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
     """A folder of JSON files. Frames are numbered by the files' names, else by what the files say."""
     files = sorted((file for file in path.glob("*.json") if not file.name.startswith(".")), key=_natural)
     if not files:
         raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
     if len(files) == 1:
-        return _read_file(files[0])
+        return _read_file(files[0], num_frames)
     contents, people = [], 0
     for file in files:
         try:
-            loaded = _load(file)
+            loaded = _load(file, num_frames)
             contents.append(_known(loaded, file) if loaded else Content("", [Entry([])]))
         except PosegenError:
             raise
@@ -149,8 +160,10 @@ def _known(loaded: Any, path: Path) -> Content:
     return content
 
 
-def _load(path: Path) -> Any:
-    return read_json(path, "keypoints in JSON", MAX_BYTES, allow_nan=True, max_memory=_MAX_MEMORY)
+def _load(path: Path, num_frames: int) -> Any:
+    most = min(_MAX_MEMORY, _LEAST_MEMORY + num_frames * _FRAME_MEMORY)
+    kind = f"keypoints of {num_frames} frames in JSON" if most < _MAX_MEMORY else "keypoints in JSON"
+    return read_json(path, kind, min(MAX_BYTES, most), allow_nan=True, max_memory=most)
 
 
 def _natural(path: Path) -> list[int | str]:
@@ -176,8 +189,15 @@ def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Cont
     return replace(content, entries=entries), [numbers[index] for index in order]
 
 
-def _read_npz(path: Path) -> Content:
-    data = read_npz(path, "keypoints in NPZ", ("keypoints", "scores", "hands", "size_hw", "dataset_name"))
+def _read_npz(path: Path, num_frames: int) -> Content:
+    most = min(MAX_ARRAYS, _LEAST_ARRAYS + num_frames * _FRAME_ARRAYS)
+    names = ("keypoints", "scores", "hands", "size_hw", "dataset_name")
+    data = read_npz(path, f"keypoints of {num_frames} frames", names, most)
+    if data["keypoints"].ndim and len(data["keypoints"]) > num_frames:
+        raise PosegenError(
+            f"{path} has keypoints of {len(data['keypoints'])} frames, but the driving video has {num_frames}: make "
+            "them from this very video, one for each frame"
+        )
     layouts = layouts_of_meta({"dataset_name": str(data.get("dataset_name", ""))}, str(path))
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which counts as not seen
         points = data["keypoints"].astype(np.float32)

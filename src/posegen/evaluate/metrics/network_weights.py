@@ -14,6 +14,7 @@ from torch import nn
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.media.files import check_input
+from posegen.media.tensors import check_header
 
 Module = TypeVar("Module", bound=nn.Module)
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")
@@ -52,6 +53,7 @@ def _read(path: Path, name: str) -> dict[str, torch.Tensor]:
     content: Any
     try:
         if path.suffix == ".safetensors":
+            check_header(path)
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
