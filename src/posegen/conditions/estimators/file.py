@@ -57,7 +57,7 @@ class FilePose:
         Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
         """
         self.version = identity(str(path))
-        file = _read(path, self.version, size, num_source_frames)
+        file = _read(path, self.version, size, max(num_source_frames, len(shown)))
         placed = place_entries(
             path, len(file.people), file.numbers, shown, num_source_frames, file.first, file.all_listed
         )
