@@ -28,7 +28,7 @@ def test_every_clip_is_found(tmp_path):
 
 
 def test_no_shards_says_how_to_make_some(tmp_path):
-    with pytest.raises(PosegenError, match="posegen synth split val-same"):
+    with pytest.raises(PosegenError, match="posegen synth --split val-same"):
         open_shards(tmp_path, "val-same")
 
 
