@@ -212,7 +212,7 @@ def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(comm
     }
     arguments = [command, *map(str, needed[command]), "--device", "foo"]
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
-    assert capfd.readouterr().err == "posegen: --device foo is no device: write auto, cpu, cuda, or cuda:1 and so on\n"
+    assert capfd.readouterr().err == "posegen: --device foo is not a device: use auto, cpu, cuda, cuda:1, ...\n"
 
 
 @pytest.mark.parametrize("case", WRONG_ARGUMENTS)

@@ -76,7 +76,7 @@ def test_files_joined_end_to_end(make_video, tmp_path, caplog, suffix, codec, so
         first += length
     path = joined(tmp_path, f"joined.{suffix}", *parts)
     check(path, sum(lengths), 30)
-    told = [record.getMessage() for record in caplog.records if "begins anew" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "clock restarts" in record.getMessage()]
     assert len(told) == 1
     assert f"{lengths[0] / 30:.2f}" in told[0]
 
