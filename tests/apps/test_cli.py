@@ -178,7 +178,7 @@ WRONG_ARGUMENTS = {
     ),
     "misspelt command": (["generat"], "generat is no command; there are generate, extract, "),
     "no command": ([], "Expected one of {generate, extract, "),
-    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it goes from 0 to 9223372036854775807"),
+    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it must be from 0 to 9223372036854775807"),
 }
 
 

@@ -187,7 +187,7 @@ def test_keypoint_files_of_wrong_length_or_layout_say_what_is_known(presenter, t
         extract(video, tmp_path / "b", pose="file", pose_file=layout)
     nobody = tmp_path / "nobody.json"
     nobody.write_text(json.dumps([[]] * 6))
-    with pytest.raises(PosegenError, match=r"nobody\.json: no person"):
+    with pytest.raises(PosegenError, match=r"nobody\.json: holds no person"):
         extract(video, tmp_path / "c", pose="file", pose_file=nobody)
     for folder in "abc":
         assert not (tmp_path / folder / "manifest.json").exists()

@@ -172,7 +172,7 @@ def find_conditions(folder: Path, inputs: Inputs, edited: bool = False) -> Condi
             _check_videos(conditions, len(conditions.pose))
         return conditions
     except PosegenError as error:
-        logger.warning("extracting the conditions again: %s", error)
+        logger.warning("the conditions are made again: %s", error)
         return None
 
 

@@ -98,7 +98,7 @@ def _is_kept(folder: Path, made_from: dict[str, Any]) -> bool:
     except OSError:
         return False
     except DamagedFileError as error:
-        logger.warning("making the retargeted conditions again: %s", error)
+        logger.warning("the retargeted conditions are made again: %s", error)
         return False
     return True
 

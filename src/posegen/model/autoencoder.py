@@ -148,7 +148,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         scale_factor_temporal: int = 4,
         scale_factor_spatial: int = 8,
     ) -> None:
-        """Build the model; channels are those of the levels at 1/2, 1/4 and 1/8 of the size (decoder: 1/8, 1/4, 1/2)."""
+        """Build the model; channels are for the levels at 1/2, 1/4 and 1/8 of the size (decoder: 1/8, 1/4, 1/2)."""
         super().__init__()
         if scale_factor_temporal != 4 or scale_factor_spatial != 8:
             raise PosegenError("this autoencoder has strides of 4 frames and 8 pixels, no others")

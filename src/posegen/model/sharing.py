@@ -141,7 +141,7 @@ class BackgroundSharing:
         return SharingPass(self, mode, step, branch)
 
     def places(self, passes: Iterable[tuple[int, Branch]]) -> list[CachePosition]:
-        """List the places that the anchor records, in order; `passes`: step and branch of each of its forward passes."""
+        """List the places that the anchor records, in order; `passes`: step and branch of each forward pass."""
         shared = [(step, branch) for step, branch in passes if step in self.config.steps]
         return [CachePosition(step, branch, layer) for step, branch in shared for layer in self.config.layers]
 
