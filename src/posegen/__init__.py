@@ -1,10 +1,10 @@
-"""posegen: a reference image of a person + a driving video -> a video of that person moving so, of any length.
+"""Generates a video of any length of the person in a reference image, making the movements of a driving video.
 
     import posegen
 
     result = posegen.generate("person.png", "dance.mp4", "out.mp4", model="mini")
 
-Importing this package is cheap: nothing heavy is loaded until it is used.
+Importing this package is cheap: heavy dependencies are loaded on first use.
 """
 
 import importlib
@@ -46,7 +46,7 @@ _HOMES = {
     "PosegenError": "posegen.errors",
     "OutputError": "posegen.errors",
 }
-"""Where each public name is. Those of four packages are the packages themselves, which can be called."""
+"""Module of each public name. Four of the names are callable packages."""
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - all are texts
 

@@ -1,7 +1,7 @@
-"""The functions behind `posegen.generate` and the other public names: paths and settings in, results out.
+"""Public functions such as `posegen.generate`: each takes paths and settings and returns a result.
 
-Each builds the settings of one command and calls what the command calls. Nothing heavy is imported before a function
-runs. Progress is silent unless a `posegen.progress.Progress` is given.
+Each builds the settings of one command and calls the same function as that command. Nothing heavy is imported before a
+function runs. Progress is not shown unless a `posegen.progress.Progress` is given.
 """
 
 import difflib
@@ -29,7 +29,7 @@ Config = TypeVar("Config", bound=Settings)
 class GenerateResult:
     """A finished video, or the plan of one (`dry_run`).
 
-    output: the video; job_folder: conditions and segments, kept so that the same call resumes, to be deleted at will;
+    output: the video; job_folder: conditions and segments, kept so that the same call resumes; safe to delete;
     size: (height, width) in pixels; plan: inputs, segments, memory and sound in a few lines.
     """
 
@@ -44,7 +44,7 @@ class GenerateResult:
 
 @dataclass(frozen=True)
 class PreviewResult:
-    """A look ahead: a picture and a short video of it, warnings (the most important first) and notes, one line each."""
+    """A preview: an image, a short video, warnings (most important first) and notes, one line each."""
 
     picture: Path
     video: Path
@@ -64,7 +64,7 @@ def generate(
 
     output: the MP4 file to write. settings: any field of `GenerateConfig`, for example `model="wan2.1-i2v-14b-720p"`,
     `prompt="..."`, `seed=1`, `steps=25`, `start=2.0`. The same call resumes an interrupted job; finished segments are
-    never computed twice. Raises `PosegenError` for anything that can be mended.
+    never computed twice. Raises `PosegenError` for any problem that the caller can fix.
     """
     config = _config(GenerateConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
     from posegen.generate.job.job_folder import work_folder
@@ -91,7 +91,7 @@ def preview(
     progress: Progress | None = None,
     **settings: Any,
 ) -> PreviewResult:
-    """Look ahead in seconds: OUTPUT_preview.png and OUTPUT_preview.mp4 of what `generate` would do.
+    """Preview in seconds what `generate` would do: writes OUTPUT_preview.png and OUTPUT_preview.mp4.
 
     The arguments are those of `generate`; nothing is generated and no video model is loaded.
     """
@@ -108,7 +108,7 @@ def extract(
     """Extract keypoints, skeletons and hand normals of a driving video into the folder `output`.
 
     settings: any field of `ExtractConfig`, for example `size="256x144"`, `fps="16"`, `pose="vitpose"`.
-    Raises `PosegenError` for anything that can be mended.
+    Raises `PosegenError` for any problem that the caller can fix.
     """
     config = _config(ExtractConfig, settings, driving=Path(driving), output=Path(output))
     from posegen.generate.extract_job import extract_job
@@ -182,7 +182,7 @@ def prepare(
 
 
 def _config(kind: type[Config], settings: dict[str, Any], **given: Any) -> Config:
-    """Build the settings; raises `PosegenError` for a name that is none, with the nearest one that is."""
+    """Build the settings. Raises `PosegenError` for an unknown name, with the nearest known one."""
     known = [field.name for field in fields(kind)]
     for name in settings:
         if name not in known:

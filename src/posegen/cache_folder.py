@@ -1,4 +1,4 @@
-"""Folder for what posegen fetches or computes once and may lose: pose models, body models, scores, digests."""
+"""Cache folder for files that can be fetched or computed again: pose models, body models, scores, digests."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """`$POSEGEN_CACHE`, or the user's cache folder."""
+    """Return `$POSEGEN_CACHE`, or the user's cache folder."""
     chosen = os.environ.get("POSEGEN_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("posegen")

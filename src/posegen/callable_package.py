@@ -1,7 +1,7 @@
 """Makes packages callable: `posegen.generate` is the package of that name and the function that makes a video.
 
-Both names are wanted: the package by its files, the function by whoever uses posegen from Python. A module's class may
-be changed (PEP 726 and the data model, "customizing module attribute access"), so that one object can be both.
+The package is imported by other files, the function is called by users of the Python API. A module's class may be
+changed (PEP 726 and the data model, "customizing module attribute access"), so that one object can be both.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def call_with(package: str, target: str) -> None:
-    """Calling the imported module `package` calls `target`, written as "module:function"."""
+    """Make the imported module `package` callable: a call is passed to `target`, written as "module:function"."""
     home, _, name = target.partition(":")
 
     class CallablePackage(ModuleType):

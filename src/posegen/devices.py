@@ -1,6 +1,7 @@
 """Chooses the device to compute on, and the dtype that suits it.
 
-torch takes seconds to import, so it is imported when a device is asked for: processes that need none import this file.
+torch takes seconds to import, so it is imported only when a function is called: processes without a device import this
+file, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU if there is none; raises `PosegenError` for one that is not there."""
+    """Return the device of that name; `auto` is the first CUDA device, else the CPU.
+
+    Raises `PosegenError` for an unknown or unavailable device.
+    """
     import torch
 
     if device == "auto":
@@ -22,19 +26,19 @@ def choose_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:  # it lists twenty kinds
-        raise PosegenError(f"--device {device} is no device: write auto, cpu, cuda, or cuda:1 and so on") from None
+        raise PosegenError(f"--device {device} is not a device: use auto, cpu, cuda, cuda:1, ...") from None
     try:
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise PosegenError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise PosegenError(f"--device {device} is not available here: {str(error).splitlines()[0]}") from None
     return chosen
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16.
+    """Return True if the device has bfloat16 instructions.
 
-    A processor that has none emulates it, 65 times slower than float32 (AVX2, benchmarks/number_formats.py); one with
-    AVX512-bf16 or AMX is faster in it than in float32.
+    A processor without them emulates bfloat16 at 1/65 of the speed of float32 (AVX2, benchmarks/number_formats.py); one
+    with AVX512-bf16 or AMX is faster in it than in float32.
     """
     import torch
 
@@ -44,7 +48,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def choose_dtype(dtype: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the device computes in it, else float32."""
+    """Return the dtype of that name; `auto` is bfloat16 where the device has instructions for it, else float32."""
     import torch
 
     if dtype == "auto":

@@ -1,4 +1,4 @@
-"""SHA-256 of files, streamed; a file that has not changed since is not read a second time in one process."""
+"""SHA-256 of files, streamed; within one process an unchanged file is read once."""
 
 import contextlib
 import hashlib
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 _RESOLUTION = 20_000_000
-"""Nanoseconds: file systems round times. A file written so shortly before may be written again within the same tick."""
+"""Nanoseconds. File systems round times: a file written more recently may change again within the same tick."""
 
 
 class DiskState(NamedTuple):
-    """What the system notes of a file; it changes whenever the content does."""
+    """File metadata that changes whenever the content does."""
 
     device: int
     inode: int
@@ -23,12 +23,12 @@ class DiskState(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> "DiskState":
-        """Take the state out of what `stat` returns."""
+        """Build the state from a result of `stat`."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last change is long enough ago that another one shows in the times."""
+        """True if the last change is old enough that a further one would alter the times."""
         return time.time_ns() - max(self.modified, self.changed) > _RESOLUTION
 
 
@@ -36,12 +36,12 @@ _known: dict[tuple[tuple[str, DiskState], ...], str] = {}
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal. Raises `OSError`."""
+    """Return the SHA-256 of a file's content, in hexadecimal. Raises `OSError`."""
     return joined_digest([path])
 
 
 def joined_digest(paths: Sequence[Path]) -> str:
-    """SHA-256 of the contents of several files, one after another, in hexadecimal. Raises `OSError`."""
+    """Return the SHA-256 of the concatenated contents of several files, in hexadecimal. Raises `OSError`."""
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(path.open("rb")) for path in paths]
         states = [DiskState.of(os.fstat(file.fileno())) for file in files]
@@ -57,7 +57,7 @@ def joined_digest(paths: Sequence[Path]) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names. Raises `OSError`."""
+    """Return the SHA-256 of a file, or of all files in a folder and their names. Raises `OSError`."""
     if not path.is_dir():
         return file_digest(path)
     parts = [f"{file.relative_to(path)} {file_digest(file)}" for file in sorted(path.rglob("*")) if file.is_file()]

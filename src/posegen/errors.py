@@ -1,10 +1,10 @@
-"""Errors that a user can mend, and warnings that a user should read.
+"""Errors that a user can fix, and the logger for warnings.
 
 Everything a user can cause (a bad file, a bad option, a bad checkpoint) is raised as `PosegenError` with one
-line that says what was expected, what came and what to do; the command line prints that line and exits with 2.
-Anything else that escapes is a defect of posegen: the command line writes its traceback to a log file.
+line that states what was expected, what was found and what to do; the command line prints that line and exits with 2.
+Any other exception is a bug in posegen: the command line writes its traceback to a log file.
 
-Messages name settings as a shell has them (`--pose-file`). Whoever reads them in Python sees Python's names
+Messages name settings as on the command line (`--pose-file`). In Python they are shown with Python's names
 (`pose_file`), unless the command line runs, in this process or in the one that started it.
 """
 
@@ -15,18 +15,18 @@ import re
 from collections.abc import Iterator
 
 logger = logging.getLogger("posegen")
-"""The package's one logger. The command line shows it through rich; libraries may configure it as usual."""
+"""The package's only logger. The command line shows it through rich; applications may configure it as usual."""
 
 _SHELL = "POSEGEN_NAMES_SETTINGS_AS_OPTIONS"
-"""Environment variable, so that processes started by a command write as it does."""
+"""Environment variable, so that processes started by a command name settings in the same way."""
 _OPTION = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 
 
 class PosegenError(ValueError):
-    """A problem of the input, said in one line. Exit code 2."""
+    """A problem with the input, described in one line. Exit code 2."""
 
     def __str__(self) -> str:
-        """The line, with settings named as its reader writes them."""
+        """Return the line, with settings named as its reader writes them."""
         text = super().__str__()
         return text if os.environ.get(_SHELL) else with_python_names(text)
 
@@ -36,12 +36,12 @@ class OutputError(PosegenError):
 
 
 class DiskFullError(OutputError):
-    """There is no room for what is to be written. Finished work is kept."""
+    """The disk is full. Finished work is kept."""
 
 
 @contextlib.contextmanager
 def settings_named_as_options() -> Iterator[None]:
-    """Inside the block errors name settings as command-line options, in this process and those that it starts."""
+    """Make errors inside the block name settings as command-line options, in this process and its subprocesses."""
     before = os.environ.get(_SHELL)
     os.environ[_SHELL] = "1"
     try:
@@ -53,9 +53,9 @@ def settings_named_as_options() -> Iterator[None]:
 
 
 def with_python_names(text: str) -> str:
-    """Replace options by Python's names: `--pose-file` by `pose_file`, `--no-hands` by `hands=False`.
+    """Replace options with Python's names: `--pose-file` with `pose_file`, `--no-hands` with `hands=False`.
 
-    Commands between back quotes stay as they are: they are for a shell.
+    Commands between backquotes are left unchanged: they are for a shell.
     """
     parts = text.split("`")
     return "`".join(_OPTION.sub(_python_name, part) if at % 2 == 0 else part for at, part in enumerate(parts))

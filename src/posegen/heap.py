@@ -1,7 +1,7 @@
-"""Gives memory that was freed back to the system, between segments; whoever freed it decides when.
+"""Returns freed memory to the system between segments; the caller decides when.
 
-glibc keeps what lies below memory that is still in use. Which tensors that are depends on chance, so that the peak of a
-long video would be the worst of many chances, not that of one segment. Elsewhere nothing is done.
+glibc keeps freed memory that lies below memory still in use. Which tensors lie there varies from run to run, so without
+trimming the peak of a long video would exceed that of one segment. With other C libraries nothing is done.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ def trim_heap() -> None:
 
 @functools.cache
 def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's function; None with another C library."""
+    """Return glibc's `malloc_trim`; None with another C library."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):

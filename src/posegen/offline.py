@@ -1,4 +1,4 @@
-"""Keeps the hub's libraries from asking the network while local models are loaded."""
+"""Disables network access of huggingface_hub while local models are loaded."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def no_network() -> Iterator[None]:
-    """Inside the block the hub's libraries ask nobody: what a local model lacks is an error.
+    """Disable network access of huggingface_hub inside the block: a missing file is an error.
 
-    `local_files_only` is not enough: a configuration may name another model, such as a backbone.
+    `local_files_only` is not enough: a configuration may refer to another model, such as a backbone.
     """
     from huggingface_hub import constants
 

@@ -1,6 +1,6 @@
-"""How long work tells what it is doing: a protocol, and the silent form of it.
+"""Progress of long-running work: a protocol, and an implementation that shows nothing.
 
-The command line shows it with rich (`apps/terminal.py`), a web page could show it otherwise.
+The command line implements it with rich (`apps/terminal.py`); other front ends can implement it differently.
 """
 
 from typing import Protocol, runtime_checkable
@@ -8,17 +8,17 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Progress(Protocol):
-    """Hears of tasks by name; a task starts when it is first heard of and ends at `done == total`."""
+    """Receives updates of named tasks; a task starts with its first update and ends at `done == total`."""
 
     def update(self, task: str, done: int, total: int) -> None:
-        """`done` of `total` units of the task are finished."""
+        """Report that `done` of `total` units of the task are finished."""
 
     def say(self, line: str) -> None:
-        """One line that the user should read."""
+        """Show one line to the user."""
 
 
 class NullProgress:
-    """Shows nothing."""
+    """Progress that shows nothing."""
 
     def update(self, task: str, done: int, total: int) -> None:
         """Ignore."""

@@ -1,6 +1,6 @@
-"""Keeps what third-party libraries print while they load out of the terminal: their log lines and progress bars.
+"""Silences log lines and progress bars of third-party libraries while models load.
 
-Errors still show. Nothing is changed for good: libraries talk again afterwards, as whoever uses them has set.
+Errors are still shown. The previous verbosity is restored afterwards.
 """
 
 import logging
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence transformers and diffusers below errors, their progress bars included, while the block runs."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
-    libraries = (of_diffusers, of_transformers)
+    libraries = (diffusers_logging, transformers_logging)
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:
         library.set_verbosity(logging.ERROR)

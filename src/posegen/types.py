@@ -1,21 +1,21 @@
-"""Array types that many files share; each is defined once. Shapes of latents are in `model/latents.py`."""
+"""Array types shared by many files, each defined once. Shapes of latents are in `model/latents.py`."""
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 Image = UInt8[np.ndarray, "height width 3"]
-"""One picture: sRGB, 0..255."""
+"""An image: sRGB, 0..255."""
 Frame = Image
-"""One picture of a video."""
+"""A frame of a video."""
 Frames = UInt8[np.ndarray, "frames height width 3"]
 """Frames of a video: sRGB, 0..255."""
 PreservedFrames = UInt8[np.ndarray, "_ height width 3"]
-"""The first or last frames of a segment, which a stitch segment keeps: fewer than the segment has."""
+"""First or last frames of a segment that a stitch segment preserves: fewer than the segment has."""
 Mask = Bool[np.ndarray, "height width"]
-"""Pixels that belong to something."""
+"""Mask of pixels, one for an image."""
 Masks = Bool[np.ndarray, "frames height width"]
-"""A mask for each frame of a video."""
+"""Masks of pixels, one for each frame of a video."""
 SubjectMasks = Bool[np.ndarray, "latent_frames rows columns"]
-"""Tokens of one segment that belong to the subject."""
+"""Mask of the tokens of one segment that belong to the subject."""
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -178,7 +178,7 @@ WRONG_ARGUMENTS = {
     ),
     "misspelt command": (["generat"], "generat is no command; there are generate, extract, "),
     "no command": ([], "Expected one of {generate, extract, "),
-    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it goes from 0 to 9223372036854775807"),
+    "out of range": ([*NEEDED, "--seed", "-1"], "--seed -1 is out of range: it must be from 0 to 9223372036854775807"),
 }
 
 
@@ -212,7 +212,7 @@ def test_a_device_that_is_none_is_refused_also_where_nothing_computes_on_it(comm
     }
     arguments = [command, *map(str, needed[command]), "--device", "foo"]
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 2
-    assert capfd.readouterr().err == "posegen: --device foo is no device: write auto, cpu, cuda, or cuda:1 and so on\n"
+    assert capfd.readouterr().err == "posegen: --device foo is not a device: use auto, cpu, cuda, cuda:1, ...\n"
 
 
 @pytest.mark.parametrize("case", WRONG_ARGUMENTS)

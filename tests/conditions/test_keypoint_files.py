@@ -210,7 +210,7 @@ def test_several_people_stay_several(tmp_path):
 
 BAD = {
     "another number of points": (json.dumps([[{"keypoints": [[0, 0]] * 21, "keypoint_scores": [1] * 21}]]), "133"),
-    "no whole points": (json.dumps([{"image_id": 0, "keypoints": [1.0, 2.0]}]), "no x, y, score"),
+    "no whole points": (json.dumps([{"image_id": 0, "keypoints": [1.0, 2.0]}]), "x, y, score"),
     "unknown form": (json.dumps({"frames": []}), "known are JSON of OpenPose"),
     "empty list": ("[]", "known are JSON of OpenPose"),
     "no JSON": ("{", "is not keypoints in JSON"),
@@ -532,7 +532,7 @@ def test_a_video_of_pictures_is_fitted_and_must_show_the_same_picture(tmp_path):
     pictures = list(video_of_pictures(path, "skeletons", SIZE, fit, [1, 3, 3, 5], 6))
     assert [int(picture.mean()) for picture in pictures] == [20, 60, 60, 100]
     assert pictures[0].shape == (96, 96, 3)
-    with pytest.raises(PosegenError, match="same picture"):
+    with pytest.raises(PosegenError, match="same scene"):
         video_of_pictures(path, "skeletons", (640, 360), fit, [0], 6)
     with pytest.raises(PosegenError, match="6 frames"):
         video_of_pictures(path, "skeletons", SIZE, fit, [0], 7)

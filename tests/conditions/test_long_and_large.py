@@ -75,7 +75,7 @@ def test_another_part_is_another_extraction_and_given_conditions_must_be_of_the_
 
 
 def test_parts_that_are_not_there_are_one_line(numbered, tmp_path):
-    with pytest.raises(PosegenError, match="start 2 lies not before end 1"):
+    with pytest.raises(PosegenError, match="start 2 must be before end 1"):
         ExtractConfig(driving=numbered[0], output=tmp_path, start=2.0, end=1.0)
     with pytest.raises(PosegenError, match="start -1 is out of range"):
         ExtractConfig(driving=numbered[0], output=tmp_path, start=-1.0)

@@ -84,7 +84,7 @@ def test_each_noun_counts_in_any_case(word):
 
 
 def not_found(prompt):
-    with pytest.raises(PosegenError, match="names no person"):
+    with pytest.raises(PosegenError, match="does not name the person"):
         find_subjects(prompt)
     return True
 

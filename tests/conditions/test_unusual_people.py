@@ -183,11 +183,11 @@ def test_keypoint_files_of_wrong_length_or_layout_say_what_is_known(presenter, t
     with pytest.raises(PosegenError, match="keypoints of 5 frames, but the driving video has 6"):
         extract(video, tmp_path / "a", pose="file", pose_file=short)
     layout = written(points[:, :21], scores[:, :21], tmp_path / "layout")
-    with pytest.raises(PosegenError, match=r"21 points a person is no known layout; known are 17 \(COCO\), 18 and 25"):
+    with pytest.raises(PosegenError, match=r"21 points per person; known are 17 \(COCO\), 18 and 25"):
         extract(video, tmp_path / "b", pose="file", pose_file=layout)
     nobody = tmp_path / "nobody.json"
     nobody.write_text(json.dumps([[]] * 6))
-    with pytest.raises(PosegenError, match=r"nobody\.json: no person"):
+    with pytest.raises(PosegenError, match=r"nobody\.json: holds no person"):
         extract(video, tmp_path / "c", pose="file", pose_file=nobody)
     for folder in "abc":
         assert not (tmp_path / folder / "manifest.json").exists()

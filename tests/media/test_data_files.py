@@ -247,5 +247,5 @@ def test_a_text_with_a_nul_character_is_none(tmp_path):
 def test_a_yaml_key_that_comes_twice_is_refused(tmp_path, text):
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(PosegenError, match="twice"):
+    with pytest.raises(PosegenError, match="duplicate key"):
         read_yaml(path)

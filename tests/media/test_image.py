@@ -159,7 +159,7 @@ def test_bad_pictures_give_one_line(tmp_path, media, picture):
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
     refused(tmp_path / "phone.heic", "HEIC")
     Image.fromarray(picture[:63]).save(tmp_path / "small.png")
-    refused(tmp_path / "small.png", "63x100 .* too small; at least 64")
+    refused(tmp_path / "small.png", "63x100 .* too small; each side must be at least 64")
     for name in ("whole.png", "whole.jpg"):
         write_image(tmp_path / name, np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8))
         (tmp_path / f"cut_{name}").write_bytes((tmp_path / name).read_bytes()[:4000])

@@ -124,7 +124,7 @@ def test_requests_that_do_not_fit_are_refused(folder):
 
 def test_a_data_set_at_a_url_is_refused_before_anything_is_made(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PosegenError, match=r"s3:/bucket/set is no local folder: copy .* index\.parquet"):
+    with pytest.raises(PosegenError, match=r"s3:/bucket/set is not a local folder: copy .* index\.parquet"):
         ScreenConfig(Path("s3://bucket/set"))
     assert not list(tmp_path.iterdir())
 

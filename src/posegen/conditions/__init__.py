@@ -1,1 +1,1 @@
-"""From a driving video to what steers the model: keypoints, skeletons, hand normals, subject words."""
+"""Turns a driving video into the conditions of the model: keypoints, skeletons, hand normals, subject words."""

@@ -1,8 +1,8 @@
-"""How the background of a driving video moves behind the person: the camera's path, and what else moves there.
+"""Measures the background motion of a driving video: the path of the camera, and other movement behind the person.
 
-Background sharing needs it: the stillest segment makes the best anchor, and segments filmed from elsewhere must not
-take its background (`generate/background/anchor.py`). The video is read once, small, in constant memory, and the result
-is kept beside the conditions. How one frame is compared with another is `camera.py`'s.
+Background sharing depends on it: the stillest segment makes the best anchor, and segments filmed from elsewhere must
+not take its background (`generate/background/anchor.py`). The video is read once, at a small size, in constant memory,
+and the result is kept beside the conditions. `camera.py` compares the frames.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ from posegen.media.read_ahead import read_ahead
 from posegen.media.video import iterate_frames
 
 MOTION = "background_motion.npz"
-"""Usual name of the file that keeps the result."""
+"""Default name of the file that keeps the result."""
 STILL = 0.005
-"""Diagonals of the picture up to which a camera counts as standing still; shake and errors of measuring stay below."""
+"""Maximum movement, in image diagonals, of a camera that counts as still; shake and measuring errors stay below it."""
 _VERSION = 1
 _LONG_SIDE = 320  # pixels at which frames are compared
 _MARGIN = 3  # pixels at the edge of padding that belong to neither
@@ -42,28 +42,28 @@ FrameNumbers = Int[np.ndarray, "*frames"]
 
 @dataclass(frozen=True)
 class BackgroundMotion:
-    """For each frame, where the background is and how it moves.
+    """Position and movement of the background in each frame.
 
-    Places are similarities from the first frame of a scene (a part without a cut) to this frame, as complex numbers in
-    diagonals of the picture from its centre (`camera.Similarity`). A camera that pans to the right has a background
-    that goes to the left.
+    Positions are similarity transforms from the first frame of a scene (a part without a cut) to this frame, as complex
+    numbers in image diagonals from the centre (`camera.Similarity`). If the camera pans right, the background moves
+    left.
     """
 
     turn: Complex[np.ndarray, " frames"]
     """Scale and rotation as one complex number."""
     shift: Complex[np.ndarray, " frames"]
-    """Where the middle of the scene's first frame is now."""
+    """Position of the middle of the scene's first frame."""
     scene: Int[np.ndarray, " frames"]
-    """Number of cuts before; frames of two scenes cannot be compared."""
+    """Number of cuts before the frame; frames of two scenes cannot be compared."""
     known: Bool[np.ndarray, " frames"]
-    """Whether there was enough background to tell; else the frame counts as not moved."""
+    """True if there was enough background to measure; otherwise the frame counts as not moved."""
     residual: Float[np.ndarray, " frames"]
-    """Mean movement in the background since the frame before, besides the camera's, in diagonals; NaN: not known."""
+    """Mean movement of the background since the frame before, without the camera's, in diagonals; NaN if unknown."""
     fps: float
 
     @classmethod
     def of(cls, steps: Sequence[Step], fps: float) -> "BackgroundMotion":
-        """From what the camera tracker said of each frame."""
+        """Collect the steps that the camera tracker returned for each frame."""
         return cls(
             np.array([step.place.turn for step in steps], complex),
             np.array([step.place.shift for step in steps], complex),
@@ -78,23 +78,23 @@ class BackgroundMotion:
 
     @property
     def offset(self) -> Float[np.ndarray, "frames 2"]:
-        """(x, y) of the background in diagonals, x right and y down."""
+        """Offset (x, y) of the background in diagonals, x right and y down."""
         return np.stack([self.shift.real, self.shift.imag], axis=-1)
 
     @property
     def scale(self) -> Float[np.ndarray, " frames"]:
-        """Size of the background; above 1 the camera is nearer or has zoomed in."""
+        """Scale of the background; above 1 the camera is nearer or has zoomed in."""
         return np.abs(self.turn)
 
     @property
     def rotation(self) -> Float[np.ndarray, " frames"]:
-        """Rotation of the background in degrees, clockwise in the picture."""
+        """Rotation of the background in degrees, clockwise in the image."""
         return np.degrees(np.angle(self.turn))
 
     def distance(self, frames: FrameNumbers, others: FrameNumbers) -> Float[np.ndarray, "*frames"]:
-        """How far the background lies in `others` from where it lies in `frames`, pair by pair, in diagonals.
+        """Return the distance between the background in `frames` and in `others`, pair by pair, in diagonals.
 
-        Root mean square over the points of the picture; infinite where a cut lies between.
+        Root mean square over the points of the image; infinite if there is a cut between.
         """
         turn = self.turn[others] / self.turn[frames]
         shift = self.shift[others] - turn * self.shift[frames]
@@ -102,7 +102,7 @@ class BackgroundMotion:
         return np.where(self.scene[frames] == self.scene[others], moved, np.inf)
 
     def describe(self) -> str:
-        """One line: what the camera does, and whether there was enough background to tell."""
+        """Describe the camera's movement in one line, and whether there was enough background to measure it."""
         if not self.known.any():
             return "camera of the driving video: too little background is seen to tell whether it moves"
         everywhere = np.arange(len(self))
@@ -118,7 +118,7 @@ class BackgroundMotion:
         return line
 
     def save(self, path: Path, key: str) -> None:
-        """Write as NPZ, at once or not at all; `key` says what it was made from. Raises `OutputError`."""
+        """Write as NPZ, atomically; `key` identifies the inputs. Raises `OutputError`."""
         content = io.BytesIO()
         np.savez_compressed(
             content,
@@ -134,7 +134,7 @@ class BackgroundMotion:
 
     @classmethod
     def load(cls, path: Path, key: str) -> "BackgroundMotion | None":
-        """What `save` wrote under the same key; None if there is nothing, something else, or a damaged file.
+        """Load a file saved with the same key; None if it is missing, has another key, or is damaged.
 
         A damaged file is reported in one line.
         """
@@ -160,12 +160,12 @@ def measure_background_motion(
     kept: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BackgroundMotion:
-    """Measure how the background of `driving` moves, or take what the file `kept` says if nothing changed.
+    """Measure the background motion of `driving`, or load it from the file `kept` if nothing changed.
 
-    conditions: made from this video, at whose frame rate it is read and whose keypoints say where the person is (a
-    frame without a person is all background); fit: how the video becomes the size of the result, so that only what is
-    seen there counts; progress: hears (frames done, frames in all). Raises `PosegenError` if the video cannot be read
-    or has another number of frames than the conditions.
+    conditions: made from this video; they give the frame rate and the keypoints of the person (a frame without a person
+    is all background); fit: fits the video to the size of the result, so that only the visible part counts; progress:
+    called with (frames done, total frames). Raises `PosegenError` if the video cannot be read or has another number of
+    frames than the conditions.
     """
     key = _key(driving, conditions, fit)
     found = BackgroundMotion.load(kept, key)
@@ -199,7 +199,7 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
 
 
 def _inside_padding(fit: Fit) -> Bool[np.ndarray, "height width"]:
-    """True where the fitted picture shows the video, a few pixels away from the edge of padding."""
+    """Return a mask of the fitted frame that is True inside the video, a few pixels away from the padding."""
     (top, left), (height, width) = fit.offset, fit.scaled
     rows, columns = np.arange(fit.target[0]), np.arange(fit.target[1])
     inside_rows = (rows >= top + _MARGIN * (top > 0)) & (rows < top + height - _MARGIN * (top > 0))
@@ -208,7 +208,7 @@ def _inside_padding(fit: Fit) -> Bool[np.ndarray, "height width"]:
 
 
 def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
-    """A hash of everything the result depends on. Raises `PosegenError` if the video cannot be read."""
+    """Hash everything that the result depends on. Raises `PosegenError` if the video cannot be read."""
     try:
         video = file_digest(driving)
     except OSError as error:

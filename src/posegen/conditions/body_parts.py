@@ -1,7 +1,7 @@
-"""Where hair, face, clothes and limbs are in a picture, by keypoints alone (COCO-WholeBody, pixels).
+"""Locates hair, face, clothes and limbs in an image from keypoints alone (COCO-WholeBody, pixels).
 
-Each part is a strip (or a disc) around a bone, with a width in proportion to the person. Pixels are not looked at: what
-colours the parts have is asked by `colours.py` (for words) and by `evaluate/metrics/appearance.py` (for comparison).
+Each part is a strip (or a disc) around a bone, with a width in proportion to the person. Pixels are not used: the
+colours of the parts are measured in `colours.py` (for words) and `evaluate/metrics/appearance.py` (for comparison).
 """
 
 import numpy as np
@@ -17,17 +17,17 @@ _LIMBS = {
     "forearms": (("left_elbow", "left_wrist"), ("right_elbow", "right_wrist")),
 }
 _WIDTHS = {"thighs": 0.16, "shins": 0.10, "upper arms": 0.09, "forearms": 0.07}
-"""Half width of a limb's strip, in lengths of the person's scale (about the width of the shoulders)."""
+"""Half width of a limb's strip, in units of the person's scale (about the width of the shoulders)."""
 _ALONG = (0.2, 0.9)
-"""Which stretch of a limb is measured: not its joints."""
+"""Measured part of a limb, without its joints."""
 
 
 def part_regions(
     keypoints: Float[np.ndarray, "133 2"], scores: Float[np.ndarray, " 133"], size: tuple[int, int]
 ) -> dict[str, Bool[np.ndarray, "height width"]]:
-    """Where each part of `PARTS` is in a picture of `size` (H, W); parts whose keypoints are not seen are left out.
+    """Return a mask of each part of `PARTS` in an image of `size` (H, W), without parts whose keypoints are not seen.
 
-    No pixel belongs to two parts: forearms lie over everything, then hair and face, upper arms, torso, hips and legs.
+    No pixel belongs to two parts: forearms cover everything, then hair and face, upper arms, torso, hips and legs.
     """
 
     def point(name: str) -> np.ndarray | None:
@@ -78,7 +78,7 @@ def part_regions(
 def _strip(
     start: Float[np.ndarray, " 2"], stop: Float[np.ndarray, " 2"], radius: float, size: tuple[int, int]
 ) -> Bool[np.ndarray, "height width"]:
-    """Pixels whose centres lie within `radius` of the line from start to stop."""
+    """Return a mask of the pixels whose centres lie within `radius` of the line from start to stop."""
     x, y = np.arange(size[1]) + 0.5 - start[0], np.arange(size[0])[:, None] + 0.5 - start[1]
     axis = stop - start
     along = np.clip((x * axis[0] + y * axis[1]) / max(float(axis @ axis), 1e-9), 0, 1)

@@ -1,10 +1,10 @@
-"""Follows the camera of a video through its frames, and what moves in the background besides it.
+"""Tracks the camera of a video through its frames, and other movement in the background.
 
-Corners outside the person are followed with optical flow and a similarity is fitted to them (RANSAC), always against a
-key frame, so that a camera that stands still has no drift. Places are complex numbers x + iy in diagonals of the
-picture, from its centre, x right and y down; a similarity takes z to turn · z + shift. Depth is ignored (where it
-matters the larger part of the background wins), and so are writings over the picture: they are background that stands
-still. Reading files and keeping results is `background_motion.py`'s.
+Corners outside the person are tracked with optical flow and a similarity is fitted to them (RANSAC), always against a
+key frame, so that a still camera has no drift. Positions are complex numbers x + iy in image diagonals from the centre,
+x right and y down; a similarity maps z to turn · z + shift. Depth is ignored (if it matters the larger part of the
+background wins), and so is text overlaid on the video: it counts as still background. Files are read and results kept
+in `background_motion.py`.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ Grey = UInt8[np.ndarray, "height width"]
 Points = Float[np.ndarray, "points 2"]
 
 FEWEST = 12
-"""Corners of the background that must agree on a movement; fewer say nothing."""
-_FOR_CUT = 30  # corners in both frames of which too few agree: another scene
+"""Minimum number of background corners that must agree on a movement."""
+_FOR_CUT = 30  # corners in both frames from which too little agreement means another scene
 _CORNERS, _CORNER_DISTANCE, _CORNER_BLOCK = 300, 6, 5
 _CORNER_STRENGTH = 5e-4  # smallest eigenvalue of the gradients; noise of 4 grey levels does not reach it
 _AGREE = 0.8  # pixels from the common movement
-_FEWEST_SHARE = 0.25  # of the key frame's corners that must agree: writings over the picture survive a cut
+_FEWEST_SHARE = 0.25  # of the key frame's corners that must agree: overlaid text survives a cut
 _WINDOW, _LEVELS = (17, 17), 4
-_RENEW = 0.1  # of the diagonal, or of the size: farther from the key frame a new one is taken
+_RENEW = 0.1  # of the diagonal, or of the size: distance from the key frame at which a new one is taken
 _NOTICED = 10  # grey levels by which a pixel must change to count as moving
 
 
@@ -44,37 +44,37 @@ _ARMS = [
     for bone, hand in (("shoulder elbow", []), ("elbow wrist", []), ("wrist", fingers))
 ]
 _PARTS = [[INDEX["nose"], *_places("eye ear shoulder"), *_EVERYTHING[FACE]], _TRUNK, _LEGS, *_ARMS]
-"""Of the body; what lies between the points of one is the person too."""
+"""Parts of the body; the hull of the points of one part belongs to the person."""
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """z -> turn · z + shift: rotation and scale in `turn`, translation in diagonals of the picture in `shift`."""
+    """Similarity transform z -> turn · z + shift: `turn` is rotation and scale, `shift` translation in diagonals."""
 
     turn: complex = 1 + 0j
     shift: complex = 0j
 
     def after(self, other: "Similarity") -> "Similarity":
-        """First `other`, then this."""
+        """Compose: apply `other` first, then this."""
         return Similarity(self.turn * other.turn, self.turn * other.shift + self.shift)
 
     def inverse(self) -> "Similarity":
-        """What undoes this."""
+        """Return the inverse transform."""
         return Similarity(1 / self.turn, -self.shift / self.turn)
 
     @property
     def distance(self) -> float:
-        """How far it moves a picture: root mean square over the picture's points, in diagonals, whatever its shape."""
+        """Return the root mean square movement of the image's points, in diagonals; independent of its aspect ratio."""
         return float(np.hypot(abs(self.turn - 1) / np.sqrt(12), abs(self.shift)))
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one frame tells.
+    """Measurements of one frame.
 
-    place: where the scene's first frame lies in this one; scene: how many cuts came before; known: whether there was
-    enough background to tell (else place is the frame before's); residual: how far the background moves since the
-    frame before besides the camera, mean over its pixels in diagonals, NaN where it is not known.
+    place: position of the scene's first frame in this one; scene: number of cuts before; known: True if there was
+    enough background to measure (otherwise place is that of the frame before); residual: movement of the background
+    since the frame before without the camera's, mean over its pixels in diagonals, NaN if unknown.
     """
 
     place: Similarity
@@ -84,10 +84,10 @@ class Step:
 
 
 class CameraTracker:
-    """Feed it the frames of a clip one by one; it holds two of them."""
+    """Tracks the camera over the frames of a clip, added one by one; it holds two of them."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """`size` = (height, width) of the frames in pixels."""
+        """Take the `size` = (height, width) of the frames in pixels."""
         height, width = size
         self._diagonal = float(np.hypot(height, width))
         self._centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -97,7 +97,7 @@ class CameraTracker:
         self._scene = 0
 
     def add(self, frame: Grey, background: Mask) -> Step:
-        """The next frame; `background` is True where neither the person nor padding is."""
+        """Add the next frame; `background` is True outside the person and the padding."""
         if self._previous is None or self._key is None:
             self._key = self._previous = _KeptPoints(frame, background, Similarity())
             return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
@@ -115,7 +115,7 @@ class CameraTracker:
         return Step(place, self._scene, known, residual)
 
     def _place(self, now: "_KeptPoints") -> tuple[Similarity, bool, bool]:
-        """(place of the frame, whether it is known, whether another scene begins)."""
+        """Return (place of the frame, True if it is known, True if another scene begins)."""
         assert self._key is not None
         assert self._previous is not None
         keys = [self._key] if self._key is self._previous else [self._key, self._previous]
@@ -139,7 +139,7 @@ class CameraTracker:
     def _match(
         self, key: "_KeptPoints", frame: Grey, background: Mask, guess: Similarity
     ) -> tuple[Similarity | None, float]:
-        """The movement from the key frame, None if it cannot be told; and the share of its corners that agree."""
+        """Return the movement from the key frame, None if unknown, and the fraction of its corners that agree."""
         before = key.corners
         if len(before) < FEWEST:
             return None, 0.0
@@ -163,7 +163,7 @@ class CameraTracker:
         return self._similarity(matrix), share
 
     def _similarity(self, matrix: Float[np.ndarray, "2 3"]) -> Similarity:
-        """From pixels to diagonals about the centre."""
+        """Convert a matrix in pixels to a similarity in diagonals about the centre."""
         shift = (matrix[:, :2] @ self._centre + matrix[:, 2] - self._centre) / self._diagonal
         return Similarity(complex(matrix[0, 0], matrix[1, 0]), complex(*shift))
 
@@ -177,7 +177,7 @@ class CameraTracker:
         return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
     def _residual(self, before: "_KeptPoints", now: "_KeptPoints") -> float:
-        """Mean movement of the background's pixels besides the camera's; where nothing changes it counts as none."""
+        """Return the mean movement of the background's pixels without the camera's; unchanged pixels count as still."""
         height, width = now.frame.shape
         matrix = self._matrix(now.place.after(before.place.inverse()))
         warped = cv2.warpAffine(before.frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
@@ -195,7 +195,7 @@ class CameraTracker:
 
 
 class _KeptPoints:
-    """A frame that later ones are compared with; its corners are found when first asked for."""
+    """Frame that later ones are compared with; its corners are found on first use."""
 
     def __init__(self, frame: Grey, background: Mask, place: Similarity) -> None:
         self.frame, self.background, self.place = frame, background, place
@@ -209,7 +209,7 @@ class _KeptPoints:
 
 
 def find_corners(frame: Grey, background: Mask) -> Points:
-    """Places (x, y) in pixels that can be recognised in another frame, the strongest first; noise gives none."""
+    """Find points (x, y) in pixels that can be recognised in another frame, strongest first; noise gives none."""
     strength = cv2.cornerMinEigenVal(frame, _CORNER_BLOCK)
     strong = (background & (strength > _CORNER_STRENGTH)).astype(np.uint8)
     if not strong.any():
@@ -219,7 +219,7 @@ def find_corners(frame: Grey, background: Mask) -> Points:
 
 
 def _follow(before: Grey, after: Grey, points: Points, guess: Points) -> tuple[Points, Bool[np.ndarray, " points"]]:
-    """Where the points of one frame are in the other, looked for about `guess`, and whether they were found."""
+    """Find the points of one frame in the other, near `guess`; return their positions and which were found."""
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         before, after, points, guess.copy(), winSize=_WINDOW, maxLevel=_LEVELS, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
     )
@@ -229,12 +229,12 @@ def _follow(before: Grey, after: Grey, points: Points, guess: Points) -> tuple[P
 def person_mask(
     keypoints: Float[np.ndarray, "133 2"], scores: Float[np.ndarray, " 133"], size: tuple[int, int]
 ) -> Mask:
-    """True where the person may be, in a picture of `size` = (height, width): the body's parts, widened.
+    """Return a mask of the area that the person may cover in an image of `size` = (height, width).
 
     Head, trunk and legs are each the hull of their seen points (trunk and legs together if no hip is seen), arms are
     lines. All are widened by a tenth of the person's size or half the shoulders' width, whichever is more, for hair,
-    clothes and shadow; trunk and legs go down to the lower edge where no ankle is seen, since the body then goes on
-    out of the picture. Nowhere if no point is seen.
+    clothes and shadow; trunk and legs extend to the lower edge if no ankle is seen, since the body then continues
+    outside the image. Empty if no point is seen.
     """
     height = size[0]
     mask = np.zeros(size, np.uint8)
@@ -262,7 +262,7 @@ def person_mask(
 
 
 def _fill(mask: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "points 2"]) -> None:
-    """Set the hull of the points to 1; two points are a line."""
+    """Set the hull of the points to 1; two points give a line."""
     if len(points):
         hull = cv2.convexHull(np.rint(points).astype(np.int32))
         cv2.fillConvexPoly(mask, hull, 1)
@@ -270,7 +270,7 @@ def _fill(mask: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "po
 
 
 def _at(mask: Mask, points: Points) -> Bool[np.ndarray, " points"]:
-    """Whether the mask holds at each point; outside the picture it does not."""
+    """Sample the mask at each point; False outside the image."""
     column, row = np.rint(points).astype(int).T
     inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
     inside[inside] = mask[row[inside], column[inside]]

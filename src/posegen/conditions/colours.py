@@ -1,6 +1,6 @@
-"""Words for colours: the nearest of the names that people give to clothes, hair and walls, in CIELAB.
+"""Names colours with usual words for clothes, hair and walls: the nearest one in CIELAB.
 
-Which pixels are asked about is the caller's affair.
+Callers choose the pixels.
 """
 
 import numpy as np
@@ -22,20 +22,20 @@ HAIR = {
     "blond": (204, 172, 116), "red": (146, 66, 34), "grey": (136, 134, 132), "white": (222, 220, 216),
     "blue": (60, 96, 170), "green": (60, 130, 80), "pink": (226, 130, 170), "purple": (116, 66, 150),
 }  # fmt: skip  # a table, read in rows
-"""Hair has its own names: nobody's is beige. Characters may have any."""
+"""Colour names of hair, which is never called beige. Characters may have any colour."""
 
 
 def name_colour(colour: Float[np.ndarray, " 3"], names: dict[str, tuple[int, int, int]]) -> str:
-    """The name nearest to an sRGB colour (0 to 255) by CIEDE2000."""
+    """Return the name nearest to an sRGB colour (0 to 255) by CIEDE2000."""
     lab = rgb2lab(colour[None] / 255)
     distances = deltaE_ciede2000(lab, rgb2lab(np.array(list(names.values())) / 255))
     return list(names)[int(np.argmin(distances))]
 
 
 def main_colours(pixels: UInt8[np.ndarray, "pixels 3"], count: int = 1) -> list[Float[np.ndarray, " 3"]]:
-    """The `count` most frequent colours in sRGB 0 to 255, most frequent first: the largest clusters in CIELAB.
+    """Return the `count` most frequent colours in sRGB 0 to 255, most frequent first: the largest clusters in CIELAB.
 
-    Fewer where the pixels have fewer colours; none for no pixels. The same pixels always give the same colours.
+    Fewer if the pixels have fewer colours; none for no pixels. Deterministic.
     """
     if not len(pixels):
         return []

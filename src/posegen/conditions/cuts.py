@@ -1,10 +1,9 @@
-"""Finds cuts in a video while its frames pass by: where one scene ends and another begins.
+"""Finds cuts, where one scene ends and another begins, while the frames of a video pass by.
 
-Frames are compared at a few pixels, so it costs little beside pose estimation. A cut is a jump of the picture far above
-what moves in the frames around it, to a picture that stays; a flash comes back, a whip pan jumps in every frame. Among
-fast movement a cut to a closer or wider shot of the same scene is told by one picture being found in the other at
-another scale. Slow dissolves, and scenes of less than five frames, are not found. How the camera moves is `camera`'s
-concern.
+Frames are compared at a very small size, so the cost is low beside pose estimation. A cut is a change far above that in
+the surrounding frames, to an image that stays; a flash returns, a whip pan changes every frame. During fast movement a
+cut to a closer or wider shot of the same scene is detected by finding one frame in the other at another scale. Slow
+dissolves, and scenes of less than five frames, are not found. Camera movement is measured in `camera`.
 """
 
 from collections import deque
@@ -21,25 +20,25 @@ from posegen.media.video import count_frames, probe_video, sample_frames
 
 SmallFrame = Float32[np.ndarray, "32 48 3"]
 
-_SIZE = (48, 32)  # width, height at which pictures are compared
-_LEAST = 10.0
-"""Mean difference in grey levels below which nothing is a cut; noise, and people who move, stay below."""
+_SIZE = (48, 32)  # width, height at which frames are compared
+_MINIMUM = 10.0
+"""Minimum mean difference of a cut in grey levels; noise and moving people stay below."""
 _ABOVE = 2.5
-"""A cut stands so far above the largest of the changes around it."""
+"""Minimum ratio of a cut to the largest of the surrounding changes."""
 _AMONG_MOVEMENT = 1.4
-"""A cut to another scale stands at least so far above the changes around it."""
+"""Minimum ratio of a cut to another scale to the surrounding changes."""
 _SCALES = [1.12 * 1.06**step for step in range(14)]
-"""1.12 to 2.4: how much closer another shot of the same scene may be."""
+"""Scales of a closer shot of the same scene, 1.12 to 2.4."""
 _FOUND, _BETTER = 0.75, 0.15
-"""Correlation of a picture with a part of the other; and how far it must be above that at the same scale."""
+"""Minimum correlation of a frame with a part of the other, and minimum excess over that at the same scale."""
 _SURELY_FOUND, _SURELY_BETTER = 0.85, 0.3
-"""The same where the picture changes no more than in the frames around it, which move very fast."""
+"""The same thresholds if the change is no larger than in the surrounding frames, which move very fast."""
 _AROUND = 4
-"""Frames before and after whose changes it is compared with."""
+"""Number of frames before and after that a change is compared with."""
 
 
 class CutFinder:
-    """Feed it the frames of a clip. It holds a handful of small pictures."""
+    """Finds cuts in the frames of a clip, added one by one. It holds a few small images."""
 
     def __init__(self) -> None:
         self._cuts: list[int] = []
@@ -48,7 +47,7 @@ class CutFinder:
         self._changes: deque[float] = deque(maxlen=2 * _AROUND + 1)  # from each of them to the next one
 
     def add(self, frame: UInt8[np.ndarray, "height width 3"]) -> None:
-        """The next frame."""
+        """Add the next frame."""
         picture = _small(frame)
         if self._pictures:
             self._changes.append(_change(self._pictures[-1], picture))
@@ -58,42 +57,42 @@ class CutFinder:
 
     @property
     def may_have_begun(self) -> bool:
-        """Whether a new scene may have begun with the latest frame, as far as the frames before it tell."""
+        """Return True if, judging by the frames before it, the latest frame may begin a new scene."""
         first = max(0, len(self._pictures) - _AROUND - 2)
         return len(self._pictures) > 1 and self._is_cut(first, len(self._pictures) - 1)
 
     @property
     def settled(self) -> int:
-        """Of so many frames it is known by now which of them begin a new scene: see `cuts`."""
+        """Number of frames that are decided so far: see `cuts`."""
         return max(0, self._count - _AROUND)
 
     @property
     def cuts(self) -> Sequence[int]:
-        """The numbers of the frames that begin a new scene, of those that are settled."""
+        """Numbers of the decided frames that begin a new scene."""
         return self._cuts
 
     def finish(self) -> list[int]:
-        """The numbers of the frames that begin a new scene, after the last frame."""
+        """Decide the last frames and return the numbers of all that begin a new scene."""
         for number in range(max(1, self._count - _AROUND), self._count):
             self._judge(number)
         return self._cuts
 
     def _judge(self, number: int) -> None:
-        """Decide about the frame with this number, once the frames after it are there."""
+        """Decide about the frame with this number, given the frames after it."""
         place = number - (self._count - len(self._pictures))
         if place >= 1 and self._is_cut(0, place):
             self._cuts.append(number)
 
     def _is_cut(self, first: int, place: int) -> bool:
-        """Whether a new scene begins at a place, told by the pictures from `first` on to those soon after it."""
+        """Return True if a new scene begins at a place, judging by the frames from `first` to a few after it."""
         pictures, changes = self._pictures, list(self._changes)
         later = pictures[min(place + 1, len(pictures) - 1)]
         around = max([*changes[first : place - 1], *changes[place : place + _AROUND]], default=0.0)
         jump = changes[place - 1]
-        if jump < max(_LEAST, around):  # as almost always
+        if jump < max(_MINIMUM, around):  # as almost always
             return False
         stays = min(jump, _change(pictures[place - 1], later))
-        if stays < max(_LEAST, around):
+        if stays < max(_MINIMUM, around):
             return False
         if stays >= _ABOVE * around:
             return True
@@ -108,12 +107,12 @@ def look_for_cuts(
     given: Sequence[UInt8[np.ndarray, "height width 3"]],
     start: float | None = None,
     end: float | None = None,
-    most: int = 6,
+    max_pairs: int = 6,
 ) -> list[int]:
-    """Cuts between a few frames of a clip, without decoding all of it: some, not all, of what `CutFinder` would find.
+    """Find cuts between a few frames of a clip without decoding all of it: some, not all, of those of `CutFinder`.
 
-    numbers: rising numbers of the frames that are `given`, counted from `start` at the rate `fps`. Between those that
-    differ most (`most` pairs) the place is looked for by halving. Returns numbers of frames that begin a new scene.
+    numbers: rising numbers of the frames that are `given`, counted from `start` at the rate `fps`. In the `max_pairs`
+    pairs that differ most the cut is located by bisection. Returns the numbers of frames that begin a new scene.
     """
 
     def frames(wanted: Sequence[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
@@ -123,8 +122,8 @@ def look_for_cuts(
     pictures = [_small(frame) for frame in given]
     changes = [_change(before, after) for before, after in pairwise(pictures)]
     cuts: set[int] = set()
-    for place in sorted(np.argsort(changes)[-most:].tolist()):
-        if changes[place] < _LEAST:
+    for place in sorted(np.argsort(changes)[-max_pairs:].tolist()):
+        if changes[place] < _MINIMUM:
             continue
         (first, before), (last, after) = ((numbers[index], pictures[index]) for index in (place, place + 1))
         while last - first > 4 * _AROUND:
@@ -142,7 +141,7 @@ def look_for_cuts(
 
 
 def _small(frame: UInt8[np.ndarray, "height width 3"]) -> SmallFrame:
-    """The frame at the few pixels that are compared."""
+    """Shrink a frame to the size at which frames are compared."""
     step = max(1, min(frame.shape[0] // (4 * _SIZE[1]), frame.shape[1] // (4 * _SIZE[0])))
     sampled = np.ascontiguousarray(frame[::step, ::step])
     return cv2.resize(sampled, _SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -152,16 +151,16 @@ def _change(before: SmallFrame, after: SmallFrame) -> float:
     return float(np.abs(after - before).mean())
 
 
-def _is_other_scale(before: SmallFrame, now: SmallFrame, least: float, better: float) -> bool:
-    """Whether one picture shows a part of the other enlarged, and is not the other one shifted a little.
+def _is_other_scale(before: SmallFrame, now: SmallFrame, minimum: float, excess: float) -> bool:
+    """Return True if one frame shows a part of the other enlarged, and is not the other shifted slightly.
 
-    least: correlation of the part; better: how far it is above that at the same scale.
+    minimum: correlation of the part; excess: over the correlation at the same scale, both at least.
     """
     edge = (slice(3, -3), slice(4, -4))
     same = max(_correlation(before, now[edge]), _correlation(now, before[edge]))
     pairs = [(before, now), (now, before)]
     found = max(_correlation(wide, _reduced(close, scale)) for wide, close in pairs for scale in _SCALES)
-    return found >= max(least, same + better)
+    return found >= max(minimum, same + excess)
 
 
 def _reduced(picture: SmallFrame, scale: float) -> Float32[np.ndarray, "height width 3"]:
@@ -169,12 +168,12 @@ def _reduced(picture: SmallFrame, scale: float) -> Float32[np.ndarray, "height w
 
 
 def _correlation(whole: SmallFrame, part: Float32[np.ndarray, "height width 3"]) -> float:
-    """The highest correlation of a picture with a part of another of its size or larger, -1..1."""
+    """Return the highest correlation of an image with a part of another of its size or larger, -1..1."""
     return float(cv2.matchTemplate(whole, part, cv2.TM_CCOEFF_NORMED).max())
 
 
 def describe_cuts(cuts: Sequence[int], fps: Fraction, start: float | int = 0.0) -> str | None:
-    """One line with the times of cuts (seconds of the whole video); None without any."""
+    """Describe the times of cuts (seconds of the whole video) in one line; None without any."""
     if not cuts:
         return None
     moments = [f"{start + float(cut / fps):.2f} s" for cut in cuts]

@@ -1,7 +1,7 @@
-"""A prompt without a vision-language model: a template filled with what can be measured in the reference image.
+"""Writes a prompt without a vision-language model: a template filled with measurements of the reference image.
 
-The method's structure: image style; subject with hair and clothes; background; camera shot. Colours are measured in the
-regions that keypoints give. It cannot name what a region shows (a dress, a beard, a forest) and does not try to.
+The structure is PoseGen's: image style; subject with hair and clothes; background; camera shot. Colours are measured in
+the regions given by keypoints. The content of a region (a dress, a beard, a forest) is not named.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ SHOTS: dict[Framing, str] = {
     "distant": "Long shot",
 }
 _FEWEST = 12
-"""Pixels below which a part's colour is not named."""
+"""Minimum pixels of a part whose colour is named."""
 _BARE = 12.0
-"""CIEDE2000 below which a part has the colour of the face: then it is skin, or cannot be told from it."""
+"""CIEDE2000 below which a part has the colour of the face: then it counts as skin."""
 
 
 def describe_reference(
@@ -35,7 +35,7 @@ def describe_reference(
     framing: Framing,
     subject: str = "person",
 ) -> str:
-    """The prompt for a person in a picture: sRGB, keypoints in its pixels (x right, y down), scores 0 to 1.
+    """Write the prompt for a person in an image: sRGB, keypoints in its pixels (x right, y down), scores 0 to 1.
 
     Parts that are not seen, and those that have the colour of the face (bare arms and legs), are left out.
     """
@@ -56,9 +56,9 @@ def describe_reference(
 
 
 def with_subject(prompt: str, subject: str | None) -> str:
-    """The prompt, with a sentence that names the person if it does not do so.
+    """Return the prompt, with an added sentence that names the person if it does not do so.
 
-    subject: the word that is to occur, or several separated by commas; any usual one without it.
+    subject: the word that must occur, or several separated by commas; without it, any usual one.
     """
     words = [None] if subject is None else [word.strip() for word in subject.split(",") if word.strip()]
     for word in words:
@@ -85,7 +85,7 @@ def _background(pixels: UInt8[np.ndarray, "pixels 3"]) -> str:
 
 
 def _colour(image: Image, region: Bool[np.ndarray, "height width"] | None) -> Float[np.ndarray, " 3"] | None:
-    """The most frequent colour of a region; None where too little of it is seen."""
+    """Return the most frequent colour of a region; None if too little of it is seen."""
     if region is None or region.sum() < _FEWEST:
         return None
     return main_colours(image[region])[0]

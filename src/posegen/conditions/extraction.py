@@ -1,8 +1,8 @@
-"""A driving video -> its conditions: keypoints as data, skeleton and hand-normal videos at the size of the result.
+"""Extracts the conditions of a driving video: keypoints, and skeleton and hand-normal videos at the result's size.
 
 One pass over the driving video finds and follows the person; then both videos are drawn from the keypoints alone, so
-they are sharp at any size; only hand normals that come from the picture read it again. Everything is kept in a folder
-(`folder.py`) and reused when nothing changed.
+they are sharp at any size; only hand normals estimated from pixels need a second pass. Everything is kept in a folder
+(`folder.py`) and reused if nothing changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ from posegen.types import Frame
 
 
 class NobodyError(PosegenError):
-    """No person is seen in any frame."""
+    """No person was found in any frame."""
 
 
 def extract_conditions(
@@ -71,19 +71,19 @@ def extract_conditions(
     device: str = "auto",
     edited: bool = False,
 ) -> Conditions:
-    """Make the conditions of `driving` in `folder`, or take those that are there if nothing changed.
+    """Make the conditions of `driving` in `folder`, or reuse the existing ones if nothing changed.
 
-    fit: how the driving video becomes the size of the result; fps: frames per second of the conditions;
-    draw_scale: skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for
-    720p); chosen: which part of the video is taken, and who estimates, on which `device`; edited: the folder is the
-    user's own, so files changed since they were made are kept; otherwise they count as damaged and are made again.
-    Raises `PosegenError` if nobody is seen in the video.
+    fit: fits the driving video to the size of the result; fps: frames per second of the conditions; draw_scale:
+    skeletons are drawn at this multiple of the size and reduced by averaging (their lines are made for 720p); chosen:
+    the part of the video and the estimators, which run on `device`; edited: the folder is the user's own, so files
+    changed since they were made are kept; otherwise they count as damaged and are made again. Raises `PosegenError` if
+    no person is found in the video.
     """
     start, end = chosen.start, chosen.end
     inputs = Inputs.of(driving, fit, fps, hands, colors, draw_scale, *estimator_names(chosen), start=start, end=end)
     kept = find_conditions(folder, inputs, edited)
     if kept is not None:
-        logger.info("conditions in %s are up to date: using them", folder)
+        logger.info("using the conditions in %s, which are up to date", folder)
         return kept
     info = probe_video(driving)
     check_estimators(chosen, info, fit, fps, hands)
@@ -103,7 +103,9 @@ def extract_conditions(
         except NobodyError as error:
             if chosen.pose_file is None:
                 raise
-            raise PosegenError(f"{chosen.pose_file}: no person in it is sure enough and inside {driving}") from error
+            raise PosegenError(
+                f"{chosen.pose_file}: holds no person with sufficient scores inside the frames of {driving}"
+            ) from error
         finally:
             estimator.close()
         for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
@@ -127,9 +129,9 @@ def extract_conditions(
 
 
 def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:
-    """Raise `PosegenError` where weights of the chosen estimators are missing, or given videos do not fit `info`'s.
+    """Raise `PosegenError` if weights of the chosen estimators are missing, or given videos do not match `info`.
 
-    Those of hand normals are needed only after the pass over the video. Keypoints are not read.
+    This finds problems before the pass over the video. Keypoints are not read.
     """
     weights_of(chosen)
     size, shown = (info.height, info.width), shown_frames(info, fps, chosen.start, chosen.end).tolist()
@@ -141,7 +143,7 @@ def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fr
 
 
 def nobody(num_frames: int, size: tuple[int, int], fps: Fraction) -> PoseSequence:
-    """Keypoints of no person."""
+    """Return keypoints without a person."""
     hands = np.stack([empty_hands()] * num_frames)
     return PoseSequence(
         np.zeros((num_frames, 133, 2), np.float32), np.zeros((num_frames, 133), np.float32), hands, size, fps
@@ -159,8 +161,8 @@ def estimate_pose(
 ) -> tuple[PoseSequence, TrackingReport]:
     """Find and follow one person through the video, or the part from `start` to `end` (seconds), and find its cuts.
 
-    Gaps of up to half a second are interpolated, but not across cuts. Raises `PosegenError` if nobody is seen in any
-    frame.
+    Gaps of up to half a second are interpolated, but not across cuts. Raises `PosegenError` if no person is found in
+    any frame.
     """
     info = probe_video(driving)
     tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
@@ -173,7 +175,7 @@ def estimate_pose(
             yield batch, estimator.estimate_batch(batch)
 
     def follow() -> Iterator[PersonPose]:
-        # hands are looked for while the next bodies are; closed before anybody closes the estimator
+        # hands are found while the next bodies are; closed before the estimator is
         with closing(read_ahead(bodies(), depth=1)) as ahead:
             for frame, everybody in (pair for batch, found in ahead for pair in zip(batch, found, strict=True)):
                 cut_finder.add(frame)
@@ -186,7 +188,7 @@ def estimate_pose(
 
     sequence = PoseSequence.of(follow(), (info.height, info.width), fps)
     if not any(seen):
-        raise NobodyError(f"no person is seen in {driving}: use a video in which somebody moves in view")
+        raise NobodyError(f"no person is seen in {driving}: use a video that shows a moving person")
     cuts = cut_finder.finish()
     filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
     interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
@@ -207,7 +209,7 @@ def find_reference_pose(
     chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
     device: str = "auto",
 ) -> PersonPose | None:
-    """The person of a reference image, the largest if there are several (then a warning says so); None if nobody is.
+    """Find the person in a reference image, the largest if there are several (then logs a warning); None without any.
 
     Raises `PosegenError` for missing weights.
     """
@@ -217,14 +219,14 @@ def find_reference_pose(
         if not people:
             return None
         if len(people) > 1:
-            logger.warning("%d people are in the reference image: the largest one is taken", len(people))
+            logger.warning("%d people are in the reference image: using the largest one", len(people))
         return estimator.add_hands(image, max(people, key=lambda person: person.area))
     finally:
         estimator.close()
 
 
 def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
-    """The person in the pixels of the fitted picture."""
+    """Map the person to the pixels of the fitted image."""
     scale = fit.scaled[0] / fit.source[0]
     hands = person.hands.copy()
     hands[..., :2] = fit.apply_points(hands[..., :2])
@@ -233,7 +235,7 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
 
 
 def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
-    """The skeleton picture of a person at the fit's target size, drawn at `draw_scale` times it and reduced."""
+    """Draw the skeleton of a person at the fit's target size, at `draw_scale` times that size and then reduced."""
     height, width = fit.target
     large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
     drawn = fit_pose(person, large)
@@ -244,7 +246,7 @@ def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -
 def _skeletons(
     pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, colors: Colors, draw_scale: int
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """The skeleton pictures of a clip: drawn, or those of a finished video, in the model's colours."""
+    """Yield the skeleton frames of a clip: drawn, or those of a finished video, in the model's colours."""
     drawn = given_skeletons(chosen)
     if drawn is None:
         return (draw_fitted(pose[index], fit, colors, draw_scale) for index in range(len(pose)))
@@ -257,7 +259,7 @@ def _skeletons(
 def _hand_maps(
     pose: PoseSequence, driving: Path, chosen: EstimatorConfig, fit: Fit, device: str
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """The hand-normal maps of a clip, by the chosen estimator or from a finished video."""
+    """Yield the hand-normal maps of a clip, by the chosen estimator or from a finished video."""
     info = probe_video(driving)
     if chosen.normals_file is not None:
         shown = shown_frames(info, pose.fps, chosen.start, chosen.end).tolist()
@@ -276,7 +278,7 @@ def _draw(
     fps: Fraction,
     progress: Callable[[int], None],
 ) -> int:
-    """Write skeleton and hand-normal videos, losslessly, black without `hand_maps`; how many frames have hands."""
+    """Write lossless skeleton and hand-normal videos, black without `hand_maps`; return the frames with hands."""
     with_hands, black = 0, np.zeros((*fit.target, 3), np.uint8)
     with (
         VideoWriter(folder / SKELETON, fps, size=fit.target, codec="h264rgb") as skeleton_writer,
@@ -296,10 +298,10 @@ def _draw(
 
 
 def write_overlay(conditions: Conditions, driving: Path, path: Path, kept_fit: Fit | None = None) -> None:
-    """A video to look at: the driving video with skeleton and hand normals over it, and its sound.
+    """Write a video for inspection: the driving video overlaid with skeleton and hand normals, with its audio.
 
-    Both are drawn from the keypoints; with `kept_fit`, by which the conditions were fitted, they are the kept pictures
-    (at their size), which estimators other than the embedded one need.
+    Both are drawn from the keypoints; with `kept_fit`, the fit of the conditions, they are the kept frames (at their
+    size), which estimators other than the embedded one need.
     """
     pose = conditions.pose
     info = probe_video(driving)
@@ -328,7 +330,7 @@ def _capsules(person: PersonPose, size: tuple[int, int]) -> UInt8[np.ndarray, "h
 
 
 def _unfitted(picture: UInt8[np.ndarray, "h w 3"], fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture of the fitted size at its place in the driving video; black where it was cut off."""
+    """Map an image of the fitted size back to the driving video's frame; black where it was cropped."""
     corner, across = fit.apply_points(np.array([[0.0, 0.0], [1.0, 1.0]]))
     (step_x, step_y), (left, top) = across - corner, corner
     matrix = np.array([[step_x, 0, left], [0, step_y, top]])
@@ -340,6 +342,6 @@ def _describe_hands(pose: PoseSequence, with_hands: int, total: int) -> str:
     if with_hands == 0:
         return "no hand is seen in any frame: the hand normals are black"
     found = np.isfinite(pose.hands).all(axis=(2, 3)).mean(axis=0)
-    if not found.any():  # normals from the picture do not tell the hands apart
+    if not found.any():  # normals estimated from pixels do not distinguish the hands
         return f"hands found in {100 * with_hands / total:.0f} % of the frames"
     return f"left hand found in {100 * found[0]:.0f} % of the frames, right hand in {100 * found[1]:.0f} %"

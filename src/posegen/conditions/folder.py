@@ -1,8 +1,8 @@
-"""A folder of conditions: what is in it, what it was made from, and whether it fits what is to be made.
+"""Reads, writes and checks folders of conditions: their files, their inputs, and their use for a given result.
 
-`extract` fills such folders from driving videos; anybody else may, who writes the same files. The manifest comes last,
-so a folder without one is not finished. It holds the SHA-256 of every file. In a job's own folder a file that does not
-agree with it is made again; in a folder that belongs to the user it counts as edited, one line says so, and it is used.
+`extract` fills such folders from driving videos; other tools can write the same files. The manifest is written last, so
+a folder without one is unfinished. It holds the SHA-256 of every file. In a job's own folder a file that does not agree
+with it is made again; in a folder that belongs to the user it counts as edited, which is logged, and it is used.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from posegen.types import Frames
 MANIFEST, KEYPOINTS, SKELETON, HAND_NORMALS = "manifest.json", "keypoints.npz", "skeleton.mkv", "hands.mkv"
 FILES = (KEYPOINTS, SKELETON, HAND_NORMALS)
 FORMAT = 1
-"""Raised when the same inputs would give other files."""
+"""Version of the format, increased when the same inputs would give other files."""
 _AGAIN = "make them with `posegen extract`"
 _UNREADABLE = (
     OSError,
@@ -45,14 +45,14 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged file can raise."""
+"""Errors that reading a damaged file can raise."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What steers the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
+    """Conditions of the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
 
-    report: lines that a user should read; start, end: the part of the driving video in seconds, None for its ends.
+    report: lines for the user; start, end: the part of the driving video in seconds, None for its ends.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class Conditions:
 
     @property
     def num_frames(self) -> int:
-        """Frames of the clip."""
+        """Number of frames of the clip."""
         return len(self.pose)
 
     @property
@@ -73,29 +73,29 @@ class Conditions:
         return self.pose.fps
 
     def skeleton_frames(self, start: int, stop: int) -> Frames:
-        """Skeleton pictures [start, stop)."""
+        """Read skeleton frames [start, stop)."""
         return read_frames(self.folder / SKELETON, start, stop)
 
     def hand_frames(self, start: int, stop: int) -> Frames:
-        """Hand-normal maps [start, stop)."""
+        """Read hand-normal maps [start, stop)."""
         return read_frames(self.folder / HAND_NORMALS, start, stop)
 
     def iterate_skeletons(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """All skeleton pictures, one after the other."""
+        """Yield all skeleton frames one by one."""
         return iterate_frames(self.folder / SKELETON)
 
     def digest(self) -> str:
-        """A hash of everything that steers the model."""
+        """Hash everything that conditions the model."""
         digests = [file_digest(self.folder / name) for name in FILES]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What conditions were made from.
+    """Inputs from which conditions are made.
 
-    fit: how the driving video became the size of the result; estimators: names and versions of who found the keypoints
-    and the hand normals; start, end: as in `Conditions`.
+    fit: fit of the driving video to the size of the result; estimators: names and versions of the estimators of
+    keypoints and hand normals; start, end: as in `Conditions`.
     """
 
     driving_sha256: str
@@ -121,11 +121,11 @@ class Inputs:
         start: float | None = None,
         end: float | None = None,
     ) -> "Inputs":
-        """The inputs with the driving video's content."""
+        """Build the inputs, with a digest of the driving video's content."""
         return cls(file_digest(driving), fit, fps, hands, colors, draw_scale, estimators, start, end)
 
     def as_json(self) -> dict[str, Any]:
-        """As the manifest has them."""
+        """Convert to the form in the manifest."""
         return {
             "format": FORMAT,
             "driving_sha256": self.driving_sha256,
@@ -154,7 +154,7 @@ def save_conditions(folder: Path, pose: PoseSequence, inputs: Inputs, report: li
 
 
 def find_conditions(folder: Path, inputs: Inputs, edited: bool = False) -> Conditions | None:
-    """The finished conditions in `folder`, if they were made from exactly these inputs.
+    """Open the finished conditions in `folder`, if they were made from exactly these inputs.
 
     Files that do not agree with their checksums count as damaged, and so do conditions without checksums; or, with
     `edited`, as changed on purpose if they can still be read. Either is reported in one line.
@@ -177,7 +177,7 @@ def find_conditions(folder: Path, inputs: Inputs, edited: bool = False) -> Condi
 
 
 def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
-    """Finished conditions and what they were made from. Raises `PosegenError` where there are none."""
+    """Open finished conditions and their inputs. Raises `PosegenError` if there are none."""
     manifest, inputs = open_manifest(folder)
     try:
         pose = PoseSequence.load(folder / KEYPOINTS)
@@ -190,9 +190,9 @@ def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
 
 
 def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any], Inputs]:
-    """The manifest of finished conditions, and the inputs that it names. Raises `PosegenError` where there is none.
+    """Read the manifest of finished conditions, and the inputs in it. Raises `PosegenError` if there is none.
 
-    required: it must have a checksum. One that is there and does not match is an error.
+    required: the manifest must have a checksum. A checksum that does not match is always an error.
     """
     try:
         content = read_kept(folder / MANIFEST)
@@ -206,7 +206,7 @@ def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any],
             raise PosegenError(f"the conditions in {folder} were made by another version of posegen: {_AGAIN}")
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
-            raise PosegenError(f"the conditions in {folder} are not whole ({missing[0]} is missing): {_AGAIN}")
+            raise PosegenError(f"the conditions in {folder} are incomplete ({missing[0]} is missing): {_AGAIN}")
         mode, *sides = given["fit"]
         inputs = Inputs(
             given["driving_sha256"],
@@ -230,34 +230,34 @@ def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any],
 
 
 def changed_files(folder: Path) -> list[str]:
-    """Names of the files that are not what the manifest says; none where it holds no checksums."""
+    """Return the names of files that differ from their checksums in the manifest; none if it holds no checksums."""
     manifest, _ = open_manifest(folder)
     digests = manifest.get("files")
-    if not isinstance(digests, dict):  # of an older posegen, or of somebody else
+    if not isinstance(digests, dict):  # written by an older version or another tool
         return []
     return [name for name in FILES if file_digest(folder / name) != digests.get(name)]
 
 
 def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_frames: int) -> None:
-    """Raise `PosegenError`, in one line, unless conditions made from `found` can stand in for those of `wanted`.
+    """Raise `PosegenError`, in one line, unless conditions made from `found` can be used for `wanted`.
 
-    Who estimated them does not matter.
+    The estimators may differ.
     """
     given = f"the conditions in {conditions.folder}"
     if found.driving_sha256 != wanted.driving_sha256:
-        raise PosegenError(f"{given} were made from another driving video: extract those of this one")
+        raise PosegenError(f"{given} were made from another driving video: extract those of this video")
     for what, have, want in (
         ("size", "x".join(map(str, found.fit.target)), "x".join(map(str, wanted.fit.target))),
         ("frame rate", str(found.fps), str(wanted.fps)),
     ):
         if have != want:
             option = "--size" if what == "size" else "--fps"
-            raise PosegenError(f"{given} have {what} {have}, not {want}: leave {option} out, or extract them again")
+            raise PosegenError(f"{given} have {what} {have}, not {want}: omit {option}, or extract them again")
     if (found.start, found.end) != (wanted.start, wanted.end):
-        raise PosegenError(f"{given} are of another part of the driving video: leave --start and --end out here")
+        raise PosegenError(f"{given} are of another part of the driving video: omit --start and --end")
     if found.fit != wanted.fit:
-        raise PosegenError(f"{given} were fitted with --fit {found.fit.mode}: say the same here")
-    if wanted.hands and not found.hands:  # hands that are there need not be used
+        raise PosegenError(f"{given} were fitted with --fit {found.fit.mode}: use the same --fit")
+    if wanted.hands and not found.hands:  # existing hands need not be used
         raise PosegenError(f"{given} were made without hands: add --no-hands")
     if (found.colors, found.draw_scale) != (wanted.colors, wanted.draw_scale):
         raise PosegenError(f"{given} were drawn for another model: extract them with the same --model")
@@ -267,9 +267,9 @@ def check_conditions(conditions: Conditions, found: Inputs, wanted: Inputs, num_
 
 
 def _check_videos(conditions: Conditions, num_frames: int) -> None:
-    """Raise `PosegenError` unless both videos have so many frames of the right size.
+    """Raise `PosegenError` unless both videos have this number of frames and the right size.
 
-    Files that were changed since the conditions were made are decoded as a whole, and named in one line.
+    Files that were changed since the conditions were made are decoded completely, and logged in one line.
     """
     given = f"the conditions in {conditions.folder}"
     changed = changed_files(conditions.folder)

@@ -1,8 +1,8 @@
-"""How a person is framed, from close-up to distant, and whether from behind, by the keypoints of a clip or a picture.
+"""Classifies the framing of a person, from close-up to distant, and views from behind, from keypoints.
 
-Two things decide the framing: whether the feet are in the picture, and how much of a standing body would fit between
-the face and the picture's lower edge, by the size of the parts that are seen. Joints that are missing, hidden or
-foreshortened in some frames therefore matter little. Pictures are not looked at.
+The framing depends on whether the feet are in the image, and on how much of a standing body would fit between the face
+and the lower edge, by the size of the parts that are seen. Joints that are missing, hidden or foreshortened in some
+frames therefore matter little. Pixels are not used.
 """
 
 import numpy as np
@@ -13,19 +13,19 @@ from posegen.config import Framing
 from posegen.errors import PosegenError
 
 CLOSE_UP = 0.3
-"""Standing heights between nose and lower edge below which it is a close-up: down to the chest."""
+"""Maximum distance from nose to lower edge, in standing heights, of a close-up: down to the chest."""
 FULL_BODY = 0.85
-"""From here on the feet would be in the picture, even if clothes or furniture hide them."""
+"""Distance from nose to lower edge, in standing heights, from which the feet count as visible, even if hidden."""
 DISTANT = 0.4
-"""Height of the standing person as a share of the picture's below which the framing is distant."""
+"""Height of the standing person, as a fraction of the image's, below which the framing is distant."""
 
 _SIDES = ("left", "right")
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_eye", "right_eye")
 _TURNED, _EYES = 0.25, 0.02
-"""Lengths of the torso that shoulders and eyes must be apart the other way round, to count as seen from behind."""
+"""Minimum reversed distance of shoulders and of eyes, in torso lengths, of a person seen from behind."""
 _RARELY = 0.03
 _LENGTHS = (
-    # what is least foreshortened; arms, which point at the camera now and then; what else there is
+    # the least foreshortened parts first; then arms, which sometimes point at the camera; then the others
     {"left_shoulder right_shoulder": 0.21}
     | {
         f"{side}_{upper} {side}_{lower}": length
@@ -40,17 +40,17 @@ _LENGTHS = (
     {"nose left_hip": 0.40, "nose right_hip": 0.40, "left_eye right_eye": 0.037, "left_ear right_ear": 0.085},
 )
 _NOSE_TO_SHOULDERS, _NOSE_TO_HIPS = 0.11, 0.40
-# all lengths are shares of a standing adult's height, between joints as COCO marks them
+# all lengths are fractions of a standing adult's height, between joints as COCO marks them
 
 
 def choose_framing(
     keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"], size: tuple[int, int]
 ) -> Framing:
-    """The framing of a clip; for one picture give it as a clip of one frame.
+    """Classify the framing of a clip; an image is a clip of one frame.
 
-    keypoints: pixels of the picture of `size` = (height, width), x right and y down; scores: 0 to 1. A person down to
+    keypoints: pixels of the frames of `size` = (height, width), x right and y down; scores: 0 to 1. A person down to
     the chest is a close-up, one cut anywhere between chest and feet a half-body shot, one with feet a full-body shot,
-    or a distant one where a standing person would fill less than `DISTANT` of the height. Raises `PosegenError` if no
+    or a distant one if a standing person would fill less than `DISTANT` of the height. Raises `PosegenError` if no
     frame shows enough of a person.
     """
     height, width = size
@@ -59,7 +59,7 @@ def choose_framing(
     standing = standing_height(keypoints, seen)
     person = np.isfinite(standing)
     if not person.any():
-        raise PosegenError("no frame shows enough of a person to tell the framing: say it with --framing")
+        raise PosegenError("no frame shows enough of a person to measure the framing: set it with --framing")
     keypoints, seen = keypoints[person], seen[person]
     standing = np.full(len(keypoints), np.median(standing[person]))
     below = (height - _nose_height(keypoints, seen, standing)) / standing
@@ -72,8 +72,9 @@ def choose_framing(
 def from_behind(
     keypoints: Float[np.ndarray, "*frames 133 2"], scores: Float[np.ndarray, "*frames 133"]
 ) -> Bool[np.ndarray, "*frames"]:
-    """Whether the person's back is seen: the left shoulder lies where a facing person's right one would, clearly, and
-    so do the eyes as far as they are reported. Sideways, upside down and turned heads are told from it.
+    """Return True for frames that show the person's back: shoulders, and eyes if reported, are clearly reversed.
+
+    People seen sideways, people upside down and turned heads are not mistaken for it.
     """
     places = {name: keypoints[..., INDEX[name], :] for name in _TORSO}
     seen = {name: scores[..., INDEX[name]] >= SEEN for name in _TORSO}
@@ -90,7 +91,7 @@ def from_behind(
 
 
 def describe_back(keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"]) -> str | None:
-    """One line about how often the back is seen; None if it hardly ever is."""
+    """Describe in one line how often the back is seen; None if it hardly ever is."""
     share = float(from_behind(keypoints, scores).mean())
     return (
         f"the person is seen from behind in {100 * share:.0f} % of the frames: no face is drawn there"
@@ -106,18 +107,18 @@ def _cross(first: Float[np.ndarray, "*frames 2"], second: Float[np.ndarray, "*fr
 def standing_height(
     keypoints: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"]
 ) -> Float[np.ndarray, " frames"]:
-    """Height in pixels that the person would have standing upright, by the least foreshortened part; NaN if unknown."""
+    """Estimate the person's standing height in pixels from the least foreshortened part; NaN if unknown."""
     height = np.full(len(keypoints), np.nan)
     for lengths in _LENGTHS:
         estimates = [_distance(keypoints, seen, *joints.split()) / share for joints, share in lengths.items()]
         height = np.where(np.isfinite(height), height, np.fmax.reduce(estimates))
-    return np.where(height >= 1, height, np.nan)  # all points in one place are nobody
+    return np.where(height >= 1, height, np.nan)  # points that all coincide are no person
 
 
 def _distance(
     keypoints: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], first: str, second: str
 ) -> Float[np.ndarray, " frames"]:
-    """Pixels between two joints, NaN where one is not seen."""
+    """Return the distance between two joints in pixels, NaN if one is not seen."""
     one, other = INDEX[first], INDEX[second]
     length = np.linalg.norm(keypoints[:, one] - keypoints[:, other], axis=-1)
     return np.where(seen[:, one] & seen[:, other], length, np.nan)
@@ -128,7 +129,7 @@ def _nose_height(
     seen: Bool[np.ndarray, "frames 133"],
     standing: Float[np.ndarray, " frames"],
 ) -> Float[np.ndarray, " frames"]:
-    """Row of the nose in pixels, by shoulders or hips where it is not seen; NaN if none of them is."""
+    """Return the row of the nose in pixels, estimated from shoulders or hips if not seen; NaN if none of them is."""
     row = np.full(len(keypoints), np.nan)
     for names, below in (
         (["nose"], 0.0),

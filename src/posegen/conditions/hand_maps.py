@@ -1,7 +1,7 @@
-"""The hand-normal maps of a clip at the size of the result, from whichever estimator was chosen.
+"""Makes the hand-normal maps of a clip at the size of the result, with the chosen estimator.
 
-Drawn hands are drawn at that size. Maps of an estimator that looks at the picture are made at the picture's size and
-then fitted, and the video is read once more for them.
+Drawn hands are drawn at that size. Maps of an estimator that needs pixels are made at the video's size and then fitted,
+and the video is read once more for them.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from posegen.types import Frame
 def make_hand_maps(
     pose: PoseSequence, fitted: Iterator[PersonPose], fit: Fit, normals: HandNormalEstimator, frames: Iterator[Frame]
 ) -> Iterator[Frame]:
-    """A map for each frame, at the fit's target size.
+    """Yield a map for each frame, at the fit's target size.
 
     pose: the person in the driving video; fitted: the same in the result's pixels; frames: of the driving video, read
-    only if `normals` looks at them.
+    only if `normals` needs them.
     """
     if not normals.needs_frames:
         for person in fitted:
@@ -39,9 +39,9 @@ def make_hand_maps(
 
 
 def fit_hand_map(hand_map: UInt8[np.ndarray, "h w 3"], fit: Fit) -> Frame:
-    """A map of the driving video's size in the result's pixels; edges stay sharp, nothing mixes with the black.
+    """Fit a map of the driving video's size to the result; edges stay sharp and do not mix with the black.
 
-    The mean over the hand's part of a pixel; pixels that the hand covers half or less are black.
+    Each pixel is the mean over its part that the hand covers; pixels covered half or less are black.
     """
     if not hand_map.any():
         return np.zeros((*fit.target, 3), np.uint8)
@@ -52,6 +52,6 @@ def fit_hand_map(hand_map: UInt8[np.ndarray, "h w 3"], fit: Fit) -> Frame:
 
 
 def _share(mask: np.ndarray, fit: Fit) -> Float[np.ndarray, "height width"]:
-    """How much of each pixel the mask covers, after fitting."""
+    """Return the fraction of each pixel that the mask covers, after fitting."""
     coverage = fit.apply(cv2.merge([mask.astype(np.uint8) * 255] * 3))
     return coverage[..., 0].astype(np.float32) / 255

@@ -1,8 +1,8 @@
-"""The embedded hand-normal estimator: normals of a hand made of capsules around MediaPipe's three-dimensional joints.
+"""Default hand-normal estimator: draws hands as capsules around MediaPipe's three-dimensional joints.
 
-Each bone is a capsule whose radius goes from joint to joint; the palm is filled with more of them. They are drawn
-orthographically into a depth buffer. A hand's surface is smoother than this, but where it faces the camera and how
-fingers lie over each other is right.
+Each bone is a capsule whose radius changes from joint to joint; the palm is filled with more of them. They are drawn
+orthographically into a depth buffer. A real hand is smoother, but the directions of surfaces and the order of
+overlapping fingers are right.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from posegen.types import Frame
 _FINGERS = tuple((4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(1, 4))
 _PALM = ((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (1, 5), (5, 9), (9, 13), (13, 17), (1, 9))
 _RADII = np.array([0.20, 0.17, 0.14, 0.12, 0.10, *(0.13, 0.11, 0.10, 0.085) * 4], np.float32)
-"""Radius at each joint, in lengths of the palm (wrist to middle knuckle): a hand's usual proportions."""
+"""Radius at each joint, in palm lengths (wrist to middle knuckle): the usual proportions of a hand."""
 
 
 class CapsuleHandNormals:
-    """A `HandNormalEstimator` that needs no model of its own."""
+    """`HandNormalEstimator` that needs no model of its own."""
 
     name = "capsules"
     version = "1"
@@ -28,7 +28,7 @@ class CapsuleHandNormals:
     needs_frames = False
 
     def estimate(self, person: PersonPose, size: tuple[int, int], frame: Frame | None = None) -> Frame:
-        """Hand-normal map (H, W, 3) of both hands; black where no hand was found. The picture is not looked at."""
+        """Draw a hand-normal map (H, W, 3) of both hands; black without hands. The frame is not used."""
         image = np.zeros((*size, 3), np.uint8)
         depth = np.full(size, -np.inf, np.float32)
         for joints in person.hands:
@@ -39,11 +39,11 @@ class CapsuleHandNormals:
     def estimate_batch(
         self, people: Sequence[PersonPose], size: tuple[int, int], frames: Sequence[Frame]
     ) -> list[Frame]:
-        """Maps of several frames."""
+        """Draw the maps of several frames."""
         return [self.estimate(person, size) for person in people]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
 
 def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: Float[np.ndarray, "21 3"]) -> None:
@@ -56,7 +56,7 @@ def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: F
 
 
 def palm_length(joints: Float[np.ndarray, "21 3"]) -> float:
-    """Wrist to middle knuckle in space, pixels; at least one."""
+    """Return the distance from wrist to middle knuckle in space, in pixels; at least 1."""
     return max(float(np.linalg.norm(joints[9] - joints[0])), 1.0)
 
 

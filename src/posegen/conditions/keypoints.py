@@ -1,7 +1,7 @@
-"""Keypoints of people: the COCO-WholeBody layout, one person in one frame, one person through a clip.
+"""Keypoints in the COCO-WholeBody layout: of one person in one frame, and of one person through a clip.
 
-Coordinates are pixels of the picture they belong to (x right, y down), scores 0 (not seen) to 1. How keypoints are
-found, followed or drawn is done elsewhere.
+Coordinates are pixels of the frame (x right, y down), scores 0 (not seen) to 1. Keypoints are found, tracked and drawn
+elsewhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,24 +25,24 @@ BODY_NAMES = (
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
 )  # fmt: skip  # a table, read in rows
-"""The 17 body and 6 foot points, in order; then come 68 face points, 21 of the left and 21 of the right hand."""
+"""Names of the 17 body and 6 foot points, in order; 68 face points, 21 of the left and 21 of the right hand follow."""
 INDEX = {name: index for index, name in enumerate(BODY_NAMES)}
 SEEN = 0.3
-"""Score from which a keypoint counts as seen."""
+"""Minimum score of a keypoint that counts as seen."""
 HAND_DRAWN = 0.7
-"""Score from which a joint of a hand is drawn."""
+"""Minimum score of a hand joint that is drawn."""
 PIECE = 4096
-"""Frames of a clip that are worked on at once, so that hours need no more memory than minutes."""
+"""Number of frames that are processed at once, so that long clips need no more memory than short ones."""
 
 
 def empty_hands() -> Float[np.ndarray, "2 21 3"]:
-    """No hand: NaN everywhere."""
+    """Return the joints of no hand: NaN everywhere."""
     return np.full((2, 21, 3), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
 class PersonPose:
-    """One person in one frame.
+    """Keypoints of one person in one frame.
 
     hands: left and right hand in three dimensions, pixels: x right, y down, z away from the camera, relative to the
     wrist; NaN for a hand that was not found.
@@ -54,7 +54,7 @@ class PersonPose:
 
     @property
     def drawn(self) -> Bool[np.ndarray, " 133"]:
-        """The points of which a skeleton can be drawn: body, feet and hands, where they are sure enough; no face."""
+        """Points from which a skeleton can be drawn: body, feet and hands with sufficient scores; no face."""
         drawn = self.scores >= SEEN
         drawn[FACE] = False
         for hand in HANDS:
@@ -63,8 +63,9 @@ class PersonPose:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) in pixels of the seen body points, or of all that can be drawn of somebody of
-        whom the body shows no two; all zero if nothing is.
+        """Box (left, top, right, bottom) of the seen body points in pixels.
+
+        With fewer than two of them, the box of all points that can be drawn; all zero without any.
         """
         seen = self.keypoints[BODY][self.scores[BODY] >= SEEN]
         if len(seen) < 2:
@@ -76,7 +77,7 @@ class PersonPose:
 
     @property
     def extent(self) -> float:
-        """Longer side of the box in pixels; 0 for nobody, and for a single point."""
+        """Longer side of the box in pixels; 0 without a person, and for a single point."""
         left, top, right, bottom = self.box
         return max(right - left, bottom - top)
 
@@ -95,9 +96,9 @@ class PersonPose:
 
 @dataclass(frozen=True)
 class PoseSequence:
-    """One person through a clip. Frames in which the person is missing have scores 0.
+    """Keypoints of one person through a clip. Frames in which the person is missing have scores 0.
 
-    size: (height, width) of the pictures in pixels; hands: as in `PersonPose`, for each frame.
+    size: (height, width) of the frames in pixels; hands: as in `PersonPose`, for each frame.
     """
 
     keypoints: Float[np.ndarray, "frames 133 2"]
@@ -119,13 +120,13 @@ class PoseSequence:
         return PersonPose(self.keypoints[frame], self.scores[frame], self.hands[frame])
 
     def pieces(self) -> Iterator[slice]:
-        """The frames in pieces of `PIECE`, in order: what is computed piece by piece needs no more memory for hours."""
+        """Yield slices of `PIECE` frames in order, to process long clips in constant memory."""
         for first in range(0, len(self), PIECE):
             yield slice(first, min(first + PIECE, len(self)))
 
     @classmethod
     def of(cls, people: Iterable[PersonPose], size: tuple[int, int], fps: Fraction) -> "PoseSequence":
-        """One frame after the other, as they come; the arrays can be changed. 2 kB a frame are needed, and no more."""
+        """Collect the frames one by one, in arrays that can be changed. The memory needed is 2 kB per frame."""
         columns = (bytearray(), bytearray(), bytearray())
         for person in people:
             for column, values in zip(columns, (person.keypoints, person.scores, person.hands), strict=True):
@@ -140,7 +141,7 @@ class PoseSequence:
         )
 
     def save(self, path: Path) -> None:
-        """Write as NPZ, at once or not at all. Raises `OutputError`."""
+        """Write as NPZ, atomically. Raises `OutputError`."""
         file = AtomicFile(path)
         try:
             with output_errors(path):
@@ -158,11 +159,11 @@ class PoseSequence:
 
     @classmethod
     def load(cls, path: Path) -> "PoseSequence":
-        """Read what `save` wrote. Raises `PosegenError` for another or a damaged file."""
+        """Read a file written by `save`. Raises `PosegenError` for another or a damaged file."""
         data = read_npz(path, "keypoints of `posegen extract`")
         try:
             height, width = data["size_hw"].tolist()
             fps = Fraction(*data["fps"].tolist())
             return cls(data["keypoints"], data["scores"], data["hands"], (height, width), fps)
         except (ValueError, KeyError, TypeError, ArithmeticError, IndexError) as error:
-            raise PosegenError(f"{path}: holds no keypoints of `posegen extract` ({error})") from None
+            raise PosegenError(f"{path}: not a keypoint file of `posegen extract` ({error})") from None

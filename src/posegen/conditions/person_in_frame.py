@@ -1,6 +1,6 @@
-"""Says where the followed person is too small to be drawn, or mostly outside the frame, whoever found the keypoints.
+"""Reports frames in which the followed person is too small to be drawn, or mostly outside the frame.
 
-Nothing is changed: such keypoints usually come from a file in another unit, of another video, or of somebody far away.
+Nothing is changed: such keypoints usually come from a file in another unit, of another video, or of a distant person.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ from jaxtyping import Float
 from posegen.conditions.keypoints import BODY, HANDS, SEEN, PoseSequence
 
 _MIN_EXTENT = 0.03
-"""Share of the frame's longer side that a person must extend over at least: 32 pixels of 1080."""
+"""Minimum extent of a person as a fraction of the frame's longer side: 32 pixels of 1080."""
 _INSIDE = 0.5
-"""Share of a person's seen body points that must lie inside the frame at least."""
+"""Minimum fraction of a person's seen body points inside the frame."""
 _MANY = 0.1
-"""Share of the frames with a person from which it is worth a line."""
+"""Minimum fraction of the frames with a person for which a line is reported."""
 
 
 def describe_place(pose: PoseSequence) -> list[str]:
-    """A line for a person who is tiny, and one for a person who is mostly outside the frame; none if all is well."""
+    """Return a line for a tiny person, and one for a person mostly outside the frame; none if all is well."""
     height, width = pose.size
     extents, inside = _extents_and_inside(pose.keypoints, _telling_scores(pose.scores), (height, width))
     seen = np.isfinite(extents)
@@ -40,7 +40,7 @@ def describe_place(pose: PoseSequence) -> list[str]:
 
 
 def _telling_scores(scores: Float[np.ndarray, "frames 133"]) -> Float[np.ndarray, "frames 133"]:
-    """Scores of the body's points alone; of the hands' where the body shows fewer than two points; else 0."""
+    """Keep the scores of the body's points, or of the hands' if fewer than two body points are seen; others are 0."""
     telling = np.zeros_like(scores)
     telling[:, BODY] = scores[:, BODY]
     without_body = (scores[:, BODY] >= SEEN).sum(axis=1) < 2
@@ -52,7 +52,7 @@ def _telling_scores(scores: Float[np.ndarray, "frames 133"]) -> Float[np.ndarray
 def _extents_and_inside(
     points: Float[np.ndarray, "frames points 2"], scores: Float[np.ndarray, "frames points"], size: tuple[int, int]
 ) -> tuple[Float[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """Pixels that the seen points extend over, and their share inside the frame; NaN for fewer than two points."""
+    """Return the extent of the seen points in pixels, and the fraction inside the frame; NaN for fewer than two."""
     seen = scores >= SEEN
     enough = seen.sum(axis=1) > 1
     highest = np.where(seen[..., None], points, -np.inf).max(axis=1)

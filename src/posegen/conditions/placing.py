@@ -1,7 +1,7 @@
-"""Where in the reference's picture the carried skeleton goes: one shift for the whole clip.
+"""Places the retargeted skeleton in the reference image: one shift for the whole clip.
 
-Frames in which the driving person does about what the reference shows tell it: there, all joints ask for the same
-shift. Which way bones point and how long they are is `retargeting.py`'s, and so is the way that the root takes.
+It is measured in frames in which the driving person's pose resembles the reference: there, all joints agree on the same
+shift. The directions and lengths of bones, and the path of the root, are determined in `retargeting.py`.
 """
 
 import numpy as np
@@ -18,13 +18,13 @@ _TOLD_BY = {
     "elbow": (0.0, 0.5),
     "wrist": (0.0, 0.5),
 }
-"""How much a joint tells of the place of the body, and of whether poses are the same."""
+"""Weights of each joint for the position of the body, and for the similarity of poses."""
 _SAME = 0.006
-"""Distance of joints, in heights, below which poses count as the same."""
+"""Maximum distance of joints, in heights, of poses that count as the same."""
 _NOT_SEEN = 0.1
-"""The same of a joint that the reference shows and the frame does not."""
+"""Distance, in heights, that counts for a joint that the reference shows and the frame does not."""
 _SAME_PLACE = 0.1
-"""Heights that the driving person may be away from the reference's place without their frames counting for less."""
+"""Distance from the reference's position, in heights, up to which frames have full weight."""
 
 _NAMES = [
     (name, kind) for kind in _TOLD_BY for name in (("nose",) if kind == "nose" else (f"left_{kind}", f"right_{kind}"))
@@ -42,12 +42,11 @@ def shift_to(
     usable: Bool[np.ndarray, " frames"],
     height: float,
 ) -> Float[np.ndarray, " 2"] | None:
-    """The shift in pixels that brings `moved` to where the reference stands; None if they have no joint in common.
+    """Return the shift in pixels that moves `moved` to the reference's position; None if they share no joint.
 
-    moved: the points of body and feet, or all. away: how far from the reference's place the driving person is in each
-    frame, in heights: of frames that are equally like the reference those near to it count most, so that nothing is
-    moved without need. usable: frames that count at all, if there are any such. height: of the reference person, in
-    pixels.
+    moved: the points of body and feet, or all. away: distance of the driving person from the reference's position in
+    each frame, in heights: among frames equally similar to the reference the nearest count most, to avoid needless
+    shifts. usable: frames that count, if there are any such. height: of the reference person, in pixels.
     """
     shared = seen[:, JOINTS] & reference_seen[JOINTS]
     place, likeness = shared * _PLACE, shared * _LIKENESS
@@ -67,7 +66,7 @@ def shift_to(
 
 
 def _weighted(values: Float[np.ndarray, "frames joints 2"], weights: Float[np.ndarray, "frames joints"]) -> np.ndarray:
-    """Mean over the joints in each frame (frames, 2); 0 where all weights are 0."""
+    """Return the weighted mean over the joints in each frame (frames, 2); 0 if all weights are 0."""
     total = np.maximum(weights.sum(axis=1), 1e-9)[:, None]
     return np.asarray((weights[..., None] * values).sum(axis=1) / total)
 

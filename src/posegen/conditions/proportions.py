@@ -1,9 +1,9 @@
-"""How long the parts of one person's body are, compared with another's: a driving clip against one reference picture.
+"""Estimates the ratios of body part lengths between a reference image and a driving clip.
 
-Pictures show lengths foreshortened, and a picture is one pose only. So no length is taken at its word: each group of
-bones that are alike (both forearms, say) has the ratio that best explains what the reference shows, given how long
-those bones look in the clip, most of all where they point the same way and where the whole pose is the same; bodies
-are supposed to be alike unless the picture says otherwise. How points are moved is `retargeting.py`'s.
+Images show lengths foreshortened, and an image shows one pose only. Each group of similar bones (both forearms, say)
+therefore gets the ratio that best explains the reference, given the lengths of those bones in the clip, with the most
+weight on frames in which they point the same way and the whole pose is the same; the prior is that bodies have the same
+proportions. Points are moved in `retargeting.py`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose, PoseSequence
 
 Bone = tuple[tuple[str, ...], tuple[str, ...]]
-"""From the middle of some joints to the middle of others."""
+"""Bone from the middle of some joints to the middle of others."""
 
 
 def _both(first: str, second: str) -> tuple[Bone, Bone]:
@@ -41,7 +41,7 @@ GROUPS: Mapping[str, tuple[Bone, ...]] = {
     "shanks": _both("knee", "ankle"),
     "feet": tuple(bone for point in ("big_toe", "heel", "small_toe") for bone in _both("ankle", point)),
 }
-"""Bones that have one ratio."""
+"""Groups of bones that share a ratio."""
 TYPICAL = {
     "shoulders": 0.21,
     "torso": 0.29,
@@ -52,7 +52,7 @@ TYPICAL = {
     "thighs": 0.245,
     "shanks": 0.245,
 }
-"""Lengths in heights of a standing adult, between joints as COCO marks them."""
+"""Lengths in standing heights of an adult, between joints as COCO marks them."""
 LIMBS = {
     "trunk": ("torso",),
     "breadth": ("shoulders", "hips"),
@@ -60,34 +60,34 @@ LIMBS = {
     "arms": ("upper arms", "forearms"),
     "legs": ("thighs", "shanks", "feet"),
 }
-"""Groups whose ratios resemble each other more than those of the rest of the body."""
+"""Groups of one limb, whose ratios resemble each other more than those of the rest of the body."""
 
-_MOST_FRAMES = 300
+_MAX_FRAMES = 300
 _GRID = np.arange(-2.4, 2.4001, 0.01)
-"""Logarithms of ratios that are considered: from an eleventh to eleven times."""
+"""Logarithms of the ratios considered: from 1/11 to 11."""
 _POSED = ("torso", "shoulders", "neck", "upper arms", "forearms", "thighs", "shanks")
 """Groups by which poses are compared."""
 _HEAD = ("neck", "head")
-"""Those by which heads are: how a head is turned tells more than what the arms do."""
+"""Groups by which poses of the head are compared: its direction matters more than the arms."""
 _SAME_DIRECTION, _SAME_POSE = np.radians(35), np.radians(3)
 _ANY_FRAME = 0.08
-"""Weight of a frame that is not at all like the reference; one that is counts 1 more."""
+"""Weight of a frame unlike the reference; full similarity adds 1."""
 _SPREAD, _SPREAD_IN_LIMB, _HEAVINESS = 0.08, 0.05, 2.0
-"""Of the logarithms of ratios, around that of the body and of the limb: widths, degrees of freedom (Student's t)."""
+"""Student's t prior of log ratios: scales around the body's and the limb's ratio, degrees of freedom."""
 _NOISE, _NOISE_OF_HEIGHT = 0.045, 0.003
 """Error of a length: relative, and in standing heights."""
 _UNSEEN_FORESHORTENING, _ITS_LENGTH = 0.15, 0.15
-"""Chance that the reference foreshortens a bone as the clip never does, and by how much (logarithm; gamma law)."""
+"""Probability that the reference foreshortens a bone more than the clip ever does, and scale (log; gamma law)."""
 _NEVER_FULL = 0.03
-"""Weight of a typical length among those that the clip shows, in case it never shows the whole of it."""
+"""Weight of a typical length among those in the clip, in case it never shows a bone at full length."""
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Ratios of the reference's lengths in pixels to the driving person's at the size that they have at `scale` 1.
+    """Ratios of the reference's lengths in pixels to the driving person's at `scale` 1.
 
-    ratios: of each group; known: those that the reference and the clip show; whole: of the body as a whole; scale: the
-    driving person's size in each frame, relative to its median: how near to the camera they are; height: their
+    ratios: of each group; known: groups that both the reference and the clip show; whole: of the body as a whole;
+    scale: the driving person's size in each frame relative to its median, by distance from the camera; height: their
     standing height in pixels at `scale` 1.
     """
 
@@ -103,7 +103,7 @@ def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
     height, scale = _size_over_time(pose)
     reference_points = reference.keypoints[None].astype(np.float64)
     reference_seen = (reference.scores >= SEEN)[None]
-    chosen = np.unique(np.linspace(0, len(pose) - 1, min(len(pose), _MOST_FRAMES)).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(pose) - 1, min(len(pose), _MAX_FRAMES)).round().astype(int))
     points, seen = pose.keypoints[chosen].astype(np.float64), pose.scores[chosen] >= SEEN
     bones = {
         bone: (
@@ -131,9 +131,9 @@ def compare(pose: PoseSequence, reference: PersonPose) -> Proportions | None:
 def _likeness(
     bones: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
 ) -> Float[np.ndarray, " frames"]:
-    """How much each frame's pose is the reference's, 0 to 1: of the most similar frames 1. By directions alone.
+    """Return the similarity of each frame's pose to the reference, 0 to 1 (the most similar frames), by directions.
 
-    bones: the vectors of each in the clip, where they are seen, and the same in the reference.
+    bones: the vectors of each bone in the clip, where they are seen, and the same in the reference.
     """
     total, squares = np.full(len(bones[0][0]), 1e-9), np.zeros(len(bones[0][0]))
     for vectors, seen, wanted, known in bones:
@@ -147,16 +147,15 @@ def _likeness(
 
 
 def _turned(vectors: Float[np.ndarray, "frames 2"], wanted: Float[np.ndarray, "1 2"]) -> Float[np.ndarray, " frames"]:
-    """Angles in the picture between the vectors and the wanted one, 0 to pi."""
+    """Return the image-plane angles between the vectors and the wanted one, 0 to pi."""
     angles = np.arctan2(vectors[:, 1], vectors[:, 0]) - np.arctan2(wanted[0, 1], wanted[0, 0])
     return np.asarray(np.abs((angles + np.pi) % (2 * np.pi) - np.pi))
 
 
 def _most_likely(fits: Mapping[str, Float[np.ndarray, " ratios"]]) -> tuple[dict[str, float], float]:
-    """The medians of each group's ratio and of the body's, given the log likelihoods of the groups that are shown.
+    """Return the posterior medians of each group's ratio and of the body's, given log likelihoods of the seen groups.
 
-    Groups vary around their limb and limbs around the body: a tree, in which likelihoods are passed up and down
-    ("belief propagation": exact on trees).
+    Groups vary around their limb and limbs around the body: a tree, on which belief propagation is exact.
     """
     own, limb = (np.exp(_prior(spread)) for spread in (_SPREAD_IN_LIMB, _SPREAD))  # both symmetric
     from_group = {name: _spread_out(own, fit) for name, fit in fits.items()}
@@ -176,19 +175,19 @@ def _most_likely(fits: Mapping[str, Float[np.ndarray, " ratios"]]) -> tuple[dict
 def _spread_out(
     prior: Float[np.ndarray, "ratios ratios"], likelihood: Float[np.ndarray, " ratios"]
 ) -> Float[np.ndarray, " ratios"]:
-    """Log likelihood of each ratio of the one, given that of the other and how they vary around each other."""
+    """Convert the log likelihood of one ratio into that of a ratio that varies around it."""
     top = float(likelihood.max())
     return np.asarray(np.log(prior @ np.exp(likelihood - top)) + top)
 
 
 def _median(likelihood: Float[np.ndarray, " ratios"]) -> float:
-    """The ratio that half of the probability lies below."""
+    """Return the median ratio."""
     share = np.cumsum(np.exp(likelihood - likelihood.max()))
     return float(np.exp(np.interp(0.5 * share[-1], share, _GRID + 0.5 * (_GRID[1] - _GRID[0]))))
 
 
 def _prior(spread: float) -> Float[np.ndarray, "ratios ratios"]:
-    """Log density (Student's t, up to a constant) of each ratio in the grid around each other."""
+    """Return the log density (Student's t, up to a constant) of each ratio in the grid around each other one."""
     away = (_GRID[:, None] - _GRID) / spread
     return np.asarray(-0.5 * (_HEAVINESS + 1) * np.log1p(away**2 / _HEAVINESS))
 
@@ -196,14 +195,14 @@ def _prior(spread: float) -> Float[np.ndarray, "ratios ratios"]:
 def bone_vectors(
     points: Float[np.ndarray, "frames 133 2"], seen: Bool[np.ndarray, "frames 133"], bone: Bone
 ) -> tuple[Float[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]:
-    """From the bone's start to its end in each frame, and whether both are seen."""
+    """Return the vector from the bone's start to its end in each frame, and a mask of frames in which both are seen."""
     start, stop = ([INDEX[name] for name in names] for names in bone)
     vectors = points[:, stop].mean(axis=1) - points[:, start].mean(axis=1)
     return vectors, np.asarray(seen[:, [*start, *stop]].all(axis=1))
 
 
 def _size_over_time(pose: PoseSequence) -> tuple[float, Float[np.ndarray, " frames"]]:
-    """Median standing height in pixels, and the size in each frame relative to the median, changing slowly."""
+    """Return the median standing height in pixels, and the smoothed size in each frame relative to the median."""
     height = np.concatenate(
         [standing_height(pose.keypoints[part].astype(np.float64), pose.scores[part] >= SEEN) for part in pose.pieces()]
     )
@@ -228,7 +227,7 @@ def _fit(
     scale: Float[np.ndarray, " frames"],
     height: float,
 ) -> Float[np.ndarray, " ratios"] | None:
-    """Log likelihood of each ratio in the grid for one bone; None if it is not seen in both."""
+    """Return the log likelihood of each ratio in the grid for one bone; None if it is not seen in both."""
     lengths = np.linalg.norm(vectors, axis=1) / scale
     usable = seen & (lengths > 0)
     observed = float(np.linalg.norm(reference_vector))
@@ -243,7 +242,7 @@ def _fit(
         weights = np.append(weights, _NEVER_FULL * weights.sum())
     weights /= weights.sum()
     noise = np.hypot(_NOISE, _NOISE_OF_HEIGHT * height / np.maximum(lengths, 1e-3))
-    short = np.log(lengths) + _GRID[:, None] - np.log(observed)  # how much shorter the reference looks
+    short = np.log(lengths) + _GRID[:, None] - np.log(observed)  # by which the reference looks shorter
     kernel = np.exp(-0.5 * (short / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
     beyond = np.maximum(short - 2 * noise, 0) / _ITS_LENGTH  # from where the kernel ends: it must not shift its peak
     tail = beyond * np.exp(-beyond) / _ITS_LENGTH

@@ -1,7 +1,7 @@
-"""Conditions carried to a reference person: skeletons drawn anew, hand normals moved with their hands.
+"""Retargets conditions to a reference person: skeletons are redrawn, hand normals are moved with their hands.
 
-They become a folder of their own beside the driving video's conditions, and are used again when nothing changed and
-every file agrees with its checksum. How points move is `retargeting.py`'s concern.
+They are kept in a folder of their own beside the driving video's conditions, and reused if nothing changed and every
+file agrees with its checksum. Points are moved in `retargeting.py`.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from posegen.types import Image
 
 MADE_FROM = "retargeted.json"
 VERSION = "1"
-"""Raised when the same poses would give other pictures."""
+"""Version, increased when the same poses would give other frames."""
 
 
 def fit_sequence(pose: PoseSequence, fit: Fit) -> PoseSequence:
-    """A clip's person in the pixels of the fitted picture."""
+    """Map a clip's person to the pixels of the fitted frames."""
     keypoints, hands = np.empty_like(pose.keypoints), np.empty_like(pose.hands)
     for part in pose.pieces():
         keypoints[part] = fit.apply_points(pose.keypoints[part])
@@ -51,11 +51,11 @@ def save_retargeted(
     draw_scale: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Conditions:
-    """Write what `moved` makes of `conditions` to `folder`, or take what is there if it was made from the same.
+    """Write the retargeted `conditions` to `folder`, or reuse those that were made there from the same inputs.
 
-    fitted: the clip's person before, in pixels of the result; colors, draw_scale: as for `extract_conditions`. Hands
-    that were drawn around joints are drawn anew; maps from the picture are moved. The pose of the conditions that are
-    returned is in pixels of the result.
+    fitted: the clip's person before retargeting, in pixels of the result; colors, draw_scale: as for
+    `extract_conditions`. Hands that were drawn around joints are redrawn; maps estimated from pixels are moved. The
+    pose of the returned conditions is in pixels of the result.
     """
     kept = Conditions(folder, moved.pose, fitted.size, (moved.report,), conditions.start, conditions.end)
     made_from = {"conditions": conditions.digest(), "moved": _digest(moved), "drawn": [colors, draw_scale, VERSION]}
@@ -88,7 +88,7 @@ def _digest(moved: Retargeted) -> str:
 
 
 def _is_kept(folder: Path, made_from: dict[str, Any]) -> bool:
-    """Whether the folder holds what was made from exactly this, undamaged; one line says if it is damaged."""
+    """Return True if the folder holds undamaged files made from exactly these inputs; logs a line if damaged."""
     try:
         found = read_checked_json(read_kept(folder / MADE_FROM), folder / MADE_FROM, required=True)
         digests = found.pop("files")
@@ -104,13 +104,13 @@ def _is_kept(folder: Path, made_from: dict[str, Any]) -> bool:
 
 
 def hands_are_drawn(conditions: Conditions) -> bool:
-    """Whether the hand normals were drawn around joints, not estimated from the picture."""
+    """Return True if the hand normals were drawn around joints, not estimated from pixels."""
     _, inputs = open_conditions(conditions.folder)
     return bool(inputs.hands and inputs.estimators[1:2] in ((CapsuleHandNormals.name,), ("mediapipe",)))
 
 
 def carry_hands(hand_maps: Iterable[Image], fitted: PoseSequence, moved: Retargeted, drawn: bool) -> Iterator[Image]:
-    """The hand-normal map of each frame: drawn anew where they are drawn ones, else moved."""
+    """Yield the hand-normal map of each frame: redrawn if `drawn`, else moved."""
     capsules = CapsuleHandNormals()
     for index, hand_map in enumerate(hand_maps):
         if drawn:
@@ -120,7 +120,7 @@ def carry_hands(hand_maps: Iterable[Image], fitted: PoseSequence, moved: Retarge
 
 
 def _middles(pose: PoseSequence, frame: int) -> Float[np.ndarray, "2 2"]:
-    """About where the left and the right hand are; NaN where that is not known."""
+    """Return the approximate positions of the left and the right hand; NaN if unknown."""
     middles = np.full((2, 2), np.nan)
     for side, (hand, wrist) in enumerate(zip(HANDS, ("left_wrist", "right_wrist"), strict=True)):
         seen = pose.scores[frame, hand] >= SEEN
@@ -132,10 +132,10 @@ def _middles(pose: PoseSequence, frame: int) -> Float[np.ndarray, "2 2"]:
 
 
 def move_hands(hand_map: Image, middles: Float[np.ndarray, "2 2"], transforms: Float[np.ndarray, "2 3"]) -> Image:
-    """The hand-normal map with each hand scaled and shifted; transforms: (scale, x, y) of the left and right hand.
+    """Scale and shift each hand of a hand-normal map; transforms: (scale, x, y) of the left and right hand.
 
-    A hand is what lies nearer to its middle than to the other's. Directions of normals stay, for nothing is turned;
-    edges stay sharp, and nothing mixes with the black.
+    Pixels belong to the hand whose middle is nearer. Normals keep their directions, since nothing is rotated; edges
+    stay sharp and do not mix with the black.
     """
     result = np.zeros_like(hand_map)
     shown = drawn(hand_map)

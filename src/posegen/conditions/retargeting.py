@@ -1,9 +1,9 @@
-"""The driving person's skeleton carried to the reference person's proportions and place.
+"""Retargets the driving person's skeleton to the reference person's proportions and position.
 
-`full` scales every bone, from the neck outwards, by how long it is in the reference compared with the clip
-(`proportions.py`); directions stay, so the movement does, and a person who walks to the camera still grows. `align`
-moves and scales the whole skeleton at once, box to box. All points are pixels of the result. What is drawn from the new
-points is `retargeted_conditions.py`'s.
+`full` scales every bone, from the neck outwards, by the ratio of its lengths in the reference and in the clip
+(`proportions.py`); directions, and so the movement, are preserved, and a person who walks to the camera still grows.
+`align` moves and scales the whole skeleton at once, box to box. All points are pixels of the result. The new points are
+drawn in `retargeted_conditions.py`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from posegen.conditions.placing import shift_to
 from posegen.conditions.proportions import Proportions, compare
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+"""Box (left, top, right, bottom) in pixels."""
 
 _CHAINS = tuple(
     (f"{side}_{joint}", f"{side}_{parent}" if parent != "hips" else "hips", group)
@@ -33,7 +33,7 @@ _CHAINS = tuple(
         ("heel", "ankle", "feet"),
     )
 )
-"""Joint, the joint that it hangs on, and whose ratio the bone between them has; in this order."""
+"""Joint, its parent, and the group whose ratio the bone between them has; in the order of evaluation."""
 _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("ankle", "big_toe", "small_toe", "heel"))
 _TRUNK = (
     "nose",
@@ -50,21 +50,21 @@ _TRUNK = (
     "left_ankle",
     "right_ankle",
 )
-"""Points by which boxes are aligned: arms would make a box wide by a gesture."""
+"""Points by which boxes are aligned: with arms, a gesture would widen the box."""
 _OFTEN = 0.5
-"""Share of the frames in which feet, or a point of the trunk, must be seen to be reckoned with."""
+"""Minimum fraction of the frames in which feet, or a point of the trunk, must be seen to be used."""
 _REAL_SCALE_CHANGE = 1.15
-"""Ratio of sizes within a clip below which they count as one size, measured badly."""
+"""Ratio of sizes within a clip below which differences count as measuring errors."""
 _CONTACT = 0.015
-"""Heights within which feet count as equally low."""
+"""Distance in heights within which feet count as equally low."""
 
 
 @dataclass(frozen=True)
 class Retargeted:
-    """A clip carried to the reference.
+    """Clip retargeted to the reference.
 
-    pose: in pixels of the result; points outside the picture count as not seen, as estimators have it. hands: for each
-    frame and hand (scale, x, y) such that a point p of the hand is now at scale · p + (x, y). report: for the user.
+    pose: in pixels of the result; points outside the frame count as not seen, as with estimators. hands: for each frame
+    and hand (scale, x, y) such that a point p of the hand is now at scale · p + (x, y). report: for the user.
     """
 
     pose: PoseSequence
@@ -73,9 +73,9 @@ class Retargeted:
 
 
 def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
-    """Carry `pose` to the reference's proportions and place, both in pixels of the result.
+    """Retarget `pose` to the reference's proportions and position, both in pixels of the result.
 
-    Where the reference or the clip does not show a part, it is scaled like its neighbour, or like the whole. None if
+    A part that the reference or the clip does not show is scaled like its neighbour, or like the whole. Returns None if
     the two have no bone in common, or neither shoulders nor a nose.
     """
     proportions, pair = compare(pose, reference), _skeletons(pose, reference)
@@ -107,8 +107,10 @@ def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
 
 
 def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> Retargeted | None:
-    """Move and scale the whole clip, so that the person's usual box becomes `box` or, with a `reference`, so that the
-    parts of head, trunk and legs that both show fill the same box. None if nobody is seen.
+    """Move and scale the whole clip so that the person's usual box becomes `box`.
+
+    With a `reference`, the parts of head, trunk and legs that both show fill the same box. Returns None if no person is
+    seen.
     """
     often = (pose.scores >= SEEN).mean(axis=0) >= _OFTEN * min(1.0, float((pose.scores >= SEEN).any(axis=1).mean()))
     names = [INDEX[name] for name in _TRUNK if often[INDEX[name]]]
@@ -133,11 +135,11 @@ def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> 
 
 @dataclass(frozen=True)
 class _Skeleton:
-    """Joints of a clip by name (frames, 2), where they are seen, and the root that all hang on.
+    """Joints of a clip by name (frames, 2), masks of where they are seen, and the root of all joints.
 
-    points: as the clip has them; in float64 there is only what is computed with. root: the middle of the shoulders, or
-    the nose of somebody without shoulders (`by_nose`); known in every frame. hips: the middle of the hips; seen where
-    one of them is.
+    points: as in the clip; only parts being computed with are in float64. root: the middle of the shoulders, or the
+    nose of a person without shoulders (`by_nose`); known in every frame. hips: the middle of the hips; seen if one of
+    them is.
     """
 
     points: Float[np.ndarray, "frames 133 2"]
@@ -149,7 +151,7 @@ class _Skeleton:
 
     @classmethod
     def of(cls, keypoints: np.ndarray, scores: np.ndarray, by_nose: bool) -> "_Skeleton | None":
-        """Of a clip; None if its root is never seen."""
+        """Build the skeleton of a clip; None if its root is never seen."""
         points, seen = keypoints, scores >= SEEN
         shoulders, shoulders_seen = _middle(points, seen, "shoulder")
         hips, hips_seen = _middle(points, seen, "hip")
@@ -159,26 +161,26 @@ class _Skeleton:
         if by_nose:
             return cls(points, seen, _over_gaps(nose, nose_seen), hips, hips_seen, True)
         both = shoulders_seen & nose_seen
-        if both.any():  # where only the head is seen
+        if both.any():  # for frames in which only the head is seen
             below = _over_gaps(shoulders - nose, both)
             shoulders = np.where(shoulders_seen[:, None], shoulders, nose + below)
             shoulders_seen = shoulders_seen | nose_seen
         return cls(points, seen, _over_gaps(shoulders, shoulders_seen), hips, hips_seen, False)
 
     def joint(self, name: str) -> tuple[Float[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]:
-        """Places of a joint, and where it is seen."""
+        """Return the positions of a joint, and a mask of the frames in which it is seen."""
         if name == "hips":
             return self.hips, self.hips_seen
         return self.points[:, INDEX[name]].astype(np.float64), self.seen[:, INDEX[name]]
 
     def part(self, frames: slice) -> "_Skeleton":
-        """Some of the frames, with points in float64."""
+        """Return some of the frames, with points in float64."""
         points, seen = self.points[frames].astype(np.float64), self.seen[frames]
         return _Skeleton(points, seen, self.root[frames], self.hips[frames], self.hips_seen[frames], self.by_nose)
 
 
 def _skeletons(pose: PoseSequence, reference: PersonPose) -> tuple[_Skeleton, _Skeleton] | None:
-    """Of the clip and the reference, with the same root; None if they have none in common."""
+    """Build the skeletons of the clip and the reference with the same root; None if they have none in common."""
     for by_nose in (False, True):
         source = _Skeleton.of(pose.keypoints, pose.scores, by_nose)
         target = _Skeleton.of(reference.keypoints[None], reference.scores[None], by_nose)
@@ -188,7 +190,7 @@ def _skeletons(pose: PoseSequence, reference: PersonPose) -> tuple[_Skeleton, _S
 
 
 def _middle(points: np.ndarray, seen: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of a left and a right joint; where one is not seen, it is taken where it usually is to the other."""
+    """Return the middle of a left and a right joint; an unseen one is estimated by its usual offset from the other."""
     (left, left_seen), (right, right_seen) = (
         (points[:, INDEX[f"{side}_{name}"]].astype(np.float64), seen[:, INDEX[f"{side}_{name}"]])
         for side in ("left", "right")
@@ -200,18 +202,19 @@ def _middle(points: np.ndarray, seen: np.ndarray, name: str) -> tuple[np.ndarray
 
 
 def _over_gaps(values: Float[np.ndarray, "frames 2"], known: Bool[np.ndarray, " frames"]) -> np.ndarray:
-    """The values, those that are not known interpolated in time."""
+    """Interpolate unknown values in time."""
     frames = np.arange(len(values))
     return np.stack([np.interp(frames, frames[known], values[known, axis]) for axis in (0, 1)], axis=1)
 
 
 def _bend(source: _Skeleton, ratios: dict[str, float]) -> Float[np.ndarray, "frames 133 2"]:
-    """All points relative to the root, every bone scaled by its ratio. What is not seen hangs on its nearest seen
-    ancestor.
+    """Return all points relative to the root, with every bone scaled by its ratio.
+
+    Children of unseen joints are attached to the nearest seen ancestor.
     """
     root = source.root
     moved = ratios["neck"] * (source.points - root[:, None])
-    origins = {"root": (root, np.zeros_like(root))}  # where a joint is, and where it goes
+    origins = {"root": (root, np.zeros_like(root))}  # position of a joint, and its new position
 
     def add(name: str, parent: str, ratio: float) -> None:
         place, seen = source.joint(name)
@@ -244,13 +247,13 @@ def _bend(source: _Skeleton, ratios: dict[str, float]) -> Float[np.ndarray, "fra
 
 
 def _anchor_scale(proportions: Proportions) -> float:
-    """The size, relative to its median, at which the driving person equals the reference: their own if there is one."""
+    """Return the size, relative to its median, at which the driving person equals the reference."""
     low, high = np.percentile(proportions.scale, [5, 95])
     return float(np.clip(proportions.whole, low, high)) if high / low > _REAL_SCALE_CHANGE else 1.0
 
 
 def _stands(source: _Skeleton, target: _Skeleton) -> bool:
-    """Whether both show feet on the ground, and hips above them."""
+    """Return True if both show feet on the ground, and hips above them."""
     feet = [INDEX[name] for name in _FEET]
     shown = source.seen[:, feet].any(axis=1) & source.hips_seen
     somewhere = source.seen.any(axis=1)
@@ -260,7 +263,7 @@ def _stands(source: _Skeleton, target: _Skeleton) -> bool:
 def _on_ground(
     source: _Skeleton, moved: Float[np.ndarray, "frames body 2"], ratios: dict[str, float]
 ) -> Float[np.ndarray, "frames 2"]:
-    """The way of the root, so that feet that stand, stand: paths are scaled with the legs, heights are the feet's."""
+    """Return the root's path that keeps standing feet on the ground: scaled with the legs, at the feet's height."""
     legs = (ratios["thighs"] + ratios["shanks"]) / 2
     carried, ground, shown = _ground(source)
     feet = [INDEX[name] for name in _FEET]
@@ -274,7 +277,7 @@ def _on_ground(
 
 
 def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How much each point of the feet carries (frames, 8), the ground's row under them, and whether any is seen."""
+    """Return the weight on each foot point (frames, 8), the row of the ground below, and a mask of frames with feet."""
     feet = [INDEX[name] for name in _FEET]
     seen, rows = skeleton.seen[:, feet], skeleton.points[:, feet, 1].astype(np.float64)
     shown = seen.any(axis=1)
@@ -289,7 +292,7 @@ def _ground(skeleton: _Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _hands_moved(
     source: _Skeleton, moved: Float[np.ndarray, "frames 133 2"], ratio: float
 ) -> Float[np.ndarray, "frames 2 3"]:
-    """`Retargeted.hands` of hands that are scaled by the ratio."""
+    """Return `Retargeted.hands` for hands that are scaled by the ratio."""
     hands = np.empty((len(moved), 2, 3))
     for side, hand in enumerate(HANDS):
         hands[:, side, 0] = ratio
@@ -300,9 +303,9 @@ def _hands_moved(
 def _in_pieces(
     pose: PoseSequence, carried: Callable[[slice], tuple[np.ndarray, np.ndarray]], report: str
 ) -> Retargeted:
-    """The result, of which only a piece at a time is there in float64.
+    """Assemble the result from pieces, of which one at a time is in float64.
 
-    carried: the points of some frames (n, 133, 2), and `Retargeted.hands` of them.
+    carried: returns the points of some frames (n, 133, 2), and their `Retargeted.hands`.
     """
     height, width = pose.size
     keypoints, scores, joints = (

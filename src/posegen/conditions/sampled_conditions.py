@@ -1,7 +1,7 @@
-"""The conditions of a few frames of a driving video, as a look ahead: each frame is looked at on its own.
+"""Extracts the conditions of a few frames of a driving video for a preview, each frame independently.
 
-The same estimators find them as in `extract`, or they come from a folder of conditions. Of several people it is the one
-who is largest at first, then always the nearest to where they were in the frame looked at before.
+They come from the same estimators as in `extract`, or from a folder of conditions. Of several people it takes the
+largest at first, then always the one nearest to the position in the previously examined frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +30,11 @@ Pictures = UInt8[np.ndarray, "samples height width 3"]
 
 @dataclass(frozen=True)
 class Samples:
-    """What is in a few frames.
+    """Conditions of a few frames.
 
-    people: in pixels of the driving video, None where nobody is seen; most_people: seen at once; cuts: frames that
-    begin a new scene, as far as they were found between these. The pictures have the result's size: frames: of the
-    driving video; hand_maps: black without hands; skeletons: only where they are pictures that were given, without
-    keypoints.
+    people: in pixels of the driving video, None without a person; most_people: maximum number seen at once; cuts:
+    frames that begin a new scene, if found between these. Images at the result's size are frames: of the driving video;
+    hand_maps: black without hands; skeletons: only if they were given as frames, without keypoints.
     """
 
     people: tuple[PersonPose | None, ...]
@@ -56,9 +55,9 @@ def sample_conditions(
     device: str = "auto",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Samples:
-    """The conditions of the frames with these rising numbers, counted from `chosen.start` at the rate `fps`.
+    """Extract the conditions of the frames with these rising numbers, counted from `chosen.start` at the rate `fps`.
 
-    Raises `PosegenError` as `extract_conditions` does, except for a video without a person.
+    Raises `PosegenError` like `extract_conditions`, except for a video without a person.
     """
     info = probe_video(driving)
     shown, size = shown_frames(info, fps, chosen.start, chosen.end).tolist(), (info.height, info.width)
@@ -99,12 +98,12 @@ def sample_conditions(
 
 
 def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], fit: Fit) -> Samples:
-    """The same of conditions that are there already."""
+    """Sample existing conditions."""
     frames = list(sample_frames(driving, numbers, conditions.fps, conditions.start, conditions.end))
     cuts = look_for_cuts(driving, conditions.fps, numbers, frames, conditions.start, conditions.end)
     poses = [conditions.pose[number] for number in numbers]
     drawn = None
-    if not conditions.pose.scores.any():  # they were given as pictures
+    if not conditions.pose.scores.any():  # they were given as frames
         drawn = np.stack(list(sample_frames(conditions.folder / SKELETON, numbers)))
     return Samples(
         tuple(pose if pose.extent > 0 else None for pose in poses),
@@ -117,7 +116,7 @@ def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], 
 
 
 def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps: Fraction) -> PoseSequence:
-    """People of single frames as a clip; frames without a person have scores 0."""
+    """Combine people of single frames into a clip; frames without a person have scores 0."""
     nobody = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
     poses = [person or nobody for person in people]
     return PoseSequence(
@@ -130,7 +129,7 @@ def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps:
 
 
 def _picked(pictures: Iterator[UInt8[np.ndarray, "height width 3"]], numbers: Sequence[int]) -> Pictures:
-    """Those with these rising numbers."""
+    """Return the images with these rising numbers."""
     place, found = 0, []
     for number in numbers:
         found.append(next(islice(pictures, number - place, None)))

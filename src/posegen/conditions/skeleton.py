@@ -1,8 +1,8 @@
-"""Draws one frame's keypoints as the skeleton picture that steers the model (OpenPose style, without a face).
+"""Draws one frame's keypoints as the skeleton image that conditions the model (OpenPose style, without a face).
 
-The exact drawing with which the published weights were trained (repository Jessie459/PoseGen, visualizer.py): same
-points, order, rounding and OpenCV calls. Line widths are made for pictures of about 720 x 1280 pixels. Where keypoints
-come from is not this file's concern.
+Identical to the drawing with which the published weights were trained (repository Jessie459/PoseGen, visualizer.py):
+same points, order, rounding and OpenCV calls. Line widths suit images of about 720 x 1280 pixels. Keypoints may come
+from any estimator.
 """
 
 import colorsys
@@ -21,7 +21,7 @@ BODY_THICKNESS, BODY_RADIUS = 4, 4
 HAND_THICKNESS, HAND_RADIUS = 2, 4
 
 _OPENPOSE_BODY = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 18, 19, 20, 21, 22)
-"""COCO-WholeBody index of each of OpenPose's 18 body points and of the 6 foot points; -1 is the neck, made below."""
+"""COCO-WholeBody index of each of OpenPose's 18 body points and 6 foot points; -1 is the neck, computed below."""
 _LINKS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
     (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (13, 19), (13, 20), (10, 21), (10, 22), (10, 23),
@@ -44,7 +44,7 @@ _HAND_COLORS = tuple(tuple(255 * part for part in colorsys.hsv_to_rgb(link / 20,
 _HANDS = (91, 112)
 
 _FARTHEST = 1_000_000
-"""Pixels; points farther away are estimator failures, and OpenCV's fixed-point arithmetic would overflow on them."""
+"""Maximum coordinate in pixels; larger ones are estimator failures and would overflow OpenCV's fixed-point numbers."""
 
 
 def draw_skeleton(
@@ -57,16 +57,16 @@ def draw_skeleton(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw COCO-WholeBody keypoints (pixels, x right, y down) with scores (0..1) on black.
 
-    size: (height, width) in pixels. A link is drawn where both its ends reach the threshold; the neck is the middle of
-    the shoulders, with their mean score; a hand's joint is drawn only as an end of a drawn link; the face never is.
-    Points that are not finite or absurdly far away are left out. colors: "openpose" is the palette as RGB; "release"
-    exchanges red and blue, which is what the published weights were fed (drawn as RGB, written as BGR).
+    size: (height, width) in pixels. A link is drawn if both its ends reach the threshold; the neck is the middle of the
+    shoulders, with their mean score; a hand's joint is drawn only as an end of a drawn link; the face never is. Points
+    that are not finite or extremely far away are left out. colors: "openpose" is the palette as RGB; "release" swaps
+    red and blue, as in the training of the published weights (drawn as RGB, written as BGR).
     Raises `ValueError` for other shapes, sizes or colours.
     """
     if keypoints.shape != (133, 2) or scores.shape != (133,):
         raise ValueError(f"expected 133 keypoints (133, 2) with scores (133,), not {keypoints.shape}, {scores.shape}")
     if colors not in ("openpose", "release"):
-        raise ValueError(f"colors is {colors!r}: choose 'openpose' or 'release'")
+        raise ValueError(f"colors must be 'openpose' or 'release', not {colors!r}")
     image = np.zeros((*size, 3), dtype=np.uint8)
     points = np.concatenate([keypoints, scores[:, None]], axis=1)
     usable = np.isfinite(points).all(axis=1) & (np.abs(points[:, :2]) < _FARTHEST).all(axis=1)

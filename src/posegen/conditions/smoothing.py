@@ -1,8 +1,8 @@
-"""Keypoints of a whole clip made steady: swapped sides, outliers, short gaps, and jitter.
+"""Repairs and smooths the keypoints of a whole clip: swapped sides, outliers, short gaps, and jitter.
 
-The clip is known from end to end, so nothing lags: points are smoothed forwards and backwards at once, the more firmly
-the slower they move (the idea of the One Euro filter, Casiez et al. 2012, without its delay). Nothing is carried across
-cuts, nor across gaps longer than `MAX_GAP`. The face is left as it is: it is never drawn.
+The whole clip is known, so there is no lag: points are smoothed forwards and backwards at once, more strongly the
+slower they move (the idea of the One Euro filter, Casiez et al. 2012, without its delay). Smoothing does not cross cuts
+or gaps longer than `MAX_GAP`. The face is left unchanged: it is never drawn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,33 +18,33 @@ from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, PIECE, SEEN, PoseSequence
 
 VERSION = "2"
-"""Raised when the same keypoints would become others."""
+"""Version, increased when the same keypoints would give another result."""
 OVERLAP = 256
-"""Frames that a piece knows of those before and after it: far longer than anything here reaches."""
+"""Frames by which pieces overlap: far more than any operation here reaches."""
 MAX_GAP = 0.25
-"""Seconds over which a point or a hand that is not found is filled in."""
+"""Maximum gap in seconds over which a point or a hand is filled in."""
 MIN_CUTOFF, CUTOFF_PER_SPEED = 1.2, 5.0
-"""Hertz below which movement passes: of a point at rest, and more for each person's height per second."""
+"""Cutoff frequency in hertz of a point at rest, and its increase per person's height per second of speed."""
 MAX_ACCELERATION = 60.0
-"""Heights per second squared; what goes out and returns faster than this is an outlier."""
+"""Maximum acceleration in heights per second squared; an excursion and return above it is an outlier."""
 _FLOOR = 0.04
-"""Heights; smaller excursions are left to the smoothing."""
+"""Minimum size of an outlier in heights; smaller excursions are left to the smoothing."""
 _SWAP_COST = 0.5
-"""Heights per second: a side is taken for swapped if that saves more jumping than this."""
+"""Cost of a swap in heights per second: sides count as swapped if that saves more movement than this."""
 _SAME_HAND = 0.15
-"""Palm lengths of distance, point by point, below which both hands are one hand found twice."""
+"""Maximum distance, point by point, in palm lengths, of two detections of the same hand."""
 _BLIP = 0.07
-"""Seconds; a hand that is found for a shorter moment only, with none before and after, is not believed."""
+"""Minimum duration in seconds of a detected hand with none before and after; shorter detections are dropped."""
 
 _UPPER = ("eye", "ear", "shoulder", "elbow", "wrist")
 _LOWER = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
 _GROUPS = ((_UPPER, ("shoulder", "elbow", "wrist"), True), (_LOWER, ("hip", "knee", "ankle"), False))
-"""What swaps together, what it is told by, and whether the hands go with it."""
+"""Points that swap together, joints that reveal it, and True if the hands swap with them."""
 
 
 @dataclass(frozen=True)
 class SmoothingReport:
-    """What was repaired: frames with exchanged sides, points that were outliers, hands that were filled in."""
+    """Counts of repairs: frames with swapped sides, outlier points, filled-in hands."""
 
     swapped: int
     outliers: int
@@ -56,7 +56,7 @@ class SmoothingReport:
         )
 
     def describe(self) -> str | None:
-        """One line; None if there was nothing but jitter."""
+        """Describe the repairs in one line; None if there was nothing but jitter."""
         parts = [
             (self.swapped, "{} frames with left and right exchanged"),
             (self.outliers, "{} outliers"),
@@ -67,9 +67,9 @@ class SmoothingReport:
 
 
 def smooth_poses(pose: PoseSequence, cuts: Sequence[int] = ()) -> tuple[PoseSequence, SmoothingReport]:
-    """The clip's poses repaired and smoothed, and what was repaired. `cuts`: first frames of new scenes.
+    """Repair and smooth the clip's poses, and report the repairs. `cuts`: first frames of new scenes.
 
-    Points that were not found get a score only where a short gap was filled; then it is the lower of its ends'.
+    Points that were not found get a score only if a short gap was filled; then it is the lower of its ends'.
     """
     result = PoseSequence(
         pose.keypoints.astype(np.float32), pose.scores.copy(), pose.hands.astype(np.float32), pose.size, pose.fps
@@ -95,7 +95,7 @@ def _smooth_piece(
     fps: float,
     kept: slice,
 ) -> SmoothingReport:
-    """Repair and smooth one scene, or a piece of it, in place; what was repaired in the frames `kept`."""
+    """Repair and smooth one scene, or a piece of it, in place; return the repairs in the frames `kept`."""
     height = _person_height(points, scores)
     if height is None:
         return SmoothingReport(0, 0, 0)
@@ -109,7 +109,7 @@ def _smooth_piece(
 def _person_height(
     points: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"]
 ) -> Float[np.ndarray, " frames"] | None:
-    """Standing height in pixels in each frame of a scene, changing slowly; None if it is never known."""
+    """Return the smoothed standing height in pixels in each frame of a scene; None if it is never known."""
     height = standing_height(points, scores >= SEEN)
     known = np.isfinite(height)
     if not known.any():
@@ -126,7 +126,7 @@ def _repair_sides(
     height: Float[np.ndarray, " frames"],
     fps: float,
 ) -> Bool[np.ndarray, " frames"]:
-    """Exchange left and right, in place, where an estimator did so for a while; in which frames."""
+    """Swap left and right, in place, where an estimator confused them for a while; return those frames."""
     changed = np.zeros(len(points), bool)
     for names, telling, with_hands in _GROUPS:
         swap = _swapped_frames(points, scores, height, fps, telling)
@@ -145,7 +145,7 @@ def _repair_sides(
 def _swapped_frames(
     points: np.ndarray, scores: np.ndarray, height: np.ndarray, fps: float, names: Sequence[str]
 ) -> Bool[np.ndarray, " frames"]:
-    """Frames whose sides are exchanged: the sequence of choices with the least acceleration, by dynamic programming.
+    """Find frames with swapped sides: the sequence of choices with minimum acceleration, by dynamic programming.
 
     Acceleration, not speed: limbs that cross, as in walking seen from the side, keep their velocity.
     """
@@ -180,7 +180,7 @@ def _swapped_frames(
 
 
 def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> None:
-    """Forget, in place, the farther of two hands that are one, and hands that are there for a moment only."""
+    """Drop, in place, the farther of two detections of one hand, and hands that are found only for a moment."""
     wrists = points[:, [INDEX["left_wrist"], INDEX["right_wrist"]]]
     left, right = (points[:, hand] for hand in HANDS)
     found = np.stack([scores[:, hand].max(axis=1) >= SEEN for hand in HANDS], axis=1)
@@ -200,7 +200,7 @@ def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarr
 
 
 def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> Int[np.ndarray, " frames"]:
-    """Fill short gaps of a hand, in place: it goes with the body's wrist, and changes evenly. How many a frame."""
+    """Fill short gaps of a hand, in place, moving it with the wrist and interpolating; return the count per frame."""
     count = np.zeros(len(points), int)
     for side, hand in enumerate(HANDS):
         wrist = INDEX[("left_wrist", "right_wrist")[side]]
@@ -225,7 +225,7 @@ def _fill_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: 
 def _smooth_scene(
     points: np.ndarray, scores: np.ndarray, hands: np.ndarray, height: np.ndarray, fps: float
 ) -> Int[np.ndarray, " frames"]:
-    """Smooth body, feet and hands of a scene in place; how many outliers each frame has."""
+    """Smooth body, feet and hands of a scene in place; return the number of outliers in each frame."""
     outliers = np.zeros(len(points), int)
     for index in range(len(BODY_NAMES)):
         seen = scores[:, index] >= SEEN
@@ -256,7 +256,7 @@ def _smooth_scene(
 def _excursions(
     places: Float[np.ndarray, "frames 2"], seen: Bool[np.ndarray, " frames"], height: np.ndarray, fps: float
 ) -> Bool[np.ndarray, " frames"]:
-    """Frames in which a point is away for one to three frames, faster than anybody moves."""
+    """Find frames in which a point jumps away for one to three frames, faster than people move."""
     wrong = np.zeros(len(places), bool)
     for width in (1, 2, 3):
         if len(places) < width + 2:
@@ -279,7 +279,7 @@ def _excursions(
 def _stiffness(
     places: Float[np.ndarray, "frames 2"], seen: Bool[np.ndarray, " frames"], height: np.ndarray, fps: float
 ) -> Float[np.ndarray, " frames"]:
-    """How firmly a point is held in each frame, by how fast it moves there."""
+    """Return the stiffness of a point in each frame, from its speed there."""
     rough = places.copy()
     firm = np.full(len(places), _at_cutoff(2.5, fps))
     _smooth_runs(rough, seen.astype(float), seen, firm, fps)
@@ -292,7 +292,7 @@ def _stiffness(
 
 
 def _at_cutoff(hertz: float | np.ndarray, fps: float) -> float | np.ndarray:
-    """Weight of the squared second difference at which a movement of so many hertz is halved."""
+    """Return the weight of the squared second difference that halves a movement of this frequency."""
     angle = np.minimum(2 * np.pi * np.asarray(hertz) / fps, np.pi)
     return 1.0 / (2 * np.sin(angle / 2)) ** 4
 
@@ -322,7 +322,7 @@ def _smooth_runs(values: np.ndarray, weights: np.ndarray, seen: np.ndarray, stif
 
 
 def _runs(seen: Bool[np.ndarray, " frames"], reach: int) -> Iterator[tuple[int, int]]:
-    """(first, last) frame of each stretch in which no two sightings are more than `reach` frames apart."""
+    """Yield the (first, last) frame of each run without a gap of more than `reach` frames."""
     frames = np.flatnonzero(seen)
     if not len(frames):
         return
@@ -337,7 +337,7 @@ def whittaker(
     weights: Float[np.ndarray, " frames"],
     stiffness: Float[np.ndarray, " frames"],
 ) -> Float[np.ndarray, "frames coordinates"]:
-    """The curve z that minimises Σ weights (z - values)² + Σ stiffness (second difference of z)².
+    """Return the curve z that minimises Σ weights (z - values)² + Σ stiffness (second difference of z)².
 
     Whittaker-Henderson smoothing; straight lines pass unchanged, frames of weight 0 are filled in. With fewer than
     three frames, or fewer than two of them weighted, the values are returned as they are.
@@ -357,7 +357,7 @@ def whittaker(
 
 
 def _steady_scores(scores: Float[np.ndarray, "frames 21"], fps: float) -> None:
-    """A hand's scores without flicker around the threshold from which it is drawn, in place."""
+    """Remove flicker of a hand's scores around the drawing threshold, in place."""
     size = 2 * round(0.1 * fps) + 1
     for first, last in _runs(scores.max(axis=1) >= SEEN, 1):
         run = slice(first, last + 1)

@@ -1,7 +1,7 @@
-"""Where the subject of a picture is, without knowing what it is: for drawings in which no estimator sees a person.
+"""Locates the subject of an image without recognising it: for drawings in which estimators find no person.
 
-What stands out from the picture's edges is taken for the subject (GrabCut, Rother et al. 2004). A picture in which
-nothing does has none.
+The region that differs from the image's edges is taken as the subject (GrabCut, Rother et al. 2004). An image without
+such a region has none.
 """
 
 import cv2
@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 _LONG_SIDE = 256
-_LEAST, _MOST = 0.03, 0.75
-"""Share of the picture that a subject covers."""
+_MIN_SHARE, _MAX_SHARE = 0.03, 0.75
+"""Minimum and maximum fraction of the image that a subject covers."""
 _MARGIN = 0.04
 _DIFFERENT = 12.0
-"""Grey levels by which the mean colour of the subject differs at least from that of the rest."""
+"""Minimum difference, in grey levels, of the subject's mean colour from that of the rest."""
 
 
 def find_subject_box(image: UInt8[np.ndarray, "height width 3"]) -> tuple[float, float, float, float] | None:
-    """(left, top, right, bottom) in pixels of what stands out in the picture; None if nothing does."""
+    """Return the box (left, top, right, bottom) of the subject in pixels; None if nothing stands out."""
     height, width = image.shape[:2]
     scale = _LONG_SIDE / max(height, width)
     small = cv2.resize(
@@ -38,7 +38,7 @@ def find_subject_box(image: UInt8[np.ndarray, "height width 3"]) -> tuple[float,
         return None
     largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
     subject = labels == largest
-    if not _LEAST <= float(subject.mean()) <= _MOST:
+    if not _MIN_SHARE <= float(subject.mean()) <= _MAX_SHARE:
         return None
     difference = np.abs(small[subject].mean(axis=0) - small[~subject].mean(axis=0)).max()
     if float(difference) < _DIFFERENT:

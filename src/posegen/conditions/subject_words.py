@@ -1,7 +1,7 @@
-"""Which tokens of the prompt name the person: what the subject mask is made from.
+"""Finds the tokens of the prompt that name the person, from which the subject mask is made.
 
-Finds words through the tokenizer's own offsets, so that every sub-word piece of every mention is taken. It does not
-write prompts and does not look at pictures.
+Words are located by the tokenizer's own offsets, so that every sub-word piece of every mention is found. Prompts are
+written elsewhere.
 """
 
 import re
@@ -27,13 +27,13 @@ SUBJECT_PLURALS = (
     "babies", "teenagers", "adults", "dancers", "singers", "presenters", "actors", "actresses", "performers",
     "musicians", "models", "athletes", "characters", "figures", "warriors", "robots", "subjects",
 )  # fmt: skip  # a table, read in rows
-"""Taken only where the prompt names no single person: beside one they are the others ("people watch her")."""
+"""Plurals, used only if the prompt names no single person: otherwise they are other people ("people watch her")."""
 
 CHINESE_SUBJECT_WORDS = (
     "女人", "男人", "女孩", "男孩", "女子", "男子", "女性", "男性", "女士", "男士", "先生", "少女", "少年", "美女",
     "帅哥", "老人", "孩子", "儿童", "婴儿", "人物", "角色", "主角", "舞者", "演员", "歌手", "模特", "运动员", "机器人",
 )  # fmt: skip  # a table, read in rows
-"""Chinese ones; that language writes no space between words, so they count wherever they stand."""
+"""Chinese nouns; Chinese has no spaces between words, so they count anywhere."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Kana and Chinese characters: letters between which a word may begin or end without a space."""
@@ -44,21 +44,21 @@ def find_subjects(prompt: str, subject: str | None = None) -> list[tuple[int, in
     """Return the (start, stop) characters of every mention of the person, in order.
 
     `subject` is the user's own word or phrase, or several of them separated by commas, each of which must occur;
-    without it, every noun of `SUBJECT_WORDS` and `CHINESE_SUBJECT_WORDS` counts, and plurals where there is none of
-    them. Case and the width of spaces do not matter; parts of longer words ("human" in "humanoid") and of compounds
-    ("figure-hugging") do not count. Raises `PosegenError` when there is no mention, with what to do.
+    without it, every noun of `SUBJECT_WORDS` and `CHINESE_SUBJECT_WORDS` counts, and plurals if there is none of them.
+    Case and the width of spaces do not matter; parts of longer words ("human" in "humanoid") and of compounds
+    ("figure-hugging") do not count. Raises `PosegenError`, with advice, if there is no mention.
     """
     if subject is not None:
         spans: list[tuple[int, int]] = []
         words = [word for word in (part.strip() for part in subject.split(",")) if word]
         if not words:
-            raise PosegenError("--subject is empty: give the word of the prompt that names the person, or leave it out")
+            raise PosegenError("--subject is empty: give the word of the prompt that names the person, or omit it")
         for word in words:
             found = _mentions(prompt, (word,))
             if not found:
                 raise PosegenError(
-                    f"--subject {word!r} does not occur in the prompt: use a word that the prompt contains, written as "
-                    "it is there, or name the person so in the prompt"
+                    f"--subject {word!r} does not occur in the prompt: use a word exactly as the prompt contains it, "
+                    "or add it to the prompt"
                 )
             spans += found
         return sorted(set(spans))
@@ -67,13 +67,13 @@ def find_subjects(prompt: str, subject: str | None = None) -> list[tuple[int, in
         if found:
             return found
     raise PosegenError(
-        "the prompt names no person that background sharing could keep apart (woman, man, person, dancer, ...): "
-        "name one, say with --subject which word it is, or use --sharing off"
+        "the prompt does not name the person (woman, man, person, dancer, ...), which background sharing needs: "
+        "name one, give the word with --subject, or use --sharing off"
     )
 
 
 def _mentions(prompt: str, words: tuple[str, ...], compounds: bool = True) -> list[tuple[int, int]]:
-    """Spans of whole `words`; without `compounds` not where a hyphen leads on to another word."""
+    """Return the spans of whole `words`; without `compounds` none that a hyphen joins to another word."""
     forms = {
         # an accented letter may be one character or two: the tokenizer reads both, so the prompt may have either
         r"\s+".join(map(re.escape, unicodedata.normalize(form, word).split()))
@@ -97,16 +97,16 @@ def _edge(character: str, before: bool) -> str:
 
 
 def subject_token_indices(tokenizer: Any, prompt: str, subject: str | None = None, max_length: int = 512) -> list[int]:
-    """Positions of the subject's tokens among the prompt's tokens: every sub-word piece of every mention, rising.
+    """Return the positions of the subject's tokens in the prompt: every sub-word piece of every mention, rising.
 
-    `tokenizer` must know offsets (a "fast" one). Mentions beyond the `max_length` tokens that the model reads are left
-    out with a warning. Raises `PosegenError` when no word fits (see `find_subjects`), when all lie beyond, or when the
-    tokenizer knows no offsets.
+    `tokenizer` must provide offsets (a "fast" one). Mentions beyond the `max_length` tokens that the model reads are
+    left out with a warning. Raises `PosegenError` if no word matches (see `find_subjects`), if all lie beyond, or if
+    the tokenizer provides no offsets.
     """
     spans = find_subjects(prompt, subject)
     if not getattr(tokenizer, "is_fast", False):
         raise PosegenError(
-            f"the model's tokenizer ({type(tokenizer).__name__}) cannot say where its tokens lie in the prompt, which "
+            f"the model's tokenizer ({type(tokenizer).__name__}) does not provide the offsets of its tokens, which "
             "background sharing needs: save the model with a fast tokenizer, or use --sharing off"
         )
     encoded = tokenizer(

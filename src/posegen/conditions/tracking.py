@@ -1,6 +1,6 @@
-"""Follows one person through a clip and fills short gaps.
+"""Tracks one person through a clip and fills short gaps.
 
-The person is the largest in the first frame in which anybody is seen, then always the nearest to where they would be.
+The person is the largest in the first frame with people, then always the one nearest to the predicted position.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 
 MAX_JUMP = 1.0
-"""Heights of the person that they may move between two sightings; farther away is somebody else."""
+"""Maximum movement between two sightings, in heights of the person; anyone farther away is another person."""
 _HEIGHT_IN_HANDS = 10.0
-"""Height of a person in lengths of a hand."""
+"""Height of a person in hand lengths."""
 _COAST = 10
-"""Frames for which somebody who is not seen is expected to move on as before."""
+"""Number of frames for which an unseen person is predicted to keep moving as before."""
 _APART = 3
-"""Frames in which somebody was beside the followed person, until they count as another one: models see double."""
+"""Number of frames beside the followed person after which a detection counts as another person, not a duplicate."""
 
 
 @dataclass(frozen=True)
 class TrackingReport:
-    """What was seen. `missing` frames could not be filled; `most_people` were seen at once, without doubles."""
+    """Result of tracking. `missing`: frames that could not be filled; `most_people`: maximum at once, no duplicates."""
 
     num_frames: int
     seen: int
@@ -33,12 +33,12 @@ class TrackingReport:
     missing: int
     most_people: int
     first_x: float
-    """Where the followed person was first, as a fraction of the picture's width."""
+    """First position of the followed person, as a fraction of the frame's width."""
     cuts: tuple[int, ...] = ()
     """Frames that begin a new scene."""
 
     def describe(self) -> str:
-        """One line."""
+        """Describe the tracking in one line."""
         line = f"person followed in {self.seen} of {self.num_frames} frames"
         if self.interpolated:
             line += f", {self.interpolated} interpolated"
@@ -47,7 +47,7 @@ class TrackingReport:
         return line
 
     def warning(self) -> str | None:
-        """One line if there were several people, saying who is followed."""
+        """Return one line if there were several people, naming the followed one."""
         if self.most_people < 2:
             return None
         place = "at the left" if self.first_x < 1 / 3 else "at the right" if self.first_x > 2 / 3 else "in the middle"
@@ -56,22 +56,22 @@ class TrackingReport:
 
 @dataclass
 class _PersonTrack:
-    """Somebody who is or was there: how they were last seen, and their movement in pixels a frame."""
+    """Track of a person: their last pose, and their movement in pixels per frame."""
 
     last: PersonPose
     velocity: np.ndarray
     away: int = 0
-    """Frames since then."""
+    """Number of frames since the last pose."""
     apart: int = 0
-    """Frames in which they were clearly beside the followed person."""
+    """Number of frames clearly beside the followed person."""
 
     def distance(self, person: PersonPose) -> float:
-        """From where they would be by now."""
+        """Return the distance of a person from the predicted position."""
         moved = min(self.away, _COAST) * self.velocity
         return _distance(person, PersonPose((self.last.keypoints + moved).astype(np.float32), self.last.scores))
 
     def see(self, person: PersonPose) -> None:
-        """They are there again."""
+        """Update the track with a new pose."""
         both = (person.scores[:17] >= SEEN) & (self.last.scores[:17] >= SEEN)
         if both.any() and self.away <= _COAST:
             step = (person.keypoints[:17][both] - self.last.keypoints[:17][both]).mean(axis=0) / self.away
@@ -82,11 +82,11 @@ class _PersonTrack:
 
 
 class Tracker:
-    """Chooses one person in each frame. Feed it frame by frame.
+    """Chooses one person in each frame; frames are passed in order.
 
-    Others are followed as well, so that two people who cross, where one may hide the other, are not confused: each is
-    looked for where their movement leads. Somebody who was away for `patience` frames may come back anywhere, as long
-    as there was never anybody else: in `_APART` frames or more, since models see double now and then.
+    Others are tracked as well, so that two people who cross, where one may hide the other, are not confused: each is
+    predicted from their movement. A person who was away for `patience` frames may return anywhere, if there was never
+    another person: in `_APART` frames or more, since models sometimes detect a person twice.
     """
 
     def __init__(self, width: int, patience: int = 25) -> None:
@@ -99,11 +99,11 @@ class Tracker:
         self.first_x = 0.5
 
     def begin_scene(self) -> None:
-        """A cut may have come: everybody may be anywhere now."""
+        """Start a possible new scene, in which people may be anywhere."""
         self._new_scene = True
 
     def choose(self, people: list[PersonPose]) -> PersonPose | None:
-        """The followed person among `people`, or None if they are not there."""
+        """Return the followed person among `people`, or None if absent."""
         people = [person for person in people if person.extent > 0]
         self.most_people = max(self.most_people, min(len(people), 1))
         for track in self._tracks():
@@ -124,7 +124,7 @@ class Tracker:
         return ([] if self._followed is None else [self._followed]) + self._others
 
     def _match(self, followed: _PersonTrack, people: list[PersonPose]) -> PersonPose | None:
-        """Who is the followed person; the others that are known take whom they fit better."""
+        """Match people to tracks and return the followed person; the other tracks take the people they match better."""
         nearest = min(people, key=followed.distance)
         limit = MAX_JUMP * _height(followed.last)
         anywhere = self._new_scene or (followed.away > self._patience and self.most_people == 1)
@@ -132,7 +132,7 @@ class Tracker:
             self._others = []
         rivals = [track for track in self._others if track.apart >= _APART]
         distances = np.array([[track.distance(person) for person in people] for track in (followed, *rivals)])
-        allowed = np.minimum(distances, 10 * limit)  # whoever is farther is as good as nobody
+        allowed = np.minimum(distances, 10 * limit)  # anyone farther away counts as absent
         who, whom = linear_sum_assignment(allowed)
         taken = dict(zip(who.tolist(), whom.tolist(), strict=True))
         chosen = people[taken[0]] if 0 in taken else None
@@ -141,13 +141,13 @@ class Tracker:
         elif chosen is None or distances[0, taken[0]] > limit:
             return None
         followed.see(chosen)
-        if anywhere:  # a jump is no movement
+        if anywhere:  # a jump says nothing about velocity
             followed.velocity = np.zeros(2)
         self._new_scene = False
         return chosen
 
     def _remember(self, people: list[PersonPose]) -> None:
-        """Follow the people who are not the chosen one, too."""
+        """Track the people who were not chosen."""
         assert self._followed is not None
         last = self._followed.last
         reach = _height(last)
@@ -166,14 +166,14 @@ class Tracker:
 
 
 def same_person(before: PersonPose | None, people: Sequence[PersonPose]) -> PersonPose | None:
-    """Who of them is the one of a frame long `before`, as well as places tell: the nearest; at first the largest."""
+    """Return the person nearest to the one in a much earlier frame; the largest if there is none."""
     if before is None:
         return max(people, key=lambda person: person.area, default=None)
     return min(people, key=lambda person: _distance(before, person), default=None)
 
 
 def _distance(person: PersonPose, other: PersonPose) -> float:
-    """Mean distance in pixels of the body points seen in both, or of hands; of the boxes' middles if there are none."""
+    """Return the mean distance in pixels of body points seen in both, else of hands, else of the boxes' middles."""
     both = (person.scores >= SEEN) & (other.scores >= SEEN)
     if both[BODY].any():
         both[BODY.stop :] = False
@@ -185,7 +185,7 @@ def _distance(person: PersonPose, other: PersonPose) -> float:
 
 
 def _height(person: PersonPose) -> float:
-    """Height of the box in pixels, at least one; of somebody without a body it is reckoned from the hands."""
+    """Return the height of the box in pixels, at least 1; estimated from the hands if no body is seen."""
     _, top, _, bottom = person.box
     height = max(bottom - top, 1.0)
     if (person.scores[BODY] >= SEEN).sum() < 2:
@@ -197,7 +197,7 @@ def _height(person: PersonPose) -> float:
 def fill_gaps(
     sequence: PoseSequence, seen: Bool[np.ndarray, " frames"], max_seconds: float = 0.5, cuts: Sequence[int] = ()
 ) -> PoseSequence:
-    """Interpolate linearly, in place, over frames without the person, where a gap lasts at most `max_seconds`.
+    """Interpolate linearly, in place, over frames without the person, in gaps of at most `max_seconds`.
 
     Scores of filled points are the lower of both ends'. Longer gaps, gaps at the ends, and gaps in which a new scene
     begins (`cuts`: the first frames of scenes) keep score 0.
@@ -215,7 +215,7 @@ def fill_gaps(
 
 
 def gaps(seen: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
-    """(last seen frame before, first seen frame after) of each gap between two sightings."""
+    """Return (last seen frame before, first seen frame after) for each gap between two sightings."""
     frames = np.flatnonzero(seen)
     return [(int(a), int(b)) for a, b in pairwise(frames) if b > a + 1]
 
@@ -226,7 +226,7 @@ def _mix(before: np.ndarray, after: np.ndarray, weight: Float[np.ndarray, " gap"
 
 
 def people_seen(everybody: Sequence[PersonPose], keeps_everybody: bool) -> list[PersonPose]:
-    """The people who are believed to be there, and of whom something can be drawn.
+    """Return the people who count as real detections and can be drawn.
 
     keeps_everybody: as in `PoseEstimator`; else a shoulder or the nose must be seen.
     """
@@ -234,6 +234,6 @@ def people_seen(everybody: Sequence[PersonPose], keeps_everybody: bool) -> list[
 
 
 def shoulders_seen(person: PersonPose) -> bool:
-    """Whether at least one shoulder or the nose is seen: the least that a skeleton needs."""
+    """Return True if at least one shoulder or the nose is seen: the minimum for a skeleton."""
     names = ("nose", "left_shoulder", "right_shoulder")
     return bool(any(person.scores[INDEX[name]] >= SEEN for name in names))

@@ -1,8 +1,8 @@
-"""A prompt from a vision-language model of the Qwen-VL family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL), by transformers.
+"""Writes a prompt with a vision-language model of the Qwen-VL family (Qwen2-VL, Qwen2.5-VL, Qwen3-VL).
 
-Model, tokenizer and image processor are loaded from one folder, or from the hub's cache; nothing is downloaded. The
-conversation is put together here, because the library's own processor wants torchvision for videos, of which there are
-none. What is done with the answer, and what happens without a model, is `generate/prompting.py`'s affair.
+Model, tokenizer and image processor are loaded with transformers from one folder, or from the hub's cache; nothing is
+downloaded. The conversation is assembled here, because the library's own processor requires torchvision for videos,
+which are not used. `generate/prompting.py` uses the answer, and handles the case without a model.
 """
 
 import re
@@ -20,7 +20,7 @@ from posegen.offline import no_network
 FAMILY = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 """Values of `model_type` whose images are written as `<|vision_start|><|image_pad|>...<|vision_end|>`."""
 MAX_PIXELS = 768 * 28 * 28
-"""Larger pictures are made smaller: a few hundred tokens show all that a prompt says."""
+"""Maximum pixels of an image; larger ones are scaled down: a few hundred tokens are enough for a prompt."""
 INSTRUCTION = (
     "Describe this picture as a prompt for a video model, in one paragraph of plain English, at most 120 words. "
     "Begin with the image style (for example: a realistic video, an animated video in the style of a painting). "
@@ -31,10 +31,10 @@ INSTRUCTION = (
 
 
 class VisionLanguageModel:
-    """Writes a prompt for a picture.
+    """Vision-language model that writes a prompt for an image.
 
-    source: folder or hub name; option: what the user is told to set where it is missing. Raises `PosegenError` if the
-    model is not on this machine, or is one of another family.
+    source: folder or hub name; option: the setting that errors name if it is missing. Raises `PosegenError` if the
+    model is not on this machine, or belongs to another family.
     """
 
     def __init__(self, source: str, device: torch.device, dtype: torch.dtype, option: str = "--prompt-model") -> None:
@@ -45,8 +45,8 @@ class VisionLanguageModel:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type not in FAMILY:
                 raise PosegenError(
-                    f"{source} is a model of the kind {config.model_type!r}; prompts are written by Qwen2-VL, "
-                    "Qwen2.5-VL or Qwen3-VL (for example Qwen/Qwen2.5-VL-7B-Instruct)"
+                    f"{source} is a {config.model_type!r} model; supported are Qwen2-VL, Qwen2.5-VL and Qwen3-VL "
+                    "(for example Qwen/Qwen2.5-VL-7B-Instruct)"
                 )
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._images = AutoImageProcessor.from_pretrained(folder, use_fast=False, local_files_only=True)
@@ -63,10 +63,10 @@ class VisionLanguageModel:
     def describe(
         self, image: UInt8[np.ndarray, "height width 3"], shot: str, subject: str | None = None, max_tokens: int = 256
     ) -> str:
-        """One paragraph about an sRGB picture, by greedy decoding; without line breaks, and with what was asked for.
+        """Write one paragraph about an sRGB image by greedy decoding, without line breaks.
 
-        shot: words for the camera shot. subject: the word that names the person; the model's own choice without it.
-        Raises `PosegenError` if the model says nothing.
+        shot: words for the camera shot. subject: the word that names the person; without it the model chooses one.
+        Raises `PosegenError` if the answer is empty.
         """
         instruction = INSTRUCTION.format(
             subject=subject or "a woman, a man, a girl, a boy, a character",
@@ -89,7 +89,7 @@ class VisionLanguageModel:
         pad = self._tokenizer.convert_tokens_to_ids("<|image_pad|>")
         if pad is None or int((ids == pad).sum()) != tokens:
             raise PosegenError(
-                "the vision-language model's tokenizer does not know <|image_pad|>: is it Qwen-VL's own?"
+                "the vision-language model's tokenizer has no <|image_pad|> token: use Qwen-VL's own tokenizer"
             )
         with torch.inference_mode():
             answer = self._model.generate(
@@ -105,6 +105,6 @@ class VisionLanguageModel:
         said = re.sub(r"\s+", " ", str(decoded)).strip().strip("\"'").strip()
         if not said:
             raise PosegenError(
-                "the vision-language model said nothing about the reference image: give --prompt yourself"
+                "the vision-language model gave an empty answer for the reference image: set --prompt yourself"
             )
         return said

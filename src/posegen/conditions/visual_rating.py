@@ -1,7 +1,7 @@
-"""Visual quality by Q-Align's rule: how likely a vision-language model goes on with excellent, good, fair, poor or bad.
+"""Rates visual quality as Q-Align does: by the probabilities of the words excellent, good, fair, poor and bad.
 
-Any image-and-text model that transformers has a class for can be asked; it should have been trained to rate as Q-Align
-was. Filters ask it about samples of a clip; `evaluate/metrics/quality.py` asks it about results.
+Works with any image-and-text model that transformers has a class for; it should have been trained to rate as Q-Align
+was. Filters use it for samples of a clip, `evaluate/metrics/quality.py` for results.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ VIDEO_PROMPT = "USER: How would you rate the quality of this video?\n{images}\nA
 
 
 class RatingModel:
-    """A model that rates pictures. Raises `PosegenError` for a folder of something else."""
+    """Model that rates images. Raises `PosegenError` for a folder with another kind of model."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -32,7 +32,7 @@ class RatingModel:
         self.kind = str(model_config(folder, "a quality model").model_type)
         if self.kind not in KNOWN:
             raise PosegenError(
-                f"{folder}: a {self.kind} model, which transformers cannot ask about pictures: give a LLaVA one"
+                f"{folder}: a {self.kind} model, which does not accept images in transformers: use a LLaVA model"
             )
         self.device = device
         self.network = load_whole(AutoModelForImageTextToText, folder, "a quality model").to(device)
@@ -40,11 +40,11 @@ class RatingModel:
         self.levels = level_tokens(self.processor.tokenizer, folder)
 
     def rate(self, frame: UInt8[np.ndarray, "height width 3"]) -> float:
-        """The expected level, 1 to 5, of one picture."""
+        """Return the expected level, 1 to 5, of one image."""
         return self._ask([frame], PROMPT)
 
     def rate_video(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]]) -> float:
-        """The expected level, 1 to 5, of a video, by a few of its frames."""
+        """Return the expected level, 1 to 5, of a video, from a few of its frames."""
         return self._ask(frames, VIDEO_PROMPT.format(images="<image>" * len(frames)))
 
     def _ask(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]], prompt: str) -> float:
@@ -56,20 +56,20 @@ class RatingModel:
 
 
 def expected_level(logits: Float[torch.Tensor, " levels"]) -> float:
-    """Softmax over the five levels, and the mean of their worths (Q-Align, "the inference of LMMs")."""
+    """Return the mean of the level values, weighted by a softmax over the levels (Q-Align, "the inference of LMMs")."""
     return float(torch.softmax(logits, 0) @ torch.tensor(_WORTH, dtype=logits.dtype))
 
 
 def level_tokens(tokenizer: Any, folder: Path) -> list[int]:
-    """The first token of each level. Raises `PosegenError` where two levels begin alike."""
+    """Return the first token of each level. Raises `PosegenError` if two levels begin with the same token."""
     tokens = [tokenizer(level, add_special_tokens=False)["input_ids"][0] for level in LEVELS]
     if len(set(tokens)) < len(LEVELS):
-        raise PosegenError(f"{folder}: its tokenizer does not tell {', '.join(LEVELS)} apart: not a model to rate with")
+        raise PosegenError(f"{folder}: its tokenizer does not distinguish {', '.join(LEVELS)}: not a rating model")
     return tokens
 
 
 def model_config(folder: Path, what: str) -> Any:
-    """The configuration of a model's folder. Raises `PosegenError` where there is none."""
+    """Read the configuration in a model's folder. Raises `PosegenError` if there is none."""
     from transformers import AutoConfig
 
     if not folder.is_dir():
@@ -83,7 +83,7 @@ def model_config(folder: Path, what: str) -> Any:
 
 
 def load_whole(auto: Any, folder: Path, what: str) -> Any:
-    """A model with all of its weights from the folder, none made up. Raises `PosegenError`."""
+    """Load a model with all of its weights from the folder. Raises `PosegenError` if any is missing."""
     try:
         with no_network():
             model, report = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True)

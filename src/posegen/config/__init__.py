@@ -1,7 +1,7 @@
-"""Settings, one file a command: every setting has its one home, one line of documentation and its check.
+"""Settings, one file per command: each setting is defined, documented and checked in one place.
 
 The command line and the Python API build these dataclasses; both then call the same functions. Nothing heavy is
-imported here, no model is known and no file touched: whether paths exist is checked where they are opened.
+imported here, and no model or file is touched: paths are checked when they are opened.
 """
 
 from posegen.config.ablate import AblateConfig

@@ -12,38 +12,38 @@ from posegen.config.checks import check_range, parse_size
 
 @dataclass(frozen=True)
 class AblateConfig(Settings):
-    """Switch one part of the method off and on: generate, score and report in one command, which goes on if stopped."""
+    """Switch one part of PoseGen off and on: generates, scores and reports in one command, which resumes if stopped."""
 
     name: Annotated[
         Literal["hand-normals", "sharing", "long-method", "reference-tokens", "retargeting", "pose-guidance"],
         tyro.conf.Positional,
     ]
-    """What is switched. sharing also tries a grid of steps and layers; long-method compares the ways to long videos."""
+    """Part to switch. sharing also tries a grid of steps and layers; long-method compares methods for long videos."""
     output: Path
     """Folder for the benchmark, the videos of all variants, the report, ablation.json and ablation.jpg."""
     benchmark: Path | None = None
-    """A benchmark of your own; by default synthetic people are made."""
+    """Your own benchmark; by default one of synthetic people is made."""
     model: str = "mini"
-    """Name of a model or a folder with one."""
+    """Name or folder of a model."""
     clips: int = 4
-    """How many synthetic clips."""
+    """Number of synthetic clips."""
     seconds: float = 12.0
     """Length of the synthetic clips."""
     size: str | None = None
     """HEIGHTxWIDTH of the synthetic clips; by default the size at which the model makes upright videos."""
     steps: int | None = None
-    """Denoising steps; by default the model's usual number."""
+    """Denoising steps; by default the model's own number."""
     pose_guidance: float | None = None
-    """Strength of guidance by the pose in all variants that do not switch it, by default the model's; the published
-    method has none (1)."""
+    """Scale of pose guidance in all variants that do not switch it; by default the model's. The published PoseGen has
+    none (1)."""
     pose_strength: float | None = None
-    """How strong skeletons and hand normals are, by default as the model wants them; in the published method 1."""
+    """Strength of skeletons and hand normals; by default the model's. In the published PoseGen it is 1."""
     seed: int = 0
-    """Of the clips and of the noise."""
+    """Seed of the clips and of the noise."""
     cache: Path | None = None
-    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    """Folder of cached scores, by content of the videos; by default in the user's cache folder."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    """Device to compute on: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
-"""Base of all settings: texts become paths, and values of the wrong type or choice are refused in one line.
+"""Base class of all settings: converts text to paths, and refuses values of the wrong type or choice in one line.
 
-The command line checks types itself; in Python nobody else does.
+The command line also checks types by itself; in Python this is the only check.
 """
 
 import numbers
@@ -17,7 +17,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True o
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one command: plain values that never change, each checked when they are made."""
+    """Settings of one command: immutable plain values, checked on construction."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -36,7 +36,7 @@ class Settings:
 
 @cache
 def _allowed(kind: Any) -> dict[str, tuple[Any, ...]]:
-    """The types of each setting, without annotations for the command line."""
+    """Return the types of each setting, without annotations for the command line."""
     return {name: _alternatives(hint) for name, hint in get_type_hints(kind).items()}
 
 

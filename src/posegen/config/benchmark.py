@@ -24,7 +24,7 @@ class BenchmarkConfig(Settings):
     """Folder of your videos. tiktok: NAME.mp4, or frames in NAME/ or NAME/images/; pairs: NAME.png beside NAME.mp4, or
     NAME/reference.png with NAME/driving.mp4, NAME/truth.mp4 or both; see docs/evaluate.md."""
     clips: int = 4
-    """How many synthetic clips."""
+    """Number of synthetic clips."""
     seconds: float = 10.0
     """Length of the synthetic clips."""
     size: str | None = None
@@ -34,7 +34,7 @@ class BenchmarkConfig(Settings):
     seed: int = 0
     """Same seed, same clips."""
     model: str = "mini"
-    """Synthetic clips have this model's shape, and their skeletons are drawn as it wants them."""
+    """Model whose shape the synthetic clips have, and for which their skeletons are drawn."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

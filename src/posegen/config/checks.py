@@ -10,13 +10,13 @@ from posegen.errors import PosegenError
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read "HxW" as (height, width) in pixels; raises `PosegenError` for anything else or an absurd size."""
+    """Read "HxW" as (height, width) in pixels. Raises `PosegenError` for anything else or a size out of bounds."""
     match = re.fullmatch(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", text.strip())
     if match is None:
         raise PosegenError(f"--size {text!r} is not a size: write HEIGHTxWIDTH in pixels, like 256x144")
     height, width = int(match[1]), int(match[2])
     if not (64 <= height <= MAX_SIDE and 64 <= width <= MAX_SIDE):
-        raise PosegenError(f"--size {height}x{width}: both sides must lie between 64 and {MAX_SIDE} pixels")
+        raise PosegenError(f"--size {height}x{width}: both sides must be between 64 and {MAX_SIDE} pixels")
     return height, width
 
 
@@ -27,12 +27,12 @@ def parse_fps(text: str, setting: str = "--fps") -> Fraction:
     except (ValueError, ZeroDivisionError):
         raise PosegenError(f"{setting} {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
     if not 1 <= fps <= MAX_FPS:
-        raise PosegenError(f"{setting} {text}: a frame rate lies between 1 and {MAX_FPS:g} frames per second")
+        raise PosegenError(f"{setting} {text}: the frame rate must be between 1 and {MAX_FPS:g} frames per second")
     return fps.limit_denominator(100_000)
 
 
 def parse_lora(text: str) -> tuple[Path, float]:
-    """Read FILE or FILE:STRENGTH as (path, strength); raises `PosegenError` for a strength that is none."""
+    """Read FILE or FILE:STRENGTH as (path, strength). Raises `PosegenError` for an invalid strength."""
     file, colon, strength = text.rpartition(":")
     if not colon or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", strength, re.IGNORECASE):
         file, strength = text, "1"
@@ -43,7 +43,7 @@ def parse_lora(text: str) -> tuple[Path, float]:
 
 
 def parse_bytes(text: str) -> int:
-    """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes; raises `PosegenError` for anything else."""
+    """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes. Raises `PosegenError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
     if match is None or (match[3] and not match[2]):
         raise PosegenError(f"--memory-budget {text!r} is not an amount of memory: write it like 8GB or 500MB")
@@ -53,8 +53,8 @@ def parse_bytes(text: str) -> int:
 def check_range(name: str, value: int | float, low: int | float, high: int | float) -> None:
     """Raise `PosegenError` unless a number lies between two bounds, both included."""
     if not math.isfinite(value) or not low <= value <= high:
-        shown, least, most = (f"{n:g}" if isinstance(n, float) else str(n) for n in (value, low, high))
-        raise PosegenError(f"{name} {shown} is out of range: it goes from {least} to {most}")
+        shown, minimum, maximum = (f"{n:g}" if isinstance(n, float) else str(n) for n in (value, low, high))
+        raise PosegenError(f"{name} {shown} is out of range: it must be from {minimum} to {maximum}")
 
 
 def check_methods(methods: tuple[str, ...]) -> None:
@@ -66,10 +66,10 @@ def check_methods(methods: tuple[str, ...]) -> None:
 def check_subject(subject: str | None) -> None:
     """Raise `PosegenError` for a subject without a word."""
     if subject is not None and not subject.strip(" ,"):
-        raise PosegenError("--subject is empty: give the word that names the person, or leave the option out")
+        raise PosegenError("--subject is empty: give the word that names the person, or omit the option")
 
 
 def check_token(token: str | None) -> None:
-    """Raise `PosegenError` for a token that is too short, or cannot stand in an address."""
+    """Raise `PosegenError` for a token that is too short, or not allowed in a URL."""
     if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{8,200}", token):
-        raise PosegenError("--token: 8 to 200 letters, digits, and . _ ~ - are needed, so that it can be in an address")
+        raise PosegenError("--token must have 8 to 200 characters that a URL can hold: letters, digits, and . _ ~ -")

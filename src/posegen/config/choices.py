@@ -1,4 +1,4 @@
-"""Values that several settings share: names of choices, limits, default prompts."""
+"""Values shared by several settings: names of choices, limits, default prompts."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ RetargetMode = Literal["full", "align", "off"]
 NormalsChoice = Literal["mediapipe", "sapiens2", "sapiens1", "file"]
 
 MAX_SIDE = 8192
-"""Pixels; beyond it a size is taken for a slip."""
+"""Maximum side in pixels; a larger size is treated as a typing error."""
 MAX_FPS = 240.0
 
 NEGATIVE_PROMPT = (

@@ -1,4 +1,4 @@
-"""Settings of every command that finds a person: the part of the driving video, and the estimators."""
+"""Settings of all commands that extract conditions: the part of the driving video, and the estimators."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,33 +11,34 @@ from posegen.errors import PosegenError
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorConfig(Settings):
-    """Which part of the driving video is taken, and who finds the person and the hand normals in it."""
+    """Part of the driving video to use, and estimators of the person's keypoints and hand normals."""
 
     start: float | None = None
     """Seconds of the driving video at which to begin."""
     end: float | None = None
     """Seconds of the driving video at which to stop."""
     pose: PoseChoice = "mediapipe"
-    """Who finds the person: the embedded MediaPipe, ViTPose or Sapiens (with a detector), or a file of keypoints."""
+    """Pose estimator: the included MediaPipe, ViTPose or Sapiens (with a detector), or a file of keypoints."""
     pose_weights: str | None = None
     """Weights of ViTPose or Sapiens2 (model folder or hub name; ViTPose's own .pth) or Sapiens-1 (TorchScript file)."""
     pose_file: Path | None = None
     """Keypoints for `--pose file`: JSON of OpenPose, MMPose, AlphaPose, COCO, DWPose or MediaPipe (a file or a folder),
     NPZ, or a finished skeleton video."""
     detector_weights: str | None = None
-    """RT-DETR or D-FINE that finds people for ViTPose and Sapiens: model folder or hub name."""
+    """Weights of the RT-DETR or D-FINE that detects people for ViTPose and Sapiens: model folder or hub name."""
     normals: NormalsChoice = "mediapipe"
-    """Who makes hand normals: hands drawn around MediaPipe's joints, Sapiens from the picture, or a finished video."""
+    """Source of hand normals: hands drawn around MediaPipe's joints, Sapiens from the frames, or a finished video."""
     normals_weights: str | None = None
     """Weights of Sapiens' surface normals: model folder or hub name, or a TorchScript file of Sapiens-1."""
     parts_weights: str | None = None
-    """Weights of Sapiens' body parts, which tell where hands are; given like those of the normals."""
+    """Weights of Sapiens' body parts, which locate the hands: the same kinds as for the normals."""
     trust_torchscript: bool = False
-    """TorchScript files (Sapiens-1) can run any code on this machine: say that you trust where yours come from."""
+    """Confirm that you trust the source of your TorchScript files (Sapiens-1), which can run any code on this
+    machine."""
     normals_file: Path | None = None
     """Video of hand normals, black outside the hands, for `--normals file`."""
     smoothing: bool = True
-    """Steady the keypoints over time: jitter, swapped sides, outliers, short gaps."""
+    """Smooth and repair the keypoints over time: jitter, swapped sides, outliers, short gaps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +46,7 @@ class EstimatorConfig(Settings):
             if moment is not None:
                 check_range(name, moment, 0, 1_000_000)
         if self.start is not None and self.end is not None and self.start >= self.end:
-            raise PosegenError(f"--start {self.start:g} lies not before --end {self.end:g}")
+            raise PosegenError(f"--start {self.start:g} must be before --end {self.end:g}")
         for option, choice, file in (("pose", self.pose, self.pose_file), ("normals", self.normals, self.normals_file)):
             if (choice == "file") != (file is not None):
                 raise PosegenError(f"--{option} file and --{option}-file FILE belong together: give both, or neither")
@@ -58,7 +59,7 @@ class EstimatorConfig(Settings):
         for option, choice, belonging, given in weights:
             if given is not None and choice in ("mediapipe", "file"):
                 raise PosegenError(
-                    f"{belonging} is not for {option} {choice}: choose another {option}, or leave it out"
+                    f"{belonging} does not apply to {option} {choice}: choose another {option}, or omit it"
                 )
         if self.pose == "sapiens1" and self.pose_weights is None:
             raise PosegenError("--pose sapiens1 needs --pose-weights: a TorchScript file (..._torchscript.pt2)")
@@ -68,11 +69,9 @@ class EstimatorConfig(Settings):
             if choice == "sapiens1" and not self.trust_torchscript:
                 raise PosegenError(
                     f"{option} sapiens1 loads TorchScript files, which can run any code on this machine: add "
-                    "--trust-torchscript if you trust where they come from"
+                    "--trust-torchscript if you trust their source"
                 )
 
     def _check_hands(self, hands: bool) -> None:
         if not hands and self.normals != "mediapipe":
-            raise PosegenError(
-                f"--no-hands makes no hand normals, and --normals {self.normals} says how: leave one out"
-            )
+            raise PosegenError(f"--no-hands and --normals {self.normals} contradict each other: omit one of them")

@@ -13,23 +13,23 @@ class EvaluateConfig(Settings):
     """Score the results of one or many methods on a benchmark, and write a report (HTML, Markdown, CSV)."""
 
     benchmark: Path
-    """A benchmark description (YAML; docs/evaluate.md lists its keys), or a folder that holds benchmark.yaml; `posegen
-    benchmark` makes them."""
+    """A benchmark description (YAML; docs/evaluate.md lists its keys), or a folder with benchmark.yaml; made by
+    `posegen benchmark`."""
     methods: tuple[str, ...]
     """NAME=FOLDER of each method; the folder holds a video, or a folder of frames, for each clip of the benchmark, and
     for "seam flicker" NAME.seams.json; see docs/evaluate.md."""
     output: Path
     """Folder for report.html, report.md, scores.csv and clips.csv."""
     protocol: Literal["disco", "native"] = "disco"
-    """disco: as the field's tables, the central square of every frame at 256 x 256; native: at the videos' own size."""
+    """disco: as in published tables, the central square of frames at 256 x 256; native: at the videos' own size."""
     allow_missing: bool = False
-    """Score what is there when results are missing or too short, and count it in the report."""
+    """Score the available results if some are missing or too short, and count them in the report."""
     resample: bool = False
-    """Take results of another frame rate at the truth's moments."""
+    """Sample results of another frame rate at the times of the ground truth."""
     embedded: bool = True
-    """Score with the network that comes inside a package (stand-ins with names of their own)."""
+    """Also score with the network included in a package (a substitute, reported under its own names)."""
     people: bool = True
-    """Look for people in the results: pose error, hands, background drift, looks."""
+    """Detect people in the results, for pose error, hands, background drift and appearance."""
     lpips: Path | None = None
     """Weights for LPIPS: vgg16-397923af.pth."""
     inception: Path | None = None
@@ -39,19 +39,19 @@ class EvaluateConfig(Settings):
     i3d: Path | None = None
     """Weights for FVD: i3d_pretrained_400.pt."""
     arcface: Path | None = None
-    """An ArcFace network for identity: w600k_r50.onnx."""
+    """ArcFace network for identity: w600k_r50.onnx."""
     dino: str | None = None
-    """A DINO or DINOv2 model (folder or hub name) for temporal consistency."""
+    """DINO or DINOv2 model (folder or hub name) for temporal consistency."""
     q_align: str | None = None
-    """A vision-language model that rates pictures (folder or hub name), for visual quality by Q-Align's rule."""
+    """Vision-language model that rates images (folder or hub name), for visual quality as in Q-Align."""
     videos: bool = True
-    """Put the videos into the report (small ones, at most --preview-seconds of each)."""
+    """Include small videos in the report, at most --preview-seconds of each."""
     preview_seconds: float = 20.0
     """Seconds of each video in the report."""
     cache: Path | None = None
-    """Folder in which scores are kept by content; by default in the user's cache folder."""
+    """Folder of cached scores, by content of the videos; by default in the user's cache folder."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    """Device to compute on: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from posegen.config.estimators import EstimatorConfig
 
 @dataclass(frozen=True)
 class ExtractConfig(EstimatorConfig):
-    """Make the conditions of one driving video (keypoints, skeletons, hand normals) and an overlay to look at."""
+    """Extract the conditions of one driving video (keypoints, skeletons, hand normals) and an overlay to inspect."""
 
     driving: Path
     """The driving video."""
@@ -21,13 +21,13 @@ class ExtractConfig(EstimatorConfig):
     fps: str | None = None
     """Frame rate of the conditions; by default that of the driving video."""
     model: str = "mini"
-    """Skeletons are drawn as this model wants them: its name or folder."""
+    """Name or folder of the model for which skeletons are drawn."""
     fit: FitMode = "crop"
-    """How the driving video is fitted to the size: cut what is too much, or pad with black."""
+    """Fit of the driving video to the size: crop the excess, or pad with black."""
     hands: bool = True
     """Make hand normals too."""
     device: str = "auto"
-    """Where larger estimators compute: auto, cpu, cuda, cuda:1, ..."""
+    """Device of the larger estimators: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,89 +23,90 @@ from posegen.errors import PosegenError
 
 @dataclass(frozen=True)
 class GenerateConfig(EstimatorConfig):
-    """Make a video: the person of a reference image makes the movements of a driving video."""
+    """Make a video of the person in a reference image making the movements of a driving video."""
 
     reference: Path
-    """Picture of the person: who, and where they are."""
+    """Image of the person; it also gives the background."""
     driving: Path
     """Video of the movements."""
     output: Path
-    """The video to write (.mp4). Beside it OUTPUT.growing.mp4 plays while the work goes on, and a folder OUTPUT.posegen
-    keeps conditions and finished segments."""
+    """The video to write (.mp4). OUTPUT.growing.mp4 beside it can be played during the work, and the folder
+    OUTPUT.posegen keeps conditions and finished segments."""
     model: str = "mini"
-    """Name of a model (`posegen models` lists them) or a folder with one."""
+    """Name of a model (`posegen models` lists them), or its folder."""
     lora: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A LoRA file of another trainer, added to the model: FILE or FILE:STRENGTH, like style.safetensors:0.8. Give the
-    option once for each file (docs/lora.md)."""
+    """A LoRA file of another trainer, added to the model: FILE or FILE:STRENGTH, like style.safetensors:0.8. Repeat the
+    option for each file (docs/lora.md)."""
     prompt: str | None = None
-    """What the video shows: image style; person, clothes and background; camera. It should name the person. Without it
-    one is written for the reference image (`posegen prompt` shows it)."""
+    """Description of the video: image style; person, clothes and background; camera. It should name the person. By
+    default one is written for the reference image (`posegen prompt` shows it)."""
     prompt_model: str | None = None
-    """A vision-language model that writes the prompt: folder or hub name of a Qwen-VL; by default a template does."""
+    """Vision-language model that writes the prompt: folder or hub name of a Qwen-VL; by default a template is used."""
     negative_prompt: str | None = None
-    """What guidance leads away from; by default what the model was made for."""
+    """Prompt that guidance leads away from; by default the model's."""
     subject: str | None = None
     """The word of the prompt that names the person, if it is not a usual one (woman, man, person, dancer ...)."""
     seed: int = 42
     """Same seed, same video."""
     steps: int | None = None
-    """Denoising steps of each segment; by default the model's usual number."""
+    """Denoising steps of each segment; by default the model's own number."""
     guidance: float | None = None
-    """Strength of classifier-free guidance, by default the model's; 1 switches it off and halves the work."""
+    """Scale of classifier-free guidance; by default the model's. 1 switches it off and halves the work."""
     pose_guidance: float | None = None
-    """Strength of guidance by the pose, by default the model's; 1 switches it off. More makes arms and hands follow the
-    skeleton more closely, costs another forward pass in the steps that it leads, and far above 2 harms the picture."""
+    """Scale of pose guidance; by default the model's. 1 switches it off. Larger values make arms and hands follow the
+    skeleton more closely, but cost another forward pass in the guided steps, and far above 2 harm image quality."""
     pose_strength: float | None = None
-    """How strong skeletons and hand normals are, by default as the model wants them: 1 as they are drawn, 0 black."""
+    """Strength of skeletons and hand normals; by default the model's. 1 is as drawn, 0 is black."""
     conditions: Path | None = None
     """Folder that `posegen extract` made from the driving video with the same --model; by default they are extracted.
     Size and frame rate are then those of the conditions."""
     size: str | None = None
-    """HEIGHTxWIDTH of the result; by default the model's usual area in the shape of the reference image."""
+    """HEIGHTxWIDTH of the result; by default the model's usual area with the aspect ratio of the reference image."""
     fps: str | None = None
     """Frame rate of the result; by default that of the driving video."""
     fit: FitMode = "crop"
-    """How reference image and driving video are fitted to the size: cut what is too much, or pad."""
+    """Fit of reference image and driving video to the size: crop the excess, or pad."""
     sharing: SharingPreset = "paper"
-    """Background sharing between segments: as in the paper, exactly as the published code, or none."""
+    """Background sharing between segments: as in the paper, exactly as in the published code, or off."""
     sharing_steps: int | None = None
-    """Experimental: how many first denoising steps share it; by default the preset's."""
+    """Experimental: number of first denoising steps that share it; by default the preset's."""
     sharing_layers: int | None = None
-    """Experimental: how many last layers share it; by default the preset's."""
+    """Experimental: number of last layers that share it; by default the preset's."""
     sharing_mask: bool = True
-    """Tell the person from the background when it is shared; off only to see the ghosts that this prevents."""
+    """Exclude the person when the background is shared; off only to see the ghosts that this prevents."""
     sharing_store: SharingStore = "auto"
-    """Where the shared background is kept: in memory, in files beside the result, or nowhere (the anchor segment is
-    then computed again beside every other one, in little memory); auto takes what fits and says so."""
+    """Storage of the shared background: in memory, in files beside the result, or none (recompute: the anchor segment
+    is computed again along with every other one, in little memory); auto chooses what fits and reports it."""
     sharing_precision: SharingPrecision = "auto"
-    """Number format in which it is kept: as computed (same), bfloat16, 10 bits (at most 0.65 of bfloat16's memory, and
-    no less exact), or 8 bits; auto keeps it as computed, but in 10 bits where only that fits --memory-budget."""
+    """Precision of the stored background: as computed (same), bfloat16, 10 bits (at most 0.65 of bfloat16's memory, and
+    no less exact), or 8 bits; auto keeps it as computed, or in 10 bits if only that fits --memory-budget."""
     memory_budget: str | None = None
-    """Memory that the shared background may take, like 8GB or 500MB; by default a part of what is free."""
+    """Maximum memory of the shared background, like 8GB or 500MB; by default a part of the free memory."""
     anchor: int | None = None
-    """Number of the base segment (from 0, in order of time) whose background the others share; by default the one
-    whose background moves least in the driving video."""
+    """Number of the base segment (from 0, in order of time) whose background the others share; by default the one with
+    the least background motion in the driving video."""
     save_masks: bool = False
-    """Also write pictures of the subject masks, one for each base segment, into OUTPUT_masks/."""
+    """Also write images of the subject masks, one for each base segment, into OUTPUT_masks/."""
     framing: FramingChoice = "auto"
-    """Framing of the person, by default measured; only `--sharing release` looks at it."""
+    """Framing of the person; by default measured. Only `--sharing release` uses it."""
     long_method: LongMethod = "interleaved"
-    """How segments become a long video: the method's base and stitch segments; each segment continuing the one before;
-    FreeNoise's shuffled noise and overlapping windows; or segments that do not know of each other."""
+    """Method for long videos: PoseGen's base and stitch segments; segments that each continue the one before;
+    FreeNoise's shuffled noise and overlapping windows; or independent segments."""
     retarget: RetargetMode = "full"
-    """Carry the movement to the reference person: to their proportions and place, only to their box (align), or not."""
+    """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
+    not at all."""
     hands: bool = True
     """Use hand normals as a condition."""
     reference_tokens: bool = True
-    """Experimental: off only to see what the tokens of the reference image are worth."""
+    """Experimental: off only to see the effect of the tokens of the reference image."""
     person_check: bool = True
-    """Refuse a reference image in which no person is found."""
+    """Refuse a reference image without a detected person."""
     side_by_side: bool = False
-    """Also write OUTPUT_side_by_side.mp4: reference, skeleton and result beside each other."""
+    """Also write OUTPUT_side_by_side.mp4: reference, skeleton and result side by side."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda, cuda:1, ..."""
+    """Device to compute on: auto, cpu, cuda, cuda:1, ..."""
     dtype: DataType = "auto"
-    """Number format of the models; auto is bfloat16, or float32 on a processor without instructions for it."""
+    """dtype of the models; auto is bfloat16, or float32 on a processor without instructions for it."""
     dry_run: bool = False
     """Print the plan (segments, frames, tokens, estimated memory) and stop."""
 
@@ -128,9 +129,7 @@ class GenerateConfig(EstimatorConfig):
             check_range("--pose-strength", self.pose_strength, 0, 10)
         check_range("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
-            raise PosegenError(
-                f"--output {self.output}: the result is an MP4 video, so give it a name that ends in .mp4"
-            )
+            raise PosegenError(f"--output {self.output}: the result is an MP4 video, so its name must end in .mp4")
         for name, count in (("--sharing-steps", self.sharing_steps), ("--sharing-layers", self.sharing_layers)):
             if count is not None:
                 check_range(name, count, 1, 1000)
@@ -139,14 +138,14 @@ class GenerateConfig(EstimatorConfig):
         if self.anchor is not None:
             check_range("--anchor", self.anchor, 0, 1_000_000)
         if self.prompt is not None and not self.prompt.strip():
-            raise PosegenError("--prompt is empty: describe the picture, or leave the option out")
+            raise PosegenError("--prompt is empty: describe the video, or omit the option")
         if self.prompt is not None and self.prompt_model is not None:
-            raise PosegenError("--prompt is a prompt, and --prompt-model writes one: leave one of them out")
+            raise PosegenError("--prompt and --prompt-model contradict each other: omit one of them")
         check_subject(self.subject)
         self._check_sharing()
 
     def _check_sharing(self) -> None:
-        """Raise `PosegenError` for settings of a shared background where none is shared; masks are told as missing."""
+        """Raise `PosegenError` for settings of a shared background if none is shared, except for masks."""
         if self.sharing != "off" and self.long_method == "interleaved":
             return
         without = "--sharing off" if self.sharing == "off" else f"--long-method {self.long_method}"
@@ -159,13 +158,13 @@ class GenerateConfig(EstimatorConfig):
         ):
             if getattr(self, name) != default:
                 option = f"--{name.replace('_', '-')}"
-                raise PosegenError(f"{option} is of the shared background, and {without} shares none: leave one out")
+                raise PosegenError(f"{option} has no effect with {without}, which shares no background: omit one")
 
 
 @dataclass(frozen=True)
 class PreviewConfig(GenerateConfig):
-    """Look ahead in seconds: a picture and a short video of what `generate` would do with the same options.
+    """Preview in seconds what `generate` would do with the same options, as an image and a short video.
 
     Writes OUTPUT_preview.png and OUTPUT_preview.mp4: skeletons on the driving video and on the reference, hand normals,
-    the plan of segments, and warnings (hands or person not seen, a moving camera, other framing).
+    the plan of segments, and warnings (hands or person not seen, a moving camera, different framing).
     """

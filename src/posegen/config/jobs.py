@@ -15,13 +15,13 @@ class JobsConfig(Settings):
     """List the jobs whose finished segments are kept beside results, or remove them."""
 
     folder: Annotated[Path, tyro.conf.Positional] = Path()
-    """Folder of results, in which OUTPUT.posegen folders are looked for."""
+    """Folder of results, in which OUTPUT.posegen folders are searched."""
     clean: Annotated[
         Literal["finished", "unfinished", "all"] | None, tyro.conf.arg(metavar="{finished,unfinished,all}")
     ] = None
-    """Remove such jobs, and conditions that none of a result's jobs is left to use. Results stay, and running jobs."""
+    """Remove these jobs, and conditions that no remaining job of a result uses. Results and running jobs are kept."""
     older_than: float | None = None
-    """Only jobs whose files have not changed for so many days."""
+    """Only include jobs whose files have not changed for this number of days."""
     yes: bool = False
     """Remove without asking."""
 

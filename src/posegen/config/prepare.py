@@ -1,4 +1,4 @@
-"""Settings of `posegen prepare`; what a data set is made of is in its recipe."""
+"""Settings of `posegen prepare`; the recipe defines the content of the data set."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,20 +11,19 @@ from posegen.errors import PosegenError
 
 @dataclass(frozen=True)
 class PrepareConfig(Settings):
-    """Turn raw video into training data: clips are found, judged by filters, given conditions and captions, packed."""
+    """Turn raw video into training data: find clips, filter them, extract conditions, write captions, pack shards."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Videos: files, folders, globs, lists (.txt, .json) or URLs that fsspec knows."""
+    """Videos: files, folders, globs, lists (.txt, .json) or URLs supported by fsspec."""
     output: str
-    """Folder or URL of the data set: train-*.tar, val-same-*.tar, index.parquet; the same command again goes on."""
+    """Folder or URL of the data set: train-*.tar, val-same-*.tar, index.parquet; the same command resumes."""
     recipe: str | None = None
-    """What clips are like, what filters keep, who finds conditions: a recipe's name or the path of a TOML file. The
-    recipe of a name makes what the training recipe of that name takes; see docs/prepare.md."""
+    """Recipe of clips, filters and estimators: its name or the path of a TOML file. A named recipe makes the data for
+    the training recipe of the same name; see docs/prepare.md."""
     ray: str | None = None
     """Address of a Ray cluster ("auto", or HOST:PORT); by default all cores of this machine."""
     refilter: bool = False
-    """Only apply the thresholds (and manual answers) again to scores that are there; clips that are kept now and were
-    not before get their conditions."""
+    """Only apply thresholds (and manual answers) again to existing scores; newly kept clips get their conditions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

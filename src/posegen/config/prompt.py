@@ -10,19 +10,19 @@ from posegen.config.choices import FramingChoice
 
 @dataclass(frozen=True)
 class PromptConfig(Settings):
-    """Write a prompt for a reference image, as `posegen generate` does where none is given, and print it."""
+    """Write a prompt for a reference image, as `posegen generate` does without --prompt, and print it."""
 
     reference: Path
-    """Picture of the person."""
+    """Image of the person."""
     subject: str | None = None
-    """The word that names the person (woman, dancer, robot ...); it is certain to occur in the prompt."""
+    """Word that names the person (woman, dancer, robot ...); the prompt will contain it."""
     prompt_model: str | None = None
-    """A vision-language model: folder or hub name of a Qwen-VL (Qwen2-VL, Qwen2.5-VL, Qwen3-VL). By default a template
-    is filled with the framing and the colours of hair, clothes and background."""
+    """Vision-language model: folder or hub name of a Qwen-VL (Qwen2-VL, Qwen2.5-VL, Qwen3-VL). By default a template is
+    filled with the framing and the colours of hair, clothes and background."""
     framing: FramingChoice = "auto"
-    """How the person is framed; by default told from the picture."""
+    """Framing of the person; by default measured in the image."""
     device: str = "auto"
-    """Where the model computes: auto, cpu, cuda, cuda:1, ..."""
+    """Device of the model: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

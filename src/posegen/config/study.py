@@ -9,30 +9,30 @@ from posegen.config.checks import check_methods, check_range, check_token
 
 @dataclass(frozen=True)
 class StudyConfig(Settings):
-    """Ask people: a local page on which they rate blinded videos 0 to 5 and choose the better of two."""
+    """Run a user study: a local page on which people rate blinded videos 0 to 5 and choose the better of two."""
 
     benchmark: Path
-    """A benchmark description (YAML), or a folder that holds benchmark.yaml."""
+    """A benchmark description (YAML), or a folder with benchmark.yaml."""
     methods: tuple[str, ...]
-    """NAME=FOLDER of each method, as for `posegen evaluate`; nobody who answers sees the names."""
+    """NAME=FOLDER of each method, as for `posegen evaluate`; participants do not see the names."""
     output: Path
     """Folder for answers.sqlite and, with --results, ratings.csv, choices.csv and study.md."""
     results: bool = False
-    """Write what the answers so far say, and stop."""
+    """Write the results of the answers so far, and stop."""
     pairwise: bool = True
     """Also ask which of two videos of the same clip is better."""
     per_person: int | None = None
-    """Questions for each person; those with the fewest answers come first. By default all."""
+    """Number of questions for each person; those with the fewest answers come first. By default all."""
     allow_missing: bool = False
-    """Ask about what is there when results are missing or too short."""
+    """Ask about the available results if some are missing or too short."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other computers of your network take part."""
     port: int = 8421
-    """Port to listen on; 0 takes any that is free."""
+    """Port to listen on; 0 chooses a free one."""
     token: str | None = None
-    """What the address must hold; by default made anew where other computers reach the page, and none on this one."""
+    """Token that the address must contain; by default a new one if other computers can reach the page, else none."""
     seed: int = 0
-    """Same seed, same draw of questions."""
+    """Same seed, same selection of questions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,26 +14,26 @@ class SynthConfig(Settings):
     """Make synthetic people for training: short clips with exact keypoints, normals, masks and captions, as shards."""
 
     output: Path
-    """Folder for the shards and their index; the same command again checks what is there and makes what is missing, and
-    with more --clips it adds those."""
+    """Folder for the shards and their index; the same command again checks existing shards and makes missing ones, and
+    with more --clips it adds clips."""
     split: Split = "train"
-    """Training; validation with the person's own reference picture; or with that of another person."""
+    """Training; validation with the person's own reference image; or with that of another person."""
     clips: int = 100
-    """How many clips."""
+    """Number of clips."""
     size: str = "256x144"
     """HEIGHTxWIDTH of the clips in pixels."""
     fps: str = "16"
     """Frame rate of the clips."""
     frames: int = 33
-    """Frames of each clip."""
+    """Number of frames of each clip."""
     seed: int = 0
     """Same seed, same people, movements and pixels."""
     workers: int | None = None
-    """Processes that work at once; by default one for each processor core, and 0 works in this process."""
+    """Number of worker processes; by default one for each processor core. 0 works in this process."""
     clips_per_shard: int = 16
-    """Clips in one shard file, which is also what one process makes at a time."""
+    """Number of clips in one shard file, which one process makes at a time."""
     contact_sheet: Path | None = None
-    """Also write a picture (.jpg) of a few clips: frames, skeletons, hand normals, masks and captions."""
+    """Also write an image (.jpg) of a few clips: frames, skeletons, hand normals, masks and captions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,4 +45,4 @@ class SynthConfig(Settings):
         check_range("--workers", self.workers or 0, 0, 1024)
         check_range("--clips-per-shard", self.clips_per_shard, 1, 100_000)
         if self.contact_sheet is not None and self.contact_sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-            raise PosegenError(f"--contact-sheet {self.contact_sheet}: give it a name that ends in .jpg or .png")
+            raise PosegenError(f"--contact-sheet {self.contact_sheet}: its name must end in .jpg or .png")

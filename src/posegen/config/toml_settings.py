@@ -1,4 +1,4 @@
-"""From the tables of a TOML file to settings: every key known, every value of its type, errors name the key."""
+"""Builds settings from the tables of a TOML file, checking that keys are known and values have the right type."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from posegen.errors import PosegenError
 
 
 def build(kind: Any, table: Any, where: str) -> Any:
-    """A dataclass of a TOML table; every key known, every value of the declared type."""
+    """Build a dataclass from a TOML table. Raises `PosegenError` for unknown keys and values of the wrong type."""
     place = f"[{where}]" if where else "the recipe"
     if not isinstance(table, dict):
         raise PosegenError(f"{place} must be a table")
@@ -38,9 +38,9 @@ def build(kind: Any, table: Any, where: str) -> Any:
 
 
 def with_sizes(content: Any, table: str) -> Any:
-    """A recipe in whose table a single `size` may stand for `sizes`; all zeros: any, as older recipes have it.
+    """Replace a single `size` in a table of a recipe by `sizes`; all zeros, in older recipes, mean any size.
 
-    Raises `PosegenError` if both are there.
+    Raises `PosegenError` if both are present.
     """
     inner = content.get(table) if isinstance(content, dict) else None
     if not isinstance(inner, dict) or "size" not in inner:
@@ -53,7 +53,7 @@ def with_sizes(content: Any, table: str) -> Any:
 
 
 def sizes_in_words(sizes: Iterable[tuple[int, int]]) -> str:
-    """(height, width) pairs as a user reads them: 832x480 or 480x832."""
+    """Format (height, width) pairs for the user: 832x480 or 480x832."""
     return " or ".join(f"{height}x{width}" for height, width in sizes)
 
 

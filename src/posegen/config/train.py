@@ -1,4 +1,4 @@
-"""Settings of `posegen train`; what is trained is in its recipe."""
+"""Settings of `posegen train`; the recipe defines the training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from posegen.errors import PosegenError
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """Train one stage of a recipe, or go on with it where it stopped."""
+    """Train one stage of a recipe, or resume it."""
 
     stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
-    """The stage of the recipe."""
+    """Stage of the recipe."""
     recipe: str
-    """Name of a recipe that comes with posegen (mini, mini-cpu, mini-longer, mini-autoencoder, wan2.1-i2v-14b,
+    """Name of a built-in recipe (mini, mini-cpu, mini-longer, mini-autoencoder, wan2.1-i2v-14b,
     wan2.1-i2v-14b-one-gpu), or the path of a TOML file."""
     output: Path | None = None
-    """Folder of the run: each stage has a folder in it, with checkpoints, logs and at the end its model. Only
-    `--dry-run` does without it."""
+    """Folder of the run: each stage has a folder in it, with checkpoints, logs and finally its model. Required except
+    for `--dry-run`."""
     data: str | None = None
     """Folder of train-*.tar shards, or its URL (http, s3, ...); by default the recipe's."""
     validation: str | None = None
@@ -30,16 +30,16 @@ class TrainConfig(Settings):
     cache: Path | None = None
     """Folder for encoded clips; by default the recipe's."""
     init: str | None = None
-    """A model (name or folder) to start from, instead of the stage before or the recipe's."""
+    """Model (name or folder) to start from, instead of the previous stage or the recipe's."""
     processes: int = 1
-    """Devices that `--dry-run` reckons with; how many really train is up to the launcher (accelerate, torchrun)."""
+    """Number of devices assumed by `--dry-run`; the launcher (accelerate, torchrun) sets the actual number."""
     dry_run: bool = False
-    """Print what would be trained and how much memory it needs, and stop."""
+    """Print the training plan and its estimated memory, and stop."""
     encode_only: bool = False
-    """Encode clips into the cache, and stop: training then starts at once."""
+    """Encode clips into the cache, and stop; training then starts without delay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("--processes", self.processes, 1, 100_000)
         if self.output is None and not self.dry_run:
-            raise PosegenError("missing --output, the folder of the run (only --dry-run does without it)")
+            raise PosegenError("missing --output, the folder of the run (required except for --dry-run)")

@@ -1,8 +1,8 @@
-"""The sound of one video file, cut to begin and end with the pictures of another; it never costs the pictures.
+"""Audio of one video file, cut to the frames of another; a failure never loses the frames.
 
-AAC and MP3, which every browser plays in MP4, are copied without loss; anything else becomes AAC. What decodes sound is
-`audio_child`, a process of its own: if it dies, hangs or takes too much memory, the result is silent, and one line says
-so. Putting packets into a file is `writing`'s business.
+AAC and MP3, which every browser plays in MP4, are copied without loss; anything else becomes AAC. Audio is decoded by
+`audio_child` in a separate process: if that crashes, hangs or takes too much memory, the result is silent, and one line
+is logged. Packets are written to files in `writing`.
 """
 
 import contextlib
@@ -28,36 +28,36 @@ from posegen.media.probing import OPEN_OPTIONS, inspect, open_video
 
 _PROGRAM = Path(audio_child.__file__)
 _MEMORY = 2 << 30
-"""Bytes of address space that the process may take."""
+"""Bytes of address space allowed for the process."""
 _PATIENCE = 60.0
-"""Seconds that the process may take, and as long as the sound itself beside."""
+"""Timeout of the process in seconds, in addition to the length of the audio."""
 _MAX_TRACKS = 8
-"""Tracks at which the process may fail."""
+"""Maximum number of tracks that the process may fail on."""
 _LOOK = 5.0
-"""Seconds of sound that are tried before the work begins."""
+"""Seconds of audio that are tried before the work begins."""
 
 Container = Literal["mp4", "matroska"]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Which sound of a video a result gets."""
+    """Audio track of a video that goes into a result."""
 
     track: int | None
-    """From 0; None where the result is silent."""
+    """Number from 0; None if the result is silent."""
     is_copied: bool
     codec: str
     """FFmpeg's name, such as aac."""
     rate: int = 0
-    """Samples per second, and below the channels, of what is encoded."""
+    """Samples per second of the encoded audio; `layout` is its channel layout."""
     layout: str = ""
     begin: int = 0
-    """Where the packets of what is encoded begin in the records."""
+    """Offset in the records at which the encoded packets begin."""
     losses: tuple[str, ...] = ()
-    """One line for each track that cannot be used, and for what is lost of the one that is."""
+    """One line for each track that cannot be used, and for parts lost from the used one."""
 
     def describe(self) -> str:
-        """What happens to the sound, in one line."""
+        """Describe in one line how the audio is handled."""
         if self.track is None:
             return "none: " + ("; ".join(self.losses) or "the driving video has no sound")
         how = f"{self.codec}, copied" if self.is_copied else f"{self.codec}, encoded as AAC"
@@ -71,9 +71,9 @@ SILENT = Sound(None, False, "")
 def check_sound(
     source: Path, start: float | int = 0.0, seconds: float | int | None = None, container: Container = "mp4"
 ) -> Sound:
-    """Which sound of `source` a result will have that begins at `start` and lasts `seconds`, found from its beginning.
+    """Find the audio of `source` for a result that begins at `start` and lasts `seconds`, by trying its first seconds.
 
-    It takes a fraction of a second; the last few answers are kept. Raises `PosegenError` if `source` is not a video.
+    It takes a fraction of a second; the last few results are cached. Raises `PosegenError` if `source` is not a video.
     """
     info = inspect(source).info
     if not info.has_audio:
@@ -85,20 +85,20 @@ def check_sound(
 
 @functools.lru_cache(maxsize=8)
 def _checked(source: Path, state: tuple[int, int, int], start: float, length: float, container: Container) -> Sound:
-    """`state` tells one content of the file from another."""
+    """Check uncached; `state` identifies the content of the file."""
     with tempfile.TemporaryFile() as records:
         return _ask(source, _cut(source, start, length), container, records, check_only=True)
 
 
 class AudioTrack:
-    """Sound of `source` from `start` (seconds after its first *picture*), as a stream of the output `container`.
+    """Audio of `source` from `start` (seconds after its first *frame*), as a stream of the output `container`.
 
-    `packets_until` gives what belongs before a moment of the output, so that the end is cut where the pictures end, to
-    within one packet (about 20 ms). A source whose sound breaks off gives what there is, with a warning.
+    `packets_until` yields the packets before a time of the output, so that the audio ends with the frames to within one
+    packet (about 20 ms). If the audio of the source breaks off, the part before is used, with a warning.
     """
 
     def __init__(self, sound: Sound, source: Path, cut: AudioCut, records: IO[bytes], container: Any) -> None:
-        """`records` are what the process wrote about the sound. Use `open_sound`."""
+        """Take the `records` that the process wrote. Use `open_sound` instead of calling this directly."""
         self._source, self._sound, self._records = source, sound, records
         self._resources = contextlib.ExitStack()
         self._resources.enter_context(records)
@@ -115,11 +115,11 @@ class AudioTrack:
 
     @property
     def stream(self) -> Any:
-        """The stream of the output that the packets belong to."""
+        """Output stream that the packets belong to."""
         return self._output
 
     def packets_until(self, end: float) -> Iterator[Any]:
-        """Yield the packets of all sound that begins before `end` seconds of the output and was not given yet."""
+        """Yield the packets, not yet yielded, that begin before `end` seconds of the output."""
         while self._next is not None and self._next[0] < end:
             yield self._next[1]
             self._next = next(self._pieces, None)
@@ -129,7 +129,7 @@ class AudioTrack:
         self._resources.close()
 
     def _encoded(self) -> Iterator[tuple[float, Any]]:
-        """(seconds of the output, packet) for each packet that the process encoded."""
+        """Yield (seconds of the output, packet) for each packet that the process encoded."""
         self._records.seek(self._sound.begin)
         for record, content in _read(self._records):
             if "packet" in record:
@@ -149,10 +149,10 @@ class AudioTrack:
 def open_sound(
     source: Path, start: float | int, seconds: float | int | None, target: Path, output: Any
 ) -> AudioTrack | None:
-    """The sound of `source`, as a new stream of the container `output`, which becomes the file `target`.
+    """Add the audio of `source` as a new stream to the container `output`, which becomes the file `target`.
 
-    None, and a line in the log, where there is none that can be used. Raises `PosegenError` if `source` is not a video,
-    `DiskFullError` where there is no room for the sound beside `target`.
+    Returns None and logs a line if no audio can be used. Raises `PosegenError` if `source` is not a video,
+    `DiskFullError` if the disk of `target` is full.
     """
     info = inspect(source).info
     if not info.has_audio:
@@ -195,9 +195,9 @@ def _ask(
     check_only: bool,
     target: Path | None = None,
 ) -> Sound:
-    """Have the process try one track after the other until one can be used; its packets are left in `records`.
+    """Let the process try one track after another until one can be used; its packets are left in `records`.
 
-    A track at which it dies is passed over.
+    A track on which the process crashes is skipped.
     """
     request: dict[str, Any] = {
         "source": os.fspath(source),
@@ -241,7 +241,7 @@ def _ask(
 
 
 def _run(request: dict[str, Any], records: IO[bytes], patience: float, target: Path) -> str:
-    """Let the process answer; what went wrong, if anything. Raises `DiskFullError`."""
+    """Run the process; return a description of how it failed, for use if it did. Raises `DiskFullError`."""
     command = [sys.executable, "-P", os.fspath(_PROGRAM)]
     try:
         done = subprocess.run(
@@ -263,7 +263,7 @@ def _run(request: dict[str, Any], records: IO[bytes], patience: float, target: P
 
 
 def _read(records: IO[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The records from here on, up to one that was not written whole."""
+    """Yield the records from the current position up to the first incomplete one."""
     while line := records.readline():
         try:
             record = json.loads(line)

@@ -1,11 +1,11 @@
-"""A program of its own: the sound of one video file, as packets for another. It runs beside posegen, see `audio`.
+"""Subprocess that converts the audio of one video file into packets for another; started by `audio`.
 
-A damaged or strange track can end the process that decodes it; this one then, and not the one that makes the video.
-It needs PyAV only. Of what it is asked (a line of JSON on its standard input) it writes records to its standard
-output: lines of JSON, some of which are followed by bytes.
+A damaged track can crash the process that decodes it: then this one, not the one that makes the video. It needs PyAV
+only. It reads a request (a line of JSON) from standard input and writes records to standard output: lines of JSON, some
+of which are followed by bytes.
 
-Tracks are tried in the file's order: one that is AAC or MP3, which every browser plays in MP4, is tried as a copy;
-anything else becomes AAC. A track that cannot be decoded, or that the output cannot hold, is passed over.
+Tracks are tried in the file's order: AAC and MP3, which every browser plays in MP4, are tried as a copy; anything else
+becomes AAC. A track that cannot be decoded, or that the output cannot hold, is skipped.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from av.audio.resampler import AudioResampler
 from av.bitstream import BitStreamFilterContext
 
 DISK_FULL = 28
-"""Exit code where there is no room for the packets."""
+"""Exit code if the disk is full."""
 
 _COPIED_CODECS = {"aac", "mp3"}
 _COPIED_CHANNELS = 8  # at most; more become stereo
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 _AAC_BIT_RATE = 192_000
 _AAC_FRAME = 1024  # samples
-_GAP = 0.05  # seconds without sound that are filled with silence, and of sound twice that are left out
+_GAP = 0.05  # seconds: longer gaps are filled with silence, longer overlaps are dropped
 _WARM_UP = 2  # packets kept before the beginning: a decoder needs them, players skip them by the edit list
 _TRIED = 200  # packets in which a track must hold something that can be decoded
 
@@ -41,23 +41,23 @@ _Moment = tuple[int, float | None]
 
 @dataclass(frozen=True)
 class AudioCut:
-    """Which sound is wanted."""
+    """Part of the audio that is used."""
 
     zero: float
-    """The output's beginning on the source's clock, seconds."""
+    """Beginning of the output on the source's clock, seconds."""
     end: float
-    """The output's length, seconds."""
+    """Length of the output, seconds."""
     shifts: tuple[tuple[int, float], ...]
     """(number of a packet, seconds to add to the times from it on), rising."""
 
 
 def add_encoder(container: Any, rate: int, layout: str) -> Any:
-    """The stream of an output container for sound that is encoded."""
+    """Add a stream for encoded audio to an output container."""
     return container.add_stream("aac", rate=rate, layout=layout, bit_rate=_AAC_BIT_RATE)
 
 
 def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: AudioCut) -> Iterator[tuple[float, Any]]:
-    """(seconds of the output, packet) for each packet of the source's `stream`, timed for `output`, rising."""
+    """Yield (seconds of the output, packet) for each packet of the source's `stream`, timed for `output`, rising."""
     base = stream.time_base
     zero, shifts, shift = round(cut.zero / base), dict(cut.shifts), 0
     last_pts, last_dts, end, is_seam = 0, 0, None, False
@@ -89,7 +89,7 @@ def copied_packets(packets: Iterable[Any], stream: Any, output: Any, cut: AudioC
 
 
 def encoded_packets(packets: Iterable[Any], encoder: Any, cut: AudioCut) -> Iterator[Any]:
-    """The sound of `packets`, decoded and encoded again, timed for the output."""
+    """Decode the audio of `packets` and encode it again, timed for the output."""
     resampler: Any = AudioResampler("fltp", encoder.layout.name, encoder.sample_rate, frame_size=_AAC_FRAME)
     for frame in _timed_frames(packets, cut):
         for piece in resampler.resample(frame):
@@ -103,9 +103,9 @@ def encoded_packets(packets: Iterable[Any], encoder: Any, cut: AudioCut) -> Iter
 
 
 def _timed_frames(packets: Iterable[Any], cut: AudioCut) -> Iterator[Any]:
-    """Decoded frames without gaps between them, counted in samples from the output's beginning; the last is None.
+    """Yield decoded frames without gaps, counted in samples from the output's beginning; the last is None.
 
-    A container's times are too coarse to count by (milliseconds in Matroska), but they tell of gaps.
+    A container's times are too coarse to count by (milliseconds in Matroska), but they show gaps.
     """
     position: int | None = None
     seams, number = {each for each, _ in cut.shifts if each}, 0
@@ -132,7 +132,7 @@ def _timed_frames(packets: Iterable[Any], cut: AudioCut) -> Iterator[Any]:
 
 
 def _decoded(packets: Iterable[Any], shifts: dict[int, float]) -> Iterator[tuple[AudioFrame, _Moment]]:
-    """The frames and their moments."""
+    """Yield the frames and their times."""
     shift, number = 0.0, 0
     for packet in packets:
         shift = shifts.get(number, shift)
@@ -145,7 +145,7 @@ def _decoded(packets: Iterable[Any], shifts: dict[int, float]) -> Iterator[tuple
 
 
 def _of_one_kind(frames: Iterable[tuple[AudioFrame, _Moment]]) -> Iterator[tuple[AudioFrame, _Moment]]:
-    """The frames, those that differ in rate, channels or format from the first one converted to be like it."""
+    """Yield the frames; those that differ from the first in rate, channels or format are converted to match it."""
     first: tuple[str, str, int] | None = None
     kind: tuple[str, str, int] | None = None
     convert: AudioResampler | None = None
@@ -163,7 +163,7 @@ def _of_one_kind(frames: Iterable[tuple[AudioFrame, _Moment]]) -> Iterator[tuple
 
 
 def _at(frame: AudioFrame, position: int) -> AudioFrame:
-    """The frame, begun at sample `position`."""
+    """Set the frame to begin at sample `position`."""
     frame.pts, frame.time_base = position, Fraction(1, frame.sample_rate)
     return frame
 
@@ -177,7 +177,7 @@ def _silence(like: AudioFrame, samples: int) -> AudioFrame:
 
 
 class _Nowhere:
-    """A file that keeps nothing: what a container refuses is found out by writing to it."""
+    """File that discards its content: used to test what a container accepts."""
 
     def __init__(self) -> None:
         self._place = 0
@@ -198,7 +198,7 @@ class _Nowhere:
 
 
 class _UnusableError(Exception):
-    """A track that cannot be used; the text says why."""
+    """A track cannot be used; the text gives the reason."""
 
 
 def _write(out: BinaryIO, record: dict[str, Any], content: bytes = b"") -> None:

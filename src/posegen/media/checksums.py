@@ -1,8 +1,8 @@
-"""Checksums of files that are kept, written with them and checked before they are used again.
+"""Checksums of kept files, written with them and checked before they are used again.
 
-Two forms. Any file has its SHA-256 in NAME.sha256 beside it, as `sha256sum -c` reads it; a small JSON file has one of
-its other entries among them. What is done about a damaged file is the caller's business: usually it is made again, and
-one line says so. Files of an older posegen have no checksum.
+Two forms. A file of any kind has its SHA-256 beside it in NAME.sha256, readable by `sha256sum -c`; a small JSON file
+holds the checksum of its other entries as an entry. Callers decide what to do about a damaged file: usually it is made
+again, and one line is logged. Files written by older versions of posegen have no checksum.
 """
 
 import contextlib
@@ -18,24 +18,24 @@ from posegen.media.data_files import check_json_memory
 from posegen.media.files import read_kept, remove_leftovers, write_whole
 
 KEY = "checksum"
-"""The entry of a JSON file that holds the SHA-256 of all others."""
+"""Entry of a JSON file that holds the SHA-256 of all other entries."""
 FileState = Literal["missing", "unchecked", "intact", "damaged"]
-"""`unchecked`: there is no checksum, since its writer was killed or older."""
+"""State of a kept file; `unchecked`: without a checksum, because its writer was killed or older."""
 
 
 class DamagedFileError(PosegenError):
-    """A file that is kept is not what was written."""
+    """A kept file differs from what was written."""
 
 
 def checksum_path(path: Path) -> Path:
-    """NAME.sha256, beside the file."""
+    """Return the path NAME.sha256 beside the file."""
     return path.with_name(path.name + ".sha256")
 
 
 def write_checksum(path: Path, owner: str = "") -> None:
     """Write the checksum of a finished file. Raises `OutputError`.
 
-    owner: what the file belongs to, where another of the same name might be put in its place.
+    owner: identifies what the file belongs to, if another file of the same name might replace it.
     """
     remove_leftovers(checksum_path(path))
     write_whole(checksum_path(path), _lines(path, owner))
@@ -56,14 +56,14 @@ def write_checked(path: Path, content: bytes) -> None:
 
 
 def state_of(path: Path, owner: str = "") -> FileState:
-    """Whether a file agrees with its checksum, its name and its owner; it is read once."""
+    """Check whether a file agrees with its checksum, its name and its owner; it is read once."""
     if not path.is_file():
         return "missing"
     try:
         kept = read_kept(checksum_path(path))
     except OSError:
         return "unchecked"
-    without_owner = kept.count(b"\n") == 1  # of an older posegen
+    without_owner = kept.count(b"\n") == 1  # written by an older version
     try:
         return "intact" if kept == _lines(path, "" if without_owner else owner) else "damaged"
     except OSError:
@@ -71,7 +71,7 @@ def state_of(path: Path, owner: str = "") -> FileState:
 
 
 def remove_checked(path: Path) -> None:
-    """Remove a file, its checksum, and what killed writers left of both."""
+    """Remove a file, its checksum, and leftovers of killed writers."""
     for each in (checksum_path(path), path):
         each.unlink(missing_ok=True)
         remove_leftovers(each)
@@ -82,21 +82,21 @@ def _lines(path: Path, owner: str) -> bytes:
 
 
 def digests_of(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
-    """SHA-256 of these files of a folder, or of all in it, by their names: for a manifest."""
+    """Return the SHA-256 of these files of a folder, or of all files in it, by name: for a manifest."""
     if names is None:
         names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return {name: file_digest(folder / name) for name in names}
 
 
 def check_digests(folder: Path, digests: dict[str, str]) -> None:
-    """Raise `DamagedFileError` for the first file that is not what `digests_of` found."""
+    """Raise `DamagedFileError` for the first file that differs from the result of `digests_of`."""
     for name, digest in digests.items():
         if not (folder / name).is_file() or file_digest(folder / name) != digest:
             raise DamagedFileError(f"{folder / name}: missing or damaged")
 
 
 def checked_json(content: dict[str, Any], indent: int | None = 1) -> bytes:
-    """JSON with a checksum; values that JSON does not know become text."""
+    """Serialize as JSON with a checksum; values that JSON cannot hold become text."""
     plain = json.loads(json.dumps(content, default=str))
     whole = {**plain, KEY: _digest(plain)}
     try:
@@ -106,9 +106,9 @@ def checked_json(content: dict[str, Any], indent: int | None = 1) -> bytes:
 
 
 def read_checked_json(content: bytes, name: Path | str, required: bool = False) -> dict[str, Any]:
-    """What `checked_json` wrote, without the checksum.
+    """Parse the output of `checked_json` and remove the checksum.
 
-    Raises `DamagedFileError` where it is something else; also where there is no checksum if one is `required`.
+    Raises `DamagedFileError` for other content, and for a missing checksum if one is `required`.
     """
     try:
         check_json_memory(content, str(name), "a file that posegen keeps")

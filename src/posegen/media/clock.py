@@ -1,8 +1,8 @@
-"""One clock for a file whose packets carry several, or none: where times begin anew they are continued.
+"""Continuous clock for a file whose packets carry several clocks or none.
 
-Files joined end to end, recorders that were restarted and counters that wrapped around begin their times anew; program
+Times restart in files joined end to end, after a recorder was restarted and when a counter wraps around; program
 streams time few of their packets, AVI only the order of decoding, raw streams nothing. Pure arithmetic on the packets'
-times; a variable rate stays variable. What is in a file is `probing`'s business, decoding `reading`'s.
+times; a variable rate stays variable. Files are opened in `probing` and decoded in `reading`.
 """
 
 from collections.abc import Sequence
@@ -12,37 +12,37 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 HIDDEN = -2
-"""Order of a packet whose picture is never shown."""
+"""Order of a packet whose frame is never shown."""
 UNKNOWN = -1
-"""Order of a packet that does not tell when its picture is shown: it follows the one that was decoded before."""
+"""Order of a packet that does not state when its frame is shown: it follows the previously decoded one."""
 
 _MAX_REORDERED = 16  # frames by which any codec's order of decoding differs from that of showing
-_NEAR = 10.0  # seconds by which sound and pictures of one part of a file may lie apart
-_FALL = 1.0  # seconds by which sound begins anew, rather than being there twice
-_READ_AHEAD = 500  # packets by which a container may store sound before or after the pictures of the same moment
+_NEAR = 10.0  # seconds by which audio and frames of one part of a file may be apart
+_FALL = 1.0  # seconds: audio that falls by more restarts, by less it is a duplicate
+_READ_AHEAD = 500  # packets by which a container may store audio before or after the frames of the same time
 
 
 @dataclass(frozen=True)
 class Stamps:
-    """What the packets of one stream say of time, in the file's order: seconds, NaN where they say nothing."""
+    """Times of the packets of one stream, in the file's order: seconds, NaN where unknown."""
 
     places: Int64[np.ndarray, " n"]
-    """Their numbers among all packets of the file."""
+    """Numbers among all packets of the file."""
     decoded: Float64[np.ndarray, " n"]
     shown: Float64[np.ndarray, " n"]
     lengths: Float64[np.ndarray, " n"]
-    """0 where unknown."""
+    """Durations; 0 where unknown."""
     are_keys: Bool[np.ndarray, " n"]
 
     @property
     def moments(self) -> Float64[np.ndarray, " n"]:
-        """When they are shown or, where they do not say, decoded."""
+        """Times of showing or, where unknown, of decoding."""
         return np.where(np.isnan(self.shown), self.decoded, self.shown)
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far times of a container may jump, in seconds, before its clock counts as restarted."""
+    """Maximum jumps in the times of a container, in seconds, before its clock counts as restarted."""
 
     back: float
     """Fall of decoding times from one packet to the next."""
@@ -56,22 +56,22 @@ Shifts = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class Clock:
-    """The pictures' times on one clock, that of the first packet."""
+    """Times of the frames on one clock, that of the first packet."""
 
     times: Float64[np.ndarray, " shown"]
-    """When each shown frame is shown, rising, seconds."""
+    """Time of each shown frame, rising, seconds."""
     order: Int64[np.ndarray, " n"]
-    """For each packet in the file's order, which of those frames it holds, `HIDDEN` or `UNKNOWN`."""
+    """Index into `times` of each packet's frame, in the file's order, or `HIDDEN` or `UNKNOWN`."""
     breaks: tuple[float, ...]
-    """Seconds after the first frame at which the container's own clock begins anew."""
+    """Seconds after the first frame at which the container's own clock restarts."""
     sounds: tuple[Shifts, ...]
-    """For each stream of sound."""
+    """Shifts of each audio stream."""
 
 
 def continued_clock(
     pictures: Stamps, are_shown: Bool[np.ndarray, " n"], sounds: Sequence[Stamps], tolerance: Tolerance
 ) -> Clock | None:
-    """The clock of a file whose packets' times fall or leap; None where they need no correction."""
+    """Build the clock of a file whose packets' times fall or leap; None if they need no correction."""
     starts = _run_starts(pictures, tolerance, sounds)
     if len(starts) == 1:
         return None
@@ -86,10 +86,10 @@ def continued_clock(
 
 
 def _regular(pictures: Stamps, starts: Sequence[int]) -> Float64[np.ndarray, " n"]:
-    """When packets are shown, where they are decoded at a constant rate: at that rate, too.
+    """Return the times of showing; where packets are decoded at a constant rate, they are shown at that rate.
 
-    FFmpeg reckons times that a program stream leaves out from the frames that follow, which are another file's at a
-    run's end.
+    FFmpeg derives times that a program stream leaves out from the frames that follow, which belong to another file at
+    the end of a run.
     """
     shown = pictures.moments.copy()
     for first, last in _runs(starts, len(shown)):
@@ -103,9 +103,9 @@ def _regular(pictures: Stamps, starts: Sequence[int]) -> Float64[np.ndarray, " n
 def filled_clock(
     pictures: Stamps, are_shown: Bool[np.ndarray, " n"], sounds: Sequence[Stamps], tolerance: Tolerance
 ) -> Clock:
-    """The clock of a file that times some of its packets only.
+    """Build the clock of a file in which only some packets have times.
 
-    Between packets with times the rate is taken as constant. Frames come in the order in which a decoder gives them.
+    Between packets with times the rate is taken as constant. Frames are in the order of the decoder's output.
     """
     if np.isnan(pictures.decoded).all():
         pictures = replace(pictures, decoded=pictures.shown)
@@ -127,15 +127,12 @@ def filled_clock(
 
 
 def uncounted_clock(moments: Float64[np.ndarray, " n"], are_shown: Bool[np.ndarray, " n"]) -> Clock:
-    """The clock of a file whose times tell nothing of the order in which frames are shown: that of a decoder counts."""
+    """Build the clock of a file whose times do not give the order of showing: the order of the decoder is used."""
     return Clock(np.sort(moments[are_shown]), np.where(are_shown, UNKNOWN, HIDDEN), (), ())
 
 
 def sound_clocks(pictures: Stamps, sounds: Sequence[Stamps]) -> tuple[Shifts, ...]:
-    """What to add to the times of each stream of sound where those of the pictures need no correction; mostly nothing.
-
-    Empty where there is nothing to add to any.
-    """
+    """Return the shifts of each audio stream if the frames' times need no correction; empty if all are 0, as usual."""
     if np.isnan(pictures.moments).all():
         return ()
     found = _sound_shifts(pictures, [0], np.zeros(1), sounds)
@@ -153,7 +150,7 @@ def _runs(starts: Sequence[int], count: int) -> list[tuple[int, int]]:
 
 
 def _run_starts(stamps: Stamps, tolerance: Tolerance, beside: Sequence[Stamps] = ()) -> list[int]:
-    """Numbers of the packets with which the stream's clock begins anew, the first one's included.
+    """Return the numbers of the packets at which the stream's clock starts or restarts.
 
     No packet before a key frame is shown after it, and decoding times never fall.
     """
@@ -191,14 +188,14 @@ def _rises(
     half: float,
     tolerance: Tolerance,
 ) -> bool:
-    """Whether nothing falls or leaps, as in most files: seen at once for all packets."""
+    """Return True if no time falls or leaps, as in most files; vectorized over all packets."""
     steps, highest = np.diff(decoded[~np.isnan(decoded)]), np.maximum.accumulate(moments)
     late_keys = are_keys[1:] & (moments[1:] < highest[:-1] - half)
     return bool((steps >= -tolerance.back).all() and (steps <= tolerance.ahead).all() and not late_keys.any())
 
 
 def _is_heard(sounds: Sequence[Stamps], begin: float, end: float, place: int) -> bool:
-    """Whether there is sound inside a gap between pictures: then the picture stood still."""
+    """Return True if there is audio inside a gap between frames: then the frame was held."""
     for sound in sounds:
         near = np.abs(sound.places - place) < _READ_AHEAD
         if ((sound.moments > begin + 1) & (sound.moments < end - 1) & near).any():
@@ -209,7 +206,7 @@ def _is_heard(sounds: Sequence[Stamps], begin: float, end: float, place: int) ->
 def _usual_length(
     moments: Float64[np.ndarray, " n"], lengths: Float64[np.ndarray, " n"], starts: Sequence[int]
 ) -> float:
-    """Seconds that a packet lasts, by most of them."""
+    """Return the median duration of a packet in seconds."""
     if (lengths > 0).any():
         return float(np.median(lengths[lengths > 0]))
     steps = np.concatenate([np.diff(np.sort(moments[first:last])) for first, last in _runs(starts, len(moments))])
@@ -220,7 +217,7 @@ def _usual_length(
 def _offsets(
     moments: Float64[np.ndarray, " n"], lengths: Float64[np.ndarray, " n"], starts: Sequence[int], step: float
 ) -> Float64[np.ndarray, " runs"]:
-    """Seconds to add to the times of each run, so that its first frame follows the last one of the run before."""
+    """Return the shift of each run in seconds, so that its first frame follows the last of the run before."""
     offsets, end = [], None
     for first, last in _runs(starts, len(moments)):
         run = moments[first:last]
@@ -237,10 +234,10 @@ def _sound_shifts(
 
 
 def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray, " runs"], sound: Stamps) -> Shifts:
-    """Each run of sound moves with the run of pictures that it is stored beside and agrees with in time.
+    """Shift each run of audio with the run of frames that it is stored beside and agrees with in time.
 
-    Streams begin anew at slightly different places of the file, so the larger part of a run counts. Sound that agrees
-    with no pictures follows the sound before it, and so does sound whose times fall where the pictures' do not.
+    Streams restart at slightly different places of the file, so the larger part of a run counts. Audio that agrees with
+    no frames follows the audio before it, and so does audio whose times fall where those of the frames do not.
     """
     if not len(sound.places):
         return ()
@@ -273,7 +270,7 @@ def _shifts(pictures: Stamps, starts: Sequence[int], offsets: Float64[np.ndarray
 def _step_between(
     times: Float64[np.ndarray, " k"], numbers: Int64[np.ndarray, " k"], lengths: Float64[np.ndarray, " n"]
 ) -> float:
-    """Seconds from one packet to the next, by those that have times."""
+    """Return the seconds from one packet to the next, from those that have times."""
     steps = np.diff(times) / np.diff(numbers)
     steps = steps[steps > 0]
     known = float(np.median(lengths[lengths > 0])) if (lengths > 0).any() else 0.0
@@ -286,7 +283,7 @@ def _step_between(
 def _filled(
     pictures: Stamps, anchors: Int64[np.ndarray, " k"], step: float, tolerance: Tolerance
 ) -> tuple[Float64[np.ndarray, " n"], list[int]]:
-    """Decoding times of all packets, and the numbers of those with which the clock begins anew."""
+    """Return the decoding times of all packets, and the numbers of those at which the clock starts or restarts."""
     count = len(pictures.decoded)
     decoded = np.empty(count)
     starts, pieces = [0], [[int(anchors[0])]]

@@ -1,7 +1,7 @@
-"""A decoded frame of any pixel format as upright 8-bit RGB with square pixels.
+"""Converts decoded frames of any pixel format to upright 8-bit RGB with square pixels.
 
-It honours the frame's colour matrix and range, the display matrix and the size it is told; which frames, and where
-the pixel aspect comes from, is `reading`'s business.
+Honours the frame's colour matrix and range, the display matrix and the given size. `reading` chooses the frames and
+finds the pixel aspect ratio.
 """
 
 from typing import Any, Literal
@@ -19,9 +19,9 @@ RESAMPLING = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolati
 # with full chroma libswscale 9 fills 16-bit RGB with wrong colours from the second row on
 _DEEP_RESAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
-# for pictures that are measured, not kept: levels are up to 3 too low, colours coarser, in half of the time
+# for images that are measured, not kept: levels are up to 3 too low, colours coarser, in half of the time
 _FAIR_RESAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-# for pictures of which only a rough idea is wanted: averaged, in two thirds of the time
+# for coarse images: averaged, in two thirds of the time
 _ROUGH_RESAMPLING = Interpolation.AREA
 
 Quality = Literal["exact", "fair", "rough"]
@@ -30,15 +30,15 @@ _HDR_TRANSFERS: dict[int, Literal["pq", "hlg"]] = {int(ColorTrc.SMPTE2084): "pq"
 
 
 def is_hdr(frame: VideoFrame) -> bool:
-    """Whether the frame's transfer function is PQ (HDR10, Dolby Vision) or HLG."""
+    """Return True if the frame's transfer function is PQ (HDR10, Dolby Vision) or HLG."""
     return int(frame.color_trc) in _HDR_TRANSFERS
 
 
 class Orientation:
-    """How a stored picture is turned for display: transposed first, then mirrored.
+    """Rotation of a stored frame for display: transposed first, then mirrored.
 
     Read from the 3x3 display matrix that phones write, which maps stored (x, y) to x' = a x + c y, y' = b x + d y. Only
-    quarter turns and mirrorings exist in practice; another angle is taken to the nearest.
+    quarter turns and mirrorings exist in practice; other angles are rounded to the nearest.
     """
 
     def __init__(self, frame: VideoFrame) -> None:
@@ -50,23 +50,23 @@ class Orientation:
 
     @property
     def degrees(self) -> int:
-        """Clockwise turn for display, 0, 90, 180 or 270 (a mirroring in one direction only is not told by it)."""
+        """Clockwise rotation for display: 0, 90, 180 or 270 (does not express mirroring in one direction)."""
         if self.transposed:
             return 270 if self.mirrored_y else 90
         return 180 if self.mirrored_x and self.mirrored_y else 0
 
     def apply(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
-        """The image as it is to be shown (a view)."""
+        """Return the image as displayed (a view)."""
         if self.transposed:
             image = image.transpose(1, 0, 2)
         return image[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
 
 
 class RgbConverter:
-    """Converts the frames of one video; `size` is the stored picture's (H, W) with square pixels, before it is turned.
+    """Converts the frames of one video; `size` is the stored frame's (H, W) with square pixels, before rotation.
 
-    HDR (PQ, HLG) is brought to the standard range by `hdr`. `quality`: "exact"; "fair", in half of the time, with
-    levels up to 3 too low and edges of saturated colours two pixels wide; "rough", quicker still, with levels that may
+    HDR (PQ, HLG) is mapped to the standard range by `hdr`. `quality`: "exact"; "fair", in half of the time, with
+    levels up to 3 too low and edges of saturated colours two pixels wide; "rough", faster still, with levels that may
     be off by 3.
     """
 
@@ -77,7 +77,7 @@ class RgbConverter:
         self._reformatter = VideoReformatter()  # keeps its tables between frames
 
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
-        """RGB, C-contiguous: rows of PyAV frames can be padded, and libraries that ignore strides then see noise."""
+        """Return RGB, C-contiguous: rows of PyAV frames can be padded, which libraries that ignore strides misread."""
         deep = is_hdr(frame)
         rgb = self._reformatter.reformat(
             frame,
@@ -96,7 +96,7 @@ class RgbConverter:
 
 
 def _matrix(frame: VideoFrame) -> int:
-    """The YUV matrix: as tagged, else BT.709 from 720 lines on and BT.601 below, as players do."""
+    """Return the YUV matrix: as tagged, else BT.709 for 720 lines or more and BT.601 below, as players do."""
     tagged = int(frame.colorspace)
     if tagged != _UNSPECIFIED_MATRIX:
         return tagged

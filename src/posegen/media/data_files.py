@@ -1,8 +1,8 @@
-"""Reads JSON, TOML, YAML, NPZ and text that a user or another tool may have written: whole and bounded, or one line.
+"""Reads JSON, TOML, YAML, NPZ and text files of users and other tools, with bounds and one-line errors.
 
-Each reader raises `PosegenError` that names the file for whatever is wrong with it: missing, a folder, a pipe, too
-large, another encoding, cut off, nested too deep, keys that come twice, numbers that no array can hold. A byte order
-mark is skipped. What the content means is the caller's concern.
+Each reader raises a `PosegenError` that names the file for any problem: missing, a folder, a pipe, too large, another
+encoding, cut off, nested too deep, duplicate keys, numbers that no array can hold. A byte order mark is skipped. The
+meaning of the content is not checked.
 """
 
 import codecs
@@ -49,12 +49,12 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 
 def read_bytes(path: Path, kind: str, max_bytes: int = MAX_TEXT) -> bytes:
-    """The content of a regular file of at most `max_bytes`."""
+    """Return the content of a regular file of at most `max_bytes`."""
     return b"".join(_pieces(path, kind, max_bytes))
 
 
 def _pieces(path: Path, kind: str, max_bytes: int) -> Iterator[bytes]:
-    """Read the same piece by piece, so that reading can stop where it becomes too much."""
+    """Yield the same content in pieces, so that reading can stop at a limit."""
     too_large = PosegenError(f"{path}: larger than {_size(max_bytes)}, the maximum for {kind}")
     with open_input(path, kind) as stream:
         if os.fstat(stream.fileno()).st_size > max_bytes:
@@ -70,14 +70,14 @@ def _pieces(path: Path, kind: str, max_bytes: int) -> Iterator[bytes]:
 
 
 def read_text(path: Path, kind: str = "a text", max_bytes: int = MAX_TEXT) -> str:
-    """A text file in UTF-8, with or without a byte order mark; in UTF-16 with one."""
+    """Read a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one."""
     return decode_text(read_bytes(path, kind, max_bytes), str(path), kind)
 
 
 def read_json(
     path: Path, kind: str = "JSON", max_bytes: int = MAX_TEXT, allow_nan: bool = False, max_memory: int | None = None
 ) -> Any:
-    """The content of a JSON file; arguments as in `parse_json`."""
+    """Read a JSON file; arguments as in `parse_json`."""
     needed, content = 0, bytearray()
     for piece in _pieces(path, kind, max_bytes):
         content += piece
@@ -90,15 +90,15 @@ def read_json(
 
 
 def read_json_object(path: Path, kind: str = "a JSON object", max_bytes: int = MAX_TEXT) -> dict[str, Any]:
-    """The content of a JSON file that must be one object."""
+    """Read a JSON file that must be one object."""
     content = read_json(path, kind, max_bytes)
     if not isinstance(content, dict):
-        raise PosegenError(f"{path} is not {kind}: the whole of it is a {type(content).__name__}")
+        raise PosegenError(f"{path} is not {kind}: its top level is a {type(content).__name__}")
     return content
 
 
 def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_TOML) -> dict[str, Any]:
-    """The content of a TOML file."""
+    """Read a TOML file."""
     text = read_text(path, kind, max_bytes)
     for line in text.splitlines():
         key = _KEY.match(line)
@@ -116,7 +116,7 @@ def read_toml(path: Path, kind: str = "a recipe in TOML", max_bytes: int = MAX_T
 
 
 def read_yaml(path: Path, kind: str = "YAML", max_bytes: int = MAX_YAML) -> Any:
-    """The content of a YAML file of plain values. Aliases (`*name`) are refused: they can multiply without end."""
+    """Read a YAML file of plain values. Aliases (`*name`) are refused: they can expand without limit."""
     text = read_text(path, kind, max_bytes)
     try:
         if any(isinstance(event, AliasEvent) for event in _yaml_events(text)):
@@ -135,16 +135,16 @@ def read_yaml(path: Path, kind: str = "YAML", max_bytes: int = MAX_YAML) -> Any:
 def read_npz(
     path: Path, kind: str = "arrays (.npz)", names: Collection[str] | None = None, max_bytes: int = MAX_ARRAYS
 ) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file, or those of `names` that it has; together at most `max_bytes` unpacked.
+    """Read the arrays of an NPZ file, or those of `names` that it has; together at most `max_bytes` unpacked.
 
-    Nothing is unpickled. An array whose header promises more than the file holds is refused before memory is taken.
+    Nothing is unpickled. An array whose header declares more than the file holds is refused before memory is allocated.
     """
     with open_input(path, kind) as stream:
         return parse_npz(stream, str(path), kind, names, max_bytes)
 
 
 def decode_text(content: bytes | bytearray, where: str, kind: str = "a text") -> str:
-    """Text from bytes that came from `where`: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+    """Decode bytes that came from `where`: UTF-8 with or without a byte order mark, or UTF-16 with one."""
     encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -158,10 +158,10 @@ def decode_text(content: bytes | bytearray, where: str, kind: str = "a text") ->
 def parse_json(
     content: bytes | str, where: str, kind: str = "JSON", allow_nan: bool = False, max_memory: int | None = None
 ) -> Any:
-    """The value of JSON that came from `where`, a file's name or a URL.
+    """Parse JSON that came from `where`, a file's name or a URL.
 
-    allow_nan: numbers that are not finite may be there, as some tools write them; max_memory: bytes that the value may
-    take as Python objects, by default what `MAX_TEXT` bytes of usual content need.
+    allow_nan: accept numbers that are not finite, as some tools write them; max_memory: maximum bytes of the value as
+    Python objects, by default what `MAX_TEXT` bytes of usual content need.
     """
     check_json_memory(
         content.encode(errors="replace") if isinstance(content, str) else content, where, kind, max_memory
@@ -197,7 +197,7 @@ def _loaded_json(text: str, where: str, kind: str, allow_nan: bool) -> Any:
         found = dict(pairs)
         if len(found) < len(pairs):
             double = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise PosegenError(f"{where} is not {kind}: the key {double!r:.80} comes twice in one object")
+            raise PosegenError(f"{where} is not {kind}: duplicate key {double!r:.80} in one object")
         return found
 
     try:
@@ -219,19 +219,19 @@ def parse_npz(
     names: Collection[str] | None = None,
     max_bytes: int = MAX_ARRAYS,
 ) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file that came from `where`, as `read_npz` reads them."""
+    """Parse an NPZ file that came from `where`, like `read_npz`."""
     source = io.BytesIO(stream) if isinstance(stream, bytes) else stream
     arrays, left = {}, max_bytes
     try:
         with zipfile.ZipFile(source) as archive:
             members = [each for each in archive.infolist() if each.filename.endswith(".npy")]
             if len(members) > _MAX_ARRAY_COUNT:
-                raise PosegenError(f"{where}: {len(members)} arrays, more than the {_MAX_ARRAY_COUNT} that are read")
+                raise PosegenError(f"{where}: {len(members)} arrays, more than the maximum of {_MAX_ARRAY_COUNT}")
             for member in members:
                 name = member.filename.removesuffix(".npy")
                 if names is None or name in names:
                     if name in arrays:
-                        raise PosegenError(f"{where} is damaged: two arrays are called {name!r:.80}")
+                        raise PosegenError(f"{where} is damaged: two arrays are named {name!r:.80}")
                     left -= _check_array(archive, member, where, kind, left)
                     with archive.open(member) as opened:
                         arrays[name] = np.lib.format.read_array(opened, allow_pickle=False)
@@ -244,11 +244,11 @@ def parse_npz(
     return arrays
 
 
-def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, kind: str, most: int) -> int:
-    """The bytes of an array, by its header. Raises `PosegenError` where they are not there, or more than `most`."""
+def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, kind: str, limit: int) -> int:
+    """Return the bytes of an array by its header. Raises `PosegenError` if they are missing, or exceed `limit`."""
     name = member.filename.removesuffix(".npy")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise PosegenError(f"{where}: {name} is packed in a way that numpy does not write")
+        raise PosegenError(f"{where}: {name} uses a compression that numpy does not write")
     with archive.open(member) as opened:
         version = np.lib.format.read_magic(opened)
         if version not in ((1, 0), (2, 0)):
@@ -261,9 +261,9 @@ def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, 
     count = math.prod(shape)
     size = count * dtype.itemsize
     if size != member.file_size - header or member.file_size > _MAX_DEFLATE * member.compress_size + MEGABYTE:
-        raise PosegenError(f"{where} is damaged: {name} has {size} bytes by its header, which are not there")
-    if max(count, size) > most:
-        raise PosegenError(f"{where}: its arrays take more than {_size(most)}, the maximum for {kind}")
+        raise PosegenError(f"{where} is damaged: the header of {name} declares {size} bytes, which are missing")
+    if max(count, size) > limit:
+        raise PosegenError(f"{where}: its arrays take more than {_size(limit)}, the maximum for {kind}")
     return size
 
 
@@ -278,11 +278,11 @@ class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         return self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node. Raises `yaml.YAMLError`."""
+        """Construct the mapping of a node. Raises `yaml.YAMLError` for a duplicate key."""
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         if len(found) < len(node.value):
             double = Counter(str(key.value) for key, _ in node.value).most_common(1)[0][0]
-            raise yaml.constructor.ConstructorError(None, None, f"the key {double!r:.80} comes twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {double!r:.80}", node.start_mark)
         return found
 
 
@@ -291,7 +291,7 @@ for _kind in ("int", "float"):
 
 
 def _yaml_events(text: str) -> Iterator[Any]:
-    """The parts of a YAML text. Raises `RecursionError` where they are nested too deep for a loader."""
+    """Yield the events of a YAML text. Raises `RecursionError` if they are nested too deep for a loader."""
     depth = 0
     for event in yaml.parse(text, Loader=_UniqueKeys):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -301,7 +301,7 @@ def _yaml_events(text: str) -> Iterator[Any]:
 
 
 def _check_values(value: Any, where: str, kind: str, allow_nan: bool) -> None:
-    """Raise `PosegenError` for values that later work would stumble over; level by level, without recursion."""
+    """Raise `PosegenError` for values that would fail later; level by level, without recursion."""
     level = [[value]]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
@@ -310,12 +310,12 @@ def _check_values(value: Any, where: str, kind: str, allow_nan: bool) -> None:
                 known = type(item)
                 if known is float:
                     if not (allow_nan or math.isfinite(item)):
-                        raise PosegenError(f"{where} is not {kind}: {item} is no finite number")
+                        raise PosegenError(f"{where} is not {kind}: {item} is not a finite number")
                 elif known is list or known is dict:
                     below.append(item)
                 elif known is int:
                     if not -(2**63) <= item < 2**64:
-                        raise PosegenError(f"{where} is not {kind}: a whole number has more than 64 bits")
+                        raise PosegenError(f"{where} is not {kind}: an integer exceeds 64 bits")
                 elif known is str and not _encodable(item):
                     raise PosegenError(f"{where} is not {kind}: half a character, {item!r:.80}")
             if isinstance(container, dict) and not all(_encodable(key) for key in container if type(key) is str):
@@ -337,7 +337,7 @@ def _encodable(text: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    """The message of an error in one line of bounded length."""
+    """Return the message of an error in one line of bounded length."""
     return " ".join(f"{error}".split())[:160] or type(error).__name__
 
 

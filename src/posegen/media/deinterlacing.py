@@ -1,6 +1,6 @@
-"""Whole pictures out of interlaced frames, whose odd and even lines are of two moments: FFmpeg's bwdif.
+"""Deinterlaces frames, whose odd and even lines show two different times, with FFmpeg's bwdif.
 
-Frames that are not marked as interlaced pass untouched, and cost nothing until the first one that is.
+Frames that are not marked as interlaced pass unchanged, at no cost until the first that is.
 """
 
 from collections import deque
@@ -11,13 +11,13 @@ import av
 from av.video.frame import VideoFrame
 
 _SETTINGS = "mode=send_frame:parity=auto:deint=interlaced"
-"""A frame for each frame, showing its earlier moment; the order of the fields as the frames tell it."""
+"""One output frame for each input frame, showing its earlier field; the frames give the order of the fields."""
 
 
 def deinterlaced(frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
-    """The (index, frame)s in their order; lines are filled from the frame and those beside it.
+    """Yield (index, frame) in order; missing lines are filled from the frame and its neighbours.
 
-    From the first interlaced frame on, each is held back until the next one has come.
+    From the first interlaced frame on, each is held back until the next one arrives.
     """
     graph: Any = None
     shape, waiting = None, deque[int]()
@@ -43,7 +43,7 @@ def _graph(frame: VideoFrame) -> Any:
 
 
 def _finished(graph: Any, waiting: deque[int]) -> Iterator[tuple[int, VideoFrame]]:
-    """What is still held back."""
+    """Yield the frames that are still held back."""
     if graph is not None:
         graph.vpush(None)
         yield from _ready(graph, waiting)

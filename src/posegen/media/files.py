@@ -1,6 +1,6 @@
-"""Inputs that must exist, and outputs that appear whole or not at all: written under another name, then renamed.
+"""Checked input files, and atomic output files: written under another name, then renamed.
 
-What the content is, and who writes it, is the caller's business (`writing`, `image`).
+The content is read and written elsewhere (`reading`, `writing`, `image`).
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def output_errors(target: Path) -> Iterator[None]:
     """Turn an operating system's error inside the block into an `OutputError` that names `target`.
 
-    A full disk, or a quota or limit that is reached, becomes a `DiskFullError`.
+    A full disk, quota or limit becomes a `DiskFullError`.
     """
     try:
         yield
@@ -38,12 +38,12 @@ def output_errors(target: Path) -> Iterator[None]:
 
 
 def open_input(path: Path, kind: str) -> BufferedReader:
-    """Open a regular file for reading; `kind` is what it should be ("a video"). Never waits, as opening a pipe would.
+    """Open a regular file for reading; `kind` names the expected content ("a video"). Never blocks, as a pipe would.
 
     Raises `PosegenError` for a missing or unreadable file, a folder, a pipe or a device.
     """
     try:
-        # without O_NONBLOCK, opening a pipe waits for somebody who writes into it
+        # without O_NONBLOCK, opening a pipe waits for a writer
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
         raise PosegenError(f"{path}: no such file") from error
@@ -61,7 +61,7 @@ def open_input(path: Path, kind: str) -> BufferedReader:
 
 
 def read_kept(path: Path, max_bytes: int | None = MAX_KEPT) -> bytes:
-    """The content of a file that posegen wrote. Raises `OSError` if it is missing, or cannot be what was written.
+    """Read a file that posegen wrote. Raises `OSError` if it is missing or cannot be what was written.
 
     Opening a pipe that was put in its place would wait for ever, and a file larger than `max_bytes` is another one.
     """
@@ -74,12 +74,12 @@ def read_kept(path: Path, max_bytes: int | None = MAX_KEPT) -> bytes:
 
 
 def check_input(path: Path, kind: str) -> None:
-    """Raise `PosegenError` unless `path` is a file that may be read; `kind` is what it should be ("a video")."""
+    """Raise `PosegenError` unless `path` is a readable file; `kind` names the expected content ("a video")."""
     open_input(path, kind).close()
 
 
 class AtomicFile:
-    """A place to write `target` to: `commit` makes it appear, `discard` leaves no trace.
+    """Temporary file for writing `target`: `commit` moves it into place, `discard` removes it.
 
     A killed process leaves its `.part` file. Missing parent folders are made. `temporary` keeps the target's suffix,
     since encoders choose by it. Raises `OutputError` at once if nothing can be written there.
@@ -117,19 +117,19 @@ def write_whole(target: Path, content: bytes) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove the `.part` files that killed processes left for `target`. Only for who alone writes there."""
+    """Remove the `.part` files that killed processes left for `target`. The caller must be the only writer there."""
     for path in target.parent.glob(f".{glob.escape(target.stem)}.????????.part{target.suffix}"):
         path.unlink(missing_ok=True)
 
 
 def remove_all_leftovers(folder: Path) -> None:
-    """Remove the `.part` files that killed processes left in `folder`. Only for who alone writes there."""
+    """Remove the `.part` files that killed processes left in `folder`. The caller must be the only writer there."""
     for path in folder.glob(".*.????????.part*"):
         path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, advice: str = "choose another --output") -> None:
-    """Create the folder if need be and write a byte into it; raises `OutputError`, with advice, where that fails."""
+    """Create the folder if necessary and write a byte into it; raises `OutputError`, with advice, if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".posegen-") as probe:
@@ -141,7 +141,7 @@ def check_writable(folder: Path, advice: str = "choose another --output") -> Non
 
 
 def readable_size(size: float | int) -> str:
-    """Bytes as people read them: `1.2 GB`, in powers of 1000."""
+    """Format bytes for people: `1.2 GB`, in powers of 1000."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"

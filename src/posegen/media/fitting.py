@@ -1,9 +1,9 @@
-"""Sizes: which size to generate at, and how a picture of one size is fitted to another.
+"""Chooses the size to generate at, and fits images of one size to another.
 
-Nothing is ever stretched by more than the rounding of a pixel: the scaled picture is cropped, or padded, evenly on
-both sides, unless a crop is to keep something. Coordinates count from the centre of the top-left pixel, which is
-(0, 0); x to the right, y down. Sizes are (H, W), and HxW in text, as the command line takes them. Choosing the mode and
-reporting `describe()` is the caller's business.
+Nothing is ever stretched by more than the rounding of a pixel: the scaled image is cropped, or padded, evenly on both
+sides, unless a crop is to keep something. Coordinates count from the centre of the top-left pixel, which is (0, 0); x
+to the right, y down. Sizes are (H, W), and HxW in text, as on the command line. Callers choose the mode and report
+`describe()`.
 """
 
 import itertools
@@ -21,10 +21,10 @@ from posegen.types import Size
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture of size `source` (H, W) becomes one of size `target` (H, W).
+    """Plan for fitting an image of size `source` (H, W) to size `target` (H, W).
 
-    `crop` covers the target and cuts what stands out; `pad` shows everything and fills the rest. `centre` is the point
-    (y, x), as shares of the source, that a crop has in its middle as far as the source reaches.
+    `crop` covers the target and cuts off the excess; `pad` shows everything and fills the rest. `centre` is the point
+    (y, x), as fractions of the source, at the middle of a crop where the source is large enough.
     """
 
     mode: Literal["crop", "pad"]
@@ -34,7 +34,7 @@ class Fit:
 
     @property
     def scaled(self) -> Size:
-        """(H, W) after scaling, before the crop or the padding; one side equals the target's."""
+        """Size (H, W) after scaling, before cropping or padding; one side equals the target's."""
         ratios = [wanted / have for wanted, have in zip(self.target, self.source, strict=True)]
         scale = max(ratios) if self.mode == "crop" else min(ratios)
         bound = max if self.mode == "crop" else min
@@ -45,7 +45,7 @@ class Fit:
 
     @property
     def offset(self) -> Size:
-        """(y, x) of the scaled picture's corner in the target: negative or 0 for a crop, positive or 0 for padding."""
+        """Corner (y, x) of the scaled image in the target: negative or 0 for a crop, positive or 0 for padding."""
         top, left = (
             (wanted - have) // 2 if at == 0.5 else max(wanted - have, min(0, round(wanted / 2 - at * have)))
             for have, wanted, at in zip(self.scaled, self.target, self.centre, strict=True)
@@ -53,10 +53,10 @@ class Fit:
         return top, left
 
     def keeping(self, box: tuple[float, float, float, float]) -> "Fit":
-        """The fit with a crop that shows `box` (left, top, right, bottom; in the source's pixels).
+        """Return the fit with a crop that shows `box` (left, top, right, bottom; in the source's pixels).
 
-        Where the crop about the picture's middle does not show all of it, the box's middle takes its place, as far as
-        the picture reaches. Padding cuts nothing and stays as it is.
+        If the crop about the middle of the image does not show all of the box, it is centred on the box instead, where
+        the image is large enough. Padding cuts nothing and is left unchanged.
         """
         if self.mode == "pad":
             return self
@@ -71,7 +71,7 @@ class Fit:
         return replace(self, centre=(centres[0], centres[1]))
 
     def apply(self, image: UInt8[np.ndarray, "h w 3"], pad_value: int = 0) -> UInt8[np.ndarray, "th tw 3"]:
-        """The image (of size `source`) at size `target`; padding has `pad_value` (0..255) in every channel."""
+        """Fit an image of size `source` to size `target`; padding has `pad_value` (0..255) in every channel."""
         assert image.shape[:2] == self.source, f"planned for {self.source}, got {image.shape[:2]}"
         (height, width), (top, left), (target_height, target_width) = self.scaled, self.offset, self.target
         if (height, width) != self.source:
@@ -85,11 +85,11 @@ class Fit:
         return canvas
 
     def apply_points(self, points: Num[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-        """Points (x, y) of the source picture in the target's pixels; they may lie outside it."""
+        """Map points (x, y) of the source image to the target's pixels; they may lie outside it."""
         return (points + 0.5) * self._scale_xy - 0.5 + self.offset[::-1]
 
     def invert_points(self, points: Num[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-        """Points (x, y) of the target picture in the source's pixels."""
+        """Map points (x, y) of the target image to the source's pixels."""
         return (points - self.offset[::-1] + 0.5) / self._scale_xy - 0.5
 
     @property
@@ -97,7 +97,7 @@ class Fit:
         return np.array(self.scaled[::-1]) / np.array(self.source[::-1])
 
     def describe(self) -> str:
-        """One line for the user: the sizes, the scale, and what is cut or padded in percent."""
+        """Describe the fit in one line: the sizes, the scale, and the percentages cropped or padded."""
         (height, width), (target_height, target_width) = self.scaled, self.target
         parts = []
         for side, have, wanted in (("height", height, target_height), ("width", width, target_width)):
@@ -111,7 +111,7 @@ class Fit:
 
 
 def plan_fit(source_hw: Size, target_hw: Size, mode: Literal["crop", "pad"]) -> Fit:
-    """Plan how a picture of size `source_hw` becomes `target_hw`, both (H, W).
+    """Plan the fit of an image of size `source_hw` to `target_hw`, both (H, W).
 
     Raises `PosegenError` on sizes below 1 or a wrong mode.
     """
@@ -123,7 +123,7 @@ def plan_fit(source_hw: Size, target_hw: Size, mode: Literal["crop", "pad"]) -> 
 
 
 def choose_size(source_hw: Size, area: int, multiple: int) -> Size:
-    """The size (H, W), both sides multiples of `multiple`, nearest to `area` pixels and to the source's shape.
+    """Return the size (H, W), both sides multiples of `multiple`, nearest to `area` pixels and the source's shape.
 
     Nearest means the smallest sum of the relative (logarithmic) errors of area and of aspect ratio.
     Raises `PosegenError` on sizes that are not positive or an area of less than one `multiple` x `multiple` square.

@@ -1,7 +1,7 @@
-"""A video that can be watched while it is being written: a fragmented MP4, each fragment whole on disk once it is over.
+"""Video that can be watched while it is being written: a fragmented MP4, each fragment complete on disk.
 
-It encodes nothing: it takes packets on their way into another file. A fragment begins at each key frame, so players
-(VLC, mpv, ffplay, a browser) show everything up to the last key frame but one. What goes in is `writing`'s business.
+Nothing is encoded here: `writing` passes copies of the packets for another file. A fragment begins at each key frame,
+so players (VLC, mpv, ffplay, a browser) show everything up to the last key frame but one.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ _OPTIONS = {
     # the index waits for the first fragment, since only then it is known how far frames are shown after their decoding
     "movflags": "+frag_keyframe+delay_moov+default_base_moof",
     "flush_packets": "1",
-    "max_interleave_delta": "1000000",  # microseconds that pictures wait for sound, where that ends before them
+    "max_interleave_delta": "1000000",  # microseconds that frames wait for audio that ended before them
 }
 
 
 class GrowingVideo:
-    """A second file for the packets of `streams`, which are being written to another container.
+    """Second file for the packets of `streams`, which are being written to another container.
 
-    It appears at `path`, in the place of what an earlier run left there, with its first fragment; its place is logged
-    then. A process that is killed leaves a file that plays.
+    It appears at `path` with its first fragment, replacing what an earlier run left there; the path is logged then. A
+    process that is killed leaves a playable file.
     """
 
     def __init__(self, path: Path, streams: list[Any]) -> None:
-        """`streams` are those of the other container. Raises `OutputError` if nothing can be written to `path`."""
+        """Take the `streams` of the other container. Raises `OutputError` if `path` cannot be written."""
         self.path = path
         remove_leftovers(path)
         self._file: AtomicFile | None = AtomicFile(path)
@@ -41,14 +41,14 @@ class GrowingVideo:
 
     @property
     def is_shown(self) -> bool:
-        """Whether there is something to watch yet."""
+        """True once there is something to watch."""
         return self._file is None
 
     def add(self, packet: Any) -> None:
-        """Write a packet that the other container has got. Raises `OSError` as PyAV does."""
+        """Write a packet that the other container has received. Raises `OSError` as PyAV does."""
         self._waiting.append(packet)
         if self._container is None and packet.stream.type != "video":
-            return  # encoders describe their streams with the first picture at the latest
+            return  # encoders describe their streams with the first frame at the latest
         if self._container is None and self._file is not None:
             self._open(self._file)
         while self._waiting:
@@ -64,14 +64,14 @@ class GrowingVideo:
             self._copies[stream.index] = self._container.add_stream_from_template(stream, opaque=True)
 
     def _show(self) -> None:
-        """Put the file in its place once there is a fragment in it; writing goes on in the same file."""
+        """Move the file into place once it holds a fragment; writing continues in the same file."""
         if self._file is not None and self._file.temporary.stat().st_size:
             self._file.commit()
             self._file = None
             logger.info("watch it grow: %s", self.path)
 
     def close(self) -> None:
-        """End the file; what there is stays. Errors are of no interest: what is on disk plays."""
+        """End the file and keep what was written. Errors are ignored: the part on disk is playable."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
             if self._container is not None:
                 self._container.close()
@@ -80,6 +80,6 @@ class GrowingVideo:
             self._file.discard()
 
     def remove(self) -> None:
-        """End and remove the file, also one that an earlier run left."""
+        """End and remove the file, including one left by an earlier run."""
         self.close()
         self.path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""HDR pictures (PQ or HLG, BT.2020) as 8-bit BT.709: light is computed, brought to BT.709's colours, and rolled off.
+"""Tone-maps HDR images (PQ or HLG, BT.2020) to 8-bit BT.709, with a roll-off of bright light.
 
-Where the signal values come from is `colour`'s business. (libswscale 9 maps HDR too, but clips all light above that of
-a white page: skies and lamps go flat.)
+`colour` supplies the signal values. (libswscale 9 maps HDR too, but clips all light above that of a white page, which
+flattens skies and lamps.)
 """
 
 import functools
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 REFERENCE_WHITE = 203.0
-"""Light of a white page in HDR video, cd/m² (ITU-R BT.2408); it becomes nearly full white."""
+"""Luminance of a white page in HDR video, cd/m² (ITU-R BT.2408); it becomes nearly full white."""
 PEAK = 1000.0
-"""Brightest light that is kept apart from full white, cd/m²."""
+"""Maximum luminance that stays distinct from full white, cd/m²."""
 _KNEE = 0.8  # of reference white; below it light is kept as it is
 _DISPLAY_GAMMA = 2.4  # of an ordinary video's display (ITU-R BT.1886)
 _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
@@ -46,7 +46,7 @@ def to_standard_range(
 
 @functools.cache
 def _light_table(transfer: str) -> Float[np.ndarray, " 65536"]:
-    """Signal to light: for PQ in units of reference white, for HLG scene light 0..1."""
+    """Tabulate signal to light: for PQ in units of reference white, for HLG scene light 0..1."""
     signal = np.arange(65536) / 65535
     if transfer == "pq":
         power = signal ** (1 / 78.84375)
@@ -59,12 +59,12 @@ def _light_table(transfer: str) -> Float[np.ndarray, " 65536"]:
 
 @functools.cache
 def _display_table() -> UInt8[np.ndarray, " 65536"]:
-    """Light 0..65535 to display values 0..255."""
+    """Tabulate light 0..65535 to display values 0..255."""
     return np.round(255 * (np.arange(65536) / 65535) ** (1 / _DISPLAY_GAMMA)).astype(np.uint8)
 
 
 def _rolled_off(light: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Light above the knee, brought below 1: smooth at the knee, `PEAK` becomes 1."""
+    """Compress light above the knee to below 1: smooth at the knee, `PEAK` becomes 1."""
     peak = PEAK / REFERENCE_WHITE
     a = -(_KNEE**2) * (peak - 1) / (_KNEE**2 - 2 * _KNEE + peak)
     b = (_KNEE**2 - 2 * _KNEE * peak + peak) / (peak - 1)

@@ -1,6 +1,6 @@
-"""Pictures from and to files: always upright 8-bit sRGB without alpha inside posegen.
+"""Reads and writes image files: inside posegen always upright 8-bit sRGB without alpha.
 
-It accepts what Pillow reads; fitting to a model's size is `fitting`'s business.
+Formats are those that Pillow reads without other programs; `fitting` fits images to a model's size.
 """
 
 import io
@@ -19,7 +19,7 @@ from posegen.errors import PosegenError, logger
 from posegen.media.files import AtomicFile, check_input, output_errors
 
 MIN_SIDE = 64
-"""Shortest accepted side of a picture, pixels: less shows nobody."""
+"""Minimum side of an image in pixels: smaller ones show no person."""
 
 _FORMATS = {
     ".png": "PNG",
@@ -56,11 +56,10 @@ _DECODING_ERRORS = (
 
 
 def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture as sRGB 0..255, turned by its EXIF orientation, alpha over white, colour profile applied.
+    """Read an image as sRGB 0..255, rotated by its EXIF orientation, alpha over white, colour profile applied.
 
-    16-bit values are scaled, not cut; of an animation the first frame is taken. Raises `PosegenError`: no such file,
-    not a picture, HEIC, damaged, shorter than `MIN_SIDE` on a side, larger than Pillow's limit against decompression
-    bombs.
+    16-bit values are scaled, not clipped; of an animation the first frame is taken. Raises `PosegenError`: no such
+    file, not an image, HEIC, damaged, a side below `MIN_SIDE`, larger than Pillow's limit against decompression bombs.
     """
     path = Path(path)
     check_input(path, "a picture")
@@ -83,7 +82,7 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write an RGB picture in the format of the suffix (.png is lossless); it appears only when complete.
+    """Write an RGB image in the format of the suffix (.png is lossless); it appears only when complete.
 
     Raises `PosegenError` for an unknown suffix, `OutputError` if it cannot be written.
     """
@@ -101,10 +100,10 @@ def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"])
     file.commit()
 
 
-def animated_gif(frames: UInt8[np.ndarray, "f h w 3"], fps: int | float, most_lines: int) -> bytes:
-    """A GIF of a video, endless, at most `most_lines` pixels high: for pages that show nothing else that moves."""
+def animated_gif(frames: UInt8[np.ndarray, "f h w 3"], fps: int | float, max_height: int) -> bytes:
+    """Encode a video as an endless GIF, at most `max_height` pixels high: for pages that cannot show videos."""
     height, width = frames.shape[1:3]
-    scale = min(1.0, most_lines / height)
+    scale = min(1.0, max_height / height)
     size = max(1, round(scale * width)), max(1, round(scale * height))
     first, *others = (Image.fromarray(frame).resize(size, Image.Resampling.BOX).quantize() for frame in frames)
     out = io.BytesIO()
@@ -115,7 +114,7 @@ def animated_gif(frames: UInt8[np.ndarray, "f h w 3"], fps: int | float, most_li
 def _check_size(path: Path, image: Image.Image) -> None:
     if min(image.size) < MIN_SIDE:
         size = f"{image.height}x{image.width} (height x width)"
-        raise PosegenError(f"{path}: {size} is too small; at least {MIN_SIDE} pixels a side are needed")
+        raise PosegenError(f"{path}: {size} is too small; each side must be at least {MIN_SIDE} pixels")
 
 
 def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -139,7 +138,7 @@ def _as_rgb(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _deep_grey(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Grey with more than 8 bits; Pillow's own conversion would clip at 255."""
+    """Convert grey with more than 8 bits; Pillow's own conversion would clip at 255."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise PosegenError(f"{path}: grey values outside 0..65535 or with fractions; save it as 8- or 16-bit PNG")
@@ -148,7 +147,7 @@ def _deep_grey(path: Path, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _to_srgb(path: Path, image: Image.Image, profile: bytes) -> Image.Image:
-    """The picture's colours by its embedded profile; a broken profile is told of and left out."""
+    """Apply the embedded colour profile; a broken profile is reported and ignored."""
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(embedded).lower():

@@ -1,8 +1,8 @@
-"""A short clip's frames as the bytes of a small Matroska video, and any run of them back: how samples hold frames.
+"""Packs the frames of a short clip into the bytes of a small Matroska video, and unpacks any range of them.
 
-`h264`: 4:4:4 at a quality at which coding is no longer seen (`benchmarks/clip_storage.py`), a key frame in 16, so that
-a few frames are read without the rest. `ffv1`: without loss, every frame on its own. Bytes hang on frames and settings
-alone: one thread, no dates, no random numbers. Files that people watch are `writing`'s.
+`h264`: 4:4:4 at a quality without visible coding errors (`benchmarks/clip_storage.py`), one key frame in 16, so that a
+few frames can be read without the rest. `ffv1`: lossless, every frame on its own. The bytes depend only on frames and
+settings: one thread, no dates, no random numbers. Videos for people are made in `writing`.
 """
 
 import io
@@ -23,9 +23,9 @@ from posegen.media.timing import as_rate
 
 PackedCodec = Literal["h264", "ffv1"]
 _OPEN_OPTIONS = OPEN_OPTIONS | {"protocol_whitelist": "none"}
-"""Shards may be anybody's: no other formats than those of driving videos, and nothing but the bytes themselves."""
+"""Shards may come from anywhere: only the formats of driving videos, and nothing but the bytes themselves."""
 CRF = 4
-"""x264's quality: 0 is lossless, 18 is what people take for good."""
+"""Quality of x264: 0 is lossless, 18 is visually good."""
 _GROUP = 16
 """Frames from one H.264 key frame to the next."""
 
@@ -33,7 +33,7 @@ _GROUP = 16
 def pack_frames(
     frames: UInt8[np.ndarray, "f h w 3"], fps: Fraction | float | int, codec: PackedCodec = "h264", crf: int = CRF
 ) -> bytes:
-    """Frames (RGB 0..255) as a video, the same bytes every time. Raises `PosegenError` for a rate outside 1..240."""
+    """Pack frames (RGB 0..255) as a video, reproducibly. Raises `PosegenError` for a rate outside 1..240."""
     rate = as_rate(fps)
     out = io.BytesIO()
     with av.open(out, "w", format="matroska", container_options={"fflags": "+bitexact"}) as container:
@@ -71,13 +71,13 @@ def pack_frames(
 
 
 def unpack_frames(content: bytes, start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
-    """Frames `start` to `stop` - 1 of what `pack_frames` made. Raises `PosegenError` if they are damaged or missing."""
+    """Return frames `start` to `stop` - 1 of a packed clip. Raises `PosegenError` if they are damaged or missing."""
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
     try:
         with av.open(io.BytesIO(content), "r", container_options=_OPEN_OPTIONS, metadata_errors="replace") as container:
             stream = container.streams.video[0]
             check_frame_size("a clip", stream)
-            stream.thread_count = 1  # who reads clips reads many at once
+            stream.thread_count = 1  # clips are read many at once
             if stream.average_rate is None or stream.time_base is None:
                 raise PosegenError("frames cannot be decoded (their rate is missing)")
             rate = float(stream.average_rate)
@@ -94,5 +94,5 @@ def unpack_frames(content: bytes, start: int, stop: int) -> UInt8[np.ndarray, "f
     except (av.error.FFmpegError, IndexError) as error:
         raise PosegenError(f"frames cannot be decoded ({error})") from error
     if sorted(frames) != list(range(start, stop)):
-        raise PosegenError(f"frames {start} to {stop - 1} were expected, {len(frames)} of them are there")
+        raise PosegenError(f"frames {start} to {stop - 1} were expected, {len(frames)} of them were found")
     return np.stack([frames[number] for number in range(start, stop)])

@@ -1,6 +1,6 @@
-"""What is in a video file, found from its packets and one decoded frame, so that trouble shows before any work.
+"""Inspects a video file by its packets and one decoded frame, so that problems show before any work.
 
-Frames are `reading`'s business.
+Frames are read in `reading`.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ from posegen.media.files import check_input
 from posegen.media.timing import average_rate
 
 MAX_SIDE = 16384
-"""Longest accepted side of a picture, pixels."""
+"""Maximum side of a frame, pixels."""
 MAX_PIXELS = 1 << 26
-"""Most pixels of a video's frame: twice what 8K has."""
+"""Maximum pixels of a frame: twice those of 8K."""
 
 # no playlists or scripts (they open other files), no still images; and only the file itself is opened.
 _CONTAINERS = (
@@ -46,21 +46,21 @@ _CONTAINERS = (
     "mjpeg,yuv4mpegpipe,nut,dv"
 )
 _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
-"""Raw streams: FFmpeg counts some of them at a rate of its own invention."""
+"""Raw streams: for some of them FFmpeg makes up a rate."""
 _NUT = b"nut/multimedia container\0"
-"""With what NUT begins, and what comes nowhere else in it."""
+"""Signature at the beginning of NUT, which occurs nowhere else in it."""
 _ONLY_THE_FIRST = "of which only the first is read"
 _CUT_OFF = 4
-"""Packets at a file's end that are left out where they are marked as damaged: they are cut off. Where transport streams
-are joined, packets are marked, too, and are whole."""
+"""Number of packets at a file's end that are dropped if marked as damaged: they are cut off. Where transport streams
+are joined, packets are marked as well, but are complete."""
 _DISCONTINUOUS = {"mpegts", "mpeg"}
-"""Containers whose clocks may begin anew by their standard."""
+"""Containers whose standard allows clocks to restart."""
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds. Sizes are for display, after rotation and with square pixels."""
+    """Properties of a video file. Sizes are for display, after rotation and with square pixels."""
 
     path: Path
     width: int
@@ -72,20 +72,20 @@ class VideoInfo:
     num_frames: int
     """Stored frames."""
     duration: float
-    """Seconds from the first frame's beginning to the last one's end."""
+    """Seconds from the beginning of the first frame to the end of the last."""
     has_audio: bool
     rotation: int
-    """Clockwise degrees (0, 90, 180, 270) by which stored frames are turned."""
+    """Clockwise degrees (0, 90, 180, 270) by which stored frames are rotated for display."""
     codec: str
     """FFmpeg's name, such as h264."""
     pixel_format: str
     """FFmpeg's name, such as yuv420p."""
     is_hdr: bool
-    """Whether colours are PQ or HLG."""
+    """True if the transfer function is PQ or HLG."""
     frame_times: Float64[np.ndarray, " num_frames"] = field(
         repr=False, compare=False, default_factory=lambda: np.empty(0)
     )
-    """When each frame is shown, seconds after the first; constant-rate if not given."""
+    """Time of each frame, seconds after the first; constant-rate if not given."""
 
     def __post_init__(self) -> None:
         if not len(self.frame_times):
@@ -94,27 +94,27 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Source:
-    """A video file with what decoding needs beyond `VideoInfo`."""
+    """Video file with what decoding needs in addition to `VideoInfo`."""
 
     info: VideoInfo
     origin: float | None  # the first frame's time on the container's clock; None where frames carry no times
     orientation: Orientation
-    stored_size: tuple[int, int]  # (H, W) with square pixels, before turning
+    stored_size: tuple[int, int]  # (H, W) with square pixels, before rotation
     is_interlaced: bool  # by its first frame
-    order: Int64[np.ndarray, " packets"] | None = None  # see `clock.Clock`; None where a frame's own time tells it
+    order: Int64[np.ndarray, " packets"] | None = None  # see `clock.Clock`; None where a frame's own time gives it
     keys: Bool[np.ndarray, " packets"] | None = None  # where decoding can begin
-    doubtful: frozenset[int] = frozenset()  # frames that the container takes for damaged: they may lack, and need not
-    sounds: tuple[Shifts, ...] = ()  # what to add to the times of each track of sound; nothing where it is empty
+    doubtful: frozenset[int] = frozenset()  # frames that the container marks as damaged: they may or may not be missing
+    sounds: tuple[Shifts, ...] = ()  # time shifts of each audio track; empty for none
 
     @property
     def tolerable_loss(self) -> float:
-        """Seconds without a decodable frame that pass: 2 % of the video, but at least 2 frames and at most 1 s."""
+        """Seconds without a decodable frame that are tolerated: 2 % of the video, at least 2 frames, at most 1 s."""
         return max(2 / float(self.info.fps), min(1.0, 0.02 * self.info.duration))
 
 
 @dataclass(frozen=True)
 class _Packets:
-    """What the compressed packets say, without decoding them."""
+    """Information from the compressed packets, without decoding them."""
 
     times: Float64[np.ndarray, " n"]  # sorted, on the container's clock, seconds
     has_times: bool
@@ -127,16 +127,16 @@ class _Packets:
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
-    """Read everything about a video but its pictures (the packets are walked through, one frame is decoded).
+    """Read the properties of a video (all packets are demuxed, one frame is decoded).
 
-    Raises `PosegenError`: no such file, not a video, no frames, cut off (told by the container declaring more than
-    there is; 2 % of the video may be missing, at least 2 frames and at most 1 s), sides longer than `MAX_SIDE`.
+    Raises `PosegenError`: no such file, not a video, no frames, cut off (the container declares more than there is;
+    2 % of the video may be missing, at least 2 frames and at most 1 s), sides longer than `MAX_SIDE`.
     """
     return inspect(Path(path)).info
 
 
 def video_is_complete(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is a video that holds every frame it declares (packets are counted, not decoded)."""
+    """Return True if the file is a video that holds every frame it declares (packets are counted, not decoded)."""
     try:
         source_packets = _walk_packets(Path(path))
     except PosegenError:
@@ -150,7 +150,7 @@ def _check_video(path: Path) -> None:
         kind = max((".png", ".jpg", ".jpeg", ".webp"), key=lambda kind: kinds[kind])
         if kinds[kind] > 1:
             raise PosegenError(
-                f"{path}: is a folder of pictures, not a video; make one, with the rate that they were taken at: "
+                f"{path}: is a folder of images, not a video; make one, at the frame rate of the images: "
                 f"ffmpeg -framerate 24 -pattern_type glob -i '{path}/*{kind}' -crf 15 -pix_fmt yuv420p video.mp4"
             )
     check_input(path, "a video")
@@ -158,7 +158,7 @@ def _check_video(path: Path) -> None:
 
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file and find its moving picture. Raises `PosegenError` if there is no such file or no video in it."""
+    """Open a file and find its video stream. Raises `PosegenError` if there is no such file or no video in it."""
     _check_video(path)
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
@@ -181,20 +181,20 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def check_frame_size(name: str, stream: Any) -> None:
-    """Raise `PosegenError` for frames that are too large to be decoded, by what the file declares.
+    """Raise `PosegenError` if the file declares frames that are too large to decode.
 
-    A decoder that meets larger ones later refuses them by itself.
+    The decoder itself refuses larger ones that come later.
     """
     height, width = stream.codec_context.height or 0, stream.codec_context.width or 0
     if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise PosegenError(
-            f"{name}: {height}x{width} (height x width); {MAX_SIDE} a side and {MAX_PIXELS:,} pixels are the most"
+            f"{name}: {height}x{width} (height x width); the maximum is {MAX_SIDE} a side and {MAX_PIXELS:,} pixels"
         )
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def inspect(path: Path) -> Source:
-    """Everything about a video file; that of the last few is kept. Raises `PosegenError` as `probe_video` tells."""
+    """Inspect a video file; the last few results are cached. Raises `PosegenError` like `probe_video`."""
     _check_video(path)
     state = path.stat()
     return _inspect(path, (state.st_ino, state.st_size, state.st_mtime_ns))
@@ -202,7 +202,7 @@ def inspect(path: Path) -> Source:
 
 @functools.lru_cache(maxsize=4)
 def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
-    """`state` tells one content of the file from another."""
+    """Inspect uncached; `state` identifies the content of the file."""
     packets = _walk_packets(path)
     with open_video(path) as (container, stream):
         frame = _first_frame(path, container, stream)
@@ -213,7 +213,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
         has_audio, codec = bool(container.streams.audio), stream.codec_context.codec.canonical_name
     if max(stored_size) > MAX_SIDE:
         raise PosegenError(
-            f"{path}: {stored_size[0]}x{stored_size[1]} (height x width); at most {MAX_SIDE} a side can be read"
+            f"{path}: {stored_size[0]}x{stored_size[1]} (height x width); the maximum is {MAX_SIDE} a side"
         )
     height, width = reversed(stored_size) if orientation.transposed else stored_size
     fps = average_rate(packets.times, rates)
@@ -243,7 +243,7 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
             info, origin, orientation, stored_size, is_interlaced, doubtful=packets.doubtful, sounds=packets.sounds
         )
         if packets.sounds:
-            logger.warning("%s: the times of its sound fall: what follows is put after what was before", path)
+            logger.warning("%s: the times of its audio jump back: each part is placed after the one before", path)
     else:
         source = Source(
             info,
@@ -263,14 +263,14 @@ def _inspect(path: Path, state: tuple[int, int, int]) -> Source:
 
 
 def _assumed_rate(path: Path, own_rate: Fraction | None, guesses: list[Fraction | None]) -> Fraction:
-    """The rate of a stream without times: what its pictures say, else FFmpeg's guess. It is said in one line."""
+    """Return the rate of a stream without times: its declared rate, else FFmpeg's guess. Logs one line."""
     if own_rate:
-        logger.warning("%s: its frames carry no times: %g a second are shown, as the stream says", path, own_rate)
+        logger.warning("%s: its frames carry no times: %g frames per second, as the stream declares", path, own_rate)
         return own_rate
     rate = next((rate for rate in guesses if rate), Fraction(25))
     logger.warning(
-        "%s: its frames carry no times, and it names no rate: %g a second are assumed; for another rate, put them into "
-        "an .mp4 file first (ffmpeg -r RATE -i %s -c copy video.mp4)",
+        "%s: its frames carry no times, and it declares no rate: %g frames per second are assumed; for another rate, "
+        "convert it to .mp4 first (ffmpeg -r RATE -i %s -c copy video.mp4)",
         path,
         rate,
         path,
@@ -282,14 +282,14 @@ def _report_breaks(path: Path, clock: Clock) -> None:
     if clock.breaks:
         where = ", ".join(f"{second:.2f}" for second in clock.breaks[:5]) + (", ..." if len(clock.breaks) > 5 else "")
         logger.warning(
-            "%s: its clock begins anew at %s s (joined files?): pictures and sound are shown one after the other",
+            "%s: its clock restarts at %s s (joined files?): its parts are played one after another",
             path,
             where,
         )
 
 
 class _StreamTrack:
-    """The times of one stream's packets, as they come."""
+    """Collects the times of one stream's packets."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, float, float, float, bool]] = []
@@ -312,7 +312,7 @@ class _StreamTrack:
 
 
 def _walk_packets(path: Path) -> _Packets:
-    """Read all packets of the file. An end that cannot be demuxed counts as missing."""
+    """Demux all packets of the file. An end that cannot be demuxed counts as missing."""
     pictures, sounds = _StreamTrack(), dict[int, _StreamTrack]()
     visible, corrupt = list[bool](), list[bool]()
     packet_count, last_end, read_to = 0, 0.0, 0
@@ -380,7 +380,7 @@ def _walk_packets(path: Path) -> _Packets:
 
 
 def _describe_following(path: Path, read_to: int, formats: set[str]) -> str | None:
-    """What becomes of another file that begins inside this one, of a kind in which FFmpeg does not read on well.
+    """Describe the loss if another file begins inside this one, in a container in which FFmpeg reads it badly.
 
     read_to: the byte at which the last packet ended. FFmpeg reads the later fragments of MP4 by the first file's index
     and counts the frames of the first of them as hidden; in NUT it finds single frames after the second file's header.
@@ -408,20 +408,20 @@ def _describe_following(path: Path, read_to: int, formats: set[str]) -> str | No
 
 
 def _is_hidden(packet: Any, stream: Any) -> bool:
-    """Whether a packet holds a picture that is never shown (VP8's alternate reference frames)."""
+    """Return True if a packet holds a frame that is never shown (VP8's alternate reference frames)."""
     return stream.codec_context.name == "vp8" and not bytes(packet)[0] & 0x10
 
 
 def _first_frame(path: Path, container: Any, stream: Any) -> VideoFrame:
     for packet in container.demux(stream):
-        with contextlib.suppress(av.error.FFmpegError):  # a recording may begin in the middle of a group of pictures
+        with contextlib.suppress(av.error.FFmpegError):  # a recording may begin in the middle of a group of frames
             for frame in packet.decode():
                 return frame
     raise PosegenError(f"{path}: none of its frames can be decoded")
 
 
 def _square_pixels(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
-    """(H, W) of the stored picture with square pixels; the short direction is enlarged, so that nothing is lost."""
+    """Return (H, W) of the stored frame with square pixels; the short direction is enlarged, to lose nothing."""
     aspect = aspect or Fraction(1)
     if aspect >= 1:
         return frame.height, round(frame.width * aspect)
@@ -429,7 +429,7 @@ def _square_pixels(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int
 
 
 def broken(path: Path, moment: float, reason: str) -> PosegenError:
-    """The error that tells at what second a video cannot be read further."""
+    """Build the error for a video that cannot be read beyond a time in seconds."""
     return PosegenError(
-        f"{path}: the video breaks off at {moment:.2f} s: {reason}; get the whole file, or cut it before"
+        f"{path}: the video breaks off at {moment:.2f} s: {reason}; use the complete file, or cut it before that time"
     )

@@ -1,4 +1,4 @@
-"""Reads ahead on another thread, so that decoding goes on while its reader computes."""
+"""Reads ahead on another thread, so that decoding continues while the consumer computes."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def read_ahead(frames: Iterable[Item], depth: int = 4) -> Generator[Item, None, None]:
-    """The same items, made on another thread, `depth` of them ahead at most; its errors are raised here."""
+    """Yield the items, produced on another thread at most `depth` ahead; errors of that thread are raised here."""
     ready: queue.Queue[Item | BaseException | None] = queue.Queue(depth)
     stopped = threading.Event()
 

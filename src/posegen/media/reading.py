@@ -1,6 +1,6 @@
-"""The frames of a video file one by one, at a constant rate, upright, in 8-bit RGB; a clip is never held in memory.
+"""Reads the frames of a video one by one, at a constant rate, upright, in 8-bit RGB; never a whole clip in memory.
 
-Sound stays with `audio`; fitting to a model's size with `fitting`.
+Audio is read in `audio`; frames are fitted to a model's size in `fitting`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from posegen.media.timing import as_rate, resample
 from posegen.types import Size
 
 _READ_ON = 60
-"""Frames up to which reading on is no slower than seeking."""
+"""Number of frames up to which decoding on is no slower than seeking."""
 
 
 def count_frames(
@@ -35,7 +35,7 @@ def count_frames(
     start: float | int | None = None,
     end: float | int | None = None,
 ) -> int:
-    """How many frames `iterate_frames` yields with the same arguments, exactly. Raises `PosegenError` as it does."""
+    """Return the exact number of frames that `iterate_frames` yields with the same arguments. Raises like it."""
     return len(shown_frames(info, fps, start, end))
 
 
@@ -45,7 +45,7 @@ def shown_frames(
     start: float | int | None = None,
     end: float | int | None = None,
 ) -> Int64[np.ndarray, " frames"]:
-    """Which of the file's frames `iterate_frames` yields with the same arguments. Raises `PosegenError` as it does."""
+    """Return the indices of the file's frames that `iterate_frames` yields with the same arguments. Raises like it."""
     return resample(info.frame_times, info.duration, _output_rate(info, fps), start, end)
 
 
@@ -58,28 +58,28 @@ def iterate_frames(
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames from `start` to `end` (seconds) at the constant rate `fps`, by default the video's average rate.
 
-    Frames are RGB 0..255, C-contiguous, turned upright, with square pixels; each is the caller's own. Frame i shows
-    what the video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate gives
-    each frame once; interlaced frames are made whole. `longest`: frames whose longer side would have more pixels are
-    made that small straight away, roughly: for looking at, not for keeping.
+    Frames are RGB 0..255, C-contiguous, upright, with square pixels, and owned by the caller. Frame i shows what the
+    video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate yields each frame
+    once; frames are deinterlaced. `longest`: maximum of the longer side in pixels; larger frames are scaled down with
+    lower accuracy, for viewing, not for keeping.
 
     Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
-    during iteration, naming the second, where the pictures cannot be decoded.
+    during iteration, with the time in seconds, if frames cannot be decoded.
     """
     source = inspect(Path(path))
     shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
     if source.info.is_hdr:
         logger.info("%s: HDR colours are mapped to the standard range (BT.709)", path)
     if source.is_interlaced:
-        logger.info("%s: is interlaced; of the two moments of each frame, the earlier one is taken", path)
+        logger.info("%s: is interlaced; the earlier field of each frame is taken", path)
     return _iterate(source, shown.tolist(), longest)
 
 
 def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
-    """Frames `start` to `stop` - 1 of a constant-rate video, by index, without reading what lies before.
+    """Read frames `start` to `stop` - 1 of a constant-rate video without reading those before.
 
-    Meant for posegen's own lossless intermediates, in which every frame stands alone; in other files decoding begins at
-    the key frame before. Raises `PosegenError` if the file cannot be read or has fewer frames.
+    Meant for posegen's own lossless intermediates, in which every frame is a key frame; in other files decoding begins
+    at the key frame before. Raises `PosegenError` if the file cannot be read or has fewer frames.
     """
     if not 0 <= start < stop:
         raise PosegenError(f"{path}: a range of frames was expected, not {start} to {stop}")
@@ -97,7 +97,7 @@ def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np
                     convert = convert or RgbConverter((frame.height, frame.width), Orientation(frame))
                     frames.append(convert(frame))
     if len(frames) != stop - start:
-        raise PosegenError(f"{path}: frames {start} to {stop - 1} were expected, {len(frames)} of them are there")
+        raise PosegenError(f"{path}: frames {start} to {stop - 1} were expected, {len(frames)} of them were found")
     return np.stack(frames)
 
 
@@ -109,10 +109,10 @@ def sample_frames(
     end: float | int | None = None,
     longest: int | None = None,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield single frames of `iterate_frames` with the same arguments by their rising numbers, without decoding all.
+    """Yield single frames of `iterate_frames` with the same arguments by rising numbers, without decoding all.
 
-    Where few frames lie between two, they are read on; else decoding begins at the key frame before. Raises as
-    `iterate_frames`, and `ValueError` for a number that the video does not have.
+    Decoding continues across short distances, and else restarts at the key frame before. Raises like `iterate_frames`,
+    and `ValueError` for a number that the video does not have.
     """
     source = inspect(Path(path))
     shown = resample(source.info.frame_times, source.info.duration, _output_rate(source.info, fps), start, end)
@@ -129,19 +129,18 @@ def sample_frames(
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A frame as the file stores it, by its number from 0, at the sizes at which it was asked for."""
+    """Frame as the file stores it, with its number from 0, at the requested sizes."""
 
     number: int
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
 
 
 def sample_stored_frames(source: Source, wanted: Mapping[int, Sequence[Size]]) -> Iterator[StoredFrame]:
-    """Yield stored frames, those of the lowest numbers first, each at the sizes (H, W) that it is `wanted` at.
+    """Yield stored frames in rising order of their numbers, each at the sizes (H, W) that `wanted` maps it to.
 
-    Decoded once, in one pass; frames that are not asked for are skipped where no other needs them (about half of them
-    in most videos). Turned as in `iterate_frames`; below half of the video's size, colours are good enough to
-    measure, not to keep. Where a frame is lost, the one before stands in. Raises `PosegenError` where the pictures
-    cannot be decoded.
+    Decoded in one pass; frames that are not wanted are skipped if no other depends on them (about half of them in most
+    videos). Rotated as in `iterate_frames`; below half of the video's size, colours are accurate enough to measure, not
+    to keep. A lost frame is replaced by the one before. Raises `PosegenError` if frames cannot be decoded.
     """
     numbers = sorted(wanted)
     convert = _Sizes(source)
@@ -163,10 +162,10 @@ def sample_stored_frames(source: Source, wanted: Mapping[int, Sequence[Size]]) -
 def iterate_with_stored(
     source: Source, fps: Fraction, longest: int, wanted: Callable[[int], Sequence[Size]]
 ) -> Iterator[UInt8[np.ndarray, "h w 3"] | StoredFrame]:
-    """Yield what `iterate_frames` yields with this rate and size, and in between what `sample_stored_frames` yields.
+    """Yield the frames of `iterate_frames` with this rate and size, interleaved with those of `sample_stored_frames`.
 
-    wanted: at which sizes a stored frame is wanted, by its number; it is asked as they pass. Everything is decoded
-    once. Raises `PosegenError` where the pictures cannot be decoded.
+    wanted: returns the sizes at which the stored frame of a number is wanted; called as the frames pass. Everything is
+    decoded once. Raises `PosegenError` if frames cannot be decoded.
     """
     shown = resample(source.info.frame_times, source.info.duration, fps, None, None).tolist()
     size = _at_most(source.stored_size, longest)
@@ -190,9 +189,9 @@ def iterate_with_stored(
 
 
 class _Sizes:
-    """Converts the frames of one video to several sizes, each with tables of its own.
+    """Converts the frames of one video to several sizes, each with its own converter.
 
-    Where less than every second pixel is left, coarser colours are no loss: most videos have no finer ones.
+    Below half of the video's size, coarser colours are no loss: most videos store no finer ones.
     """
 
     def __init__(self, source: Source) -> None:
@@ -216,7 +215,7 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
     try:
         return as_rate(info.fps)
     except PosegenError as error:
-        raise PosegenError(f"{info.path}: {error}; choose one (--fps)") from error
+        raise PosegenError(f"{info.path}: {error}; set --fps") from error
 
 
 def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -226,8 +225,8 @@ def _iterate(source: Source, shown: list[int], longest: int | None = None) -> It
     position, latest = 0, None
     for index, frame in _decode(source, shown[0]):
         while shown[position] < index:
-            # nothing before it could be decoded (a small loss, else _decode had complained): the first good frame
-            # stands in
+            # nothing before it could be decoded (a small loss, else _decode had raised): the first good frame is
+            # shown instead
             yield convert(latest or frame)
             position += 1
             if position == len(shown):
@@ -239,7 +238,7 @@ def _iterate(source: Source, shown: list[int], longest: int | None = None) -> It
 
 
 def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """The size, made smaller so that no side is longer."""
+    """Scale the size down so that no side exceeds `longest`."""
     scale = 1.0 if longest is None else min(1.0, longest / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -247,8 +246,8 @@ def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
 def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) in order, from frame `first` or one before it to the end.
 
-    wanted: numbers of the frames that matter; others are left out where no other frame needs them. Interlaced frames
-    are made whole. Raises `PosegenError` where more than a tolerable run of frames is missing.
+    wanted: numbers of the needed frames; others are skipped if no other frame depends on them. Frames are deinterlaced.
+    Raises `PosegenError` if more than a tolerable run of frames is missing.
     """
     info = source.info
     if source.is_interlaced:  # lines are filled from the frames beside
@@ -289,7 +288,7 @@ def _decode_good(
     wanted: Collection[int] | None = None,
     left_out: set[int] | None = None,
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (index, frame) for every frame that can be decoded; `left_out` tells which ones need not be."""
+    """Yield (index, frame) for every frame that can be decoded; `left_out` receives those that need not be."""
     times = source.info.frame_times
     slack = min(0.25 / float(source.info.fps), 0.001)
     try:
@@ -312,7 +311,7 @@ def _decode_good(
 
 
 def _key_before(order: Int64[np.ndarray, " packets"], keys: Bool[np.ndarray, " packets"], first: int) -> int:
-    """The number of the packet with which decoding can begin, so that frame `first` and what follows are decoded."""
+    """Return the number of the packet at which decoding can begin to obtain frame `first` and those that follow."""
     possible = np.flatnonzero(keys & (order >= 0) & (order <= first))
     has_unknown = bool((order == UNKNOWN).any())  # then frames are counted from the first one on
     return 0 if has_unknown or not len(possible) else int(possible[-1])
@@ -327,7 +326,7 @@ def _decode_ordered(
     wanted: Collection[int] | None,
     left_out: set[int],
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield what `_decode_good` yields, where times cannot tell which frame is which: each packet takes its number.
+    """Yield like `_decode_good` if times cannot identify frames: each packet's number in `order` does.
 
     The file is read from its beginning, and decoded from packet `begin` on.
     """
@@ -356,12 +355,12 @@ def _decode_ordered(
 
 
 def _index(times: Float64[np.ndarray, " frames"], time: float, slack: float) -> int:
-    """Which frame is shown at a time, seconds after the first."""
+    """Return the index of the frame shown at a time, in seconds after the first."""
     return int(np.searchsorted(times, time + slack, side="right")) - 1
 
 
 def _check_loss(source: Source, previous: int, index: int, left_out: Collection[int] = ()) -> None:
-    """Complain if too many frames between `previous` and `index` could not be decoded, those left out not counted."""
+    """Raise if too many frames between `previous` and `index` could not be decoded, not counting those left out."""
     lost = index - previous - 1
     lost -= sum(number in left_out for number in range(previous + 1, index)) if left_out else 0
     if lost > 0 and lost / float(source.info.fps) > source.tolerable_loss:
@@ -378,6 +377,6 @@ def _decoding_errors(path: Path) -> Iterator[None]:
 
 
 def _seek(container: Any, stream: Any, time: float) -> None:
-    """Go to the last key frame at or before `time` (seconds on the container's clock)."""
+    """Seek to the last key frame at or before `time` (seconds on the container's clock)."""
     # half a millisecond later: containers round times, and a seek to just before a key frame goes to the one before it
     container.seek(math.floor((time + 0.0005) / stream.time_base), stream=stream, backward=True)

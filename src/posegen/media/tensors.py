@@ -1,4 +1,4 @@
-"""Tensors written as safetensors files, whole or not at all. Apart from `files`, because it loads torch."""
+"""Writes tensors as safetensors files, atomically. Separate from `files`, because it imports torch."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ _MAX_HEADER = 16 << 20
 def save_safetensors(
     tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors of any device to `path` at once or not at all. Raises `OutputError` where that fails."""
+    """Write tensors of any device to `path` atomically. Raises `OutputError` if that fails."""
     file = AtomicFile(path)
     try:
         with saving_errors(path):
@@ -46,7 +46,7 @@ def check_header(path: Path) -> None:
 
 @contextlib.contextmanager
 def saving_errors(target: Path) -> Iterator[None]:
-    """`output_errors` that also knows those of safetensors."""
+    """Extend `output_errors` to the errors of safetensors."""
     with output_errors(target):
         try:
             yield
@@ -55,6 +55,6 @@ def saving_errors(target: Path) -> Iterator[None]:
 
 
 def _system_error(error: SafetensorError) -> OSError:
-    """The operating system's error, which safetensors only mentions in its text: "... (os error 28)"."""
+    """Return the operating system's error, which safetensors only mentions in its text: "... (os error 28)"."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else OSError(errno.EIO, str(error))

@@ -1,6 +1,6 @@
-"""Video files: the names that the rest of posegen uses.
+"""Public names for video files, used by the rest of posegen.
 
-`probing` says what is in a file, `reading` yields frames, `writing` makes files; nobody outside `media` opens a codec.
+`probing` inspects files, `reading` yields frames, `writing` makes files; no code outside `media` opens a codec.
 """
 
 from posegen.media.probing import VideoInfo, probe_video, video_is_complete

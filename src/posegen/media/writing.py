@@ -1,6 +1,6 @@
-"""Writing video files: H.264 for people to watch, FFV1 and H.264 of RGB for stages to hand on frames without loss.
+"""Writes video files: H.264 for viewing, lossless FFV1 and RGB H.264 for passing frames between stages.
 
-A file appears at its place only when it is complete. Where frames come from is the caller's business.
+A file appears at its path only when it is complete.
 """
 
 import contextlib
@@ -31,17 +31,17 @@ _GROUP_SECONDS = 1  # between H.264 key frames: a player can jump this finely, a
 
 
 class VideoWriter:
-    """A video file being written, a context manager: it appears at `path` on leaving without an error, else not at all.
+    """Context manager that writes a video: it appears at `path` on exit without an error, else not at all.
 
     `size` is (H, W). `h264` (.mp4): yuv420p, BT.709, index in front, plays in browsers; sides must be even; `crf` is
-    x264's quality, 0 (lossless) to 51, and its `preset`: veryfast is for videos to look at.
-    `ffv1` (.mkv): RGB without loss, every frame on its own, with checksums. `h264rgb` (.mkv): the same without
-    checksums, in a quarter of the time where most of a picture is of one colour.
-    `audio_from` is a video whose sound, from `audio_start` seconds on, goes along, cut to the length of the pictures;
-    `audio_seconds` is that length, where it is known: sound is read so far. Sound that cannot be used is left out, with
-    a line in the log.
-    `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it goes when the
-    video is finished, and stays, with every frame written, when it is not.
+    x264's quality, 0 (lossless) to 51, and `preset` its preset: veryfast is for previews.
+    `ffv1` (.mkv): lossless RGB, every frame on its own, with checksums. `h264rgb` (.mkv): the same without checksums,
+    in a quarter of the time if most of a frame has one colour.
+    `audio_from` is a video whose audio, from `audio_start` seconds on, is added, cut to the length of the frames;
+    `audio_seconds` is that length, if known: no more audio is read. Audio that cannot be used is left out, and a line
+    is logged.
+    `growing` (h264 only) is a second file that can be watched meanwhile, see `growing.GrowingVideo`: it is removed when
+    the video is finished, and kept, with every frame written, when it is not.
 
     Raises `PosegenError` for a wrong suffix, rate or size, or an unreadable `audio_from`; `OutputError` if the file
     cannot be written, also from `write` and on leaving (disk full).
@@ -125,14 +125,14 @@ class VideoWriter:
             raise PosegenError(f"{size}: H.264 needs even sides of at least 2; the nearest are {nearest}")
 
     def _open(self) -> Any:
-        # Matroska would get a random identifier: the same frames are to be the same bytes
+        # without bitexact Matroska gets a random identifier; the same frames should give the same bytes
         options = {"movflags": "+faststart"} if self._codec == "h264" else {"fflags": "+bitexact"}
         container_format = "mp4" if self._codec == "h264" else "matroska"
         return av.open(f"file:{self._file.temporary}", "w", format=container_format, container_options=options)
 
     def _add_video(self, crf: int, preset: str) -> Any:
         if self._codec == "h264":
-            # without it, macroblock-tree's vector code lets the same frames give other bytes now and then
+            # without cpu-independent, macroblock-tree's vector code sometimes gives other bytes for the same frames
             options = {"crf": str(crf), "preset": preset, "x264-params": "cpu-independent=1"}
             stream = self._container.add_stream("libx264", rate=self._fps, options=options)
             stream.pix_fmt = "yuv420p"
@@ -173,14 +173,14 @@ class VideoWriter:
         return picture
 
     def _write_audio(self) -> None:
-        """Write the sound up to the end of the last frame written."""
+        """Write the audio up to the end of the last frame written."""
         if self._audio is not None:
             for packet in self._audio.packets_until(float(self._count / self._fps)):
                 with output_errors(self.path):
                     self._mux([packet])
 
     def _mux(self, packets: Iterable[Any]) -> None:
-        """Put packets into the file, and into the growing one."""
+        """Write packets to the file, and to the growing one."""
         for packet in packets:
             self._container.mux(packet)
             if self._growing is not None:
@@ -204,7 +204,7 @@ class VideoWriter:
 
     def _discard(self) -> None:
         if self._growing is not None:
-            with contextlib.suppress(av.error.FFmpegError, OSError):  # what the encoder still holds is final, too
+            with contextlib.suppress(av.error.FFmpegError, OSError):  # keep the frames that the encoder still holds
                 self._mux(self._stream.encode(None))
             self._growing.close()
         self._close_audio()

@@ -1,12 +1,12 @@
-"""A small video autoencoder for models made from scratch: two-dimensional convolutions with light temporal mixing.
+"""Small video autoencoder for models trained from scratch: two-dimensional convolutions with light temporal mixing.
 
-The same interface, strides and causality as Wan's autoencoder (1 + 4k frames; 8 x 8 pixels and 4 frames a latent; the
-first latent knows the first frame only), at a fraction of its cost: frames are encoded one by one, four make a latent,
-and the decoder looks one step back in time at each level. It is neither recurrent nor deep in time, so quality does not
-decay over a clip, whatever length it was trained on. The convolutions only learn what a linear code of 8 x 8 patches
-leaves over: that shortcut (residual autoencoding, as in DC-AE, arXiv 2410.10733) starts as a cosine transform, so that
-colours and shapes are there from the first step (or as
-the principal components of given patches). How it is trained is `train/autoencoding.py`'s concern.
+It has the interface, strides and causality of Wan's autoencoder (1 + 4k frames; 8 x 8 pixels and 4 frames per latent;
+the first latent depends on the first frame only), at a fraction of its cost: frames are encoded one by one, four make a
+latent, and the decoder looks one step back in time at each level. It is neither recurrent nor deep in time, so quality
+does not decay over a clip, whatever length it was trained on. The convolutions learn only the residual of a linear code
+of 8 x 8 patches (residual autoencoding, as in DC-AE, arXiv 2410.10733), which starts as a cosine transform, or as the
+principal components of given patches, so that colours and shapes are right from the first step. It is trained in
+`train/autoencoding.py`.
 """
 
 import math
@@ -27,19 +27,19 @@ from posegen.errors import PosegenError
 from posegen.model.tensor_types import Latents, Pixels
 
 _FOLD = 2
-"""Pixels are folded 2 x 2 into channels before the first convolution."""
+"""Side of the blocks of pixels that are folded into channels before the first convolution."""
 _PATCH, _GROUP = 8, 4
 _FIRST_LOGVAR = -6.0
-"""Of the latents' variance at the start: nearly exact."""
+"""Initial log variance of the latents: nearly deterministic."""
 Patches = Float[Tensor, "n p"]
-"""p = 4 frames · 3 colours · 8 · 8 pixels, in this order."""
+"""Flattened patches: p = 4 frames · 3 colours · 8 · 8 pixels, in this order."""
 
 
 def cosine_code(z_dim: int) -> tuple[Float[Tensor, "z p"], Float[Tensor, "p z"]]:
-    """A linear code of patches of 4 frames x 8 x 8 RGB pixels, and its inverse on what it keeps.
+    """Return a linear code of patches of 4 frames x 8 x 8 RGB pixels, and its pseudo-inverse.
 
     Discrete cosine coefficients, lowest frequencies first: two of three for brightness, the rest for the two colour
-    differences (BT.601). Orthonormal but for the colours.
+    differences (BT.601). Orthonormal except for the colour transform.
     """
 
     def waves(length: int) -> Tensor:
@@ -67,7 +67,7 @@ def cosine_code(z_dim: int) -> tuple[Float[Tensor, "z p"], Float[Tensor, "p z"]]
 
 
 def group_patches(pixels: Pixels) -> Float[Tensor, "g p lh lw"]:
-    """Patches of all groups of a batch: the first frame (four times) is the first group, then four frames each."""
+    """Return the patches of all groups of a batch: the first frame (four times) is a group, then four frames each."""
     frames = rearrange(pixels, "b c f h w -> b f c h w")
     frames = torch.cat([repeat(frames[:, :1], "b 1 c h w -> b three c h w", three=_GROUP - 1), frames], dim=1)
     patches = functional.pixel_unshuffle(frames.flatten(0, 1), _PATCH)
@@ -75,7 +75,7 @@ def group_patches(pixels: Pixels) -> Float[Tensor, "g p lh lw"]:
 
 
 class ResidualBlock(nn.Module):
-    """x + two convolutions of x; with `memory`, the first one also sees the frame before."""
+    """Residual block of two convolutions; with `memory`, the first one also sees the frame before."""
 
     def __init__(self, channels: int, memory: bool = False) -> None:
         super().__init__()
@@ -86,9 +86,9 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "bf c h w"], frames: int, carried: "Carried" = None
     ) -> Float[Tensor, "bf c h w"]:
-        """`x` holds `frames` frames of each clip, one after the other; the first one's predecessor is itself.
+        """Apply the block to `frames` frames of each clip, consecutive in `x`; the first is its own predecessor.
 
-        Where clips come in pieces, `carried` takes each block's last frame over to the next piece.
+        If clips come in pieces, `carried` passes each block's last frame on to the next piece.
         """
         inputs = x
         if self.memory:
@@ -102,35 +102,35 @@ class ResidualBlock(nn.Module):
 
 
 Carried = dict[ResidualBlock, Float[Tensor, "_ 1 _ _ _"]] | None
-"""What blocks with a memory have seen last, while a clip is decoded in pieces."""
+"""Last frame seen by each block with a memory, while a clip is decoded in pieces."""
 
 
 class JoinFrames(nn.Module):
-    """Two frames -> one."""
+    """Merges pairs of frames into one."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "bf c h w"]) -> Float[Tensor, "half c h w"]:
-        """Neighbouring pairs become channels, which are mixed."""
+        """Fold neighbouring pairs into channels and mix them."""
         return self.mix(rearrange(x, "(bf two) c h w -> bf (two c) h w", two=2))
 
 
 class SplitFrames(nn.Module):
-    """One frame -> two."""
+    """Splits each frame into two."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(channels, 2 * channels, 1)
 
     def forward(self, x: Float[Tensor, "bf c h w"]) -> Float[Tensor, "double c h w"]:
-        """The inverse layout of `JoinFrames`."""
+        """Unfold channels into frames, the inverse layout of `JoinFrames`."""
         return rearrange(self.mix(x), "bf (two c) h w -> (bf two) c h w", two=2)
 
 
 class AutoencoderLightVideo(ModelMixin, ConfigMixin):
-    """Video autoencoder with Wan's strides; see the file's head. Call it as `AutoencoderKLWan`.
+    """Video autoencoder with Wan's strides; see the module docstring. Its interface is that of `AutoencoderKLWan`.
 
     Raises `PosegenError` for clips that are not 1 + 4k frames, or not multiples of 8 pixels.
     """
@@ -148,7 +148,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         scale_factor_temporal: int = 4,
         scale_factor_spatial: int = 8,
     ) -> None:
-        """Build it; channels are those of the levels at 1/2, 1/4 and 1/8 of the size (decoder: 1/8, 1/4, 1/2)."""
+        """Build the model; channels are for the levels at 1/2, 1/4 and 1/8 of the size (decoder: 1/8, 1/4, 1/2)."""
         super().__init__()
         if scale_factor_temporal != 4 or scale_factor_spatial != 8:
             raise PosegenError("this autoencoder has strides of 4 frames and 8 pixels, no others")
@@ -184,7 +184,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def _begin_linear(self) -> None:
-        """Begin as the linear code alone: what follows it adds nothing yet."""
+        """Initialise as the linear code alone: the other layers add nothing yet."""
         analysis, synthesis = cosine_code(self.config.z_dim)
         self.encoder_linear.weight.copy_(analysis[:, :, None, None])
         self.decoder_linear.weight.copy_(synthesis[:, :, None, None])
@@ -195,19 +195,19 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def fit_linear_code(self, covariance: Float[Tensor, "p p"]) -> None:
-        """Begin as the best linear code of patches with this (uncentred) covariance: its principal components.
+        """Initialise as the best linear code of patches with this (uncentred) covariance: its principal components.
 
-        A latent's deviation is the square root of its component's, so that large ones stay larger, but not by much.
+        A latent's deviation is the square root of its component's, so that large ones stay slightly larger.
         """
         values, vectors = torch.linalg.eigh(covariance.double())
         kept = vectors.flip(1)[:, : self.config.z_dim]
-        kept = kept * torch.sign(kept.sum(0) + 1e-12)  # eigenvectors have no sign of their own
+        kept = kept * torch.sign(kept.sum(0) + 1e-12)  # the sign of eigenvectors is arbitrary
         scales = values.flip(0)[: self.config.z_dim].clamp_min(1e-8) ** 0.25
         self.encoder_linear.weight.copy_((kept / scales).T[:, :, None, None])
         self.decoder_linear.weight.copy_((kept * scales)[:, :, None, None])
 
     def moments(self, pixels: Pixels) -> Float[Tensor, "batch cc latent_frames latent_height latent_width"]:
-        """Mean and logarithm of the variance of the latents, as channels."""
+        """Return mean and log variance of the latents, as channels."""
         batch, _, num_frames, height, width = pixels.shape
         if (num_frames - 1) % 4 or height % 8 or width % 8:
             raise PosegenError(
@@ -229,28 +229,28 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         return rearrange(moments, "(b f) c h w -> b c f h w", b=batch)
 
     def encode(self, x: Pixels, return_dict: bool = True) -> AutoencoderKLOutput | tuple[Any]:
-        """Pixels -1..1 -> distribution of latents (b, z, (f - 1) / 4 + 1, h / 8, w / 8)."""
+        """Encode pixels -1..1 to a distribution of latents (b, z, (f - 1) / 4 + 1, h / 8, w / 8)."""
         posterior = DiagonalGaussianDistribution(self.moments(x))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     def decode(self, z: Latents, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
-        """Latents -> pixels, about -1..1 and clipped there as Wan's are."""
+        """Decode latents to pixels, clipped to -1..1 as Wan's are."""
         sample = self.reconstruct(z).clamp(-1.0, 1.0)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 
     def decode_pieces(self, z: Latents) -> Iterator[Pixels]:
-        """What `decode` gives, in pieces of one latent frame each: the first frame, then four and four."""
+        """Yield the frames of `decode` in pieces of one latent frame each: the first frame, then four at a time."""
         carried: Carried = {}
         for index in range(z.shape[2]):
             pixels = self._render(z[:, :, index : index + 1], carried).clamp(-1.0, 1.0)
             yield pixels if index else pixels[:, :, _GROUP - 1 :]
 
     def reconstruct(self, z: Latents) -> Pixels:
-        """Latents -> pixels without clipping, which training wants."""
+        """Decode latents to pixels without clipping, for training."""
         return self._render(z)[:, :, _GROUP - 1 :]
 
     def _render(self, z: Latents, carried: Carried = None) -> Pixels:
-        """Four frames for each latent frame."""
+        """Decode four frames for each latent frame."""
         batch, _, frames = z.shape[:3]
         z = rearrange(z, "b c f h w -> (b f) c h w")
         linear = rearrange(self.decoder_linear(z), "g (four p) h w -> (g four) p h w", four=_GROUP)
@@ -268,7 +268,7 @@ class AutoencoderLightVideo(ModelMixin, ConfigMixin):
         return rearrange(pixels, "(b f) c h w -> b c f h w", b=batch)
 
     def forward(self, sample: Pixels, noise: Latents | None = None, scale: Tensor | None = None) -> Any:
-        """Encode to the mode and decode; with noise, (moments, what latents drawn with it become), for training.
+        """Encode to the mode and decode; with noise, return (moments, decoded noisy latents), for training.
 
         The noise is scaled by the latents' own deviation, or by `scale`.
         """

@@ -1,8 +1,8 @@
-"""Where the anchor segment's keys and values are kept: on the device, in host memory, or in files.
+"""Stores the anchor segment's keys and values: on the device, in host memory, or in files.
 
-One protocol, three stores. What is kept, and when, is `sharing.py`'s concern; which store fits, and the fourth kind
-(keeping next to nothing and running the anchor again), is that of `generate/background/shared_background.py`.
-Stores that are not on the device read the next place while the present one is computed with.
+One protocol, three stores. `sharing.py` decides what is kept, and when; `generate/background/shared_background.py`
+chooses a store that fits, or a fourth way (keeping almost nothing and running the anchor again). Stores that are not on
+the device read the next place while the current one is in use.
 """
 
 import re
@@ -20,19 +20,19 @@ from posegen.media.checksums import forget_checksum, remove_checked, state_of, w
 from posegen.media.tensors import save_safetensors
 
 Branch = Literal["positive", "negative", "unposed"]
-"""Of guidance: with the prompt, with the negative prompt, without the pose."""
+"""Branch of guidance: with the prompt, with the negative prompt, or without the pose."""
 StorePrecision = Literal["same", "bf16", "int10", "fp8"]
-"""How keys and values are kept: as computed, in bfloat16, or in 10 or 8 bits with a scale for each token and head."""
+"""Precision of kept keys and values: as computed, bfloat16, or 10 or 8 bits with a scale for each token and head."""
 Tensors = Mapping[str, Tensor]
 _SCALE, _REST = "_scale", "_rest"
 _FP8_MAX = torch.finfo(torch.float8_e4m3fn).max
 _INT10_MAX = 511
 _PIECE = 1 << 24
-"""Bytes of pinned memory taken at once: torch rounds each up to a power of two, which can double what is large."""
+"""Bytes of pinned memory per allocation: torch rounds each up to a power of two, which can double large ones."""
 
 
 class CachePosition(NamedTuple):
-    """Where in a denoising run a layer's tensors belong."""
+    """Position of a layer's tensors in a denoising run."""
 
     step: int
     branch: Branch
@@ -41,26 +41,26 @@ class CachePosition(NamedTuple):
 
 @runtime_checkable
 class BackgroundStore(Protocol):
-    """Keeps named tensors for each place; a place is read as often as there are segments, always in the same order."""
+    """Keeps named tensors for each place; each place is read once per segment, always in the same order."""
 
     def put(self, place: CachePosition, tensors: Tensors) -> None:
         """Keep the tensors of one place, replacing earlier ones."""
 
     def get(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Give them back, or only those named; KeyError when they were never put."""
+        """Return the tensors of one place, or only those named. Raises `KeyError` if they were never put."""
 
     def places(self) -> Collection[CachePosition]:
-        """What is kept, in the order in which it was put."""
+        """Places that are kept, in the order in which they were put."""
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all tensors."""
 
     def nbytes(self) -> int:
         """Bytes that are kept, wherever they are."""
 
 
 class MemoryStore:
-    """Keeps tensors where they are, or on `device`: host memory is pinned and read ahead when a GPU computes."""
+    """Keeps tensors on their own device, or on `device`: host memory is pinned and read ahead for a GPU."""
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = None if device is None else torch.device(device)
@@ -84,7 +84,7 @@ class MemoryStore:
         self._tensors[place] = kept
 
     def get(self, place: CachePosition, names: Collection[str] | None = None) -> dict[str, Tensor]:
-        """The tensors of one place."""
+        """Return the tensors of one place."""
         place = CachePosition(*place)
         if self._ahead is not None and names is None:
             return self._ahead.take(place, _following(list(self._tensors), place))
@@ -94,11 +94,11 @@ class MemoryStore:
         return {name: t.to("cpu") if isinstance(t, HostTensor) else t for name, t in wanted.items()}
 
     def places(self) -> list[CachePosition]:
-        """What is kept."""
+        """Places that are kept."""
         return list(self._tensors)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all tensors."""
         if self._ahead is not None:
             self._ahead.forget()
         self._tensors.clear()
@@ -109,16 +109,16 @@ class MemoryStore:
 
 
 class DiskStore:
-    """Keeps one safetensors file for each place in a folder, mapped into memory where it is read.
+    """Keeps one safetensors file for each place in a folder, memory-mapped for reading.
 
-    What a killed process left is still there, if it agrees with its checksum. Raises `OutputError` where it cannot be
-    written.
+    Files that a killed process left are used if they agree with their checksums. Raises `OutputError` if a file cannot
+    be written.
     """
 
     _NAME = re.compile(rf"step(\d+)-({'|'.join(get_args(Branch))})-layer(\d+)\.safetensors")
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
-        """Open the folder; `device` is what computes."""
+        """Open the folder; `device` is the device that computes."""
         self.folder = folder
         self._ahead = _ReadAhead(self._load, torch.device(device))
         found = [match for path in folder.glob("step*.safetensors") if (match := self._NAME.fullmatch(path.name))]
@@ -136,7 +136,7 @@ class DiskStore:
 
     @staticmethod
     def _is_intact(path: Path) -> bool:
-        """Whether a file that an earlier run left agrees with its checksum; else it is removed, and that is logged."""
+        """Return True if a file of an earlier run agrees with its checksum; else remove it and log a line."""
         state = state_of(path)
         if state == "damaged":
             logger.warning("%s is damaged: the shared background is recorded again", path)
@@ -173,11 +173,11 @@ class DiskStore:
             ) from error
 
     def places(self) -> list[CachePosition]:
-        """What is kept."""
+        """Places that are kept."""
         return list(self._places)
 
     def clear(self) -> None:
-        """Delete the files, and the folder if nothing else is in it."""
+        """Delete the files, and the folder if it is then empty."""
         self._ahead.forget()
         for place in self._places:
             remove_checked(self._path(place))
@@ -191,10 +191,10 @@ class DiskStore:
 
 
 class HostTensor:
-    """A tensor in host memory that a GPU reads and writes by itself, where there is one; in pieces, see `_PIECE`."""
+    """Tensor in host memory, pinned if there is a GPU, in pieces of `_PIECE` bytes."""
 
     def __init__(self, tensor: Tensor) -> None:
-        """Copy the tensor, from a GPU without waiting for it: on its present stream, which must be waited for."""
+        """Copy the tensor, from a GPU asynchronously on its current stream, which must be synchronised before use."""
         self.shape, self.dtype, self.nbytes = tensor.shape, tensor.dtype, tensor.nbytes
         pinned = torch.cuda.is_available()
         self.pieces = [
@@ -203,7 +203,7 @@ class HostTensor:
         ]
 
     def to(self, device: torch.device | str) -> Tensor:
-        """Give it back, to a GPU without waiting for it."""
+        """Copy the tensor to a device, asynchronously to a GPU."""
         flat = torch.empty(self.nbytes, dtype=torch.uint8, device=device)
         for piece, kept in zip(flat.split(_PIECE), self.pieces, strict=True):
             piece.copy_(kept, non_blocking=True)
@@ -211,7 +211,7 @@ class HostTensor:
 
 
 class _ReadAhead:
-    """Brings one place to the device while another is computed with; on a GPU by a stream of its own."""
+    """Copies one place to the device while another is in use; on a GPU in a separate stream."""
 
     def __init__(
         self, load: Callable[[CachePosition], Mapping[str, Tensor | HostTensor]], device: torch.device
@@ -222,7 +222,7 @@ class _ReadAhead:
         self._pending: tuple[CachePosition, Future[tuple[dict[str, Tensor], Any]]] | None = None
 
     def take(self, place: CachePosition, following: CachePosition) -> dict[str, Tensor]:
-        """The tensors of `place`, on the device; begins to read `following`."""
+        """Return the tensors of `place` on the device, and start reading `following`."""
         pending, self._pending = self._pending, None
         future = pending[1] if pending is not None and pending[0] == place else self._thread.submit(self._bring, place)
         tensors, event = future.result()
@@ -236,11 +236,11 @@ class _ReadAhead:
         return tensors
 
     def forget(self) -> None:
-        """What was read ahead may be there no longer, or be another by now."""
+        """Discard what was read ahead, which may be removed or replaced by now."""
         self._pending = None
 
     def to_host(self, tensor: Tensor) -> HostTensor:
-        """A copy on the host, ready when this object's stream is: reading it back comes later on the same stream."""
+        """Copy to the host, in this object's stream: reading back comes later in the same stream."""
         assert self._stream is not None
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
@@ -249,7 +249,7 @@ class _ReadAhead:
         return kept
 
     def wait(self) -> None:
-        """Until all copies to the host are made."""
+        """Wait until all copies to the host are complete."""
         if self._stream is not None:
             self._stream.synchronize()
 
@@ -265,15 +265,15 @@ class _ReadAhead:
 
 
 def _following(places: list[CachePosition], place: CachePosition) -> CachePosition:
-    """The place that is read next: they are read in the order in which they were put, again for every segment."""
+    """Return the place that is read next: in the order in which they were put, again for every segment."""
     return places[(places.index(place) + 1) % len(places)]
 
 
 def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tensor]:
-    """`tensor` (..., width) as it is kept under `name`.
+    """Convert `tensor` (..., width) to the tensors kept under `name`.
 
-    With a scale, `name`_scale (..., 1) is the largest value over the format's largest number. `int10` keeps whole
-    numbers of -511..511: their upper 8 bits under `name`, the 2 others, of four numbers a byte, under `name`_rest.
+    With a scale, `name`_scale (..., 1) is the largest value over the dtype's largest number. `int10` keeps integers of
+    -511..511: their upper 8 bits under `name`, the 2 others, of four numbers per byte, under `name`_rest.
     """
     if precision == "same":
         return {name: tensor}
@@ -281,7 +281,7 @@ def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tens
         return {name: tensor.to(torch.bfloat16)}
     most = _FP8_MAX if precision == "fp8" else _INT10_MAX
     largest = tensor.abs().amax(-1, keepdim=True).float().clamp_min(1e-12)
-    scale = (largest * (1.005 / most)).to(torch.bfloat16)  # rounded first, and never so that the most is exceeded
+    scale = (largest * (1.005 / most)).to(torch.bfloat16)  # rounded first, and never so that the maximum is exceeded
     scaled = tensor.float() / scale.float()
     if precision == "fp8":
         return {name: scaled.to(torch.float8_e4m3fn), name + _SCALE: scale}
@@ -292,7 +292,7 @@ def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tens
 
 
 def unpack(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
-    """What `pack` kept under `name`, as near as its precision allows."""
+    """Restore the tensor that `pack` kept under `name`, to its precision."""
     tensor, scale, rest = tensors[name], tensors.get(name + _SCALE), tensors.get(name + _REST)
     if scale is None:
         return tensor.to(dtype)

@@ -1,4 +1,4 @@
-"""Attention on processors where torch's fused kernel is slow: matrix products and a softmax, in bfloat16.
+"""Attention for processors on which torch's fused kernel is slow: matrix products and a softmax, in bfloat16.
 
 torch 2.13's fused attention for CPUs is fast in bfloat16 only with AMX. On a processor that has AVX-512 bfloat16
 instructions but no AMX, plain matrix products use them, and fused attention does not. Scores are then rounded to
@@ -13,17 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 MAX_SCORES = 2**25
-"""Numbers of one piece of the score matrix: 64 MB; more queries are attended to piece by piece."""
+"""Maximum elements of the score matrix, 64 MB; more queries are processed in pieces."""
 
 
 @functools.cache
 def suits_processor() -> bool:
-    """Return whether plain products beat the fused kernel here: bfloat16 instructions of AVX-512, but no AMX."""
+    """Return True if plain products beat the fused kernel here: bfloat16 instructions of AVX-512, but no AMX."""
     return bool(torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported())
 
 
 def is_preferred(query: Tensor) -> bool:
-    """Return whether `attend` should take these queries: bfloat16, on such a processor, and nothing is trained."""
+    """Return True if `attend` should be used for these queries: bfloat16, on such a processor, not in training."""
     return (
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
@@ -38,7 +38,7 @@ def attend(
     key: Float[Tensor, "b m heads width"],
     value: Float[Tensor, "b m heads width"],
 ) -> Float[Tensor, "b n heads width"]:
-    """softmax(query · key / sqrt(width)) · value for each head, without a mask."""
+    """Compute softmax(query · key / sqrt(width)) · value for each head, without a mask."""
     query, key, value = (tensor.transpose(1, 2).contiguous() for tensor in (query, key, value))
     query = query * query.shape[-1] ** -0.5
     key = key.transpose(-1, -2)

@@ -1,7 +1,7 @@
-"""Latents -> pixels piece by piece, latent frame by latent frame, so that a segment's pixels are never all in memory.
+"""Decodes latents to pixels one latent frame at a time, so that a segment's pixels are never all in memory.
 
-For video autoencoders that know no future: Wan's carries features from piece to piece in a cache, ours in its blocks.
-Normalisation of latents and the colours of frames are `model/latents.py`'s concern.
+For causal video autoencoders: Wan's carries features from piece to piece in a cache, posegen's own in its blocks.
+Latents are denormalised and pixels converted to frames in `model/latents.py`.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ wake = apply_forward_hook(lambda model: None)
 
 
 def decode_pieces(vae: Any, latents: Latents) -> Iterator[Pixels]:
-    """Yield the frames of `vae.decode(latents)` in order, in pieces of one latent frame: -1..1, 1 frame, then 4 and 4.
+    """Yield the frames of `vae.decode(latents)`, -1..1, in pieces of one latent frame: 1 frame, then 4 at a time.
 
-    An autoencoder that decodes in tiles (`enable_tiling`), or is of another kind, gives one piece: all of it.
+    An autoencoder that decodes in tiles (`enable_tiling`), or is of another kind, yields everything in one piece.
     """
     if isinstance(vae, AutoencoderKLWan) and not _is_tiled(vae, latents):
         yield from _wan_pieces(vae, latents)
@@ -31,16 +31,16 @@ def decode_pieces(vae: Any, latents: Latents) -> Iterator[Pixels]:
 
 
 def _is_tiled(vae: AutoencoderKLWan, latents: Latents) -> bool:
-    """Whether `decode` would work in tiles."""
+    """Return True if `decode` would work in tiles."""
     ratio = vae.spatial_compression_ratio
     height, width = vae.tile_sample_min_height // ratio, vae.tile_sample_min_width // ratio
     return vae.use_tiling and (latents.shape[-1] > width or latents.shape[-2] > height)
 
 
 def _wan_pieces(vae: AutoencoderKLWan, latents: Latents) -> Iterator[Pixels]:
-    """`AutoencoderKLWan._decode` of diffusers 0.42, but for keeping the pieces apart.
+    """Decode like `AutoencoderKLWan._decode` of diffusers 0.42, but yield the pieces separately.
 
-    The cache of features is this generator's own: the autoencoder may do other work between two pieces.
+    The feature cache belongs to this generator: the autoencoder may do other work between two pieces.
     """
     vae.clear_cache()
     features: list[Any] = [None] * len(vae._feat_map)

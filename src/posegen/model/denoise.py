@@ -1,6 +1,6 @@
-"""From noise to latents: the sampling loop of one segment, a plain function of its inputs.
+"""Denoises latents: the sampling loop of one segment, a plain function of its inputs.
 
-It knows guidance, steps and the background to record or share; it does not know prompts, pixels or segments.
+It handles guidance, steps and the background to record or share; prompts, pixels and segments are handled elsewhere.
 """
 
 import functools
@@ -18,10 +18,10 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 
 
 class PoseLatents(NamedTuple):
-    """Skeletons and hand normals of a segment, encoded.
+    """Encoded skeletons and hand normals of a segment.
 
     condition_latents: 4 mask + c pose channels.
-    unposed_latents, unposed_hands: the same of black frames, which guidance by the pose leads away from.
+    unposed_latents, unposed_hands: the same for black frames, from which pose guidance leads away.
     """
 
     condition_latents: Float[torch.Tensor, "b m f h w"]
@@ -32,9 +32,9 @@ class PoseLatents(NamedTuple):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Everything that steers a segment; None switches an input off.
+    """Conditions of a segment; None switches an input off.
 
-    Text features are those of UMT5, image features those of CLIP.
+    Text features are from UMT5, image features from CLIP.
     """
 
     pose: PoseLatents
@@ -44,7 +44,7 @@ class Conditioning:
     image: Float[torch.Tensor, "b i di"] | None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditioning":
-        """The same on another device, in another number format."""
+        """Move to another device and dtype."""
 
         def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
             return None if tensor is None else tensor.to(device, dtype)
@@ -66,7 +66,7 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class PoseGuidance:
-    """Guidance away from the prediction without a pose (classifier-free guidance, arXiv 2207.12598, of the skeletons).
+    """Pose guidance: classifier-free guidance (arXiv 2207.12598) away from the prediction without a pose.
 
     scale: 1 switches it off.
     until: noise level, 0 to 1: steps that begin below it are not guided (a limited interval, arXiv 2404.07724).
@@ -76,23 +76,24 @@ class PoseGuidance:
     until: float = 0.0
 
     def leads(self, level: float) -> bool:
-        """Whether it leads a step that begins at this noise level."""
+        """Return True if a step that begins at this noise level is guided."""
         return self.scale != 1.0 and level >= self.until
 
 
 UNGUIDED = PoseGuidance()
 TIMESTEPS = 1000
-"""The scheduler's steps of training: a timestep is so many times the noise level."""
+"""Training steps of the scheduler: a timestep is this number times the noise level."""
 Background = Callable[[int, Branch], Any]
-"""Asked with (step, branch) for the transformer's `background` argument."""
+"""Function of (step, branch) that returns the transformer's `background` argument."""
 
 
 def no_background(step: int, branch: Branch) -> None:
-    """Nothing recorded, nothing shared."""
+    """Record and share nothing."""
 
 
 def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
-    """Noise levels before the shift: 1 - i/n for i = 0..n-1. The scheduler applies its shift s: s·u / (1 + (s-1)·u).
+    """Return noise levels before the shift: 1 - i/n for i = 0..n-1. The scheduler's shift s maps u to
+    s·u / (1 + (s-1)·u).
 
     Passed explicitly because `FlowMatchEulerDiscreteScheduler.set_timesteps(n)` would shift its smallest level twice.
     """
@@ -102,7 +103,7 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
 def forward_passes(
     shift: float, num_steps: int, guidance_scale: float, pose_guidance: PoseGuidance
 ) -> list[tuple[int, Branch]]:
-    """Step and branch of each forward pass of `denoise`, in order; `shift` is the scheduler's."""
+    """List step and branch of each forward pass of `denoise`, in order; `shift` is the scheduler's."""
     levels = flow_sigmas(num_steps)
     levels = shift * levels / (1 + (shift - 1) * levels)
     passes: list[tuple[int, Branch]] = []
@@ -124,9 +125,9 @@ def predict_velocity(
     branch: Branch,
     background: Any = None,
 ) -> Latents:
-    """One forward pass: the velocity (float32) of one branch of guidance.
+    """Predict the velocity (float32) of one branch of guidance, in one forward pass.
 
-    `conditioning` is on the transformer's device, in its number format.
+    `conditioning` has the transformer's device and dtype.
     """
     text = conditioning.negative_text if branch == "negative" else conditioning.text
     pose = conditioning.pose
@@ -135,7 +136,7 @@ def predict_velocity(
         assert pose.unposed_latents is not None
         condition_latents, hand_latents = pose.unposed_latents, pose.unposed_hands
     velocity: Latents = transformer(
-        hidden_states=latents.to(condition_latents.dtype),  # asking a transformer for its own looks at all its modules
+        hidden_states=latents.to(condition_latents.dtype),  # a transformer's own `dtype` looks at all its modules
         condition_latents=condition_latents,
         hand_latents=hand_latents,
         reference_latents=conditioning.reference_latents,
@@ -157,7 +158,7 @@ def guided_velocity(
     background: Callable[[Branch], Any] = lambda branch: None,
     pose_guidance: PoseGuidance = UNGUIDED,
 ) -> Latents:
-    """Velocity with guidance: u_negative + s (u_positive - u_negative) + (s_pose - 1) (u_positive - u_unposed).
+    """Predict the guided velocity: u_negative + s (u_positive - u_negative) + (s_pose - 1) (u_positive - u_unposed).
 
     The positive branch runs first (background sharing relies on it).
     """
@@ -192,9 +193,9 @@ def denoise(
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.
 
     `stop_after` ends early, after that many steps: for recording an anchor's background again without finishing it.
-    `on_step` hears the number of finished steps, `on_latents` what each step begins with; `change_latents` gets each
-    step's number, timestep and result, and returns the latents of the next step. Latents stay float32 between steps,
-    whatever the transformer computes in.
+    `on_step` is called with the number of finished steps, `on_latents` with the initial latents of each step;
+    `change_latents` gets each step's number, timestep and result, and returns the latents of the next step. Latents
+    stay float32 between steps, whatever the transformer's dtype.
     """
     device = transformer.device
     scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist(), device=device)

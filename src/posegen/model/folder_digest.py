@@ -1,8 +1,8 @@
-"""Digests the contents of a model's folder, so that the same weights are the same model wherever they are.
+"""Digests the contents of a model folder, so that the same weights are the same model in any place.
 
-Every byte is read, because one changed weight is another model. The digest of a large file is kept in posegen's cache
-folder by the state of the file (device, inode, size, times), so that only the first use of a model waits for it. Names
-that start with a dot and `.md` files are ignored: no model reads them, and systems and downloads add them.
+Every byte is read, because one changed weight makes another model. The digest of a large file is cached in posegen's
+cache folder by the state of the file (device, inode, size, times), so that only the first use of a model waits for it.
+Names that start with a dot and `.md` files are ignored: models do not read them, and systems and downloads add them.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from posegen.errors import PosegenError, logger
 from posegen.media.files import read_kept, readable_size, write_whole
 
 KEPT_FROM = 64_000_000
-"""Bytes from which a file's digest is kept beyond this process: less is read in a tenth of a second."""
+"""Minimum size in bytes of a file whose digest is cached on disk: smaller ones are read in a tenth of a second."""
 REPORTED_FROM = 4_000_000_000
-"""Bytes to read from which the wait is announced."""
+"""Minimum bytes to read for which a line is logged."""
 _READERS = 4
 _HEXADECIMAL = 64
 
 
 def folder_digest(folder: Path, ignored: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the relative names and contents of a folder's files, in hexadecimal.
+    """Return the SHA-256 of the relative names and contents of a folder's files, in hexadecimal.
 
-    It stays the same when the folder is copied, touched or moved. `ignored`: names of files to leave out. Raises
+    It does not change if the folder is copied, touched or moved. `ignored`: names of files to leave out. Raises
     `PosegenError` for a file that cannot be read.
     """
     files = {path.relative_to(folder).as_posix(): path for path in _files(folder) if path.name not in ignored}
@@ -36,7 +36,7 @@ def folder_digest(folder: Path, ignored: tuple[str, ...] = ()) -> str:
         states = {name: DiskState.of(path.stat()) for name, path in files.items()}
         unread = sum(state.size for state in states.values() if _kept_digest(state) is None)
         if unread >= REPORTED_FROM:
-            logger.info("%s: reading %s to know the model by its contents, once", folder, readable_size(unread))
+            logger.info("%s: reading %s once to identify the model by its contents", folder, readable_size(unread))
         with ThreadPoolExecutor(_READERS) as readers:
             digests = dict(zip(files, readers.map(_digest, files.values(), states.values()), strict=True))
     except OSError as error:
@@ -46,13 +46,13 @@ def folder_digest(folder: Path, ignored: tuple[str, ...] = ()) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files, through links to folders too: parts that several models share are often linked."""
+    """Yield all files, following links to folders: parts that several models share are often linked."""
     for root, folders, names in os.walk(folder, followlinks=True):
         here = Path(root).resolve()
         shown = [name for name in folders if not name.startswith(".")]
         folders[:] = [
             name for name in shown if not here.is_relative_to((here / name).resolve())
-        ]  # else an endless walk
+        ]  # otherwise the walk would never end
         for name in names:
             path = Path(root, name)
             if not name.startswith(".") and path.suffix != ".md" and path.is_file():
@@ -72,7 +72,7 @@ def _digest(path: Path, state: DiskState) -> str:
 
 
 def _kept_digest(state: DiskState) -> str | None:
-    """The digest that was noted for a file in this state, if any."""
+    """Return the cached digest of a file in this state, if any."""
     if state.size < KEPT_FROM:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Models in local folders: one that `save_pretrained` wrote, a stock Wan2.1-I2V checkpoint, adapters alone."""
+"""Sources of models in local folders: written by `save_pretrained`, stock Wan2.1-I2V checkpoints, adapters alone."""
 
 import json
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ from posegen.model.wan import WAN_AREA, WAN_SETTINGS, pipeline_around
 
 INDEX = "model_index.json"
 ADAPTED = "posegen.json"
-"""In a folder of adapters only: {"base": name or folder of the model that they belong to}."""
+"""File in a folder of adapters alone: {"base": name or folder of the model that they belong to}."""
 
 
 @dataclass(frozen=True)
 class OwnFolder:
-    """A folder that `PoseGenPipeline.save_pretrained` wrote."""
+    """Folder that `PoseGenPipeline.save_pretrained` wrote."""
 
     name: str
     folder: Path
@@ -59,11 +59,11 @@ class OwnFolder:
         return make_description(self.name, found)
 
     def identity(self) -> str:
-        """Digest of the folder's contents, wherever it is."""
+        """Return a digest of the folder's contents, independent of its path."""
         return f"sha256:{folder_digest(self.folder)}"
 
     def transformer_arguments(self) -> dict[str, Any]:
-        """Constructor arguments, from the folder's configuration."""
+        """Return the constructor arguments in the folder's configuration."""
         self.describe()
         folder = self.folder / "transformer"
         with loading_errors(folder):
@@ -71,7 +71,7 @@ class OwnFolder:
         return dict(arguments)
 
     def autoencoder_arguments(self) -> dict[str, Any]:
-        """Constructor arguments, from the folder's configuration. Raises `PosegenError` for Wan's, too."""
+        """Return the constructor arguments in the folder's configuration. Raises `PosegenError` for Wan's, too."""
         self.describe()
         folder = self.folder / "vae"
         config = read_part_of_model(folder / "config.json")
@@ -98,20 +98,20 @@ class OwnFolder:
 
 @dataclass(frozen=True)
 class PackagedFolder(OwnFolder):
-    """A folder that comes with posegen, known by a name."""
+    """Folder of a model that is part of the posegen package, known by a name."""
 
     def identity(self) -> str:
-        """Name and digest of the weights; the version of posegen stands for the rest."""
+        """Return the name and a digest of the weights; the rest is determined by the version of posegen."""
         return f"{self.name} {joined_digest(sorted(self.folder.rglob('*.safetensors')))[:16]}"
 
 
 @dataclass(frozen=True)
 class StockFolder(OwnFolder):
-    """A stock Wan2.1 image-to-video checkpoint; the parameters that it lacks are not trained."""
+    """Stock Wan2.1 image-to-video checkpoint; the parameters that it lacks are untrained."""
 
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
         """Load every part, and add new parameters to the transformer."""
-        logger.warning("%s is a stock Wan checkpoint: it was never trained to follow poses", self.folder)
+        logger.warning("%s is a stock Wan checkpoint, which was not trained to follow poses", self.folder)
         transformer = init_from_wan(self.folder, dtype)
         return pipeline_around(self.folder, transformer, dtype, default_area=WAN_AREA, trained=False)
 
@@ -124,7 +124,7 @@ class StockFolder(OwnFolder):
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """A folder with adapters alone; all else is the base's."""
+    """Folder with adapters alone; all other parts are those of the base."""
 
     name: str
     folder: Path
@@ -135,15 +135,15 @@ class AdapterFolder:
         return replace(self.base.describe(), name=self.name, trained=True)
 
     def identity(self) -> str:
-        """Digest of the adapters, and what the base is; the note says only where the base was."""
+        """Return a digest of the adapters and the identity of the base, which the note only locates."""
         return f"sha256:{folder_digest(self.folder, (ADAPTED,))} on {self.base.identity()}"
 
     def transformer_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the base's."""
+        """Return the constructor arguments of the base."""
         return self.base.transformer_arguments()
 
     def autoencoder_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the base's."""
+        """Return the constructor arguments of the base."""
         return self.base.autoencoder_arguments()
 
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
@@ -154,17 +154,17 @@ class AdapterFolder:
         return pipeline
 
     def load_for_encoding(self, dtype: torch.dtype) -> PoseGenPipeline:
-        """Load the base's."""
+        """Load the parts of the base."""
         return self.base.load_for_encoding(dtype)
 
 
 def is_stock(folder: Path) -> bool:
-    """Whether a model's folder is a stock Wan checkpoint. Raises `PosegenError` where it is no model's."""
+    """Return True if a model folder is a stock Wan checkpoint. Raises `PosegenError` if it is not a model folder."""
     return read_part_of_model(folder / INDEX).get("_class_name") == WanImageToVideoPipeline.__name__
 
 
 def base_of(folder: Path) -> str | None:
-    """Name or folder of the model that a folder of adapters belongs to; None for a folder of another kind."""
+    """Return the name or folder of the model that adapters belong to; None for a folder of another kind."""
     if not (folder / ADAPTED).is_file():
         return None
     base = read_part_of_model(folder / ADAPTED).get("base")
@@ -181,14 +181,14 @@ def save_adapters(pipeline: PoseGenPipeline, base: str, folder: Path) -> None:
 
 
 def not_trained_here(kind: object) -> PosegenError:
-    """The error for an autoencoder that posegen cannot train."""
+    """Build the error for an autoencoder that posegen cannot train."""
     return PosegenError(
-        f"the stage vae trains {AutoencoderLightVideo.__name__}, not {kind}: Wan's own autoencoder is used as it is"
+        f"the stage vae trains {AutoencoderLightVideo.__name__}, not {kind}: Wan's own autoencoder is not trained"
     )
 
 
 def read_part_of_model(path: Path) -> dict[str, Any]:
-    """Read a JSON file that every model's folder has. Raises `PosegenError`."""
+    """Read a JSON file that every model folder has. Raises `PosegenError`."""
     try:
         return read_json_object(path)
     except PosegenError as error:
@@ -196,5 +196,5 @@ def read_part_of_model(path: Path) -> dict[str, Any]:
 
 
 def _flow_shift(schedule: Path) -> Any:
-    """The shift of the schedule; of a stock checkpoint, which has another scheduler, what it is sampled with here."""
+    """Return the shift of the schedule; for a stock checkpoint, which has another scheduler, the shift used here."""
     return read_part_of_model(schedule).get("shift", FLOW_SHIFT) if schedule.is_file() else FLOW_SHIFT

@@ -6,13 +6,13 @@ from posegen.model.sources import model_identity
 
 
 def is_former_identity(text: str, identity: str) -> bool:
-    """Whether `text`, which an earlier version noted, is a folder unchanged since that now has this identity."""
+    """Return True if `text`, noted by an earlier version, is an unchanged folder that now has this identity."""
     folder = _noted_folder(text)
     return folder is not None and _former_identity(folder) == text and model_identity(str(folder)) == identity
 
 
 def _noted_folder(text: str) -> Path | None:
-    """The folder at the beginning of the text, if it is still there; its name may have spaces."""
+    """Return the folder at the beginning of the text, if it still exists; its name may have spaces."""
     start = text.rfind("/")  # names of files follow, not paths
     spaces = [index for index, letter in enumerate(text) if letter == " " and index > start]
     return next((Path(text[:index]) for index in spaces if Path(text[:index]).is_dir()), None)

@@ -1,4 +1,4 @@
-"""Models on the hub, known by name and downloaded once: the published adapters on their base, and Wan itself."""
+"""Sources of models on the hub, downloaded once: the published adapters on their base, and Wan itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,13 @@ from posegen.model.wan import WAN_AREA, WAN_INPUTS, WAN_SETTINGS, WAN_TRANSFORME
 WAN_14B = "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"
 RELEASE = "Jessie459/PoseGen"
 BASE, STITCH = "720p-81f-base", "720p-81f-cond"
-"""Folders of the release: published for 720p only."""
+"""Folders of the release, published for 720p only."""
 _WEIGHTS_BYTES = 47_000_000_000
 
 
 @dataclass(frozen=True)
 class StockWan:
-    """Wan itself, which follows no poses: what training starts from."""
+    """Wan itself, which does not follow poses; the starting point of training."""
 
     name: str
     wan: str = WAN_14B
@@ -42,15 +42,15 @@ class StockWan:
         return make_description(self.name, {**known, **chosen})
 
     def identity(self) -> str:
-        """The name, which stands for one state of the hub's repository."""
+        """Return the name, which stands for a fixed revision of the hub repository."""
         return self.name
 
     def transformer_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of Wan2.1-I2V-14B."""
+        """Return the constructor arguments of Wan2.1-I2V-14B."""
         return {**WAN_TRANSFORMER, **WAN_INPUTS}
 
     def autoencoder_arguments(self) -> dict[str, Any]:
-        """Raise `PosegenError`: Wan's autoencoder is used as it is."""
+        """Raise `PosegenError`: Wan's autoencoder is not trained."""
         raise not_trained_here(AutoencoderKLWan.__name__)
 
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
@@ -68,7 +68,7 @@ class StockWan:
 
 @dataclass(frozen=True)
 class PublishedWeights(StockWan):
-    """The published adapters `base` and `stitch`, with the encoders and the autoencoder of Wan."""
+    """Published adapters `base` and `stitch`, with the encoders and the autoencoder of Wan."""
 
     colors: Colors = "release"
     trained: bool = True
@@ -89,7 +89,7 @@ def load_published(wan: Path, base: Path, stitch: Path, area: int, dtype: torch.
 
 
 def _fetch(repository: str, allow_patterns: list[str] | None = None, ignore_patterns: list[str] | None = None) -> Path:
-    """A repository of the hub as a local folder, downloaded once."""
+    """Return a repository of the hub as a local folder, downloaded once."""
     try:
         return Path(snapshot_download(repository, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns))
     except (OSError, ValueError, HfHubHTTPError) as error:

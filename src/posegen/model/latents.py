@@ -1,7 +1,7 @@
-"""Pixels <-> latents of one segment, and the mask of frames to preserve.
+"""Converts frames of one segment to latents and back, and makes the mask of frames to preserve.
 
 Frames are uint8 (F, H, W, 3), latents float32 (1, c, f, h, w), normalised by the VAE's own mean and deviation as
-Wan's transformer expects them. What the latents mean, and which frames go in, is the pipeline's concern.
+Wan's transformer expects them. The pipeline chooses the frames and uses the latents.
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ PreserveMask = Float[torch.Tensor, "1 four latent_frames latent_height latent_wi
 
 
 def to_pixels(frames: Frames) -> Float[torch.Tensor, "1 3 frames height width"]:
-    """uint8 0..255 -> float32 -1..1."""
+    """Convert uint8 0..255 to float32 -1..1."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(torch.float32) / 127.5 - 1.0
     return rearrange(pixels, "f h w c -> 1 c f h w")
 
 
 def to_frames(pixels: Float[torch.Tensor, "1 3 frames height width"]) -> Frames:
-    """Float -1..1 (clipped) -> uint8 0..255, rounded to the nearest."""
+    """Convert float -1..1 (clipped) to uint8 0..255, rounded to the nearest."""
     levels = ((pixels.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return rearrange(levels, "1 c f h w -> f h w c").contiguous().cpu().numpy()
 
@@ -54,7 +54,7 @@ def encode_frames(vae: Any, frames: Frames) -> Latents:
 
 
 def decode_latents(vae: Any, latents: Latents) -> Frames:
-    """Normalised latents (1, c, f, h, w) -> (f - 1) · stride + 1 frames."""
+    """Decode normalised latents (1, c, f, h, w) to (f - 1) · stride + 1 frames."""
     return np.stack(list(iterate_decoded(vae, latents)))
 
 
@@ -69,7 +69,7 @@ def iterate_decoded(vae: Any, latents: Latents) -> Iterator[Frame]:
 
 
 def preserve_mask(num_frames: int, head: int, tail: int, height: int, width: int, stride: int = 4) -> PreserveMask:
-    """Mask of frames to preserve (1) or generate (0), per pixel frame, folded like Wan's image-to-video mask.
+    """Make the mask of frames to preserve (1) or generate (0), folded like Wan's image-to-video mask.
 
     The first frame is repeated `stride` times, then each group of `stride` frames becomes the channels of one latent
     frame (design: "motion, by channels"). height and width are those of the latents. Returns (1, stride, f, h, w).

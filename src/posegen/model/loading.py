@@ -1,7 +1,7 @@
-"""Three ways to a transformer: a stock Wan2.1-I2V folder, a published PoseGen folder, our own `save_pretrained`.
+"""Loads transformers from stock Wan2.1-I2V folders, published PoseGen folders, and folders of `save_pretrained`.
 
-Files are read and compared with the model before anything large is built; what does not fit is named.
-Only safetensors, and `.bin` shards with `weights_only=True`, are read. No downloads: paths are local folders.
+Files are read and compared with the model before anything large is built; errors name what does not fit. Only
+safetensors, and `.bin` shards with `weights_only=True`, are read. No downloads: paths are local folders.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 
 CONFIG, RELEASE_CONFIG = "config.json", "model_config.json"
 RELEASE_WHOLE = ("patch_embedding", *NEW_EMBEDDINGS)
-"""Modules in which the published stages (base, stitch) may differ outside LoRA."""
+"""Modules that may differ between the published stages (base, stitch) outside LoRA."""
 
 
 @contextlib.contextmanager
 def loading_errors(folder: Path) -> Iterator[None]:
-    """Turn what the libraries raise for a folder that they cannot load into one line that names it, or its bad file.
+    """Turn errors of the libraries for a folder that they cannot load into one line that names it, or its bad file.
 
-    Their checks of settings raise errors of any kind.
+    Their checks of settings raise errors of any type.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def loading_errors(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         for path in sorted(folder.rglob("*.json")):
-            read_json(path, "JSON")  # says which file is bad, where one is no JSON
+            read_json(path, "JSON")  # names the bad file, if one is not JSON
         line = " ".join((str(error).strip() or repr(error)).splitlines()[:3])
         raise PosegenError(f"{folder} cannot be loaded: {line[:300]}") from error
 
@@ -46,11 +46,11 @@ def loading_errors(folder: Path) -> Iterator[None]:
 def load_transformer(
     folder: str | Path, dtype: torch.dtype | None = None, merge: bool = True
 ) -> PoseGenTransformer3DModel:
-    """Load a transformer from a folder, whichever of the three kinds it is.
+    """Load a transformer from a folder of any of the three kinds.
 
     Args:
-        folder: a stock Wan2.1-I2V transformer or pipeline, a published PoseGen checkpoint, or what
-            `save_pretrained` wrote.
+        folder: a stock Wan2.1-I2V transformer or pipeline, a published PoseGen checkpoint, or a folder written by
+            `save_pretrained`.
         dtype: cast weights to it (modules that must stay in float32 do); None = as stored.
         merge: published checkpoints only: merge their LoRA weights instead of keeping an adapter "default".
 
@@ -82,9 +82,9 @@ def _load_transformer(folder: Path, dtype: torch.dtype | None, merge: bool) -> P
 def init_from_wan(
     base: str | Path | WanTransformer3DModel, dtype: torch.dtype | None = None
 ) -> PoseGenTransformer3DModel:
-    """Make a PoseGen transformer of a stock Wan2.1-I2V one; weights are shared with a model that is given.
+    """Make a PoseGen transformer from a stock Wan2.1-I2V one; weights are shared with a model that is passed.
 
-    What Wan does not have begins without effect or as a copy, see `PoseGenTransformer3DModel.init_new_parameters`.
+    New parameters start without effect or as copies, see `PoseGenTransformer3DModel.init_new_parameters`.
 
     Raises:
         PosegenError: not an image-to-video transformer, or weights are missing, extra or misshapen.
@@ -175,7 +175,7 @@ def _attach_release_lora(
 
 
 def _base_weights(transformer: PoseGenTransformer3DModel) -> dict[str, Tensor]:
-    """The model's own weights, without adapters, by their plain names."""
+    """Return the model's own weights, without adapters, by their plain names."""
     return {
         name.replace(".base_layer.", ".").replace(".original_module.", "."): tensor
         for name, tensor in transformer.state_dict().items()
@@ -187,12 +187,12 @@ def _constructor_arguments(config: dict[str, Any]) -> dict[str, Any]:
     arguments, unused, _ = PoseGenTransformer3DModel.extract_init_dict(dict(config))
     unknown = sorted(name for name in unused if not name.startswith("_"))
     if unknown:
-        logger.warning("settings of the transformer that this version does not know: %s", ", ".join(unknown))
+        logger.warning("ignoring unknown settings of the transformer: %s", ", ".join(unknown))
     return arguments
 
 
 def _transformer_folder(folder: Path) -> Path:
-    """The folder itself, or the `transformer` inside a pipeline."""
+    """Return the folder itself, or the `transformer` inside a pipeline."""
     if (folder / "model_index.json").is_file() or not (folder / CONFIG).is_file():
         inside = folder / "transformer"
         if (inside / CONFIG).is_file():
@@ -205,7 +205,7 @@ def _transformer_folder(folder: Path) -> Path:
 
 
 def _read_safetensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a diffusers folder."""
+    """Read all tensors of a diffusers folder."""
     index = folder / "diffusion_pytorch_model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(read_json_object(index).get("weight_map", {}).values()))
@@ -226,7 +226,7 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    """Copy a memory-mapped tensor that starts anywhere: kernels round differently there, so results would too."""
+    """Copy a memory-mapped tensor to aligned memory: kernels round differently on unaligned tensors."""
     return tensor if tensor.data_ptr() % 64 == 0 else tensor.clone()
 
 
@@ -252,6 +252,6 @@ def _bin_shards(folder: Path) -> Iterator[dict[str, Tensor]]:
 
 
 def without_adapters(transformer: PoseGenTransformer3DModel) -> PoseGenTransformer3DModel:
-    """The base model under the adapters, sharing its weights: what `save_pretrained` should write."""
+    """Return the base model under the adapters, sharing its weights, for `save_pretrained`."""
     arguments = _constructor_arguments(dict(transformer.config))
     return PoseGenTransformer3DModel.from_weights(_base_weights(transformer), arguments, "the transformer")

@@ -1,10 +1,10 @@
 """LoRA adapters of the transformer, through peft: attach, save, load, switch, merge.
 
-The method has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and
-feed-forward, while the patch embeddings train in full. Each adapter therefore carries its own copy of the patch
-embeddings (peft's `modules_to_save`), and switching swaps both without reading a file.
-The adapter's folder is as diffusers writes it: `pytorch_lora_weights.safetensors`, the configuration inside.
-Nothing here trains or knows which adapter a segment needs.
+PoseGen has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and feed-forward,
+while the patch embeddings are trained in full. Each adapter therefore has its own copy of the patch embeddings (peft's
+`modules_to_save`), and switching swaps both without reading a file.
+An adapter's folder has diffusers' format: `pytorch_lora_weights.safetensors`, with the configuration inside.
+Adapters are trained, and chosen for segments, elsewhere.
 """
 
 import json
@@ -37,18 +37,18 @@ TARGETS = (
     "ffn.net.0.proj",
     "ffn.net.2",
 )
-"""Every linear layer of self-attention, cross-attention and feed-forward."""
+"""Name endings of every linear layer of self-attention, cross-attention and feed-forward."""
 NEW_EMBEDDINGS = ("reference_patch_embedding", "hand_patch_embedding", "hand_projection")
-"""What Wan does not have: an adapter trains and carries them whole."""
+"""Modules that Wan does not have: an adapter trains and stores them in full."""
 
 
 def adapter_names(transformer: PoseGenTransformer3DModel) -> list[str]:
-    """Names of the attached adapters."""
+    """Return the names of the attached adapters."""
     return list(getattr(transformer, "peft_config", {}))
 
 
 def active_adapter(transformer: PoseGenTransformer3DModel) -> str | None:
-    """The adapter in use; None when the base model runs alone."""
+    """Return the name of the active adapter; None if the base model runs alone."""
     for module in transformer.modules():
         if isinstance(module, BaseTunerLayer):
             return None if module.disable_adapters else str(module.active_adapters[0])
@@ -70,8 +70,8 @@ def add_adapter(
         name: for example "base" or "stitch".
         rank: rank of B·A.
         alpha: B·A is scaled by alpha / rank.
-        targets: ends of the names of linear layers; one that matches nothing gives a warning.
-        fully_trained: modules of which the adapter has its own whole copy.
+        targets: name endings of linear layers; one that matches nothing gives a warning.
+        fully_trained: modules of which the adapter has its own full copy.
 
     Raises:
         PosegenError: the name is taken, or nothing matches.
@@ -96,14 +96,14 @@ def add_adapter(
         target_modules=matched,
         modules_to_save=[module for module in fully_trained if getattr(transformer, module, None) is not None],
     )
-    with warnings.catch_warnings():  # a second adapter beside the first is what is wanted here
+    with warnings.catch_warnings():  # peft warns of a second adapter, which is intended here
         warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
         transformer.add_adapter(config, adapter_name=name)
     use_adapter(transformer, name)
 
 
 def copy_adapter(transformer: PoseGenTransformer3DModel, source: str, name: str) -> None:
-    """Attach a new adapter that begins as a copy of another one, and switch to it.
+    """Attach a new adapter initialised as a copy of another one, and switch to it.
 
     Raises:
         PosegenError: no such source, or the name is taken.
@@ -125,7 +125,7 @@ def use_adapter(transformer: PoseGenTransformer3DModel, name: str | None, traina
     Args:
         transformer: the model.
         name: the adapter; None = none.
-        trainable: whether the adapter's parameters require gradients.
+        trainable: True if the adapter's parameters should require gradients.
 
     Raises:
         PosegenError: no such adapter.
@@ -195,10 +195,10 @@ def attach_weights(
     targets: Iterable[str] = TARGETS,
     fully_trained: Iterable[str] = NEW_EMBEDDINGS,
 ) -> None:
-    """Attach an adapter and give it weights in peft's names, without adapter name.
+    """Attach an adapter with weights in peft's names, without the adapter's name.
 
     Raises:
-        PosegenError: weights are missing, extra or misshapen; the transformer is left as it was.
+        PosegenError: weights are missing, extra or misshapen; the transformer is left unchanged.
     """
     previous = active_adapter(transformer)
     add_adapter(transformer, name, rank, alpha, targets, fully_trained)
@@ -242,7 +242,7 @@ def _wrappers(transformer: PoseGenTransformer3DModel) -> list[BaseTunerLayer | M
 
 
 def _delete(transformer: PoseGenTransformer3DModel, name: str, previous: str | None) -> None:
-    """Take one adapter away and go back to the previous one; the last one takes the wrappers with it."""
+    """Remove one adapter and switch back to the previous one; with the last one the wrappers are removed, too."""
     others = [other for other in adapter_names(transformer) if other != name]
     if others:
         use_adapter(transformer, others[0])
@@ -260,7 +260,7 @@ def _delete(transformer: PoseGenTransformer3DModel, name: str, previous: str | N
 
 
 def forget_adapters(transformer: PoseGenTransformer3DModel) -> None:
-    """Take away what peft and diffusers note on a transformer whose layers have no adapters any more."""
+    """Remove the attributes of peft and diffusers from a transformer whose layers no longer have adapters."""
     del transformer.peft_config
     transformer._hf_peft_config_loaded = False
     transformer.requires_grad_(True)

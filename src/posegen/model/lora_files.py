@@ -1,9 +1,9 @@
-"""LoRA files of other trainers, added to a transformer's own weights: diffusers, peft, kohya, musubi, DiffSynth.
+"""Adds LoRA files of other trainers to a transformer's weights: diffusers, peft, kohya, musubi, DiffSynth.
 
-Each of them names layers and writes alpha in its own way; here they become changes of the model's linear layers, which
-are summed in float64 and added to the weights once. So the model costs no more than without, its own adapters (`base`,
-`stitch`) switch as before, and the order of files does not matter. Adapters that posegen trains are `lora.py`'s. LoKr,
-LoHa and DoRA are not read.
+Each trainer names layers and writes alpha in its own way; here they become changes of the model's linear layers, which
+are summed in float64 and added to the weights once. The model is therefore as fast as without them, its own adapters
+(`base`, `stitch`) switch as before, and the order of files does not matter. Adapters trained by posegen are in
+`lora.py`. LoKr, LoHa and DoRA are not supported.
 """
 
 import math
@@ -28,12 +28,12 @@ from posegen.model.release import release_name
 from posegen.model.transformer import PoseGenTransformer3DModel
 
 IN_FOLDERS = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-"""What a LoRA is called in a folder, by diffusers and by peft."""
+"""File names of a LoRA in a folder, of diffusers and of peft."""
 _PICKLED = {".pt", ".pth", ".bin", ".ckpt"}
 _SHOWN = 4
 _PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "pipe.dit.", "dit.", "model.", "module.")
 _FLAT = ("lora_unet_", "lora_transformer_", "lora_dit_")
-"""Of names in which every dot became an underscore, by kohya's trainers."""
+"""Prefixes of names in which every dot became an underscore, in files of kohya's trainers."""
 _ROLES = [
     (re.compile(pattern), role)
     for pattern, role in [
@@ -58,14 +58,14 @@ _UNFLAT = [
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA file, or a folder with one, and how strong it is used: 1 as it was trained, 0 not at all."""
+    """LoRA file, or a folder with one, and its strength: 1 as trained, 0 without effect."""
 
     path: Path
     strength: float = 1.0
 
     @cached_property
     def file(self) -> Path:
-        """The file itself. Raises `PosegenError` where there is none."""
+        """Path of the file. Raises `PosegenError` if there is none."""
         if self.path.is_dir():
             found = [self.path / name for name in IN_FOLDERS if (self.path / name).is_file()]
             if not found:
@@ -77,7 +77,7 @@ class Lora:
 
     @cached_property
     def identity(self) -> tuple[str, float]:
-        """What a result depends on: the content and the strength."""
+        """Digest of the content, and the strength, on which a result depends."""
         beside = self.file.with_name("adapter_config.json")
         digest = file_digest(self.file)
         return (f"{digest} {file_digest(beside)}" if beside.is_file() else digest), self.strength
@@ -85,7 +85,7 @@ class Lora:
 
 @dataclass
 class Change:
-    """What a file holds for one layer."""
+    """Change of one layer in a file."""
 
     down: Tensor | None = None
     up: Tensor | None = None
@@ -97,14 +97,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Scales:
-    """Alpha where layers do not bring their own, as the file's description has it; None: nothing is said."""
+    """Alpha of layers without their own, from the file's metadata; None if it is not given."""
 
     alpha: float | None = None
     patterns: Mapping[str, float] = field(default_factory=dict)
     rank_stabilised: bool = False
 
     def scale(self, change: Change, names: Iterable[str], rank: int) -> float:
-        """What up · down is multiplied by: alpha / rank, or alpha / sqrt(rank) of rank-stabilised LoRA."""
+        """Return the factor of up · down: alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA."""
         alpha = self._alpha(change, names)
         alpha = float(rank) if alpha is None else alpha
         return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
@@ -120,7 +120,7 @@ class Scales:
 
 
 def layers_of(transformer: PoseGenTransformer3DModel) -> dict[str, nn.Module]:
-    """The layers that can be changed, by their names without adapters: all with a weight that Wan has, too."""
+    """Return the layers that can be changed, by their names without adapters: all with a weight that Wan has, too."""
     layers: dict[str, nn.Module] = {}
     for name, module in transformer.named_modules():
         if isinstance(module, BaseTunerLayer):
@@ -133,9 +133,9 @@ def layers_of(transformer: PoseGenTransformer3DModel) -> dict[str, nn.Module]:
 
 
 def describe(lora: Lora, transformer: PoseGenTransformer3DModel) -> str:
-    """One line on what a file changes; the transformer may be on the meta device.
+    """Describe in one line what a file changes; the transformer may be on the meta device.
 
-    Raises `PosegenError` for a file that is no LoRA, or is not one of this model.
+    Raises `PosegenError` for a file that is not a LoRA of this model.
     """
     changes, scales = _read(lora, layers_of(transformer))
     ranks = sorted({change.down.shape[0] for change in changes.values() if change.down is not None})
@@ -151,8 +151,8 @@ def describe(lora: Lora, transformer: PoseGenTransformer3DModel) -> str:
 def add_loras(transformer: PoseGenTransformer3DModel, loras: Sequence[Lora]) -> None:
     """Add the files to the transformer's own weights, in place: weight + sum of strength · alpha / rank · up · down.
 
-    The sum is made in float64, in an order of its own, and rounded once. Raises `PosegenError` for a file that is not a
-    LoRA of this model; the weights are changed only after all files were read.
+    The sum is computed in float64, in an order independent of the files' order, and rounded once. Raises `PosegenError`
+    for a file that is not a LoRA of this model; the weights are changed only after all files were read.
     """
     layers = layers_of(transformer)
     used = sorted((lora for lora in loras if lora.strength != 0), key=lambda lora: lora.identity)
@@ -171,7 +171,7 @@ def add_loras(transformer: PoseGenTransformer3DModel, loras: Sequence[Lora]) -> 
 
 
 def _delta(change: Change, scales: Scales, name: str, part: str) -> Tensor | None:
-    """What a change adds to a layer's weight or bias, in float64, of any shape."""
+    """Compute the addition to a layer's weight or bias, in float64, of any shape."""
     if part == "bias":
         return None if change.bias is None else change.bias.double()
     delta = None if change.weight is None else change.weight.double()
@@ -188,7 +188,7 @@ def _names_of(change: Change, name: str) -> list[str]:
 
 
 def _read(lora: Lora, layers: Mapping[str, nn.Module]) -> tuple[dict[str, Change], Scales]:
-    """The changes of a file by layer. Raises `PosegenError` where a key or a shape does not fit."""
+    """Read the changes of a file by layer. Raises `PosegenError` if a key or a shape does not fit."""
     tensors, described = _tensors(lora.file)
     flat = {name.replace(".", "_"): name for name in layers}
     changes: dict[str, Change] = {}
@@ -208,7 +208,7 @@ def _read(lora: Lora, layers: Mapping[str, nn.Module]) -> tuple[dict[str, Change
         shown = ", ".join(unmatched[:_SHOWN]) + (", ..." if len(unmatched) > _SHOWN else "")
         kinds = [word for word in ("lokr", "hada", "dora_scale") if any(word in key for key in unmatched)]
         why = (
-            f"{' and '.join(kinds)}: no plain LoRA"
+            f"{' and '.join(kinds)}: not a plain LoRA"
             if kinds
             else "it was made for another model, or another part of one"
         )
@@ -223,7 +223,7 @@ def _read(lora: Lora, layers: Mapping[str, nn.Module]) -> tuple[dict[str, Change
 
 
 def _check(change: Change, layer: nn.Module, name: str, lora: Lora) -> None:
-    """Raise `PosegenError` unless a change is whole and of the layer's shape."""
+    """Raise `PosegenError` unless a change is complete and has the layer's shape."""
     weight: Any = layer.weight
     if (change.down is None) != (change.up is None):
         raise PosegenError(f"--lora {lora.path}: {name} has only one of its two matrices ({change.keys[0]})")
@@ -243,11 +243,11 @@ def _check(change: Change, layer: nn.Module, name: str, lora: Lora) -> None:
                 f"{tuple(given.shape)}"
             )
     if change.alpha is not None and (change.alpha.numel() != 1 or not math.isfinite(float(change.alpha))):
-        raise PosegenError(f"--lora {lora.path}: alpha of {name} is no number")
+        raise PosegenError(f"--lora {lora.path}: alpha of {name} is not a number")
 
 
 def _role(key: str) -> tuple[str | None, str]:
-    """What a key is of its layer, and the layer's name as the file writes it."""
+    """Split a key into the role of its tensor and the layer's name in the file."""
     for pattern, role in _ROLES:
         if match := pattern.search(key):
             return role, key[: match.start()]
@@ -255,7 +255,7 @@ def _role(key: str) -> tuple[str | None, str]:
 
 
 def _layer_name(stem: str, layers: Mapping[str, nn.Module], flat: Mapping[str, str]) -> str | None:
-    """The model's name of a layer; None where it has none."""
+    """Return the model's name of a layer; None if the model has no such layer."""
     for prefix in _FLAT:
         if stem.startswith(prefix):
             stem = stem.removeprefix(prefix)
@@ -271,7 +271,7 @@ def _layer_name(stem: str, layers: Mapping[str, nn.Module], flat: Mapping[str, s
 
 
 def _tensors(file: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Tensors and description of a file; nothing in it is run. Raises `PosegenError`."""
+    """Read tensors and metadata of a file without running code in it. Raises `PosegenError`."""
     try:
         if file.suffix in _PICKLED:
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -287,7 +287,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
 
 
 def _scales(described: Mapping[str, str], file: Path) -> Scales:
-    """What a file, or peft's adapter_config.json beside it, says of alpha. Raises `PosegenError` for nonsense."""
+    """Read alpha from a file's metadata, or from peft's adapter_config.json beside it. Raises `PosegenError`."""
     beside = file.with_name("adapter_config.json")
     try:
         if LORA_ADAPTER_METADATA_KEY in described:
@@ -301,7 +301,7 @@ def _scales(described: Mapping[str, str], file: Path) -> Scales:
             return Scales()
         alpha, patterns = parts.get("lora_alpha"), parts.get("alpha_pattern") or {}
         if parts.get("use_dora"):
-            raise PosegenError(f"--lora {file}: DoRA is not read, only plain LoRA")
+            raise PosegenError(f"--lora {file}: DoRA is not supported, only plain LoRA")
         scales = Scales(
             None if alpha is None else float(alpha),
             {str(key).removeprefix("transformer."): float(value) for key, value in patterns.items()},
@@ -312,5 +312,5 @@ def _scales(described: Mapping[str, str], file: Path) -> Scales:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PosegenError(f"--lora {file}: its description of alpha cannot be read ({error})") from None
     if not all(math.isfinite(value) for value in (scales.alpha or 0.0, *scales.patterns.values())):
-        raise PosegenError(f"--lora {file}: its alpha is no number")
+        raise PosegenError(f"--lora {file}: its alpha is not a number")
     return scales

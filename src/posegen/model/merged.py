@@ -1,9 +1,9 @@
-"""Adapters merged into whole weights, all of them kept, so that each runs as fast as a plain model.
+"""Merges all adapters into full weights and keeps each set, so that every adapter runs as fast as a plain model.
 
 An adapter beside a linear layer costs a tenth to a quarter of a forward pass. Here every adapter's merged weights
-(base + alpha / rank · B·A) are computed once, and switching between adapters exchanges tensors without copying. It
-takes the memory of one more model for each further adapter: the caller decides whether that fits. A merged
-transformer has no adapters left to save or to train.
+(base + alpha / rank · B·A) are computed once, and switching between adapters swaps tensors without copying. Each
+further adapter needs the memory of another model: the caller decides whether that fits. A merged transformer has no
+adapters left to save or to train.
 """
 
 from typing import Any
@@ -20,10 +20,10 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 
 
 class MergedAdapters:
-    """All adapters of a transformer, merged in place; the first one is in use at the start."""
+    """All adapters of a transformer, merged in place; the first one is active at the start."""
 
     def __init__(self, transformer: PoseGenTransformer3DModel) -> None:
-        """Raises `PosegenError` if there is no adapter, or one that cannot be merged (see `is_mergeable`)."""
+        """Merge the adapters. Raises `PosegenError` if there is none, or one that is not mergeable (`is_mergeable`)."""
         self._names = adapter_names(transformer)
         if not self._names:
             raise PosegenError("the transformer has no adapters to merge")
@@ -42,7 +42,7 @@ class MergedAdapters:
         self.use(self._names[0])
 
     def use(self, name: str) -> None:
-        """Give the transformer the weights of one adapter. Raises `PosegenError` for one that was not merged."""
+        """Switch the transformer to the weights of one adapter. Raises `PosegenError` for one that was not merged."""
         if name not in self._names:
             raise PosegenError(f"no adapter {name!r}: merged were {', '.join(self._names)}")
         for parameter, merged in self._kept:
@@ -73,7 +73,7 @@ class MergedAdapters:
 
 
 def is_mergeable(transformer: PoseGenTransformer3DModel) -> bool:
-    """Return whether each layer under an adapter is a linear layer of plain 16- or 32-bit weights on the device."""
+    """Return True if each layer under an adapter is a linear layer of plain 16- or 32-bit weights on the device."""
     layers = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
     bases: list[Any] = [layer.get_base_layer() for layer in layers]
     plain = (torch.float32, torch.bfloat16, torch.float16)
@@ -87,6 +87,6 @@ def is_mergeable(transformer: PoseGenTransformer3DModel) -> bool:
 
 
 def extra_bytes(transformer: PoseGenTransformer3DModel) -> int:
-    """Return how much more memory merged adapters take than attached ones, at most."""
+    """Return the maximum extra memory in bytes of merged adapters over attached ones."""
     layers: list[Any] = [module for module in transformer.modules() if isinstance(module, LoraLayer)]
     return len(adapter_names(transformer)) * sum(layer.get_base_layer().weight.nbytes for layer in layers)

@@ -1,9 +1,9 @@
-"""`mini`: a small model of the same structure as the 14B one, that runs on any CPU: its sizes, and where it lies.
+"""Sizes and location of `mini`, a small model with the structure of the 14B one, which runs on any CPU.
 
 Wan's transformer with reference tokens and hand embedding, UMT5 text encoder, CLIP vision encoder and two adapters, as
-in the large model but small; the autoencoder is a lighter one with Wan's strides. The trained weights come with the
-package; `build_mini` makes one with random weights, which is where its training starts. Nothing outside this file may
-ask whether a model is the mini.
+in the large model but small; the autoencoder is a lighter one with Wan's strides. The trained weights are part of the
+package; `build_mini` makes one with random weights, the starting point of its training. No code outside this file may
+depend on whether a model is the mini.
 """
 
 from collections.abc import Iterable
@@ -56,22 +56,22 @@ VAE: dict[str, Any] = {"z_dim": 32, "encoder_channels": [48, 96, 128], "decoder_
 IMAGE_SIDE = 112
 VOCABULARY = 1024
 FLOW_SHIFT = 3.0
-"""Fewer tokens than the large model's need less shift towards noise."""
+"""Shift of the schedule: fewer tokens than the large model's need less shift towards noise."""
 TOKENIZER_WORDS = (
     "woman", "man", "girl", "boy", "lady", "gentleman", "person", "people", "human", "child", "kid", "baby",
     "teenager", "adult", "dancer", "singer", "presenter", "speaker", "actor", "actress", "model", "athlete",
     "performer", "musician", "teacher", "character", "figure", "warrior", "elf", "princess", "prince", "robot",
     "subject",
 )  # fmt: skip  # a table, read in rows
-"""What the tokenizer learns beside captions. Fixed, and not `prompt.SUBJECT_WORDS`: other words would give other tokens
-to a training that goes on."""
+"""Words that the tokenizer learns in addition to captions. Fixed, and not `prompt.SUBJECT_WORDS`: other words would
+change the tokens of a resumed training."""
 NAME = "mini"
 FOLDER = Path(__file__).parents[1] / "weights" / "mini"
-"""The trained weights, as `PoseGenPipeline.save_pretrained` writes them."""
+"""Folder of the trained weights, written by `PoseGenPipeline.save_pretrained`."""
 
 
 def build_tokenizer(captions: Iterable[str] = ()) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer over the words of captions: reads any text, knows offsets, needs no download."""
+    """Build a byte-level BPE tokenizer over the words of captions: reads any text, provides offsets, no download."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -95,7 +95,7 @@ def build_tokenizer(captions: Iterable[str] = ()) -> PreTrainedTokenizerFast:
 
 
 def transformer_sizes(layers: int = 0, heads: int = 0) -> dict[str, Any]:
-    """Constructor arguments of the mini's transformer, or of one with another depth and width in its proportions.
+    """Return constructor arguments of the mini's transformer, or of one with another depth and width, in proportion.
 
     `heads` are of 64 channels each; 0 stands for the mini's own number.
     """
@@ -114,10 +114,10 @@ def transformer_sizes(layers: int = 0, heads: int = 0) -> dict[str, Any]:
 def build_mini(
     seed: int = 0, captions: Iterable[str] = (), adapters: bool = True, layers: int = 0, heads: int = 0
 ) -> PoseGenPipeline:
-    """The mini with random weights, the same for the same seed; leaves torch's global generator as it was.
+    """Build the mini with random weights, the same for the same seed, without changing torch's global generator.
 
-    `captions` are what its tokenizer learns words from. Text and image encoder are never trained: a random projection
-    of words and patches is enough for the transformer to learn from. `layers` and `heads`: see `transformer_sizes`.
+    Its tokenizer learns words from `captions`. Text and image encoder are never trained: a random projection of words
+    and patches is enough for the transformer to learn from. `layers` and `heads`: see `transformer_sizes`.
     """
     tokenizer = build_tokenizer(captions)
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Describes a model before any of its weights is loaded: what planning, checks and estimates need to know of it."""
+"""Describes a model before any of its weights is loaded, for planning, checks and estimates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,12 +9,12 @@ from posegen.config import NEGATIVE_PROMPT
 from posegen.media.fitting import choose_size
 
 FLOW_SHIFT = 5.0
-"""The shift of Wan's schedule towards noise, where a model states none."""
+"""Default shift of Wan's schedule towards noise."""
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What planning needs to know of a model."""
+    """Properties of a model needed for planning."""
 
     name: str
     segment_length: int
@@ -43,12 +43,12 @@ class ModelDescription:
     trained_size: tuple[int, int] | None = None
 
     def size_for(self, source: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) to generate at for a reference of the size `source`: like it, unless one size is known."""
+        """Return (height, width) to generate at for a reference of size `source`: like it, or the only trained size."""
         return self.trained_size or choose_size(source, self.default_area, self.size_multiple)
 
     @property
     def size_multiple(self) -> int:
-        """Height and width are multiples of this many pixels."""
+        """Number of pixels of which height and width must be multiples."""
         return self.spatial_stride * self.patch
 
     @property
@@ -57,14 +57,14 @@ class ModelDescription:
         return self.num_attention_heads * self.attention_head_dim
 
     def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(video tokens, reference tokens) of a segment of `size` = (height, width) pixels."""
+        """Return (video tokens, reference tokens) of a segment of `size` = (height, width) pixels."""
         per_frame = (size[0] // self.size_multiple) * (size[1] // self.size_multiple)
         frames = (self.segment_length - 1) // self.temporal_stride + 1
         return frames * per_frame, per_frame
 
 
 def make_description(name: str, settings: Mapping[str, Any]) -> ModelDescription:
-    """Take from `settings` what a description has; a model is trained and draws in OpenPose's colours unless stated."""
+    """Make a description from `settings`; by default a model is trained and draws in OpenPose's colours."""
     values = {"trained": True, "skeleton_colors": "openpose", **settings, "name": name}
     if values.get("trained_size") is not None:
         values["trained_size"] = tuple(values["trained_size"])

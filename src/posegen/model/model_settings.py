@@ -1,6 +1,6 @@
-"""Checks what a model's folder says of itself: numbers in their ranges, texts that are known.
+"""Checks the settings in a model folder: ranges of numbers, known texts.
 
-Only settings that planning needs, before anything is loaded; the libraries check the others with the weights.
+Only settings needed for planning, before anything is loaded; the libraries check the others with the weights.
 """
 
 import math
@@ -39,10 +39,10 @@ _REAL = {
 
 
 def check_settings(settings: Mapping[str, Any], files: Mapping[str, Path], usual: Path) -> None:
-    """Raise `PosegenError` for a missing setting or a value that cannot be, naming its file: `usual` if not listed."""
+    """Raise `PosegenError` for a missing or invalid setting, naming its file in `files`, by default `usual`."""
     missing = next((name for name in _WHOLE if name not in settings and name not in _DEFAULTS), None)
     if missing is not None:
-        raise PosegenError(f"{files.get(missing, usual)}: {missing} is missing, so this is not a model")
+        raise PosegenError(f"{files.get(missing, usual)}: {missing} is missing: not a complete model")
     for name, value in settings.items():
         expected = _expected(name, value)
         if expected:
@@ -53,7 +53,7 @@ _DEFAULTS = ("default_steps", "spatial_stride", "temporal_stride", "patch")
 
 
 def _expected(name: str, value: Any) -> str:
-    """What the setting should be, in words; empty if it is, or is not known here."""
+    """Return in words what the setting should be; empty if it is valid, or not checked here."""
     if name in _WHOLE:
         low, high = _WHOLE[name]
         fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,4 +1,4 @@
-"""Says what a place that a model comes from can do. The kinds of places are in `folder_sources` and `hub_sources`."""
+"""Protocol of model sources. The implementations are in `folder_sources` and `hub_sources`."""
 
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,26 +13,26 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 
 @runtime_checkable
 class ModelSource(Protocol):
-    """A place that a model comes from. Only `load` and `load_for_encoding` read weights or download anything.
+    """Source of a model. Only `load` and `load_for_encoding` read weights or download anything.
 
-    All methods raise `PosegenError` where the place holds no model.
+    All methods raise `PosegenError` if the source holds no model.
     """
 
     @property
     def name(self) -> str:
-        """The name, or the folder, by which users call the model."""
+        """Name or folder by which users refer to the model."""
 
     def describe(self) -> ModelDescription:
         """Describe the model."""
 
     def identity(self) -> str:
-        """A text that changes when the model does, and with nothing else."""
+        """Return a text that changes if and only if the model does."""
 
     def transformer_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the transformer."""
+        """Return the constructor arguments of the transformer."""
 
     def autoencoder_arguments(self) -> dict[str, Any]:
-        """Constructor arguments of the autoencoder; an error, too, if it is not one that posegen trains."""
+        """Return the constructor arguments of the autoencoder. Raises `PosegenError` if posegen cannot train it."""
 
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
         """Load the model on the CPU."""

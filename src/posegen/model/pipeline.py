@@ -1,7 +1,7 @@
-"""`PoseGenPipeline`: the models of one checkpoint and the stages that turn one segment's inputs into frames.
+"""Defines `PoseGenPipeline`: the models of one checkpoint and the stages that generate the frames of one segment.
 
 A diffusers pipeline: `save_pretrained`, `from_pretrained`, offloading and device placement work as for any other.
-Calling it generates a single segment. Long videos, jobs and files are `long_video.py`'s concern.
+Calling it generates a single segment. Long videos are made in `generate/long_video.py`.
 """
 
 import math
@@ -39,7 +39,7 @@ from posegen.types import Frames, Image, PreservedFrames
 Tokens = Float[torch.Tensor, "1 tokens channels"]
 
 _LIBRARIES = ("diffusers", "transformers", "posegen")
-"""Whose classes a folder may name."""
+"""Libraries whose classes a model folder may name."""
 ADAPTERS = ("base", "stitch")
 ADAPTER_FOLDER = "adapters"
 OUTPUT_TYPES = ("np", "pt", "pil", "uint8", "latent")
@@ -48,23 +48,23 @@ StepCallback = Callable[["PoseGenPipeline", int, torch.Tensor, dict[str, Any]], 
 
 @dataclass
 class PoseGenPipelineOutput(BaseOutput):
-    """The result of one call: `frames`, a batch of one video in the form that `output_type` names."""
+    """Result of one call: `frames`, a batch of one video in the format given by `output_type`."""
 
     frames: Any
 
 
 class PoseGenPipeline(DiffusionPipeline):
-    """Reference image + skeleton and hand frames -> the frames of one segment.
+    """Generates the frames of one segment from a reference image, skeleton and hand frames.
 
     Settings of the checkpoint, saved in its `model_index.json`:
-        segment_length, head, tail: frames of a segment, and of those that a stitch segment is given
+        segment_length, head, tail: numbers of frames of a segment, and preserved frames of a stitch segment
         default_area: usual height · width in pixels
-        trained_size: (height, width) in pixels of all that it was trained on; None if it knows several shapes
+        trained_size: (height, width) in pixels of all training data; None if it was trained on several shapes
         draw_scale: the skeleton is drawn at this multiple of the size and reduced (its lines are made for 720p)
-        max_text_tokens: tokens of the prompt that the model reads
-        default_steps, default_guidance, negative_prompt: how it is sampled where nothing else is asked for
-        default_pose_guidance, pose_guidance_until: guidance by the pose, and the noise level below which there is none
-        default_pose_strength: how strong skeletons and hand normals are, of what they are as encoded
+        max_text_tokens: maximum tokens of the prompt
+        default_steps, default_guidance, negative_prompt: default settings of sampling
+        default_pose_guidance, pose_guidance_until: scale of pose guidance, and the noise level below which it is off
+        default_pose_strength: strength of skeletons and hand normals, 1 as encoded
         trained: False announces random weights in every result
     """
 
@@ -131,7 +131,7 @@ class PoseGenPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save every part; adapters go to `adapters/base` and `adapters/stitch`, beside the bare transformer.
 
-        Raises `OutputError` where it cannot be written, and `PosegenError` once adapters are merged.
+        Raises `OutputError` if it cannot be written, and `PosegenError` once adapters are merged.
         """
         if self._merged is not None:
             raise PosegenError(
@@ -152,8 +152,8 @@ class PoseGenPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "PoseGenPipeline":
         """Load a folder written by `save_pretrained`, with its adapters. Models by name: `models.load_pipeline`.
 
-        A `transformer` that is given is taken as it is, and the folder's adapters are left where they are. Raises
-        `PosegenError` for a folder that is not whole: every missing, extra or misshapen weight counts.
+        A `transformer` that is passed is used unchanged, without the folder's adapters. Raises `PosegenError` for an
+        incomplete folder: every missing, extra or misshapen weight counts.
         """
         folder = Path(pretrained_model_name_or_path)
         dtype = kwargs.get("dtype")
@@ -173,16 +173,16 @@ class PoseGenPipeline(DiffusionPipeline):
 
     @property
     def size_multiple(self) -> int:
-        """Height and width of a video are multiples of this many pixels."""
+        """Number of pixels of which height and width must be multiples."""
         return int(self.vae.config.scale_factor_spatial * self.transformer.config.patch_size[-1])
 
     @property
     def temporal_stride(self) -> int:
-        """A segment has 1 + k times this many frames."""
+        """Number of frames per latent frame: a segment has 1 + k times this number."""
         return int(self.vae.config.scale_factor_temporal)
 
     def latent_shape(self, num_frames: int, size: tuple[int, int]) -> tuple[int, int, int, int, int]:
-        """(1, c, f, h, w) of the latents of `num_frames` frames of `size` = (height, width) pixels."""
+        """Return the shape (1, c, f, h, w) of the latents of `num_frames` frames of `size` = (height, width) pixels."""
         scale = self.vae.config.scale_factor_spatial
         frames = (num_frames - 1) // self.temporal_stride + 1
         return 1, int(self.vae.config.z_dim), frames, size[0] // scale, size[1] // scale
@@ -191,12 +191,12 @@ class PoseGenPipeline(DiffusionPipeline):
 
     @staticmethod
     def clean_prompt(prompt: str) -> str:
-        """Mend encoding slips and white space, as Wan's pipeline does before it reads a prompt."""
+        """Fix encoding errors and white space, as Wan's pipeline does before it encodes a prompt."""
         return " ".join(ftfy.fix_text(prompt).split())
 
     @torch.no_grad()
     def encode_text(self, prompt: str) -> Tokens:
-        """UMT5 features (1, max_text_tokens, d); positions beyond the prompt's end are zero, as Wan was trained."""
+        """Encode to UMT5 features (1, max_text_tokens, d), zero after the prompt's end, as Wan was trained."""
         length = self.config.max_text_tokens
         encoded = self.tokenizer(
             self.clean_prompt(prompt), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
@@ -207,7 +207,7 @@ class PoseGenPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def encode_image(self, image: Image) -> Tokens:
-        """CLIP's last-but-one hidden state of the whole picture, resized without a crop as Wan was trained."""
+        """Return CLIP's penultimate hidden state of the whole image, resized without a crop as Wan was trained."""
         side = self.image_encoder.config.image_size
         inputs = self.image_processor(
             images=image, size={"height": side, "width": side}, do_center_crop=False, return_tensors="pt"
@@ -216,7 +216,7 @@ class PoseGenPipeline(DiffusionPipeline):
         return self.image_encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2].float().cpu()
 
     def subject_tokens(self, prompt: str, subject: str | None = None) -> list[int]:
-        """Positions of the tokens that name the person; raises `PosegenError` when the prompt has none."""
+        """Return the positions of the tokens that name the person. Raises `PosegenError` if the prompt has none."""
         return subject_token_indices(self.tokenizer, self.clean_prompt(prompt), subject, self.config.max_text_tokens)
 
     def encode_conditions(
@@ -226,9 +226,9 @@ class PoseGenPipeline(DiffusionPipeline):
         head_frames: PreservedFrames | None = None,
         tail_frames: PreservedFrames | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
+        """Encode condition latents (1, 4 + c, f, h, w) and hand latents (1, c, f, h, w).
 
-        Preserved frames replace skeleton and hand frames at head and tail before the VAE sees them; their mask is 1.
+        Preserved frames replace skeleton and hand frames at head and tail before VAE encoding; their mask is 1.
         """
         head = 0 if head_frames is None else len(head_frames)
         tail = 0 if tail_frames is None else len(tail_frames)
@@ -256,11 +256,11 @@ class PoseGenPipeline(DiffusionPipeline):
         guided: bool = False,
         unposed: torch.Tensor | None = None,
     ) -> PoseLatents:
-        """`encode_conditions`, made stronger, and for guidance by the pose (`guided`) also without the pose.
+        """Encode conditions with a strength, and for pose guidance (`guided`) also without the pose.
 
-        strength: how far latents lie from those of black frames, of the distance that they have; the mask and preserved
-        frames stay as they are.
-        unposed: condition latents of black frames and the same preserved ones, if they are known already.
+        strength: factor of the difference from the latents of black frames; the mask and preserved frames are not
+        changed.
+        unposed: condition latents of black frames with the same preserved ones, if already computed.
         """
         condition_latents, hand_latents = self.encode_conditions(skeleton, hands, head_frames, tail_frames)
         if strength == 1.0 and not guided:
@@ -274,7 +274,7 @@ class PoseGenPipeline(DiffusionPipeline):
         return PoseLatents(condition_latents, hand_latents, *((unposed, unposed_hands) if guided else ()))
 
     def noise(self, num_frames: int, size: tuple[int, int], seed: int) -> torch.Tensor:
-        """Starting noise of a segment, drawn on the CPU so that every device gets the same."""
+        """Draw the starting noise of a segment, on the CPU so that it is the same for every device."""
         return self._draw_noise(self.latent_shape(num_frames, size), torch.Generator("cpu").manual_seed(seed))
 
     @staticmethod
@@ -285,7 +285,7 @@ class PoseGenPipeline(DiffusionPipeline):
     # -- one segment ---------------------------------------------------------------------------------------------------
 
     def prepare_for_inference(self) -> None:
-        """Make the pipeline faster and unfit to be saved or trained: merged adapters, channels-last convolutions."""
+        """Optimise for inference only (no saving or training): merged adapters, channels-last convolutions."""
         self.merge_adapters()
         if self.vae.device.type == "cpu":
             for module in self.vae.modules():
@@ -293,10 +293,10 @@ class PoseGenPipeline(DiffusionPipeline):
                     module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     def merge_adapters(self) -> bool:
-        """Merge all adapters for inference and keep the weights of each, where the device has room; call it last.
+        """Merge all adapters for inference and keep the weights of each, if the device has room; call it last.
 
-        Room means a thirty-second of the device's memory: a resumed job must decide alike, so what is free does not
-        count. Returns whether they are merged. Only the dtype's rounding changes the result.
+        The limit is 1/32 of the device's total memory, not of its free memory: a resumed job must decide the same.
+        Returns True if they were merged. Only the dtype's rounding changes the result.
         """
         transformer = self.transformer
         if self._merged is None and lora.adapter_names(transformer):
@@ -311,7 +311,7 @@ class PoseGenPipeline(DiffusionPipeline):
         return self._merged is not None
 
     def use_adapter(self, kind: Literal["base", "stitch"]) -> None:
-        """Switch to the adapter of this kind of segment; a checkpoint without adapters stays as it is."""
+        """Switch to the adapter of this kind of segment; does nothing for a checkpoint without adapters."""
         if self._merged is not None:
             if kind in self._merged:
                 self._merged.use(kind)
@@ -343,11 +343,11 @@ class PoseGenPipeline(DiffusionPipeline):
     ) -> PoseGenPipelineOutput | tuple[Any]:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
-        With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance, the
-        pose's strength (see `encode_pose`) and negative prompt are the checkpoint's own where they are None.
+        With head or tail frames it is a stitch segment, else a base segment. Steps, both kinds of guidance, pose
+        strength (see `encode_pose`) and negative prompt default to the checkpoint's own.
 
         Args:
-            reference: image of the person, as large as the skeleton frames.
+            reference: image of the person, at the size of the skeleton frames.
             skeleton: uint8 frames (F, H, W, 3) with F = 1 + k · `temporal_stride`, sides multiples of `size_multiple`.
             hands: hand normals of the same shape.
             generator: draws the starting noise, on its own device; without one the seed is 42.
@@ -368,7 +368,7 @@ class PoseGenPipeline(DiffusionPipeline):
                 f"not {skeleton.shape[1:3]} and {None if hands is None else hands.shape[1:3]}"
             )
         if output_type not in OUTPUT_TYPES:
-            raise PosegenError(f"output_type {output_type!r} is unknown: choose one of {', '.join(OUTPUT_TYPES)}")
+            raise PosegenError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
         if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
             raise PosegenError(f"callback_on_step_end_tensor_inputs: {sorted(unknown)[0]!r} is unknown: only 'latents'")
         num_steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
@@ -432,9 +432,9 @@ def as_output(frames: Frames, output_type: str) -> Any:
 
 
 def check_parts(folder: Path) -> None:
-    """Raise `PosegenError` unless every part that a pipeline's folder names is in it, and comes from a known library.
+    """Raise `PosegenError` unless a pipeline's folder holds every part that it names, all from known libraries.
 
-    A part of another library could be code that lies in the folder.
+    A part of another library could be code in the folder.
     """
     path = folder / "model_index.json"
     try:
@@ -452,7 +452,7 @@ def check_parts(folder: Path) -> None:
 
 
 def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn.Module]:
-    """VAE, text encoder and image encoder of a pipeline's folder, each with exactly the weights it needs.
+    """Load VAE, text encoder and image encoder of a pipeline's folder, each with exactly the weights it needs.
 
     Raises `PosegenError` that names the first missing, extra or misshapen weights; the libraries would only warn.
     """
@@ -463,7 +463,7 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
     }
     parts = {}
     for part, kind in classes.items():
-        if not (folder / part).is_dir():  # the libraries would take its path for a repository of the hub
+        if not (folder / part).is_dir():  # the libraries would treat its path as a hub repository
             raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")
         for path in (folder / part).glob("*.safetensors"):
             check_header(path)
@@ -498,8 +498,8 @@ def check_scales(config: Any, path: Path) -> None:
 
 
 def _autoencoder_class(folder: Path) -> type[AutoencoderKLWan] | type[AutoencoderLightVideo]:
-    """Wan's autoencoder, or ours, by what the folder's configuration says."""
+    """Return the class of the autoencoder, Wan's or posegen's own, from the folder's configuration."""
     if not folder.is_dir():
-        return AutoencoderKLWan  # whoever loads says what is missing
+        return AutoencoderKLWan  # loading it reports what is missing
     name = read_json_object(folder / "config.json").get("_class_name")
     return AutoencoderLightVideo if name == AutoencoderLightVideo.__name__ else AutoencoderKLWan

@@ -1,4 +1,4 @@
-"""The published PoseGen checkpoints' names and settings, in diffusers' terms.
+"""Converts weight names and settings of the published PoseGen checkpoints to diffusers' conventions.
 
 Pure functions of names and dictionaries; files are read in `loading.py`, modules are built in `transformer.py`.
 The published naming is that of the original Wan release, with `ref_patch_embedding` and `hand_patch_embedding`
@@ -53,10 +53,10 @@ _IMAGE_FEATURES = 1280  # CLIP ViT-H, fixed in the published code
 
 
 def release_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Constructor arguments of `PoseGenTransformer3DModel` for a published `model_config.json`.
+    """Return constructor arguments of `PoseGenTransformer3DModel` for a published `model_config.json`.
 
     Raises:
-        PosegenError: a setting is missing, unknown, or not one that the method uses.
+        PosegenError: a setting is missing, unknown, or not used by PoseGen.
     """
     missing = sorted(_NEEDED - set(config))
     unknown = sorted(set(config) - _NEEDED - _OPTIONAL)
@@ -67,7 +67,7 @@ def release_config(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     if config.get("has_image_pos_emb", False):
         raise PosegenError(
-            "has_image_pos_emb = true (first-and-last-frame checkpoints) is not supported, use an I2V one"
+            "has_image_pos_emb = true (first-and-last-frame checkpoint) is not supported: use an I2V checkpoint"
         )
     dim, heads = int(config["dim"]), int(config["num_heads"])
     has_image = bool(config["has_image_input"])
@@ -91,7 +91,7 @@ def release_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def release_name(name: str) -> str:
-    """The diffusers name of a published weight; unknown names come back as they are."""
+    """Return the diffusers name of a published weight; unknown names are returned unchanged."""
     name = name.removeprefix(PREFIX)
     for pattern, replacement in _RENAMES:
         name = pattern.sub(replacement, name)
@@ -101,9 +101,9 @@ def release_name(name: str) -> str:
 def split_release_state_dict(
     state_dict: Mapping[str, torch.Tensor],
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Base weights and LoRA weights of a published state dict, in diffusers' and peft's names.
+    """Split a published state dict into base weights and LoRA weights, with diffusers' and peft's names.
 
-    LoRA weights come back as `<module>.lora_A.weight` and `<module>.lora_B.weight`.
+    LoRA weights are returned as `<module>.lora_A.weight` and `<module>.lora_B.weight`.
     """
     base: dict[str, torch.Tensor] = {}
     lora: dict[str, torch.Tensor] = {}
@@ -119,10 +119,10 @@ def split_release_state_dict(
 def merge_lora_weights(
     base: dict[str, torch.Tensor], lora: Mapping[str, torch.Tensor], scale: float = 1.0
 ) -> dict[str, torch.Tensor]:
-    """`base + scale · B A` for every LoRA-wrapped weight, added in float32 and rounded once.
+    """Compute `base + scale · B A` for every LoRA-wrapped weight, added in float32 and rounded once.
 
     Raises:
-        PosegenError: a LoRA pair is incomplete, misshapen, or belongs to no weight.
+        PosegenError: a LoRA pair is incomplete, misshapen, or without a base weight.
     """
     modules = sorted({name.rsplit(".lora_", 1)[0] for name in lora})
     merged = dict(base)

@@ -1,11 +1,11 @@
-"""Background sharing (PoseGen Algorithm 1): what of the anchor segment is kept, and who takes it.
+"""Background sharing (PoseGen Algorithm 1): records the anchor segment's keys and values for other base segments.
 
-One `BackgroundSharing` lives as long as a job. While the anchor segment denoises, `record(step, branch)` goes to
-the transformer as `background`; for every other base segment `share(step, branch)` does. The attention itself is in
-`transformer.py`, the subject's maps and thresholds in `subject.py`, what keeps keys and values in
-`background_store.py`: here is who keeps, who takes, and which tokens.
+One `BackgroundSharing` lives as long as a job. While the anchor segment denoises, `record(step, branch)` is passed to
+the transformer as `background`; for every other base segment `share(step, branch)` is. The attention itself is in
+`transformer.py`, the subject's maps and thresholds in `subject.py`, the storage of keys and values in
+`background_store.py`: this file decides which layers record, which share, and for which tokens.
 No n x n mask is ever built: the tokens that take the anchor's attention are gathered.
-Layers and steps count from 0. Nothing here knows prompts, schedulers or files.
+Layers and steps count from 0. Prompts, schedulers and files are handled elsewhere.
 """
 
 import math
@@ -39,18 +39,18 @@ _RELEASE_BY_FRAMING: dict[Framing, tuple[int, int]] = {
     "full-body": (4, 8),
     "distant": (4, 10),
 }
-_RELEASE_MASK_LAYERS = 11  # the published code's last block of the mask is 10, included
+_RELEASE_MASK_LAYERS = 11  # the last block of the mask in the published code is 10, inclusive
 _ROUND = 64
-"""Gathered queries are filled up to a multiple: each new shape costs memory for good (kernels are cached by shape)."""
+"""Multiple to which gathered queries are padded: each new shape costs memory permanently (kernels cached by shape)."""
 _OF_STEPS, _OF_LAYERS = 25, 40  # all counts above are of 25 steps and 40 layers
 
 
 @dataclass(frozen=True)
 class SharingConfig:
-    """Where the background is shared, and by which preset.
+    """Steps and layers that share the background, and the preset.
 
     Attributes:
-        preset: `paper` (Algorithm 1) or `release` (what the published code does); each difference is named where it is.
+        preset: `paper` (Algorithm 1) or `release` (as in the published code); comments mark each difference.
         steps: denoising steps that share.
         layers: transformer layers that share.
         mask_layers: `release` only: the number of first layers whose maps make the subject mask; None = all.
@@ -76,10 +76,10 @@ class SharingConfig:
 def make_sharing_config(
     preset: Preset, num_steps: int, num_layers: int, framing: Framing = "half-body"
 ) -> SharingConfig:
-    """The preset's steps and layers for a schedule of `num_steps` and a model of `num_layers`.
+    """Make the preset's steps and layers for a schedule of `num_steps` and a model of `num_layers`.
 
-    Counts are published for 25 steps and 40 layers; others take the same fractions, rounded up.
-    `framing` matters to `release` only.
+    Counts are published for 25 steps and 40 layers; others use the same fractions, rounded up. `framing` is used by
+    `release` only.
     """
     if num_steps < 1 or num_layers < 1:
         raise PosegenError(f"background sharing needs steps and layers, got {num_steps} and {num_layers}")
@@ -100,11 +100,11 @@ def _scaled(count: int, total: int, of: int) -> int:
 
 
 class BackgroundSharing:
-    """The anchor's background for one job: recorded once, shared with every other base segment.
+    """Background of the anchor for one job: recorded once, shared with every other base segment.
 
     Attributes:
         store: keys of the anchor's video and reference tokens, and the values of those that contribute.
-        precision: how they are kept.
+        precision: precision in which they are kept.
         anchor_masks: `M_src` by (step, layer), `(B, f, h, w)`, True = subject.
         subject_masks: `M` of the latest segment that shared, by (step, layer).
     """
@@ -117,7 +117,7 @@ class BackgroundSharing:
         precision: StorePrecision = "same",
     ) -> None:
         if subject_tokens is not None and not subject_tokens:
-            raise PosegenError("no subject tokens: give the subject word's token positions, or None for no mask")
+            raise PosegenError("no subject tokens: pass the token positions of the subject word, or None for no mask")
         self.config = config
         self.subject_tokens = None if subject_tokens is None else list(subject_tokens)
         self.store: BackgroundStore = MemoryStore() if store is None else store
@@ -126,11 +126,11 @@ class BackgroundSharing:
         self.subject_masks: dict[tuple[int, int], Tensor] = {}
 
     def record(self, step: int, branch: Branch) -> "SharingPass | None":
-        """What the anchor segment's forward takes as `background`; None outside the shared steps."""
+        """Return the `background` argument for the anchor segment's forward; None outside the shared steps."""
         return self._forward("record", step, branch)
 
     def share(self, step: int, branch: Branch) -> "SharingPass | None":
-        """What another base segment's forward takes as `background`; None outside the shared steps."""
+        """Return the `background` argument for another base segment's forward; None outside the shared steps."""
         return self._forward("share", step, branch)
 
     def _forward(self, mode: Literal["record", "share"], step: int, branch: Branch) -> "SharingPass | None":
@@ -141,12 +141,12 @@ class BackgroundSharing:
         return SharingPass(self, mode, step, branch)
 
     def places(self, passes: Iterable[tuple[int, Branch]]) -> list[CachePosition]:
-        """Everything that the anchor records, in order; `passes`: step and branch of each of its forward passes."""
+        """List the places that the anchor records, in order; `passes`: step and branch of each forward pass."""
         shared = [(step, branch) for step, branch in passes if step in self.config.steps]
         return [CachePosition(step, branch, layer) for step, branch in shared for layer in self.config.layers]
 
     def resume(self, passes: Iterable[tuple[int, Branch]]) -> bool:
-        """Whether the store holds all that the anchor records already; if so, take its subject masks from there."""
+        """Return True if the store already holds a full recording of the anchor; if so, load its subject masks."""
         if not set(self.places(passes)) <= set(self.store.places()):
             return False
         if self.subject_tokens is not None:
@@ -160,10 +160,10 @@ class BackgroundSharing:
 
 @dataclass(frozen=True)
 class SequenceShard:
-    """The part of the joint sequence that this process holds under context parallelism.
+    """Part of the joint sequence that this process holds under context parallelism.
 
     Attributes:
-        first: index of its first token; size: how many it holds.
+        first: index of its first token; size: its number of tokens.
         gather: all processes' parts of a tensor, joined along dimension 1.
     """
 
@@ -189,10 +189,10 @@ class SharingPass:
         num_text_tokens: int,
         shard: SequenceShard | None = None,
     ) -> None:
-        """Check what can be checked before the first layer; `grid` = latent frames, rows and columns of tokens.
+        """Check the inputs before the first layer; `grid` = latent frames, rows and columns of tokens.
 
         Under context parallelism each process keeps the keys and values of its `shard`, and its recording can be
-        shared only by as many processes.
+        shared only by the same number of processes.
 
         Raises:
             PosegenError: layers or subject tokens that do not exist, or nothing to share.
@@ -232,11 +232,11 @@ class SharingPass:
 
     @property
     def masked(self) -> bool:
-        """Whether subject tokens are told from background ones."""
+        """True if subject and background tokens are distinguished."""
         return self.sharing.subject_tokens is not None
 
     def layer(self, index: int) -> "LayerSharing | None":
-        """What layer `index` has to do, None when nothing."""
+        """Return the sharing of layer `index`, None if it does nothing."""
         config = self.sharing.config
         shared = index in config.layers
         wants_map = self.masked and self.branch == "positive" and index <= config.layers[-1]
@@ -247,7 +247,7 @@ class SharingPass:
         return LayerSharing(self, index, shared, wants_map)
 
     def add_map(self, subject_map: Float[Tensor, "b n"]) -> None:
-        """Take one layer's subject map into account."""
+        """Add one layer's subject map."""
         maps = subject_map.unflatten(1, self.grid)  # (B, f, h, w)
         if self.sharing.config.preset == "paper":
             taken = (maps > otsu_threshold(maps.flatten(2))[..., None, None]).float()
@@ -258,7 +258,7 @@ class SharingPass:
         self._count += 1
 
     def current_mask(self) -> Bool[Tensor, "b f h w"] | None:
-        """The subject mask of the layers seen so far; None before the first."""
+        """Return the subject mask of the layers so far; None before the first."""
         if self._total is None:
             return None
         if self.sharing.config.preset == "paper":
@@ -268,7 +268,7 @@ class SharingPass:
 
 
 class LayerSharing:
-    """What one layer does for background sharing in one forward.
+    """Background sharing of one layer in one forward.
 
     Attributes:
         records: keep this layer's keys and values (and its subject mask).
@@ -290,7 +290,7 @@ class LayerSharing:
 
     @torch.compiler.disable
     def keep(self, key: Float[Tensor, "b n heads width"], value: Float[Tensor, "b n heads width"]) -> None:
-        """Take the anchor's keys and values; `finish` stores them, when the layer's subject mask is known."""
+        """Hold the anchor's keys and values; `finish` stores them once the layer's subject mask is known."""
         self._recorded = key.detach(), value.detach()
 
     @torch.compiler.disable
@@ -300,7 +300,7 @@ class LayerSharing:
         assert sharing.subject_tokens is not None
         shard = self._forward.shard
         with torch.no_grad():
-            # not indexed by the list: that copies it to the device and waits, in every layer, for all work before
+            # not indexed by the list: that copies it to the device and synchronises in every layer
             subject_key = torch.stack([text_key[:, token] for token in sharing.subject_tokens], dim=1)
             maps = subject_map(query, subject_key, total=sharing.config.preset == "release")
             if shard is not None:  # Otsu needs whole frames; reference tokens come last and are cut off
@@ -310,7 +310,7 @@ class LayerSharing:
 
     @torch.compiler.disable
     def finish(self) -> None:
-        """After the layer: store the anchor's keys and values, and its subject mask."""
+        """Store the anchor's keys and values, and its subject mask, after the layer."""
         if not self.records:
             return
         assert self._recorded is not None, "the self-attention processor leaves keys and values"
@@ -329,9 +329,9 @@ class LayerSharing:
         sharing.store.put(CachePosition(forward.step, forward.branch, self.index), tensors)
 
     def _contributes(self, num_tokens: int, device: torch.device) -> Bool[Tensor, "b n"] | None:
-        """Which of the anchor's tokens (of this process) have a value; None = all.
+        """Return a mask of the anchor's tokens (of this process) that have a value; None = all.
 
-        `paper`: its subject keeps its weight in the softmax but contributes nothing, so its values need not be kept.
+        `paper`: the subject keeps its weight in the softmax but contributes nothing, so its values need not be kept.
         """
         forward = self._forward
         if not forward.masked or forward.sharing.config.preset != "paper":
@@ -342,7 +342,7 @@ class LayerSharing:
         return ~torch.nn.functional.pad(subject, (0, missing))[:, first : first + num_tokens]
 
     def _masks(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """`M` and `M_src`, each (B, n)."""
+        """Return `M` and `M_src`, each (B, n)."""
         forward = self._forward
         sharing, place = forward.sharing, (forward.step, self.index)
         source = sharing.anchor_masks[place].to(device).expand(batch, -1, -1, -1)
@@ -353,7 +353,7 @@ class LayerSharing:
         return sharing.subject_masks[place].to(device).flatten(1), source.flatten(1)
 
     def _take(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The anchor's keys and values, zero where a token contributes nothing; each `(B, n, heads, width)`."""
+        """Return the anchor's keys and values, 0 for tokens that contribute nothing; each `(B, n, heads, width)`."""
         forward = self._forward
         kept = forward.sharing.store.get(CachePosition(forward.step, forward.branch, self.index))
         kept = {name: tensor.to(device) for name, tensor in kept.items()}
@@ -365,7 +365,7 @@ class LayerSharing:
 
     @torch.compiler.disable
     def plan(self, num_video_tokens: int) -> list["ItemSharing"]:
-        """For each item of the batch: which tokens take the anchor's attention, its keys and its values."""
+        """Return for each batch item the tokens that take the anchor's attention, and its keys and values."""
         assert self.query is not None, "the self-attention processor leaves its query"
         forward, query = self._forward, self.query
         self.query = None
@@ -405,13 +405,12 @@ class LayerSharing:
 
 @dataclass(frozen=True)
 class ItemSharing:
-    """One batch item's second attention: gathered queries over the anchor's keys and values.
+    """Second attention of one batch item: gathered queries over the anchor's keys and values.
 
     Attributes:
         tokens: `(k,)` indices into the joint sequence, video tokens first.
-        num_video_tokens: how many of them are video tokens.
-        query: `(1, K, heads, width)`, K >= k: what is beyond k is there for its shape only; key, value:
-            `(1, n, heads, width)`.
+        num_video_tokens: number of them that are video tokens.
+        query: `(1, K, heads, width)`, K >= k, padded after k; key, value: `(1, n, heads, width)`.
     """
 
     tokens: Int[Tensor, " k"]
@@ -422,5 +421,5 @@ class ItemSharing:
 
 
 def _rounded_up(tokens: Int[Tensor, " k"]) -> Int[Tensor, " rounded"]:
-    """The indices, the last one repeated up to a multiple of `_ROUND`."""
+    """Pad the indices with the last one to a multiple of `_ROUND`."""
     return torch.cat([tokens, tokens[-1:].expand(-tokens.numel() % _ROUND)]) if tokens.numel() else tokens

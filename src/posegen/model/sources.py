@@ -1,7 +1,7 @@
-"""From a model's name or folder to its source (`find_source`), and what most callers want of it, in one call each.
+"""Finds the source of a model by name or folder (`find_source`), with shortcuts for common requests.
 
-To add a kind of model, write a class with the methods of `ModelSource` and choose it in `find_source`. Reading weights
-into the transformer is `loading`'s concern.
+To add a kind of model, write a class with the methods of `ModelSource` and choose it in `find_source`. Weights are read
+into the transformer in `loading`.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ NAMES = tuple(_NAMED)
 
 
 def find_source(name: str) -> ModelSource:
-    """Choose the source of a model by its name, or by what its folder holds; no weight is read.
+    """Choose the source of a model by its name, or by the files in its folder; no weight is read.
 
     Raises `PosegenError` for an unknown name and for a folder that is not a model.
     """
@@ -76,7 +76,7 @@ def find_source(name: str) -> ModelSource:
 
 
 def source_of_folder(folder: Path, name: str | None = None) -> ModelSource:
-    """Choose the source of a model in a folder by what it holds. Raises `PosegenError` where that is not a model."""
+    """Choose the source of a model in a folder by its files. Raises `PosegenError` if that is not a model."""
     name = str(folder) if name is None else name
     base = base_of(folder)
     if base is not None:
@@ -90,11 +90,11 @@ def _is_known(name: str) -> bool:
 
 
 def _check_ends(folder: Path, base: str | None) -> None:
-    """Raise `PosegenError` if a folder of adapters is, over however many others, its own base."""
+    """Raise `PosegenError` if a folder of adapters is, directly or through others, its own base."""
     passed = {folder.resolve()}
     while base is not None and base not in _NAMED and Path(base).is_dir():
         if Path(base).resolve() in passed:
-            raise PosegenError(f"{folder / ADAPTED}: the adapters' base leads back to {base}: name a whole model")
+            raise PosegenError(f"{folder / ADAPTED}: the adapters' base leads back to {base}: name a complete model")
         passed.add(Path(base).resolve())
         base = base_of(Path(base))
 
@@ -105,24 +105,24 @@ def describe_model(name: str) -> ModelDescription:
 
 
 def transformer_arguments(name: str) -> dict[str, Any]:
-    """Constructor arguments of a model's transformer, without loading a weight. Raises as `describe_model` does."""
+    """Return the constructor arguments of a model's transformer; loads no weights. Raises like `describe_model`."""
     return find_source(name).transformer_arguments()
 
 
 def autoencoder_arguments(name: str) -> dict[str, Any]:
-    """The same of its autoencoder, if it is one that posegen trains. Raises `PosegenError` for Wan's, too."""
+    """Return the constructor arguments of a model's autoencoder. Raises `PosegenError` if posegen cannot train it."""
     return find_source(name).autoencoder_arguments()
 
 
 def model_identity(name: str) -> str:
-    """A text that changes when the model does, and with nothing else; a name that is not known stands for itself."""
+    """Return a text that changes if and only if the model does; for an unknown name the name itself."""
     return find_source(name).identity() if _is_known(name) else name
 
 
 def describe_loras(name: str, loras: Sequence[Lora]) -> list[str]:
-    """A line on each LoRA file for a model; no weight of the model is loaded.
+    """Describe each LoRA file for a model in one line; no weight of the model is loaded.
 
-    Raises `PosegenError` for a file that is not there, or not a LoRA of this model.
+    Raises `PosegenError` for a file that is missing, or not a LoRA of this model.
     """
     if not loras:
         return []
@@ -152,15 +152,15 @@ def load_for_encoding(name: str, dtype: torch.dtype) -> PoseGenPipeline:
 
 @quiet_libraries()
 def load_folder(folder: Path, dtype: torch.dtype) -> PoseGenPipeline:
-    """Load one of our own folders (whole, or adapters only), or a stock Wan2.1 image-to-video checkpoint.
+    """Load a posegen folder (complete, or adapters only), or a stock Wan2.1 image-to-video checkpoint.
 
-    A stock checkpoint's new parameters are untrained.
+    New parameters of a stock checkpoint are untrained.
     """
     return source_of_folder(folder).load(dtype)
 
 
 def cast(pipeline: PoseGenPipeline, dtype: torch.dtype) -> PoseGenPipeline:
-    """Change the dtype in place as `from_pretrained(dtype=...)` does: what must stay in float32 stays."""
+    """Change the dtype in place as `from_pretrained(dtype=...)` does: modules that must stay in float32 do."""
     for module in pipeline.components.values():
         if not isinstance(module, torch.nn.Module):
             continue

@@ -1,6 +1,6 @@
-"""Where the subject is: maps from cross-attention, and Otsu's threshold of them, for all frames at once.
+"""Locates the subject: maps from cross-attention, and Otsu's threshold of them, for all frames at once.
 
-Plain functions of tensors. How maps of several layers become a mask is the presets' affair, in `sharing.py`.
+Plain functions of tensors. The presets in `sharing.py` combine the maps of several layers into a mask.
 """
 
 import math
@@ -16,7 +16,7 @@ _CHUNK = 8192  # query tokens turned into float32 at once
 def subject_map(
     query: Float[Tensor, "b n heads width"], text_key: Float[Tensor, "b t heads width"], total: bool
 ) -> Float[Tensor, "b n"]:
-    """`A^(l)` of Algorithm 1 in float32: (text key · video query) / sqrt(width), mean over heads, no softmax.
+    """Compute `A^(l)` of Algorithm 1 in float32: (text key · video query) / sqrt(width), mean over heads, no softmax.
 
     Averaged over the subject's `t` tokens, or summed with `total` (the published code).
     """
@@ -28,10 +28,10 @@ def subject_map(
 
 
 def otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
-    """Otsu's threshold of each frame over 256 bins between its own minimum and maximum.
+    """Compute Otsu's threshold of each frame over 256 bins between its own minimum and maximum.
 
-    Exactly `skimage.filters.threshold_otsu` of each frame (same bins, same rounding, same choice among ties), for
-    all frames at once: what is above the threshold is foreground. A constant frame's threshold is its value.
+    Exactly `skimage.filters.threshold_otsu` of each frame (same bins, same rounding, same choice among ties), for all
+    frames at once: values above the threshold are foreground. A constant frame's threshold is its value.
     """
     dtype, device = values.dtype, values.device
     low, high = values.amin(-1, keepdim=True), values.amax(-1, keepdim=True)
@@ -58,7 +58,7 @@ def otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames
 
 
 def _running_sum(values: Tensor) -> Tensor:
-    """Cumulative sum from left to right in the values' own precision, as numpy does (torch sums in double)."""
+    """Compute the cumulative sum from left to right in the values' own dtype, as numpy does (torch sums in double)."""
     sums = list(values.unbind(-1))
     for index in range(1, len(sums)):
         sums[index] = sums[index - 1] + sums[index]
@@ -66,7 +66,7 @@ def _running_sum(values: Tensor) -> Tensor:
 
 
 def unit_otsu_threshold(values: Float[Tensor, "*frames n"]) -> Float[Tensor, "*frames"]:
-    """Otsu's threshold as the published PoseGen code computes it: 256 bins fixed between 0 and 1, in float32."""
+    """Compute Otsu's threshold as in the published PoseGen code: 256 bins fixed between 0 and 1, in float32."""
     values = values.float()
     bins = (values * _BINS).long().clamp_(0, _BINS - 1)
     counts = torch.zeros(*values.shape[:-1], _BINS, device=values.device)

@@ -1,4 +1,4 @@
-"""Shapes of the tensors that pass between the model's parts; each alias lives here alone."""
+"""Types of the tensors passed between parts of the model."""
 
 import torch
 from jaxtyping import Float
@@ -6,4 +6,4 @@ from jaxtyping import Float
 Latents = Float[torch.Tensor, "batch channels latent_frames latent_height latent_width"]
 """Normalised latents of one segment."""
 Pixels = Float[torch.Tensor, "batch 3 frames height width"]
-"""Frames as the autoencoder takes and gives them: -1..1."""
+"""Frames as input and output of the autoencoder: -1..1."""

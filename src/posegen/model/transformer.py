@@ -1,9 +1,9 @@
-"""The PoseGen transformer: Wan2.1 image-to-video with pose, hand and reference conditions.
+"""PoseGen transformer: Wan2.1 image-to-video with pose, hand and reference conditions.
 
-Motion comes by channels, hands by addition, the reference image by tokens that run beside the video tokens through
+Motion is added as channels, hands by addition, the reference image as tokens that pass beside the video tokens through
 every block with the same weights. One forward is one guidance branch of one denoising step; `background` makes the
-anchor segment leave its keys and values, or another segment take them (`sharing.py`).
-Nothing here knows prompts, schedulers, segments or files. Shapes: B batch, c latent channels (16), f latent frames,
+anchor segment record its keys and values, or another segment use them (`sharing.py`).
+Prompts, schedulers, segments and files are handled elsewhere. Shapes: B batch, c latent channels (16), f latent frames,
 h and w latent rows and columns, n video tokens, r reference tokens, d width of the model.
 """
 
@@ -50,8 +50,8 @@ HandEmbedding = Literal["projected", "plain", "none"]
 class PoseGenAttnProcessor:
     """Wan's attention with an explicit number of image tokens, and with background sharing.
 
-    The same arithmetic, in the same order, as diffusers' `WanAttnProcessor`, which takes everything but the last 512
-    text tokens for image tokens. Backends and context parallelism are set from outside through the class attributes.
+    The same arithmetic, in the same order, as diffusers' `WanAttnProcessor`, which treats everything but the last 512
+    text tokens as image tokens. Backends and context parallelism are set from outside through the class attributes.
     """
 
     _attention_backend = None
@@ -69,16 +69,16 @@ class PoseGenAttnProcessor:
         map_only: bool = False,
         source: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Attend.
+        """Compute attention.
 
         Args:
             attn: the attention layer.
             hidden_states: `(B, n, d)`; with `source`, ready queries `(B, k, heads, width)`.
             encoder_hidden_states: `(B, i + t, d)`, image tokens first, for cross-attention; None for self-attention.
-            attention_mask: passed on to the backend.
+            attention_mask: passed to the backend.
             rotary_emb: cosines and sines, each `(1, n, 1, width)`, for self-attention.
-            num_image_tokens: `i`, how many of `encoder_hidden_states` are image tokens.
-            sharing: what this layer does for background sharing.
+            num_image_tokens: `i`, number of image tokens in `encoder_hidden_states`.
+            sharing: background sharing of this layer.
             map_only: make the subject map and nothing else; returns `hidden_states`.
             source: the anchor's keys and values, `(B, m, heads, width)` each, to attend to with ready queries.
         """
@@ -143,7 +143,7 @@ class PoseGenAttnProcessor:
 
 
 def _rotate(hidden_states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary embedding of `(B, n, heads, width)` on interleaved pairs, bit for bit as diffusers' Wan does it."""
+    """Apply rotary embedding to interleaved pairs of `(B, n, heads, width)`, bit for bit as in diffusers' Wan."""
     first, second = hidden_states.unflatten(-1, (-1, 2)).unbind(-1)
     cosines, sines = cosines[..., 0::2], sines[..., 1::2]
     rotated = torch.empty_like(hidden_states)
@@ -155,8 +155,8 @@ def _rotate(hidden_states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 class PoseGenRotaryPosEmbed(WanRotaryPosEmbed):
     """Rotary positions of the joint sequence `[video; reference]`.
 
-    Video tokens as in Wan. Reference tokens at temporal position 0, rows from 0, and columns -w/2 … -1, where no
-    video token is (columns from 0 without `shift_reference`).
+    Video tokens as in Wan. Reference tokens at temporal position 0, rows from 0, and columns -w/2 … -1, which no video
+    token uses (columns from 0 without `shift_reference`).
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class PoseGenRotaryPosEmbed(WanRotaryPosEmbed):
     def forward(
         self, hidden_states: Tensor, reference_latents: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Bool[Tensor, "1 n 1 1"]]:
-        """Cosines and sines `(1, n + r, 1, width)`, and which of the joint tokens are reference tokens."""
+        """Return cosines and sines `(1, n + r, 1, width)`, and a mask of the joint tokens that are reference tokens."""
         cosines, sines = super().forward(hidden_states)
         num_video_tokens = cosines.shape[1]
         if reference_latents is not None:
@@ -228,7 +228,7 @@ class PoseGenTransformerBlock(WanTransformerBlock):
         num_image_tokens: int = 0,
         sharing: LayerSharing | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """One block.
+        """Apply the block.
 
         Args:
             hidden_states: joint tokens, video first.
@@ -236,9 +236,9 @@ class PoseGenTransformerBlock(WanTransformerBlock):
             temb: the video's modulation; reference_temb: the reference's.
             rotary_emb: cosines and sines of the joint tokens.
             reference_temb: None without reference tokens.
-            num_video_tokens: how many of the joint tokens are video; None = all.
-            num_image_tokens: how many of the encoder's tokens are image tokens.
-            sharing: what this block does for background sharing.
+            num_video_tokens: number of video tokens among the joint tokens; None = all.
+            num_image_tokens: number of image tokens among the encoder's tokens.
+            sharing: background sharing of this block.
         """
         num_tokens = hidden_states.shape[1]
         num_video_tokens = num_tokens if num_video_tokens is None or reference_temb is None else num_video_tokens
@@ -272,7 +272,7 @@ class PoseGenTransformerBlock(WanTransformerBlock):
         return _join([(x.float() + y.float() * row[5]).type_as(x) for (x, row), y in zip(parts, forward, strict=False)])
 
     def _rows(self, temb: Tensor) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of self-attention, then of feed-forward, each `(B, 1, d)`."""
+        """Return shift, scale and gate of self-attention, then of feed-forward, each `(B, 1, d)`."""
         return (self.scale_shift_table + temb.float()).chunk(6, dim=1)
 
     def _cross_attention(
@@ -297,7 +297,7 @@ class PoseGenTransformerBlock(WanTransformerBlock):
     def _share(
         self, before: list[Tensor], states: list[Tensor], gates: list[Tensor], sharing: LayerSharing
     ) -> list[Tensor]:
-        """Give common-background tokens the anchor's attention (PoseGen Algorithm 1), only them and only here."""
+        """Replace the attention of common-background tokens with the anchor's (PoseGen Algorithm 1)."""
         shared = [state.clone() for state in states]
         num_video_tokens = states[0].shape[1]
         for item, plan in enumerate(sharing.plan(num_video_tokens)):
@@ -323,8 +323,8 @@ def _join(parts: list[Tensor]) -> Tensor:
 class PoseGenTransformer3DModel(WanTransformer3DModel):
     """Wan2.1 image-to-video transformer with pose, hand and reference conditions.
 
-    Works with what diffusers offers to its own models: saving and loading, attention backends, offloading,
-    layerwise casting, regional compilation, caching hooks, LoRA, gradient checkpointing and context parallelism.
+    Supports the features of diffusers' own models: saving and loading, attention backends, offloading, layerwise
+    casting, regional compilation, caching hooks, LoRA, gradient checkpointing and context parallelism.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["PoseGenTransformerBlock"]
@@ -395,7 +395,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
             text_dim=text_dim,
             freq_dim=freq_dim,
             ffn_dim=ffn_dim,
-            num_layers=0,  # its blocks would be thrown away
+            num_layers=0,  # its blocks would be discarded
             cross_attn_norm=cross_attn_norm,
             qk_norm=qk_norm,
             eps=eps,
@@ -422,10 +422,10 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
 
     @torch.no_grad()
     def init_new_parameters(self) -> None:
-        """Initialise what Wan does not have, from what it has, so that nothing depends on a random state.
+        """Initialise parameters that Wan does not have from its own, independent of random state.
 
-        The reference embedding (and the hand embedding, where a projection follows) copies the noisy-latent part of
-        the patch embedding; the hand projection is zero, so hands begin without effect.
+        The reference embedding (and the hand embedding, if a projection follows) copies the noisy-latent part of the
+        patch embedding; the hand projection is zero, so hands start without effect.
         """
         channels = self.config.out_channels
         copies: list[nn.Conv3d] = [self.reference_patch_embedding]
@@ -480,7 +480,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         frames = hidden_states.shape[2] // patch_frames
         rows, columns = hidden_states.shape[3] // patch_rows, hidden_states.shape[4] // patch_columns
 
-        # the patch embedding sees all 36 channels; the rotary embedding needs sizes only
+        # the patch embedding uses all 36 channels; the rotary embedding needs sizes only
         cosines, sines, is_reference = self.rope(hidden_states, reference_latents)
         joint = self._embed(hidden_states, condition_latents, hand_latents, reference_latents)
         num_tokens, num_video_tokens = joint.shape[1], frames * rows * columns
@@ -530,7 +530,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
     def _embed(
         self, latents: Tensor, condition_latents: Tensor, hand_latents: Tensor | None, reference_latents: Tensor | None
     ) -> Tensor:
-        """Joint tokens `(B, n + r, d)`, video first."""
+        """Embed the joint tokens `(B, n + r, d)`, video first."""
         video = self.patch_embedding(torch.cat([latents, condition_latents], dim=1))
         if hand_latents is not None:
             assert self.hand_patch_embedding is not None
@@ -540,7 +540,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         return _join([rearrange(part, "b d f h w -> b (f h w) d").contiguous() for part in tokens])
 
     def _shard(self, num_tokens: int, size: int) -> SequenceShard:
-        """Which part of the joint sequence this process holds under context parallelism."""
+        """Return the part of the joint sequence that this process holds under context parallelism."""
         processor: Any = self.blocks[0].get_submodule("attn1").processor
         config = processor._parallel_config.context_parallel_config
         anything = config.ulysses_anything or config.ring_anything
@@ -552,7 +552,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         return SequenceShard(first=first, size=size, gather=lambda tensor: unshard(tensor, 1, mesh))
 
     def _modulation_at_zero(self, timestep: Tensor, text: Tensor) -> Tensor:
-        """The reference tokens' modulation row, `(B, 6, d)`: the time embedding at timestep 0."""
+        """Return the reference tokens' modulation row, `(B, 6, d)`: the time embedding at timestep 0."""
         embedder = self.condition_embedder
         projected = embedder.timesteps_proj(torch.zeros_like(timestep))
         dtype = next(iter(embedder.time_embedder.parameters())).dtype
@@ -606,7 +606,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         """Write the model as diffusers does.
 
         Raises:
-            PosegenError: adapters are attached, whose wrapped names no one could load again.
+            PosegenError: adapters are attached, whose wrapped names could not be loaded again.
         """
         if getattr(self, "peft_config", None):
             raise PosegenError(
@@ -617,13 +617,13 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """Read a model as diffusers does, but refuse one that is not whole (diffusers leaves gaps on "meta").
+        """Read a model as diffusers does, but refuse an incomplete one (diffusers leaves gaps on "meta").
 
         Raises:
             PosegenError: missing, extra or misshapen weights; a stock Wan folder (`loading.init_from_wan` takes it).
         """
         wants_report = kwargs.pop("output_loading_info", False)
-        if Path(pretrained_model_name_or_path).is_dir():  # what it lacks is an error, not to be asked for at a hub
+        if Path(pretrained_model_name_or_path).is_dir():  # a missing file is an error, not to be searched on the hub
             kwargs["local_files_only"] = True
         try:
             model, report = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
@@ -663,7 +663,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         Args:
             state_dict: weights in this model's own names.
             config: constructor arguments.
-            source: what to call the weights in an error.
+            source: name of the weights in errors.
             dtype: cast weights to it (modules that must stay in float32 do); None = as stored.
         """
         from accelerate import init_empty_weights
@@ -690,7 +690,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
 
 
 def _skipped_attention(_attention: Any, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-    """What a guider puts in the place of a skipped attention: its input."""
+    """Return the input, as guiders of diffusers expect of a skipped attention."""
     return hidden_states
 
 

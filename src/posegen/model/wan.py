@@ -1,4 +1,4 @@
-"""Wan2.1's own sizes and settings, and a pipeline of ours around the parts of a stock Wan2.1-I2V folder."""
+"""Sizes and settings of Wan2.1, and a PoseGen pipeline around the parts of a stock Wan2.1-I2V folder."""
 
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ WAN_INPUTS = {
     "added_kv_proj_dim": 5120,
 }
 IMAGE_TOKENS = 257
-"""Tokens that Wan's CLIP makes of an image."""
+"""Number of tokens of Wan's CLIP for an image."""
 
 
 def pipeline_around(folder: Path, transformer: Any, dtype: torch.dtype, **settings: Any) -> PoseGenPipeline:
-    """Make a pipeline of the transformer and the other parts of a stock Wan folder. Raises `PosegenError`."""
+    """Make a pipeline from the transformer and the other parts of a stock Wan folder. Raises `PosegenError`."""
     for part in WAN_PARTS:
         if not (folder / part).is_dir():
             raise PosegenError(f"{folder} is not a whole model folder: {part} is missing")

@@ -1,1 +1,1 @@
-"""Recipes that come with posegen, as TOML files: of trainings here, of data for them in `prepare/`."""
+"""Built-in recipes as TOML files: for training in this folder, for preparing data in `prepare/`."""

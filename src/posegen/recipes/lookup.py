@@ -1,6 +1,6 @@
-"""Finds a recipe by name, among those that come with posegen, or by the path of a user's own TOML file.
+"""Finds a built-in recipe by name, or a user's own TOML file by path.
 
-Only finds and parses it: what a recipe may say is checked where recipes are read (`train/`, `prepare/`).
+The recipe is parsed but not validated: `train/` and `prepare/` check its keys and values.
 """
 
 from importlib import resources
@@ -16,15 +16,15 @@ SUFFIX = ".toml"
 
 
 def recipe_names(purpose: Purpose) -> list[str]:
-    """Names of the recipes that come with posegen, sorted."""
+    """Return the names of the built-in recipes, sorted."""
     return sorted(_folder(purpose))
 
 
 def load_recipe(recipe: str | Path, purpose: Purpose) -> dict[str, Any]:
     """Parse a recipe, by name or by the path of a TOML file.
 
-    A path ends in ".toml", or names a file where there is no recipe of that name. Raises `PosegenError` that names the
-    recipe and, if there is none, those that there are.
+    Text that ends in ".toml", or that names a file and no built-in recipe, is a path. Raises `PosegenError` for an
+    unknown recipe (the message lists the built-in ones) or a file that cannot be parsed.
     """
     with resources.as_file(_find(str(recipe), purpose)) as path:
         if not path.exists():
@@ -41,7 +41,7 @@ def _find(recipe: str, purpose: Purpose) -> Traversable:
 
 
 def _folder(purpose: Purpose) -> dict[str, Traversable]:
-    """The files of a purpose, by name."""
+    """Return the built-in files for a purpose, by name."""
     folder = resources.files("posegen.recipes")
     if purpose == "prepare":
         folder = folder / "prepare"
@@ -50,4 +50,4 @@ def _folder(purpose: Purpose) -> dict[str, Traversable]:
 
 def _unknown(recipe: str | Path, purpose: Purpose) -> PosegenError:
     names = ", ".join(recipe_names(purpose))
-    return PosegenError(f"{recipe}: no such recipe: posegen comes with {names}; or give the path of a TOML file")
+    return PosegenError(f"{recipe}: no such recipe: use one of {names}, or the path of a TOML file")

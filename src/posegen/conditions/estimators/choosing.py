@@ -1,4 +1,4 @@
-"""From settings to estimators: the one place that knows which there are. Models are imported only when chosen."""
+"""Creates the estimators chosen in the settings. Models are imported only when chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ Given = TypeVar("Given")
 
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
-    """What identifies the chosen estimators, and the smoothing, in a manifest; told without loading them."""
+    """Return the names that identify the chosen estimators and the smoothing in a manifest, without loading them."""
     smoothing = (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
@@ -41,7 +41,7 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
 
 
 def weights_of(config: EstimatorConfig) -> list[Path]:
-    """Where the weights of the chosen estimators are. Raises `PosegenError` where some are missing; loads nothing."""
+    """Find the weights of the chosen estimators without loading them. Raises `PosegenError` if some are missing."""
     asked: list[tuple[str | None, str]] = []
     if config.pose not in ("mediapipe", "file"):
         asked += [
@@ -57,12 +57,12 @@ def weights_of(config: EstimatorConfig) -> list[Path]:
 
 
 def draws_given_skeletons(config: EstimatorConfig) -> bool:
-    """Whether the skeletons are a finished video, without keypoints."""
+    """Return True if the skeletons are a finished video, without keypoints."""
     return given_skeletons(config) is not None
 
 
 def given_skeletons(config: EstimatorConfig) -> Path | None:
-    """The finished video of skeletons, where that was chosen instead of an estimator."""
+    """Return the finished skeleton video, if chosen instead of an estimator."""
     file = config.pose_file if config.pose == "file" else None
     return file if file is not None and is_video(file) else None
 
@@ -75,9 +75,9 @@ def make_pose_estimator(
     device: str = "auto",
     samples: Sequence[int] | None = None,
 ) -> PoseEstimator:
-    """The chosen estimator for one clip, or for those of its used frames whose numbers are `samples`.
+    """Create the chosen estimator for one clip, or for those of its used frames whose numbers are `samples`.
 
-    `size`, `shown` and `num_source_frames` as in `FilePose`. MediaPipe's hand model adds hands where the estimator has
+    `size`, `shown` and `num_source_frames` as in `FilePose`. MediaPipe's hand model adds hands if the estimator has
     none, and the depth that drawn hand normals need.
     """
     match config.pose:
@@ -92,12 +92,12 @@ def make_pose_estimator(
         case _:
             top_down = _make_top_down(config, device)
             if not top_down.finds_hands:
-                logger.warning("this %s model knows no hands: MediaPipe's hand model finds them", config.pose)
+                logger.warning("this %s model has no hand keypoints: using MediaPipe's hand model", config.pose)
             return WithHands(top_down) if config.normals == "mediapipe" or not top_down.finds_hands else top_down
 
 
 def make_reference_estimator(config: EstimatorConfig, device: str = "auto") -> PoseEstimator:
-    """The estimator that looks at the reference image: the chosen one, MediaPipe if that is a file."""
+    """Create the estimator for the reference image: the chosen one, or MediaPipe if that is a file."""
     if config.pose in ("mediapipe", "file"):
         return MediaPipePose(single_image=True)
     top_down = _make_top_down(config, device)
@@ -105,7 +105,7 @@ def make_reference_estimator(config: EstimatorConfig, device: str = "auto") -> P
 
 
 def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> HandNormalEstimator:
-    """The chosen estimator of hand normals. Raises `PosegenError` if they come from a file."""
+    """Create the chosen estimator of hand normals. Raises `PosegenError` if they come from a file."""
     match config.normals:
         case "mediapipe":
             return CapsuleHandNormals()
@@ -119,7 +119,7 @@ def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> Hand
             weights = _needed(config.normals_weights, "--normals-weights")
             return sapiens1_normals(weights, _needed(config.parts_weights, "--parts-weights"), device)
         case "file":
-            raise PosegenError("--normals file takes hand normals from a video: no estimator makes them")
+            raise PosegenError("--normals file takes hand normals from a video: it has no estimator")
 
 
 def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
@@ -144,7 +144,7 @@ def _needed(given: Given | None, option: str) -> Given:
 
 
 class WithHands:
-    """A pose estimator with MediaPipe's hands: three-dimensional ones always, keypoints where it has none itself."""
+    """Pose estimator with MediaPipe's hands: always in three dimensions, as keypoints only if it has none itself."""
 
     finds_hands = False
 
@@ -154,15 +154,15 @@ class WithHands:
         self.keeps_everybody = estimator.keeps_everybody
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
-        """The people of an RGB frame."""
+        """Find the people in an RGB frame."""
         return self._estimator.estimate(frame)
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
-        """The people of the next frames."""
+        """Find the people in the next frames."""
         return self._estimator.estimate_batch(frames)
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
-        """The person with hands, and their depth."""
+        """Add hands with depth to the person."""
         found = self._hands.add_hands(frame, person)
         keypoints, scores = person.keypoints.copy(), person.scores.copy()
         for points in HANDS:

@@ -1,6 +1,6 @@
-"""Hand normals from models that look at the picture: normals of everything, kept where body parts say it is a hand.
+"""Estimates hand normals from pixels: surface normals of everything, masked to hands by a body part model.
 
-Sapiens2 (transformers) and Sapiens-1 (TorchScript) share this; what they are is their own files' business.
+Shared by Sapiens2 (transformers) and Sapiens-1 (TorchScript), which have their own files.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,9 @@ from posegen.types import Frame
 
 SAPIENS_AXES = (1.0, 1.0, 1.0)
 """Sapiens' normals times this are ours (x right, y up, z towards the camera). They are camera-space normals of rendered
-scans with OpenGL's axes: its training mirrors pictures by negating x alone, and against Metric3D's (x right, y down, z
-away) y and z are reversed (facebookresearch/sapiens, issue 50). PoseGen's published code takes them as they are."""
+scans with OpenGL's axes: its training mirrors images by negating x alone, and compared with Metric3D's (x right, y
+down, z away) y and z are reversed (facebookresearch/sapiens, issue 50). PoseGen's published code uses them unchanged.
+"""
 HAND_PARTS = ("left_hand", "right_hand")
 GOLIATH_PARTS = (
     "background",
@@ -48,16 +49,16 @@ GOLIATH_PARTS = (
     "upper_teeth",
     "tongue",
 )
-"""Sapiens-1's 28 body parts. Sapiens2 has 29: eyeglasses come third, so that every later number is another one."""
+"""Body parts of Sapiens-1: 28. Sapiens2 has 29: eyeglasses are third, which shifts every later number."""
 PARTS = {28: GOLIATH_PARTS, 29: (*GOLIATH_PARTS[:2], "eyeglass", *GOLIATH_PARTS[2:])}
 _MARGIN = 1.35
-"""The crop around the person's keypoints is so much larger: hands reach beyond wrists, hair beyond eyes."""
+"""Ratio of the crop to the box of the keypoints: hands reach beyond wrists, hair beyond eyes."""
 
 
 def hand_classes(names: Sequence[str], where: str) -> list[int]:
-    """The classes that are hands, by name (case and separators do not matter). Raises `PosegenError` without any."""
+    """Return the hand classes by name, ignoring case and separators. Raises `PosegenError` if there are none."""
     known = [name.lower().replace(" ", "_").replace("-", "_") for name in names]
-    if all(name.startswith("label_") for name in known):  # the configuration says no names
+    if all(name.startswith("label_") for name in known):  # the configuration gives no names
         known = list(PARTS.get(len(known), ()))
     if not all(part in known for part in HAND_PARTS):
         raise PosegenError(f"{where}: the model's {len(names)} classes do not name left_hand and right_hand")
@@ -65,7 +66,7 @@ def hand_classes(names: Sequence[str], where: str) -> list[int]:
 
 
 class DenseHandNormals:
-    """A `HandNormalEstimator` from a function that makes normals and one that makes scores of body parts."""
+    """`HandNormalEstimator` from a function for normals and a function for scores of body parts."""
 
     needs_frames = True
 
@@ -80,23 +81,25 @@ class DenseHandNormals:
         whole_frame: bool,
         batch_size: int,
     ) -> None:
-        """normals: pictures of `shape` = (height, width) -> (pictures, 3, h, w) of any length; parts: -> (pictures,
-        classes, h, w); hands: the classes that are hands; whole_frame: the whole frame is squeezed into `shape`, as
-        the published preprocessing does, else the part around the person is cut out.
+        """Take the functions and the classes.
+
+        normals: images of `shape` = (height, width) -> (images, 3, h, w) of any length; parts: -> (images, classes, h,
+        w); hands: the hand classes; whole_frame: squeeze the whole frame into `shape`, as the published preprocessing
+        does, instead of cropping to the person.
         """
         self.name, self.version, self.batch_size = name, version, batch_size
         self._normals, self._parts, self._hands = normals, parts, list(hands)
         self._shape, self._whole_frame = shape, whole_frame
 
     def estimate(self, person: PersonPose, size: tuple[int, int], frame: Frame | None = None) -> Frame:
-        """The map of one frame; black where nobody is seen."""
+        """Make the map of one frame; black without a person."""
         assert frame is not None, "these normals come from the picture"
         return self.estimate_batch([person], size, [frame])[0]
 
     def estimate_batch(
         self, people: Sequence[PersonPose], size: tuple[int, int], frames: Sequence[Frame]
     ) -> list[Frame]:
-        """The maps of several frames, as large as the frames."""
+        """Make the maps of several frames, at the size of the frames."""
         maps = [np.zeros((*size, 3), np.uint8) for _ in people]
         crops = [self._crop(person, size) for person in people]
         there = [(index, crop) for index, crop in enumerate(crops) if crop is not None]
@@ -117,7 +120,7 @@ class DenseHandNormals:
 
     @torch.inference_mode()
     def _hand_normals(self, pictures: Sequence[Frame]) -> list[np.ndarray]:
-        """(h, w, 4) for each: normals of length 1 on hands, and 1 there; all 0 elsewhere."""
+        """Return (h, w, 4) for each image: unit normals and 1 on hands; all 0 elsewhere."""
         parts = torch.nn.functional.interpolate(self._parts(pictures).float(), size=self._shape, mode="bilinear")
         normals = torch.nn.functional.interpolate(self._normals(pictures).float(), size=self._shape, mode="bilinear")
         axes = torch.tensor(SAPIENS_AXES, device=normals.device).view(1, 3, 1, 1)
@@ -127,10 +130,10 @@ class DenseHandNormals:
         return list(values.cpu().numpy())
 
     def close(self) -> None:
-        """Nothing outlives the object."""
+        """Do nothing: no resources outlive the object."""
 
 
 def _coded(values: np.ndarray) -> Frame:
-    """(H, W, 4) normals and share of hand -> (n + 1) / 2 · 255 where most of the pixel is hand, else black."""
+    """Encode (H, W, 4) normals and hand fractions as (n + 1) / 2 · 255 where a pixel is mostly hand, else black."""
     normals = values[..., :3] / np.maximum(np.linalg.norm(values[..., :3], axis=-1, keepdims=True), 1e-6)
     return np.where(values[..., 3:] > 0.5, np.rint((normals + 1) * 127.5), 0).astype(np.uint8)

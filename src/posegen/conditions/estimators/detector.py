@@ -1,6 +1,6 @@
-"""Finds the boxes of people in pictures, for pose models that look at one person: RT-DETR or D-FINE from transformers.
+"""Detects the boxes of people in images, for top-down pose models, with RT-DETR or D-FINE from transformers.
 
-Thresholds of score and overlap are those of the method's preprocessing (0.3 and 0.3).
+Thresholds of score and overlap are those of PoseGen's preprocessing (0.3 and 0.3).
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from posegen.types import Frame
 
 Box = tuple[float, float, float, float]
 SCORE = 0.3
-"""Least score of a detection."""
+"""Minimum score of a detection."""
 OVERLAP = 0.3
-"""Intersection over union above which two boxes are the same person."""
+"""Maximum intersection over union of two boxes of different people."""
 MAX_PEOPLE = 4
-"""The surest ones are kept; more than one is only needed to follow the right one."""
+"""Maximum number of detections, by score; more than one is only needed to follow the right person."""
 _OPTION = "--detector-weights"
 
 
 class PersonDetector:
-    """People's boxes by a detection model that knows a class named `person`."""
+    """Detects people with a detection model that has a class named `person`."""
 
     def __init__(self, weights: str | None = None, device: str = "auto", option: str = _OPTION) -> None:
-        """`option` is what the user is told to set where weights are missing."""
+        """Load the model; errors about missing weights name the setting `option`."""
         self.weights = weights or DEFAULTS["detector"]
         self._model: Any
         self._model, folder = load_model(AutoModelForObjectDetection, self.weights, option, device)
@@ -44,7 +44,7 @@ class PersonDetector:
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[Frame]) -> list[list[Box]]:
-        """(left, top, right, bottom) in pixels of each person in each frame, the surest first."""
+        """Return (left, top, right, bottom) in pixels of each person in each frame, highest score first."""
         device = self._model.device
         pixels = self._processor(images=list(frames), return_tensors="pt")["pixel_values"]
         outputs = self._model(pixel_values=pixels.to(device, self._model.dtype))
@@ -63,8 +63,9 @@ class PersonDetector:
 def keep_distinct(
     boxes: Float[np.ndarray, "boxes 4"], scores: Float[np.ndarray, " boxes"], overlap: float = OVERLAP
 ) -> list[int]:
-    """Indices of boxes (left, top, right, bottom), the surest first, without those that overlap a surer one more than
-    `overlap` (intersection over union).
+    """Return the indices of boxes (left, top, right, bottom) after non-maximum suppression, highest score first.
+
+    overlap: maximum intersection over union with a box of a higher score.
     """
     kept: list[int] = []
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,7 +1,7 @@
-"""The `file` estimator: keypoints, skeletons and hand normals that are already there, put to the frames that are used.
+"""The `file` estimator: assigns existing keypoints, skeletons and hand normals to the used frames.
 
 A file belongs to the whole driving video at its own rate, or to just the frames that are used (after --start, --end and
---fps). What formats there are is `keypoint_files`' concern.
+--fps). Formats of keypoints are read in `keypoint_files`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,22 +20,22 @@ from posegen.media.video import iterate_frames, probe_video
 from posegen.types import Frame
 
 VERSION = "2"
-"""Raised when the same file of keypoints would give other people."""
+"""Version, increased when the same file of keypoints would give other people."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02
-"""Relative difference of proportions up to which two videos count as pictures of the same scene."""
+"""Maximum relative difference in aspect ratio of two videos that count as the same scene."""
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name is a video's."""
+    """Return True if the name is that of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 class FilePose:
-    """A `PoseEstimator` that reads a file of keypoints; the pictures are not looked at. Frames must come in order.
+    """`PoseEstimator` that reads a file of keypoints; pixels are not used. Frames must come in order.
 
-    description: what was taken for what, in one line; doubts: what may be wrong with that, a line each. The content of
-    the file read last is kept until `close`, so that a check at the beginning need not be paid for twice.
+    description: how the file was interpreted, in one line; doubts: what may be wrong with that, a line each. The
+    content of the last file is cached until `close`, so that a check at the beginning does not cost a second read.
     """
 
     name = "file"
@@ -51,10 +51,11 @@ class FilePose:
         num_source_frames: int,
         samples: Sequence[int] | None = None,
     ) -> None:
-        """size: (height, width) of the driving video; shown: which of its `num_source_frames` frames are used; samples:
-        numbers of those used frames that will be asked for, by default all.
+        """Read the file.
 
-        Raises `PosegenError` for an unreadable file, and one whose entries do not fit the video's frames.
+        size: (height, width) of the driving video; shown: the used frames of its `num_source_frames`; samples: numbers
+        of the used frames that will be requested, by default all. Raises `PosegenError` for an unreadable file, and one
+        whose entries do not match the video's frames.
         """
         self.version = identity(str(path))
         file = _read(path, self.version, size, max(num_source_frames, len(shown)))
@@ -69,26 +70,26 @@ class FilePose:
         self.doubts = (*file.doubts, *placed.doubts, *_describe_undrawn(path, undrawn, len(used)))
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
-        """The people of the next frame."""
+        """Return the people of the next frame."""
         self._next += 1
         return self._people[self._next - 1]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
-        """The people of the next frames."""
+        """Return the people of the next frames."""
         return [self.estimate(frame) for frame in frames]
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
-        """The person as they are."""
+        """Return the person unchanged."""
         return person
 
     def close(self) -> None:
-        """Forget the file's content."""
+        """Drop the cached content of the file."""
         _read.cache_clear()
 
 
 @lru_cache(maxsize=1)
 def _read(path: Path, content: str, size: tuple[int, int], num_frames: int) -> KeypointFile:
-    """As `read_keypoints`; `content` identifies what is in the file, so that a changed one is read again."""
+    """Read keypoints, cached; `content` identifies the content of the file, so that a changed one is read again."""
     return read_keypoints(path, size, num_frames)
 
 
@@ -102,23 +103,23 @@ def _describe_undrawn(path: Path, undrawn: int, frames: int) -> list[str]:
 
 
 def chosen(path: Path, what: str, count: int, shown: Sequence[int], num_source_frames: int) -> Sequence[int]:
-    """Frames of a file of `count` that belong to the used frames. Raises `PosegenError` if the count fits neither."""
+    """Return the entries, out of `count`, of the used frames. Raises `PosegenError` if the count matches neither."""
     if count == num_source_frames:
         return shown
     if count == len(shown):
         return range(count)
     raise PosegenError(
         f"{path} has {what} of {count} frames, but the driving video has {num_source_frames}, {len(shown)} of them "
-        f"used: make them from this very video, one for each frame"
+        f"used: make them from this video, one for each frame"
     )
 
 
 def video_of_pictures(
     path: Path, what: str, driving_size: tuple[int, int], fit: Fit, shown: Sequence[int], num_source_frames: int
 ) -> Iterator[Frame]:
-    """The pictures of a video (skeletons or hand normals, `what`) for the used frames, fitted like the driving video.
+    """Yield the used frames of a video of `what` (skeletons or hand normals), fitted like the driving video.
 
-    It may have another size than the driving video, but not other proportions. Checks are made at once. Raises
+    It may have another size than the driving video, but not another aspect ratio. Checks are made at once. Raises
     `PosegenError`.
     """
     info = probe_video(path)
@@ -126,7 +127,7 @@ def video_of_pictures(
     if abs(ratio - 1) > _SAME_SHAPE:
         raise PosegenError(
             f"{path} is {info.height}x{info.width} (height x width), the driving video {driving_size[0]}x"
-            f"{driving_size[1]}: {what} must show the same picture, at any scale"
+            f"{driving_size[1]}: {what} must show the same scene, at any scale"
         )
     indices = chosen(path, what, info.num_frames, shown, num_source_frames)
     own_fit = plan_fit((info.height, info.width), fit.target, fit.mode)
@@ -134,7 +135,7 @@ def video_of_pictures(
 
 
 def _picked(path: Path, indices: Sequence[int], fit: Fit) -> Iterator[Frame]:
-    """The frames with these rising numbers, fitted."""
+    """Yield the frames with these rising numbers, fitted."""
     frames = enumerate(iterate_frames(path))
     number, frame = next(frames)
     for index in indices:

@@ -1,8 +1,8 @@
-"""Puts the entries of a file of keypoints to frames of the video, by the numbers that they carry.
+"""Assigns the entries of a file of keypoints to frames of the video, by their numbers.
 
-Tools leave out frames in which they found nobody, count from 0 or from 1, and look at the whole video or at the part of
-it that is used. All of that is decided from the numbers and from how many frames there are; what they cannot show is
-said, and two different ways to read them are refused. A file without numbers must have one entry for each frame.
+Tools leave out frames without people, count from 0 or from 1, and process the whole video or only the used part. All of
+that is inferred from the numbers and from the number of frames; assumptions are reported, and ambiguous numbers are
+refused. A file without numbers must have one entry for each frame.
 """
 
 import re
@@ -16,14 +16,14 @@ from posegen.errors import PosegenError
 _SUFFIX = re.compile(r"\.(jpe?g|png|bmp|webp|tiff?|json)$", re.IGNORECASE)
 _MAX_DIGITS = 18
 _EARLY = 0.9
-"""Share of the video before whose end entries that lack nothing else are suspicious."""
+"""Fraction of the video: complete entries that end before it are suspicious."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The entry of each used frame, None where there is none, and a description of how they were matched.
+    """Entry of each used frame, None without one, and a description of how they were matched.
 
-    doubts: what was assumed because nothing in the file shows it, and what speaks against it.
+    doubts: assumptions that the file does not confirm, and evidence against them.
     """
 
     entries: tuple[int | None, ...]
@@ -33,7 +33,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to read numbers: `first` is the number of the first frame, of all frames or of those that are used."""
+    """Interpretation of the numbers: `first` is the number of the first frame, of all frames or of the used ones."""
 
     whole: bool
     first: int
@@ -44,9 +44,9 @@ class _Way:
 
 
 def numbers_in_names(names: Sequence[str]) -> list[int] | None:
-    """The number in each name that tells it from the others (12 in `walk_2_000012_keypoints.json`), if there is one.
+    """Return the number that distinguishes each name (12 in `walk_2_000012_keypoints.json`), if there is one.
 
-    None for names that are made in different ways, and for those with several numbers that differ.
+    None for names with different patterns, and for those with several numbers that differ.
     """
     split = [re.split(r"(\d+)", _SUFFIX.sub("", Path(name).name)) for name in names]
     if not split or any(parts[::2] != split[0][::2] for parts in split) or len(split[0]) < 2:
@@ -72,11 +72,10 @@ def place_entries(
 ) -> Placement:
     """Find the entry of each used frame.
 
-    count: entries of the file; numbers: theirs, rising, None where they have none; shown: which of the video's
-    `num_source_frames` frames are used; usual_first: from which number the tool that wrote the file counts, where that
-    is known; all_listed: frames without people are in the file, too, so that as many entries as frames are one for
-    each, whatever their numbers. Raises `PosegenError` where the entries fit neither the video nor its used frames, or
-    both.
+    count: number of entries in the file; numbers: of the entries, rising, None without any; shown: the used frames of
+    the video's `num_source_frames`; usual_first: first number of the tool that wrote the file, if known; all_listed:
+    frames without people have entries, too, so that as many entries as frames are one for each, whatever their numbers.
+    Raises `PosegenError` if the entries match neither the video nor its used frames, or both.
     """
     whole, used = num_source_frames, len(shown)
     for_all = Placement(tuple(shown), f"one entry for each of the video's {whole} frames")
@@ -89,7 +88,7 @@ def place_entries(
             return for_all if count == whole else for_used
         raise PosegenError(
             f"{path} has keypoints of {count} frames, but the driving video has {whole}, {used} of them used: make "
-            "them from this very video, one for each frame"
+            "them from this video, one for each frame"
         )
     if len(set(numbers)) < count:
         double = next(number for number, after in pairwise(numbers) if number == after)
@@ -109,7 +108,7 @@ def place_entries(
     if not ways:
         raise PosegenError(
             f"{path} has keypoints of {count} frames, numbered {first} to {last}, but the driving video has {whole} "
-            f"frames, {used} of them used: make them from this very video"
+            f"frames, {used} of them used: make them from this video"
         )
     placed = {way: _placed(path, numbers, shown, way) for way in ways}
     kinds = {each.entries: way.whole for way, each in placed.items()}
@@ -120,7 +119,7 @@ def place_entries(
             raise PosegenError(
                 f"{path}: its {count} entries, numbered {first} to {last}, may be frames of the whole video ({whole}) "
                 f"or of the part that is used ({used}): use the whole video, or give an entry for each frame, empty "
-                "where nobody is"
+                "for frames without people"
             )
         placed = {way: each for way, each in placed.items() if way.whole == next(iter(ending)).whole}
         part = "the whole video" if next(iter(ending)).whole else "the part of the video that is used"
@@ -138,7 +137,7 @@ def place_entries(
 
 
 def _ways(first: int, last: int, shown: Sequence[int], whole: int) -> list[_Way]:
-    """The ways in which these first and last numbers can be frames of the video, or of its used frames."""
+    """Return the interpretations of these first and last numbers as frames of the video, or of its used frames."""
     lengths = {True: whole}
     if list(shown) != list(range(whole)):
         lengths[False] = len(shown)

@@ -1,8 +1,8 @@
-"""What top-down pose models share: a person is cut out of the picture, and heat maps become keypoints of the picture.
+"""Crops people for top-down pose models, and decodes heat maps into keypoints.
 
 "Unbiased data processing" (UDP, Huang et al. 2020) with DARK's sub-pixel step (Zhang et al. 2020), as ViTPose and
 Sapiens were trained: first and last pixel centres of the crop lie on the edges of the box, and so do those of the heat
-map. Models are other files' business.
+map. Models are in other files.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from jaxtyping import Float, UInt8
 from posegen.types import Frame
 
 PADDING = 1.25
-"""The crop is so much larger than the box."""
+"""Ratio of the crop to the box."""
 _KERNEL = cv2.getGaussianKernel(11, 2.0).ravel()
-"""Blur of the heat map before its peak is refined: 11 pixels, with the width that OpenCV takes for them."""
+"""Blur of the heat map before its peak is refined: 11 pixels, sigma 2."""
 _REACH = 6  # pixels around the maximum that its 3 x 3 blurred neighbours need
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of the picture: centre (x, y) and size (width, height), pixels."""
+    """Part of a frame: centre (x, y) and size (width, height), pixels."""
 
     centre: tuple[float, float]
     size: tuple[float, float]
 
     @classmethod
     def around(cls, box: tuple[float, float, float, float], shape: tuple[int, int], padding: float = PADDING) -> "Crop":
-        """Around a box (left, top, right, bottom), padded, with the proportions of `shape` = (height, width)."""
+        """Make the crop around a box (left, top, right, bottom), padded, with the aspect ratio of `shape` = (h, w)."""
         left, top, right, bottom = box
         width, height = max(right - left, 1.0) * padding, max(bottom - top, 1.0) * padding
         ratio = shape[1] / shape[0]
@@ -37,12 +37,12 @@ class Crop:
         return cls(((left + right) / 2, (top + bottom) / 2), (width, height))
 
     def to_frame(self, points: Float[np.ndarray, "*n 2"], shape: tuple[int, int]) -> Float[np.ndarray, "*n 2"]:
-        """Points (x, y) of a map of `shape` = (height, width) over this part, in pixels of the picture."""
+        """Map points (x, y) of a map of `shape` = (height, width) over this part to pixels of the frame."""
         last = np.array([shape[1] - 1, shape[0] - 1], np.float32)
         return (points / last * self.size + self.centre - np.array(self.size) / 2).astype(np.float32)
 
     def cut(self, frame: Frame, shape: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-        """This part of the picture at `shape` = (height, width); black beyond the picture's edges."""
+        """Cut this part out of the frame at `shape` = (height, width); black beyond the frame's edges."""
         corner, step = np.array(self.centre) - np.array(self.size) / 2, self._step(shape)
         frame, origin, factor = _shrunk(frame, corner, np.array(self.size), int(step.min()))
         start = (corner - origin + 0.5) / factor - 0.5
@@ -51,22 +51,22 @@ class Crop:
         return cv2.warpAffine(frame, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
     def paste(self, values: Float[np.ndarray, "h w c"], shape: tuple[int, int]) -> Float[np.ndarray, "height width c"]:
-        """A map over this part, in a picture of `shape` = (height, width) that is 0 elsewhere."""
+        """Paste a map over this part into an image of `shape` = (height, width) that is 0 elsewhere."""
         corner, step = np.array(self.centre) - np.array(self.size) / 2, self._step(values.shape[:2])
         matrix = np.array([[step[0], 0, corner[0]], [0, step[1], corner[1]]])
         return cv2.warpAffine(values, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR).reshape(*shape, -1)
 
     def _step(self, shape: tuple[int, ...]) -> Float[np.ndarray, " 2"]:
-        """Pixels of the picture from one pixel of the map to the next."""
+        """Return the size of a pixel of the map in pixels of the frame."""
         return np.array(self.size) / np.array([shape[1] - 1, shape[0] - 1])
 
 
 def _shrunk(
     frame: Frame, corner: np.ndarray, size: np.ndarray, factor: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray, int]:
-    """What of the picture the part needs, reduced by averaging `factor` pixels, its origin, and the factor.
+    """Return the needed part of the frame, reduced by averaging `factor` pixels, its origin, and the factor.
 
-    A large person in a small crop would otherwise be sampled at single pixels.
+    Without it a large person in a small crop would be sampled at single pixels.
     """
     if factor < 2:
         return frame, np.zeros(2), 1
@@ -83,10 +83,10 @@ def _shrunk(
 def decode_heatmaps(
     heatmaps: Float[np.ndarray, "people points height width"],
 ) -> tuple[Float[np.ndarray, "people points 2"], Float[np.ndarray, "people points"]]:
-    """(x, y) of each map's peak in pixels of the map, between pixels by DARK, and its height there as score (0 to 1).
+    """Return (x, y) of each map's peak in pixels of the map, refined by DARK, and its height as score (0 to 1).
 
-    The logarithm of the blurred map is taken for a parabola around its maximum, which a Gaussian's is exactly. A peak
-    moves by at most one pixel, and not at all where the map is not curved downwards.
+    The logarithm of the blurred map is approximated by a parabola around its maximum, exact for a Gaussian. A peak
+    moves by at most one pixel, and not at all if the map is not curved downwards.
     """
     people, count, height, width = heatmaps.shape
     maps = heatmaps.reshape(-1, height, width).astype(np.float32)

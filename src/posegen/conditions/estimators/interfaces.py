@@ -1,4 +1,4 @@
-"""What a pose estimator and a hand-normal estimator are: small classes behind one protocol each."""
+"""Protocols of pose estimators and hand-normal estimators."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -9,25 +9,25 @@ from posegen.types import Frame
 
 @runtime_checkable
 class PoseEstimator(Protocol):
-    """Finds the people of a frame. Frames of a clip come in order; `name` and `version` identify it in manifests."""
+    """Finds the people in a frame. Frames of a clip come in order; `name` and `version` identify it in manifests."""
 
     name: str
     version: str
     batch_size: int
-    """Frames that are best given at once."""
+    """Best number of frames per call."""
     finds_hands: bool
-    """Whether `estimate` finds the hands as well."""
+    """True if `estimate` finds the hands as well."""
     keeps_everybody: bool
-    """Whether people without nose and shoulders are kept: those of a file are, those of a model are mostly errors."""
+    """True if people without nose and shoulders are kept, as those of a file; those of a model are mostly errors."""
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
-        """Bodies (and feet, and hands if it is a whole-body model) of all people of an RGB frame; nobody is []."""
+        """Find all people in an RGB frame, with feet, and with hands if it is a whole-body model; [] without any."""
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
-        """The same for the next frames of the clip."""
+        """Find all people in the next frames of the clip."""
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
-        """The same person with hands, as far as they are found."""
+        """Add the hands that are found to the person."""
 
     def close(self) -> None:
         """Free what it holds."""
@@ -38,23 +38,23 @@ class HandNormalEstimator(Protocol):
     """Makes the hand-normal map of a person: camera-space normals as (n + 1) / 2 · 255, black outside the hands.
 
     Axes: x right, y up, z towards the camera, so a surface that faces the camera is (128, 128, 255). One kind draws
-    the person's three-dimensional hands, at any size; the other looks at the picture, and makes maps of its size.
+    the person's three-dimensional hands, at any size; the other uses pixels, and makes maps of the frame's size.
     """
 
     name: str
     version: str
     batch_size: int
-    """Frames that are best given at once."""
+    """Best number of frames per call."""
     needs_frames: bool
-    """Whether it looks at the picture."""
+    """True if it uses pixels."""
 
     def estimate(self, person: PersonPose, size: tuple[int, int], frame: Frame | None = None) -> Frame:
-        """The map of (height, width) pixels, for a person in the same pixels; `frame` has that size, too."""
+        """Make the map of (height, width) pixels, for a person in the same pixels; `frame` has that size, too."""
 
     def estimate_batch(
         self, people: Sequence[PersonPose], size: tuple[int, int], frames: Sequence[Frame]
     ) -> list[Frame]:
-        """The maps of several frames; `frames` is empty for an estimator that does not look at them."""
+        """Make the maps of several frames; `frames` is empty for an estimator that does not use pixels."""
 
     def close(self) -> None:
         """Free what it holds."""

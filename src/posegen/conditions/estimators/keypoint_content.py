@@ -1,6 +1,6 @@
-"""What a file of keypoints holds, whichever form it has: people frame by frame in the file's unit, within bounds.
+"""Content of a keypoint file in any format: people frame by frame in the file's unit, within bounds.
 
-How each form is told and read is `keypoint_forms`' and `keypoint_people`'s concern.
+Formats are recognised in `keypoint_forms` and read in `keypoint_people`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ from posegen.errors import PosegenError
 People = list[PersonPose]
 _MEDIAPIPE_POINTS = 33
 UNNAMED_POINTS = 17
-"""Number of points that two data sets have, COCO and Human3.6M."""
+"""Number of points in both COCO and Human3.6M."""
 MAX_PEOPLE = 500_000
-"""In all frames: an hour of five people. Each takes 2.5 kB."""
+"""Maximum number of people in all frames: an hour of five people. Each takes 2.5 kB."""
 _MAX_PEOPLE_IN_FRAME = 1000
 _MAX_CANVAS = 1e6
 
@@ -28,8 +28,8 @@ _MAX_CANVAS = 1e6
 class Entry:
     """People of one frame, in the file's own unit.
 
-    number: the frame's number or the name of its picture, as the file gives it; canvas: (width, height) in pixels of
-    the picture that the points belong to.
+    number: the frame's number or the name of its image, as the file gives it; canvas: (width, height) in pixels of
+    the image that the points belong to.
     """
 
     people: People
@@ -39,11 +39,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """People of all frames of a file, and what its form says about them.
+    """People of all frames of a file, and properties of its format.
 
-    form: whose it is, in words; first: the number from which the tool counts frames, where that is known; centred:
-    whether there are tools that write this form with coordinates from -1 to 1; all_listed: frames without people have
-    entries, too; guessed_outside: points beyond the picture are guesses, and count as not seen.
+    form: name of the format; first: first frame number of the tool, if known; centred: some tools write this format
+    with coordinates from -1 to 1; all_listed: frames without people have entries, too; guessed_outside: points outside
+    the frame are guesses, and count as not seen.
     """
 
     form: str
@@ -56,13 +56,13 @@ class Content:
 
 @dataclass(frozen=True)
 class UnnamedPose(PersonPose):
-    """Somebody of 17 points of which nothing says whose they are: as if they were COCO's, until `unnamed_points`."""
+    """Person of 17 points of an unknown layout, read as COCO's until `unnamed_points` decides."""
 
 
 def person_of(
     points: np.ndarray, scores: np.ndarray, where: Path, layouts: Layouts = LAYOUTS, hands: np.ndarray | None = None
 ) -> PersonPose:
-    """One person, from points and scores in the layout that has so many points."""
+    """Make one person from points and scores, in the layout with that number of points."""
     count = points.shape[-2]
     keypoints, scores = to_wholebody(points, scores, layout_of_count(count, str(where), layouts))
     kind = UnnamedPose if count == UNNAMED_POINTS and layouts is LAYOUTS else PersonPose
@@ -70,7 +70,7 @@ def person_of(
 
 
 def numbers_of(values: Any) -> np.ndarray:
-    """Numbers as float32; those beyond its range become infinite, which counts as not seen."""
+    """Convert numbers to float32; those beyond its range become infinite, which counts as not seen."""
     with np.errstate(over="ignore"):
         return np.array(values, np.float64).astype(np.float32)
 
@@ -78,15 +78,15 @@ def numbers_of(values: Any) -> np.ndarray:
 def lifted(where: Path) -> PosegenError:
     """Return the error for points with three coordinates."""
     return PosegenError(
-        f"{where}: its points have three coordinates, as a 3-D lifter writes them, and are no places in the picture: "
-        "give the 2-D keypoints that they were made from"
+        f"{where}: its points have three coordinates, as from a 3-D lifter, not positions in the frame: use the 2-D "
+        "keypoints that they were made from"
     )
 
 
 def in_one_frame(people: list[Any], where: Path) -> list[Any]:
     """Return the people of one frame. Raises `PosegenError` for more than there can be."""
     if len(people) > _MAX_PEOPLE_IN_FRAME:
-        raise PosegenError(f"{where}: {len(people):,} people in one frame are more than can be read")
+        raise PosegenError(f"{where}: {len(people):,} people in one frame exceed the maximum")
     return people
 
 
@@ -94,12 +94,12 @@ def in_all_frames(people: Sequence[Any], where: Path) -> None:
     """Raise `PosegenError` for more people in a file than fit into memory."""
     if len(people) > MAX_PEOPLE:
         raise PosegenError(
-            f"{where}: keypoints of more than {MAX_PEOPLE:,} people in all are not read: keep those of one person"
+            f"{where}: holds more than the maximum of {MAX_PEOPLE:,} people in all frames: keep those of one person"
         )
 
 
 def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
-    """The entries, one after the other. Raises `PosegenError` for more people than fit into memory."""
+    """Collect the entries one by one. Raises `PosegenError` for more people than fit into memory."""
     found: list[Entry] = []
     people: list[PersonPose] = []
     for entry in entries:
@@ -110,12 +110,12 @@ def bounded(entries: Iterable[Entry], where: Path) -> list[Entry]:
 
 
 def has_landmarks(points: np.ndarray) -> bool:
-    """Tell whether an array (..., points, columns) holds MediaPipe's landmarks, by how many there are."""
+    """Return True if an array (..., points, columns) holds MediaPipe's landmarks, by their number."""
     return points.shape[-2] == _MEDIAPIPE_POINTS
 
 
 def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the picture and scores from arrays of three or four columns. Raises `PosegenError` for other ones."""
+    """Split arrays of three or four columns into positions and scores. Raises `PosegenError` for other arrays."""
     if has_landmarks(points) and (points.shape[-1] == 4 or scores is not None):
         return points[..., :2], points[..., 3] if scores is None else scores  # MediaPipe: x, y, z, visibility
     third = points[..., 2]
@@ -126,6 +126,6 @@ def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tupl
 
 
 def canvas_of(width: Any, height: Any) -> tuple[float, float] | None:
-    """The size of a canvas, if these two are one."""
+    """Return the size of a canvas, if these two values are valid."""
     size = float(width or 0), float(height or 0)
     return size if all(1 <= length <= _MAX_CANVAS for length in size) else None

@@ -1,9 +1,10 @@
-"""Reads keypoints that others have found, from the usual files, as people frame by frame in pixels of the video.
+"""Reads keypoint files of other tools as people frame by frame in pixels of the video.
 
-OpenPose, MMPose (Inferencer, demo), Sapiens, AlphaPose, COCO and COCO-WholeBody, DWPose, MediaPipe landmarks, all as
-JSON (a folder with a file for each frame, or one file), and NPZ with `keypoints` and `scores`. Points are known by name
-where a file names them, else by their number. Files that need unpickling are refused: they can run code. Which entry
-belongs to which frame is decided in `frame_numbers`, the unit in `units`, whose 17 points are in `unnamed_points`.
+Formats: OpenPose, MMPose (Inferencer, demo), Sapiens, AlphaPose, COCO and COCO-WholeBody, DWPose, MediaPipe landmarks,
+all as JSON (a folder with a file for each frame, or one file), and NPZ with `keypoints` and `scores`. Points are
+identified by name if a file names them, else by their number. Files that need unpickling are refused: they can run
+code. Entries are assigned to frames in `frame_numbers`, the unit is found in `units`, the layout of 17 points without
+names in `unnamed_points`.
 """
 
 import re
@@ -39,7 +40,7 @@ FORMATS = (
     ".mkv, .mov, .webm)"
 )
 MAX_BYTES = 512 * MEGABYTE
-"""Size of one JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
+"""Maximum size of a JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
 _MAX_MEMORY = 2048 * MEGABYTE
 _LEAST_MEMORY, _FRAME_MEMORY = 64 * MEGABYTE, MEGABYTE // 4
 """What JSON may take for any video, and for each of its frames: ten people of 133 points."""
@@ -50,10 +51,10 @@ _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, Over
 
 @dataclass(frozen=True)
 class KeypointFile:
-    """People in pixels of the video, an entry at a time.
+    """People in pixels of the video, entry by entry.
 
-    numbers: of the entries, rising; None where they have none; first, all_listed: as in `Content`; description: the
-    form, the points and the unit in words; doubts: what may be wrong, a line each.
+    numbers: of the entries, rising; None without any; first, all_listed: as in `Content`; description: format, points
+    and unit in words; doubts: what may be wrong, a line each.
     """
 
     people: list[People]
@@ -111,18 +112,18 @@ def read_keypoints(path: Path, size: tuple[int, int], num_frames: int = MAX_PEOP
 
 
 def _read_file(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
-    """One file, and the numbers of its entries, which are put in order."""
+    """Read one file; return its entries in order, and their numbers."""
     if path.suffix.lower() == ".npz":
         content = _read_npz(path, num_frames)
     elif path.suffix.lower() == ".json":
         content = _known(_load(path, num_frames), path)
     else:
-        raise PosegenError(f"{path}: not a file of keypoints that is known; known are {FORMATS}")
+        raise PosegenError(f"{path}: not a known keypoint format; known are {FORMATS}")
     return _in_order(content, [entry.number for entry in content.entries])
 
 
 def _read_folder(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
-    """A folder of JSON files. Frames are numbered by the files' names, else by what the files say."""
+    """Read a folder of JSON files. Frames are numbered by the files' names, else by the files' content."""
     files = sorted((file for file in path.glob("*.json") if not file.name.startswith(".")), key=_natural)
     if not files:
         raise PosegenError(f"{path}: the folder holds no .json files; known are {FORMATS}")
@@ -139,7 +140,9 @@ def _read_folder(path: Path, num_frames: int) -> tuple[Content, list[int] | None
             raise PosegenError(f"{file}: cannot be read as keypoints ({error!r:.160}); known are {FORMATS}") from None
         people += sum(len(entry.people) for entry in contents[-1].entries)
         if people > MAX_PEOPLE:
-            raise PosegenError(f"{path}: keypoints of more than {MAX_PEOPLE:,} people are not read: keep one person's")
+            raise PosegenError(
+                f"{path}: holds more than the maximum of {MAX_PEOPLE:,} people: keep those of one person"
+            )
     entries = [entry for content in contents for entry in content.entries]
     known = next((content for content in contents if content.form), contents[0])
     merged = replace(known, entries=entries, first=None, all_listed=False)
@@ -156,7 +159,7 @@ def _read_folder(path: Path, num_frames: int) -> tuple[Content, list[int] | None
 def _known(loaded: Any, path: Path) -> Content:
     content = parse(loaded, path)
     if content is None:
-        raise PosegenError(f"{path}: this JSON has none of the known forms; known are {FORMATS}")
+        raise PosegenError(f"{path}: this JSON is not in a known format; known are {FORMATS}")
     return content
 
 
@@ -167,12 +170,12 @@ def _load(path: Path, num_frames: int) -> Any:
 
 
 def _natural(path: Path) -> list[int | str]:
-    """Sorts frame_10 after frame_9."""
+    """Return a sort key that puts frame_10 after frame_9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
 
 
 def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Content, list[int] | None]:
-    """The entries by rising number, and these numbers. Without numbers they stay in the order of the file."""
+    """Sort the entries by number, and return the numbers. Without numbers they keep the order of the file."""
     numbers: list[int] | None = None
     if given and all(isinstance(number, int) and number >= 0 for number in given):
         numbers = [int(number) for number in given if number is not None]

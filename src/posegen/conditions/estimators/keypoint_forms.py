@@ -1,7 +1,7 @@
-"""Tells in which form a tool wrote keypoints as JSON, and collects its frames: entries with people, in the file's unit.
+"""Recognises the format of keypoints in JSON, and collects its frames: entries with people, in the file's unit.
 
-How the people of one frame are read is in `keypoint_people`. Which entry belongs to which frame of the video, and in
-which unit the coordinates are, is decided elsewhere (`frame_numbers`, `units`).
+The people of one frame are read in `keypoint_people`. Entries are assigned to frames of the video in `frame_numbers`,
+and the unit of the coordinates is found in `units`.
 """
 
 import re
@@ -37,9 +37,9 @@ _NUMBERS = ("frame_id", "frame_index", "frame_idx", "frame_number", "frame_num",
 
 
 def parse(content: Any, path: Path) -> Content | None:
-    """The content of one JSON file, whichever of the known forms it has; None for all others.
+    """Parse one JSON file in any of the known formats; None for all others.
 
-    Raises `PosegenError` for what is wrong in a known form, and whatever Python does for values of the wrong kind.
+    Raises `PosegenError` for errors in a known format, and Python's own errors for values of the wrong type.
     """
     if isinstance(content, dict):
         return _parse_object(content, path)
@@ -47,7 +47,7 @@ def parse(content: Any, path: Path) -> Content | None:
 
 
 def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
-    """An object: a whole file with its description, or one frame."""
+    """Parse an object: a whole file with its description, or one frame."""
     if "annotations" in content:
         return _coco(content, path)
     layouts = layouts_of_meta(content.get("meta_info", content), str(path))
@@ -62,7 +62,7 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
         if form.is_one(content):
             return form.content(path, [_entry(content, form.read(content, path, layouts))])
     if content and all(isinstance(each, dict) and ({"people", "bodies"} & each.keys()) for each in content.values()):
-        found = _parse_list(list(content.values()), path)  # AlphaPose: the name of each picture, and what is in it
+        found = _parse_list(list(content.values()), path)  # AlphaPose: the name of each image, and its people
         if found is not None:
             named = [replace(entry, number=name) for name, entry in zip(content, found.entries, strict=True)]
             return replace(found, form="AlphaPose results", entries=named, first=_alphapose_first(list(content)))
@@ -70,7 +70,7 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
 
 
 def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> Content | None:
-    """A list: of frames, of people with their picture's name, or of people (or points) of one frame."""
+    """Parse a list: of frames, of people with their image's name, or of people (or points) of one frame."""
     if len(content) > MAX_PEOPLE:
         raise PosegenError(f"{path}: a list of {len(content):,} is longer than any video")
     first = next((each for each in content if each), None)
@@ -99,13 +99,13 @@ def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> C
 
 
 def _entry(frame: dict[str, Any], people: People) -> Entry:
-    """The frame's number and canvas beside its people."""
+    """Make an entry from a frame's people, number and canvas."""
     number = next((frame[name] for name in _NUMBERS if isinstance(frame.get(name), int | str)), None)
     return Entry(people, number, canvas_of(frame.get("canvas_width"), frame.get("canvas_height")))
 
 
 def _coco(content: dict[str, Any], path: Path) -> Content:
-    """Annotations of COCO, its names of points and the sizes of its pictures with them."""
+    """Parse COCO annotations, with its names of points and sizes of images."""
     names = {category.get("id"): category.get("keypoints") for category in content.get("categories") or []}
     layouts: dict[Any, Layouts] = {}
     images = {image["id"]: image for image in content.get("images") or []}
@@ -116,7 +116,7 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
             continue  # a box alone
         if images and person["image_id"] not in images:
             raise PosegenError(
-                f"{path}: an annotation is of picture {person['image_id']!r:.60}, which is not in its list"
+                f"{path}: an annotation refers to image {person['image_id']!r:.60}, which is not in its list"
             )
         category = person.get("category_id")
         if category not in layouts:  # only of categories that people belong to: others may be animals
@@ -136,7 +136,7 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
 
 
 def _results(people: list[dict[str, Any]], path: Path) -> Content:
-    """AlphaPose's and COCO's results: a list of people with the picture they are in."""
+    """Parse results of AlphaPose and COCO: a list of people, each with its image."""
     found: dict[Any, People] = {}
     in_all_frames(people, path)
     for person in people:
@@ -148,7 +148,7 @@ def _results(people: list[dict[str, Any]], path: Path) -> Content:
 
 
 def _alphapose_first(names: list[str]) -> int | None:
-    """AlphaPose calls the frames of a video 0.jpg, 1.jpg, ...; pictures of a folder keep their own names."""
+    """Return 0 for AlphaPose's names of video frames, 0.jpg, 1.jpg, ...; None for images with names of their own."""
     return 0 if all(re.fullmatch(r"0|[1-9]\d*\.\w+", Path(name).name) for name in names) else None
 
 
@@ -158,7 +158,7 @@ def _is_point(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Form:
-    """A form that has an object for each frame: how to tell and read one; the rest as in `Content`."""
+    """Format with an object for each frame: how to recognise and read one; the rest as in `Content`."""
 
     name: str
     is_one: Callable[[dict[str, Any]], bool]
@@ -168,7 +168,7 @@ class _Form:
     guessed_outside: bool = False
 
     def content(self, path: Path, entries: Iterable[Entry]) -> Content:
-        """Collect the entries of a file of this form. Raises `PosegenError` for more people than there can be."""
+        """Collect the entries of a file in this format. Raises `PosegenError` for too many people."""
         return Content(
             self.name, bounded(entries, path), self.first, centred=self.centred, guessed_outside=self.guessed_outside
         )

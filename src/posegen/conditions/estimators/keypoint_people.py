@@ -1,7 +1,6 @@
-"""Reads the people of one frame, in each form in which tools write them as JSON, in the file's unit.
+"""Reads the people of one frame from each of the JSON formats of other tools, in the file's unit.
 
-Points are known by name where a file names them, else by their number. Which form a file has is told by
-`keypoint_forms`.
+Points are identified by name if a file names them, else by their number. `keypoint_forms` recognises the format.
 """
 
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ HAND_LANDMARKS = {
 
 
 def instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOUTS) -> People:
-    """MMPose, Sapiens and the published code: points and scores apart; older ones x, y, score."""
+    """Read people of MMPose, Sapiens and the published code: separate points and scores; older ones x, y, score."""
     found = []
     for person in in_one_frame(people, path):
         given = person["keypoints"]
@@ -65,7 +64,7 @@ def instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOU
 
 
 def _points_by_name(points: list[dict[str, Any]], path: Path) -> PersonPose:
-    """Points that each say their name, as those of TensorFlow.js do."""
+    """Read points that each have a name, as those of TensorFlow.js."""
     layouts = layouts_with_names([str(point.get("name", "point")) for point in points], str(path))
     places = numbers_of([[point["x"], point["y"]] for point in points])
     return person_of(places, numbers_of([point.get("score", 1.0) for point in points]), path, layouts)
@@ -74,12 +73,12 @@ def _points_by_name(points: list[dict[str, Any]], path: Path) -> PersonPose:
 def _triples(values: Sequence[float] | None, where: Path) -> tuple[np.ndarray, np.ndarray]:
     flat = numbers_of(values or []).ravel()
     if len(flat) % 3:
-        raise PosegenError(f"{where}: {len(flat)} numbers are no x, y, score of whole points")
+        raise PosegenError(f"{where}: {len(flat)} numbers are not a multiple of x, y, score")
     return flat.reshape(-1, 3)[:, :2], flat.reshape(-1, 3)[:, 2]
 
 
 def openpose_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
-    """One frame of OpenPose, or of AlphaPose in OpenPose's forms. Names without `_2d` are those of old versions."""
+    """Read a frame of OpenPose, or of AlphaPose in OpenPose's format. Old versions use names without `_2d`."""
     people = []
     for person in in_one_frame(frame.get("people") or frame.get("bodies") or [], path):
         given = {name.removesuffix("_2d"): values for name, values in person.items()}
@@ -94,15 +93,15 @@ def _nobody() -> PersonPose:
 
 
 def annotated(person: dict[str, Any], path: Path, layouts: Layouts = LAYOUTS) -> PersonPose:
-    """One person of COCO's annotations or results, or of AlphaPose's results."""
+    """Read one person of COCO's annotations or results, or of AlphaPose's results."""
     points, scores = _triples(person.get("keypoints"), path)
-    # 17 points are COCO's in these forms, which a layout of its own says
+    # 17 points are COCO's in these formats, which passing a layout states
     body = person_of(points, scores, path, dict(layouts)) if len(points) else _nobody()
     return _with_parts(body, person, COCO_PARTS, path)
 
 
 def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice], path: Path) -> PersonPose:
-    """The body with face, hands and feet where they are given, 0 to 1 or COCO's 0, 1, 2 as scores."""
+    """Add face, hands and feet, if given, to the body; scores are 0 to 1 or COCO's 0, 1, 2."""
     if not any(person.get(name) for name in parts):
         return body
     keypoints, scores = body.keypoints.copy(), body.scores.copy()
@@ -119,13 +118,13 @@ def _with_parts(body: PersonPose, person: dict[str, Any], parts: dict[str, slice
 
 
 def _finite(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a part; those that are not finite are not seen."""
+    """Mark points of a part that are not finite as not seen."""
     usable = np.isfinite(points).all(axis=-1) & np.isfinite(scores)
     return np.where(usable[..., None], points, 0), np.where(usable, np.clip(scores, 0, 1), 0)
 
 
 def dwpose_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
-    """Shares of the picture; which of the 18 body points were seen, or their scores; all left hands, then all right."""
+    """Read a frame of DWPose: fractions of the image; seen flags or scores; left hands, then right."""
     bodies = frame["bodies"]
     if not np.size(bodies["candidate"]):
         return []
@@ -151,7 +150,7 @@ def dwpose_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> People
 
 
 def landmark_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:
-    """MediaPipe's landmarks, of one person or a list of people; hands beside the body belong to one person."""
+    """Read MediaPipe's landmarks of one person or a list of people; separate hands belong to one person."""
     given = next((frame[name] for name in LANDMARKS if frame.get(name)), None) or []
     if isinstance(given, dict):
         given = given["landmark"]
@@ -181,7 +180,7 @@ def _landmarks_of(points: list[Any], path: Path, layouts: Layouts) -> PersonPose
 
 
 def _columns(point: Any) -> tuple[float, float, float]:
-    """x, y and visibility of a landmark."""
+    """Return x, y and visibility of a landmark."""
     if isinstance(point, dict):
         sure = [point[name] for name in ("visibility", "presence", "score") if point.get(name) is not None]
         return point["x"], point["y"], min(sure, default=1.0)

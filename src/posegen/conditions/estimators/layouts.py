@@ -1,7 +1,7 @@
-"""Keypoint layouts that estimators and files use, and how each becomes COCO-WholeBody's 133 points.
+"""Keypoint layouts of estimators and files, and their conversion to COCO-WholeBody's 133 points.
 
-A layout is a tuple of 133 numbers: which of its points is COCO-WholeBody's point, -1 where it has none. Left and right
-are the person's own.
+A layout is a tuple of 133 numbers: the index of its point for each COCO-WholeBody point, -1 if it has none. Left and
+right are the person's own.
 """
 
 import re
@@ -51,7 +51,7 @@ _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger
 
 
 def _goliath_hand(side: str) -> tuple[str, ...]:
-    """Sapiens counts each finger from its tip, and ends with the wrist."""
+    """Return Sapiens' names of a hand's points: each finger from its tip, then the wrist."""
     joints = ("4", "3", "2", "_third_joint")
     return (*(f"{side}_{finger}{joint}" for finger in _FINGERS for joint in joints), f"{side}_wrist")
 
@@ -62,7 +62,7 @@ _GOLIATH = (
     *_goliath_hand("right"),
     *_goliath_hand("left"),
 )
-"""The first 63 of Sapiens' 308 points: body, feet, hands with wrists. Its face points are other ones than COCO's."""
+"""Names of the first 63 of Sapiens' 308 points: body, feet, hands with wrists. Its face points differ from COCO's."""
 
 
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
@@ -72,7 +72,7 @@ _PARTS = {
     "big_toe": "big_toe", "bigtoe": "big_toe", "foot_index": "big_toe", "small_toe": "small_toe",
     "smalltoe": "small_toe", "little_toe": "small_toe", "heel": "heel", "hand_root": "hand_0",
 }  # fmt: skip  # a table, read in rows
-"""Words for parts that there are two of."""
+"""Words for parts on both sides of the body."""
 _FINGER_WORDS = {
     "thumb": 0,
     "forefinger": 1,
@@ -93,9 +93,9 @@ _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 def wholebody_name(name: str) -> str | None:
-    """COCO-WholeBody's name for a point that another tool or data set calls `name`; None for a point it does not have.
+    """Return COCO-WholeBody's name for a point that another tool or data set calls `name`; None if it has none.
 
-    Known are the words of COCO, MMPose, OpenPose, Halpe, MPII, Human3.6M, MediaPipe and Sapiens; case and separators do
+    Known are the names of COCO, MMPose, OpenPose, Halpe, MPII, Human3.6M, MediaPipe and Sapiens; case and separators do
     not matter.
     """
     words = [word.lower() for word in _WORDS.findall(name)]
@@ -121,7 +121,7 @@ def wholebody_name(name: str) -> str | None:
 
 
 def layout_of_names(names: Sequence[str]) -> Layout:
-    """The layout with these names, as `wholebody_name` knows them; -1 for all that are not among them."""
+    """Build the layout of points with these names, by `wholebody_name`; -1 for points not among them."""
     found: dict[str, int] = {}
     for index, name in enumerate(names):
         known = wholebody_name(name)
@@ -147,7 +147,7 @@ HALPE_26 = layout_of_names(_HALPE_26)
 HALPE_136 = layout_of_names((*_HALPE_26, *WHOLEBODY_NAMES[23:]))
 MEDIAPIPE_33 = layout_of_names(_MEDIAPIPE_33)
 HUMAN36M_17 = layout_of_names(_HUMAN36M_17)
-"""As many points as COCO's, so it must be told by name."""
+"""Layout of Human3.6M, with as many points as COCO's, so that it must be identified by name."""
 
 LAYOUTS: Layouts = {
     17: COCO_17,
@@ -160,7 +160,7 @@ LAYOUTS: Layouts = {
     136: HALPE_136,
     308: GOLIATH_308,
 }
-"""By the number of points, which tells the known ones apart."""
+"""Known layouts by their number of points, which distinguishes them."""
 KNOWN = (
     "17 (COCO), 18 and 25 (OpenPose), 26 and 136 (Halpe), 33 (MediaPipe), 133 (COCO-WholeBody), 134 (DWPose: "
     "OpenPose's body with neck, feet, face, hands) and 308 (Sapiens)"
@@ -168,10 +168,9 @@ KNOWN = (
 
 
 def layouts_with_names(names: Sequence[str], where: str) -> Layouts:
-    """The known layouts, and for as many points as a file names the one that it names.
+    """Return the known layouts, with the one that a file names replacing that of the same number of points.
 
-    Names that say nothing ("keypoint_3") are passed over. Raises `PosegenError` for names that are not those of a
-    person's body.
+    Generic names ("keypoint_3") are ignored. Raises `PosegenError` for names that are not those of a person's body.
     """
     words = {word.lower() for name in names for word in _WORDS.findall(name) if not word.isdigit()}
     if words <= _MEANINGLESS:
@@ -180,16 +179,16 @@ def layouts_with_names(names: Sequence[str], where: str) -> Layouts:
     shoulders = [layout[BODY_NAMES.index(f"{side}_shoulder")] for side in ("left", "right")]
     if max(shoulders) < 0 or sum(source >= 0 for source in layout[:17]) < 4:
         raise PosegenError(
-            f"{where}: its points are called {', '.join(names[:5]):.120}, ...: left_shoulder, right_shoulder and the "
+            f"{where}: its points are named {', '.join(names[:5]):.120}, ...: left_shoulder, right_shoulder and the "
             "other joints of a person's body were expected"
         )
     return {**LAYOUTS, len(names): layout}
 
 
 def layouts_of_meta(meta: Any, where: str) -> Layouts:
-    """The layouts of a file with MMPose's `meta_info`, which names its points, or their data set.
+    """Return the layouts of a file with MMPose's `meta_info`, which names its points, or their data set.
 
-    `LAYOUTS` itself, and no equal one, where it says nothing.
+    Without names it returns the object `LAYOUTS` itself, not a copy.
     """
     if not isinstance(meta, dict):
         return LAYOUTS
@@ -207,21 +206,22 @@ def layouts_of_meta(meta: Any, where: str) -> Layouts:
 
 
 def layout_of_count(count: int, where: str, layouts: Layouts | None = None) -> Layout:
-    """The layout with `count` points, of `layouts` or the known ones.
+    """Return the layout with `count` points, from `layouts` or the known ones.
 
     Raises `PosegenError`, which lists the known ones, if there is none.
     """
     known = LAYOUTS if layouts is None else layouts
     if count not in known:
-        raise PosegenError(f"{where}: {count} points a person is no known layout; known are {KNOWN}")
+        raise PosegenError(f"{where}: no known layout has {count} points per person; known are {KNOWN}")
     return known[count]
 
 
 def to_wholebody(
     points: Float[np.ndarray, "*people points 2"], scores: Float[np.ndarray, "*people points"], layout: Layout
 ) -> tuple[Float[np.ndarray, "*people 133 2"], Float[np.ndarray, "*people 133"]]:
-    """COCO-WholeBody's 133 points and their scores; points that the layout does not have get score 0, and so do
-    coordinates that are not finite.
+    """Convert points and scores to COCO-WholeBody's 133 points.
+
+    Points that the layout does not have, and coordinates that are not finite, get score 0.
     """
     sources = np.array(layout)
     keypoints, chosen = points[..., sources, :], scores[..., sources]

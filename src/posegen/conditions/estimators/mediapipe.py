@@ -1,8 +1,8 @@
-"""The embedded pose estimator: MediaPipe's pose and hand landmarkers, on the CPU, from local task files.
+"""Default pose estimator: MediaPipe's pose and hand landmarkers, on the CPU, from local task files.
 
-BlazePose's 33 points become COCO-WholeBody's body and feet. It has no small toes and gives no 68 face points: those
-keep score 0 (the skeleton draws no face). Hands are looked for in 256-pixel crops around each wrist, because the hand
-model does not find small hands in whole pictures, and belong to the wrist they were found at.
+BlazePose's 33 points are converted to COCO-WholeBody's body and feet. It has no small toes and no 68 face points: those
+keep score 0 (the skeleton has no face). Hands are searched in 256-pixel crops around each wrist, because the hand model
+does not find small hands in whole frames, and belong to the wrist they were found at.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, Pers
 from posegen.types import Frame
 
 VERSION = "2"
-"""Raised when the same frames would give other keypoints."""
+"""Version, increased when the same frames would give other keypoints."""
 MAX_PEOPLE = 4
-"""People looked for in a frame; more than one is only needed to follow the right one and to warn."""
+"""Maximum number of people searched in a frame; more than one is only needed to follow the right one and to warn."""
 CROP = 256
-"""Pixels of the square in which a hand is looked for."""
+"""Side in pixels of the square in which a hand is searched."""
 SIZES: tuple[float, ...] = (1.0, 1.4)
-"""Sizes of the square, tried in turn: a larger one shows a palm whole that the first cuts."""
+"""Relative sizes of the square, tried in turn: the larger one includes a palm that the first one cuts off."""
 HAND_SCORE = 0.5
-"""Least confidence of a hand."""
+"""Minimum confidence of a hand."""
 BLAZE = {
     "nose": 0,
     "left_eye": 2,
@@ -56,7 +56,7 @@ BLAZE = {
     "right_big_toe": 32,
     "right_heel": 30,
 }
-"""BlazePose's number of each COCO-WholeBody point that it has."""
+"""BlazePose's index of each COCO-WholeBody point that it has."""
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
 
 
@@ -66,7 +66,7 @@ Hand = tuple[Float[np.ndarray, "21 3"], float]
 
 @dataclass(frozen=True)
 class HandCrop:
-    """A square of a frame, brought to the size in which a hand is looked for."""
+    """Square of a frame, scaled to the size in which a hand is searched."""
 
     picture: UInt8[np.ndarray, "side side 3"]
     corner: Float[np.ndarray, "2"]
@@ -74,7 +74,7 @@ class HandCrop:
 
     @classmethod
     def of(cls, frame: Frame, center: Float[np.ndarray, "2"], side_length: float) -> "HandCrop":
-        """The square around `center`, `side_length` pixels of the frame wide."""
+        """Cut the square around `center`, `side_length` pixels of the frame wide."""
         scale = CROP / side_length
         corner = center - side_length / 2
         # pixel centres: crop pixel c shows frame position corner + (c + 0.5) / scale - 0.5
@@ -84,9 +84,9 @@ class HandCrop:
         return cls(picture, corner, side_length)
 
     def nearest_hand(self, result: Any, person: PersonPose, side: int) -> Hand | None:
-        """Of the hands found in it the one nearest to the person's wrist, if it is near."""
+        """Return the found hand nearest to the person's wrist, if it is near."""
         wrist = _wrist(person, side)
-        best, nearest = None, 0.3 * self.side_length  # a hand farther from it is somebody else's, or the other one
+        best, nearest = None, 0.3 * self.side_length  # a hand farther away is the other one, or another person's
         for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
             points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * self.side_length
             points[:, :2] += self.corner
@@ -97,9 +97,9 @@ class HandCrop:
 
 
 class MediaPipePose:
-    """A `PoseEstimator`. Frames of one clip must come in order; make a new one for each clip.
+    """`PoseEstimator` with MediaPipe. Frames of one clip must come in order; make a new one for each clip.
 
-    `single_image=True` looks at each frame on its own (for pictures). Raises `PosegenError` if set-up was not done.
+    `single_image=True` processes each frame independently (for images). Raises `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -134,9 +134,9 @@ class MediaPipePose:
                 )
                 return vision.HandLandmarker.create_from_options(options)
 
-            # one of each for either side: they are looked for on threads of their own
+            # one of each for either side: hands are searched on threads of their own
             self._finders = [hand_model(vision.RunningMode.IMAGE, 2) for _ in HANDS]
-            # a hand that is followed needs no palm detection, the costlier half; one that must see two would run it
+            # a tracked hand needs no palm detection, the costlier half; a model that expects two hands would run it
             self._followers = [] if single_image else [hand_model(vision.RunningMode.VIDEO, 1) for _ in HANDS]
             blank = self._picture(np.zeros((CROP, CROP, 3), np.uint8))
             for landmarker in self._finders:  # the first call writes to stderr
@@ -156,21 +156,21 @@ class MediaPipePose:
         return self._pose.detect_for_video(picture, self._time)
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
-        """Bodies and feet of the people in an RGB frame."""
+        """Find the bodies and feet of the people in an RGB frame."""
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
         return [body_pose(landmarks, width, height) for landmarks in result.pose_landmarks]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
-        """The people of the next frames."""
+        """Find the people in the next frames."""
         return [self.estimate(frame) for frame in frames]
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
-        """The person with the hands that are found near its wrists."""
+        """Add the hands that are found near the person's wrists."""
         keypoints, scores, hands = person.keypoints.copy(), person.scores.copy(), empty_hands()
         sides = range(len(HANDS))
         found = list(self._threads.map(lambda side: self._find_hand(frame, person, side), sides))
-        if self._followers and _is_one_hand(found):  # one of the two went over to the other: look again at both
+        if self._followers and _is_one_hand(found):  # one track jumped to the other hand: search both again
             found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
         for side, hand in enumerate(found):
             if hand is not None:
@@ -180,7 +180,7 @@ class MediaPipePose:
         return PersonPose(keypoints, scores, hands)
 
     def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
-        """The hand that was there in the frame before is followed; any other is searched for."""
+        """Track a hand that was found in the frame before, or search for it."""
         followed = self._followed[side]
         if followed is not None and (square := hand_square(person, side)) is not None:
             crop = HandCrop.of(frame, square[0], followed * square[1])
@@ -188,13 +188,16 @@ class MediaPipePose:
             hand = crop.nearest_hand(result, person, side)
             if hand is not None:
                 return hand
-            if result.hand_landmarks:  # it went over to somebody else's
+            if result.hand_landmarks:  # the track jumped to another person's hand
                 self._follow(side, np.zeros_like(crop.picture))
         return self._search(frame, person, side)
 
     def _search(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
-        """In a clip the size that showed the hand last is tried first, and of a hand that was not there one size is
-        tried in each frame, in turn: most looks would be in vain."""
+        """Search for a hand at each size.
+
+        In a clip the size that showed the hand last is tried first, and for a hand that was absent one size is tried in
+        each frame, in turn: most searches would fail.
+        """
         self._followed[side] = None
         square = hand_square(person, side)
         if square is None:
@@ -225,7 +228,7 @@ class MediaPipePose:
 
 
 def _is_one_hand(found: Sequence[Hand | None]) -> bool:
-    """Whether what was found at both wrists is the same hand."""
+    """Return True if the same hand was found at both wrists."""
     if any(hand is None for hand in found):
         return False
     left, right = (hand[0][:, :2] for hand in found if hand is not None)
@@ -234,19 +237,19 @@ def _is_one_hand(found: Sequence[Hand | None]) -> bool:
 
 
 def body_pose(landmarks: Any, width: int, height: int) -> PersonPose:
-    """One person's landmarks as keypoints in pixels of a picture; points beyond its edges have score 0."""
+    """Convert one person's landmarks to keypoints in pixels of the frame; points outside it get score 0."""
     keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
     scores = np.zeros(NUM_KEYPOINTS, np.float32)
     for name, number in BLAZE.items():
         point = landmarks[number]
         keypoints[INDEX[name]] = point.x * width, point.y * height
-        inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses beyond the picture, COCO never does
+        inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses points outside the frame, COCO never does
         scores[INDEX[name]] = min(point.visibility, point.presence) if inside else 0.0
     return without_hidden_face(PersonPose(keypoints, scores))
 
 
 def without_hidden_face(person: PersonPose) -> PersonPose:
-    """Somebody seen from behind has no nose and no eyes; BlazePose is sure of them all the same."""
+    """Remove nose and eyes of a person seen from behind; BlazePose reports them with high scores all the same."""
     if not from_behind(person.keypoints, person.scores):
         return person
     scores = person.scores.copy()
@@ -255,16 +258,17 @@ def without_hidden_face(person: PersonPose) -> PersonPose:
 
 
 def _wrist(person: PersonPose, side: int) -> Float[np.ndarray, "2"]:
-    """Place of the body's wrist, or of the hand's own root where the body's is not seen."""
+    """Return the position of the body's wrist, or of the hand's root if the body's wrist is not seen."""
     wrist, root = INDEX[_ARMS[side][2]], HANDS[side].start
     return np.asarray(person.keypoints[wrist if person.scores[wrist] >= SEEN else root])
 
 
 def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], float] | None:
-    """(centre, side length) in pixels of the square in which to look for the left (0) or right (1) hand.
+    """Return (centre, side length) in pixels of the square in which to search the left (0) or right (1) hand.
 
-    It lies beyond the wrist along the forearm; its size follows the body, so that a forearm that points at the camera
-    does not shrink it. Where no wrist is seen it lies about the joints of the hand, if a file gives them, else None.
+    It lies beyond the wrist along the forearm; its size depends on the body, so that a forearm that points at the
+    camera does not shrink it. If no wrist is seen, it is centred on the joints of the hand, if a file gives them; else
+    the result is None.
     """
     shoulder, elbow, wrist = (person.keypoints[INDEX[name]] for name in _ARMS[side])
     if person.scores[INDEX[_ARMS[side][2]]] < SEEN:
@@ -282,7 +286,7 @@ def hand_square(person: PersonPose, side: int) -> tuple[Float[np.ndarray, "2"], 
 
 @contextlib.contextmanager
 def silenced_stderr() -> Iterator[None]:
-    """Send file descriptor 2 nowhere for a moment: MediaPipe's C++ side logs there before it can be told not to."""
+    """Discard writes to file descriptor 2 for a moment: MediaPipe's C++ side logs there before it can be configured."""
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Where the weights of larger estimators are, on which device they run, and what is said when they are not there.
+"""Finds and loads the weights of larger estimators, with errors that explain how to get missing ones.
 
 A model is a folder in transformers' layout or the name of a repository in the hub's cache; Sapiens-1 is one TorchScript
 file. Nothing is downloaded here: fetching gigabytes is the user's decision. Libraries that take seconds to import are
@@ -24,13 +24,13 @@ DEFAULTS = {
     "normals": "facebook/sapiens2-normal-1b",
     "parts": "facebook/sapiens2-seg-1b",
 }
-"""What is taken if no weights are named."""
+"""Default weights by kind of estimator."""
 FILES = {".pth", ".pt", ".pt2", ".onnx"}
 """Suffixes of weights that are a single file."""
 
 
 def model_folder(name: str, option: str) -> Path:
-    """The folder of a model, from a path or a repository's name. Raises `PosegenError`, saying what to fetch."""
+    """Find the folder of a model by path or repository name. Raises `PosegenError` that says what to download."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -45,13 +45,13 @@ def model_folder(name: str, option: str) -> Path:
         return Path(snapshot_download(name, local_files_only=True))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError):
         raise PosegenError(
-            f"the weights {name} are not on this machine: fetch them once with `hf download {name}`, or download them "
-            f"into a folder and give that with {option}"
+            f"the weights {name} are not on this machine: download them once with `hf download {name}`, or download "
+            f"them into a folder and give it with {option}"
         ) from None
 
 
 def find_weights(name: str, option: str) -> Path:
-    """A model's folder, or its single file where the name is one's. Raises `PosegenError`, saying what is missing."""
+    """Find a model's folder, or its single file. Raises `PosegenError` that says what is missing."""
     file = Path(name).expanduser()
     if file.is_file():
         return file
@@ -61,15 +61,16 @@ def find_weights(name: str, option: str) -> Path:
 
 
 def weights_size(place: Path) -> int:
-    """Bytes of a model's weights, as they lie on the disk."""
+    """Return the bytes of a model's weights on disk."""
     files = [place] if place.is_file() else list(place.glob("*.safetensors")) or list(place.glob("*.bin"))
     return sum(file.stat().st_size for file in files)
 
 
 def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Path]:
-    """A transformers model of class `kind`, ready to run on the device, and its folder. Raises `PosegenError`.
+    """Load a transformers model of class `kind`, ready to run on the device; return it and its folder.
 
-    bfloat16 on a GPU, float32 on the CPU: heat maps from 8 bits of mantissa cost accuracy, and the CPU gains little.
+    The dtype is bfloat16 on a GPU, float32 on the CPU: heat maps from 8 bits of mantissa cost accuracy, and the CPU
+    gains little. Raises `PosegenError`.
     """
     import torch
     import transformers
@@ -96,7 +97,7 @@ def load_model(kind: type, name: str, option: str, device: str) -> tuple[Any, Pa
 
 
 def load_torchscript(path: str, option: str, device: str) -> Any:
-    """A TorchScript file, ready to run. Raises `PosegenError` if it is none, or not there."""
+    """Load a TorchScript file, ready to run. Raises `PosegenError` if it is missing or of another kind."""
     import torch
 
     file = Path(path).expanduser()
@@ -110,17 +111,17 @@ def load_torchscript(path: str, option: str, device: str) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)  # Sapiens-1 was published as TorchScript only
             return torch.jit.load(str(file), map_location=choose_device(device)).eval()
     except RuntimeError as error:
-        raise PosegenError(f"{option} {path} is no TorchScript file ({str(error).splitlines()[0]})") from None
+        raise PosegenError(f"{option} {path} is not a TorchScript file ({str(error).splitlines()[0]})") from None
 
 
 def preprocessing(folder: Path) -> dict[str, Any]:
-    """The model's preprocessor_config.json, or nothing where there is none."""
+    """Read the model's preprocessor_config.json; empty if there is none."""
     path = folder / "preprocessor_config.json"
     return read_json_object(path) if path.is_file() else {}
 
 
 def identity(name: str) -> str:
-    """What identifies weights or a file in a manifest: its name, or the content of files that are no model folder."""
+    """Return a text that identifies weights or a file in a manifest: a model's name, or the content of other files."""
     path = Path(name).expanduser()
     if not path.exists() or (path / "config.json").is_file():
         return name
@@ -129,5 +130,5 @@ def identity(name: str) -> str:
         with open_input(file, "weights or keypoints") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
         if path.is_dir():
-            digest.update(file.name.encode())  # names of files say which frames they are
+            digest.update(file.name.encode())  # file names give the frame numbers
     return f"{path.name} {digest.hexdigest()[:16]}"

@@ -1,8 +1,8 @@
-"""Sapiens-1 from TorchScript files, as PoseGen's published preprocessing uses it: keypoints, and hand normals.
+"""Runs Sapiens-1 from TorchScript files, as in PoseGen's published preprocessing: keypoints and hand normals.
 
-Pose crops are cut as the model was trained; normals and body parts see the whole frame squeezed to 1024 x 768, like the
-hand normals that the published weights learned from. The files bring no configuration: 133 or 308 heat maps tell their
-layout, 28 body parts theirs.
+Pose crops are cut as in the model's training; normals and body parts use the whole frame squeezed to 1024 x 768, like
+the hand normals that the published weights were trained on. The files have no configuration: 133 or 308 heat maps
+identify the keypoint layout, 28 classes the body parts.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ _COLOURS = Normalisation((123.5 / 255, 116.5 / 255, 103.5 / 255), (58.5 / 255, 5
 def sapiens1_pose(
     weights: str, detector: str | None = None, device: str = "auto", batch_size: int = 4, shape: tuple[int, int] = SHAPE
 ) -> TopDownPose:
-    """A `PoseEstimator` from a file such as sapiens_2b_coco_wholebody_best_coco_wholebody_AP_745_torchscript.pt2."""
+    """Load a `PoseEstimator`, e.g. from sapiens_2b_coco_wholebody_best_coco_wholebody_AP_745_torchscript.pt2."""
     run = _runner(weights, "--pose-weights", device)
     count = _channels(run, shape, weights, "--pose-weights")
     layout = layout_of_count(count, f"--pose-weights {weights}")
@@ -37,7 +37,7 @@ def sapiens1_pose(
 def sapiens1_normals(
     weights: str, parts_weights: str, device: str = "auto", batch_size: int = 2, shape: tuple[int, int] = SHAPE
 ) -> DenseHandNormals:
-    """A `HandNormalEstimator` from a file of normals and one of body parts."""
+    """Load a `HandNormalEstimator` from a model of normals and one of body parts."""
     normals, parts = _runner(weights, "--normals-weights", device), _runner(parts_weights, "--parts-weights", device)
     if _channels(normals, shape, weights, "--normals-weights") != 3:
         raise PosegenError(f"--normals-weights {weights}: a normal has 3 channels; this file is another model")
@@ -48,7 +48,7 @@ def sapiens1_normals(
 
 
 def _runner(path: str, option: str, device: str) -> Callable[[Sequence[Frame]], torch.Tensor]:
-    """The file's model as a function of pictures. TorchScript files compute in float32."""
+    """Wrap the file's model as a function of images. TorchScript files compute in float32."""
     model: Any = load_torchscript(path, option, device)
     place = choose_device(device)
 
@@ -60,11 +60,11 @@ def _runner(path: str, option: str, device: str) -> Callable[[Sequence[Frame]], 
 
 
 def _channels(run: Callable[[Sequence[Frame]], torch.Tensor], shape: tuple[int, int], path: str, option: str) -> int:
-    """How many maps the model makes, told by one black picture: better now than after the first hundred frames."""
+    """Return the number of maps the model makes, by running it on a black image: errors then show early."""
     try:
         maps = run([np.zeros((*shape, 3), np.uint8)])
         return int(maps.shape[1])
     except (RuntimeError, AttributeError, IndexError) as error:
         raise PosegenError(
-            f"{option} {path} does not take pictures of {shape[0]}x{shape[1]} ({str(error).splitlines()[-1]})"
+            f"{option} {path} does not accept images of {shape[0]}x{shape[1]} ({str(error).splitlines()[-1]})"
         ) from None

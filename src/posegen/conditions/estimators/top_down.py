@@ -1,4 +1,4 @@
-"""Pose estimators that look at one person at a time: boxes of a detector, a model that makes heat maps of each crop.
+"""Top-down pose estimators: a detector finds the boxes of people, and a model makes heat maps of each crop.
 
 ViTPose, Sapiens2 and Sapiens-1 differ in their model, its input and its keypoint layout, and share everything else.
 """
@@ -20,20 +20,20 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and deviation of each colour, as shares of 255."""
+    """Mean and standard deviation of each colour channel, as fractions of 255."""
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     def apply(self, pictures: Sequence[Frame], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        """(pictures, 3, height, width) of uint8 pictures (height, width, 3)."""
+        """Normalise uint8 images (height, width, 3) to a tensor (images, 3, height, width)."""
         pixels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
         mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return ((pixels - mean) / std).to(dtype)
 
 
 class TopDownPose:
-    """A `PoseEstimator` from a detector and a function from crops to heat maps; hands come with the body if at all."""
+    """`PoseEstimator` from a detector and a function from crops to heat maps; hands, if any, come with the body."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class TopDownPose:
         layout: Layout,
         batch_size: int,
     ) -> None:
-        """`heatmaps` takes crops of `shape` = (height, width) to (people, points, h, w), points as in `layout`."""
+        """Take `heatmaps`: crops of `shape` = (height, width) -> (people, points, h, w), as in `layout`."""
         self.name, self.version, self.batch_size = name, version, batch_size
         self.keeps_everybody = False
         self.finds_hands = all(layout[points.start] >= 0 for points in HANDS)
         self._detector, self._heatmaps, self._shape, self._layout = detector, heatmaps, shape, layout
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
-        """The people of an RGB frame."""
+        """Find the people in an RGB frame."""
         return self.estimate_batch([frame])[0]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
-        """The people of each of the frames."""
+        """Find the people in each of the frames."""
         boxes = self._detector.detect(frames)
         crops = [[Crop.around(box, self._shape) for box in people] for people in boxes]
         pictures = [
@@ -76,8 +76,8 @@ class TopDownPose:
         return poses
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
-        """The person as they are."""
+        """Return the person unchanged."""
         return person
 
     def close(self) -> None:
-        """Nothing outlives the object."""
+        """Do nothing: no resources outlive the object."""

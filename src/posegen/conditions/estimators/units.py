@@ -1,7 +1,7 @@
-"""Decides in which unit a file's coordinates are, from the bulk of its points: a few wrong ones change nothing.
+"""Infers the unit of a file's coordinates from most of its points: a few wrong ones change nothing.
 
-Pixels, shares of the picture (0 to 1), or -1 to 1 across it. A canvas that the file names is the picture whose pixels
-they are.
+Units are pixels, fractions of the frame (0 to 1), or -1 to 1 across it. A canvas given in the file is the image whose
+pixels they are.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ IN_WORDS: dict[Unit, str] = {
     "centred": "from -1 to 1 across the picture",
 }
 _SHARE = 1.5
-"""Coordinates up to which a point can be a share of the picture: those of people who are partly outside it, too."""
+"""Maximum coordinate of a point in fractions of the frame, including people who are partly outside it."""
 _SAME_PROPORTIONS = 0.02
 
 
 @dataclass(frozen=True)
 class UnitChoice:
-    """The unit, and why that is doubtful, if it is."""
+    """Unit of coordinates, and the reason for doubt, if any."""
 
     unit: Unit
     doubt: str | None = None
 
 
 def choose_unit(people: Sequence[PersonPose], may_be_centred: bool) -> UnitChoice:
-    """The unit of these people's coordinates. `may_be_centred`: there are tools that write this form from -1 to 1."""
+    """Choose the unit of these people's coordinates. `may_be_centred`: some tools write this format from -1 to 1."""
     if not people:
         return UnitChoice("pixels")
     points = np.concatenate([person.keypoints for person in people])
     scores = np.concatenate([person.scores for person in people])
-    given = (scores > 0) & points.any(axis=-1)  # many tools write a point that is missing as 0, 0
+    given = (scores > 0) & points.any(axis=-1)  # many tools write a missing point as 0, 0
     sure = given & (scores >= SEEN) if (given & (scores >= SEEN)).any() else given
     if not sure.any():
         return UnitChoice("pixels")
@@ -51,7 +51,7 @@ def choose_unit(people: Sequence[PersonPose], may_be_centred: bool) -> UnitChoic
 
 
 def _small_unit(points: Float[np.ndarray, "points 2"], may_be_centred: bool) -> tuple[Unit, str | None]:
-    """Shares or -1 to 1, for coordinates that are no pixels."""
+    """Choose between fractions and -1 to 1, for coordinates that are not pixels."""
     in_shares = _within(points, -0.05, 1.05)
     if not may_be_centred or in_shares.mean() > 0.9:
         return "shares", None
@@ -71,10 +71,10 @@ def in_pixels(
     canvas: tuple[float, float] | None = None,
     only_inside: bool = False,
 ) -> PersonPose:
-    """The person in pixels of a picture of `size` = (height, width).
+    """Convert the person to pixels of a frame of `size` = (height, width).
 
-    canvas: (width, height) of the picture whose pixels the coordinates are, if it is another one. Points whose
-    coordinates are absurd (beyond a hundred pictures) count as not seen, with `only_inside` all beyond this one do.
+    canvas: (width, height) of the image whose pixels the coordinates are, if it is another one. Points with absurd
+    coordinates (beyond a hundred frames) count as not seen; with `only_inside` all points outside the frame do.
     """
     extent = np.array([size[1], size[0]], np.float32)
     points, hands = person.keypoints, person.hands
@@ -97,7 +97,7 @@ def in_pixels(
 
 
 def describe_canvas(canvases: Sequence[tuple[float, float] | None], size: tuple[int, int]) -> str | None:
-    """One line where canvases do not have the proportions of a picture of `size`, so that people are stretched."""
+    """Return one line if a canvas has another aspect ratio than `size`, so that people are stretched."""
     for canvas in canvases:
         if canvas is not None and abs(canvas[0] / canvas[1] * size[0] / size[1] - 1) > _SAME_PROPORTIONS:
             return (

@@ -1,8 +1,8 @@
-"""Whose the 17 points of a file without names are, COCO's or Human3.6M's: the reading whose bones are short decides.
+"""Decides whether 17 points without names are COCO's or Human3.6M's: the layout with shorter bones is right.
 
-Joints that belong together lie near each other, whatever a person does: bones drawn between the wrong points cross the
-body. In clips of people dancing, talking, turning and leaving, Human3.6M's points read as COCO's have bones 1.4 to 2.8
-times as long as read rightly, in every frame; for COCO's points that ratio has a median of 1.0 or less in each clip.
+Connected joints are near each other in any pose, and bones between the wrong points cross the body. In clips of people
+dancing, talking, turning and leaving, Human3.6M's points read as COCO's have bones 1.4 to 2.8 times as long as when
+read correctly, in every frame; for COCO's points that ratio has a median of 1.0 or less in each clip.
 """
 
 from collections.abc import Sequence
@@ -24,33 +24,33 @@ _HUMAN36M_BONES = (
     (8, 14), (14, 15), (15, 16),
 )  # fmt: skip
 _FEWEST_BONES = 3
-"""Bones that each reading must show of a person who counts."""
+"""Minimum number of bones that a person must show in both layouts to count."""
 _LONGER = 0.3
-"""Logarithm of the ratio of bone lengths, COCO's reading to Human3.6M's, from which it is Human3.6M's."""
+"""Minimum log ratio of bone lengths, read as COCO to read as Human3.6M, for Human3.6M."""
 _CLEARLY = 0.15
-"""Distance from that below which it remains a guess."""
+"""Distance from that threshold below which the decision is a guess."""
 
 
 @dataclass(frozen=True)
 class PointOwner:
-    """What points without names were taken for, in words, and why that is doubtful, if it is."""
+    """Decision on points without names, and the reason for doubt, if any."""
 
     is_human36m: bool
     doubt: str | None = None
 
     @property
     def name(self) -> str:
-        """The data set."""
+        """Name of the data set."""
         return "Human3.6M" if self.is_human36m else "COCO"
 
     @property
     def description(self) -> str:
-        """What they were taken for."""
+        """Description of the decision."""
         return f"17 points without names taken as those of {self.name} by the lengths of bones"
 
 
 def name_points(people: Sequence[People], unnamed: Sequence[Sequence[bool]]) -> tuple[list[People], PointOwner | None]:
-    """The people of all frames with their points in place, and the decision; None where nobody is `unnamed`.
+    """Reorder the points of the people of all frames, and return the decision; None if nobody is `unnamed`.
 
     people: in pixels, unnamed ones with the 17 points in the file's own order.
     """
@@ -68,7 +68,7 @@ def name_points(people: Sequence[People], unnamed: Sequence[Sequence[bool]]) -> 
 
 
 def find_owner(points: Float[np.ndarray, "people 17 2"], scores: Float[np.ndarray, "people 17"]) -> PointOwner:
-    """Decide by all people of a file, by the median of what their bones say."""
+    """Decide for a file by the median over all its people."""
     seen = (scores >= SEEN) & points.any(axis=-1)
     coco, coco_count = _mean_length(points, seen, _COCO_BONES)
     human36m, human36m_count = _mean_length(points, seen, _HUMAN36M_BONES)
@@ -89,7 +89,7 @@ def find_owner(points: Float[np.ndarray, "people 17 2"], scores: Float[np.ndarra
 def _mean_length(
     points: Float[np.ndarray, "people 17 2"], seen: Bool[np.ndarray, "people 17"], bones: Sequence[tuple[int, int]]
 ) -> tuple[Float[np.ndarray, " people"], np.ndarray]:
-    """Mean length in pixels of each person's bones whose ends are seen, and how many these are."""
+    """Return the mean length in pixels of each person's bones whose ends are seen, and their number."""
     ends = np.array(bones)
     shown = seen[:, ends].all(axis=-1)
     lengths = np.linalg.norm(points[:, ends[:, 0]] - points[:, ends[:, 1]], axis=-1).astype(np.float64)

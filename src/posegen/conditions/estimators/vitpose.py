@@ -1,7 +1,7 @@
-"""ViTPose and ViTPose++ from transformers, with a person detector.
+"""Runs ViTPose and ViTPose++ from transformers, with a person detector.
 
-The hub's `usyd-community` models know COCO's 17 points; whole-body ones have 133. Those exist as the authors'
-checkpoints (`...wholebody.pth`), which are read, too: the same weights under other names.
+The hub's `usyd-community` models have COCO's 17 points; whole-body models have 133. The latter exist as the authors'
+checkpoints (`...wholebody.pth`), which are supported, too: the same weights under other names.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from posegen.types import Frame
 
 _OPTION = "--pose-weights"
 _EXPERTS = {17: 0, 133: 5}
-"""Number of the data set whose expert layers ViTPose++ takes: COCO, COCO-WholeBody."""
+"""Index of the data set whose expert layers ViTPose++ uses, by number of points: COCO, COCO-WholeBody."""
 _HEADS = {384: 12, 768: 12, 1024: 16, 1280: 16}
-"""Attention heads of the authors' sizes (small, base, large, huge), which weights do not tell."""
+"""Attention heads by width of the authors' sizes (small, base, large, huge), which the weights do not contain."""
 
 
 def vitpose(
     weights: str | None = None, detector: str | None = None, device: str = "auto", batch_size: int = 8
 ) -> TopDownPose:
-    """A `PoseEstimator`; `weights` is a model folder, a hub name, or a .pth file of the authors'."""
+    """Load a `PoseEstimator`; `weights` is a model folder, a hub name, or a .pth file of the authors."""
     name = weights or DEFAULTS["vitpose"]
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     model: Any
@@ -54,9 +54,9 @@ def vitpose(
 
 
 def read_checkpoint(path: Path) -> VitPoseForPoseEstimation:
-    """The authors' checkpoint of one data set (state dict of mmpose) as a transformers model.
+    """Convert the authors' checkpoint of one data set (state dict of mmpose) to a transformers model.
 
-    Sizes are told by the weights' shapes. Raises `PosegenError` if it is another file.
+    Sizes are inferred from the weights' shapes. Raises `PosegenError` for another kind of file.
     """
     if not path.is_file():
         raise PosegenError(
@@ -81,14 +81,14 @@ def read_checkpoint(path: Path) -> VitPoseForPoseEstimation:
         }
         model = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=VitPoseBackboneConfig(**backbone), **head))
         model.load_state_dict(_renamed(state, model.config.use_simple_decoder))
-    except Exception as error:  # whatever is in a file that is something else
+    except Exception as error:  # files of other kinds raise errors of any type
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PosegenError(f"{_OPTION} {path} is no ViTPose checkpoint of one data set ({reason})") from None
+        raise PosegenError(f"{_OPTION} {path} is not a ViTPose checkpoint of one data set ({reason})") from None
     return model
 
 
 def _renamed(state: dict[str, torch.Tensor], simple_decoder: bool) -> dict[str, torch.Tensor]:
-    """The authors' names -> transformers' names."""
+    """Rename weights from the authors' names to those of transformers."""
     heads = {"final_layer": "conv"}
     if not simple_decoder:
         heads |= {
