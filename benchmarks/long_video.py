@@ -30,10 +30,10 @@ from posegen.evaluate.filming import film
 from posegen.evaluate.metrics.appearance import describe_appearance
 from posegen.evaluate.metrics.scores import bootstrap_interval, psnr
 from posegen.evaluate.metrics.steadiness import (
-    appearance_drift,
     background_difference,
-    background_drift,
     mean_background,
+    windowed_appearance_distance,
+    windowed_background_difference,
 )
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
@@ -216,8 +216,8 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
         reference = describe_appearance(truth[:END], points[:END], scores[:END])
         for method, measured in ends.items():
             frames, report = make_video(config, method, long_method=method)
-            looks = appearance_drift(frames, points, scores, reference, END)
-            background = background_drift(frames, person, END)
+            looks = windowed_appearance_distance(frames, points, scores, reference, END)
+            background = windowed_background_difference(frames, person, END)
             curves[f"{number}_{method}"] = {"appearance": [round(value, 2) for value in looks],
                                             "background": [round(value, 2) for value in background]}  # fmt: skip
             values = {

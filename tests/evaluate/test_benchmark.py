@@ -135,13 +135,13 @@ def test_other_sizes_matter_where_the_protocol_keeps_them(folder):
     with pytest.raises(PosegenError, match="a is 80x72"):
         matched(folder, protocol="native")
     assert matched(folder, protocol="native", allow_missing=True).missing == ["a"]
-    note = "a: 80x72, the truth 64x72 (height x width); of both the central square is compared"
+    note = "a: 80x72, the ground truth 64x72 (height x width); of both the central square is compared"
     assert matched(folder, protocol="disco").notes == [note]
 
 
 def test_another_frame_rate_is_refused_or_resampled(folder):
     video(folder / "ours" / "a.mp4", frames=12, fps=24)
-    with pytest.raises(PosegenError, match=r"a has 24 fps, the truth 12.*resample"):
+    with pytest.raises(PosegenError, match=r"a has 24 fps, the ground truth 12.*resample"):
         matched(folder, allow_missing=True)
     found = matched(folder, resample=True)
     assert found.results[0].footage.num_frames == 6

@@ -1,7 +1,7 @@
 """Runs metrics over videos: frames are decoded once, ahead of the metrics, a few at a time; scores are kept by content.
 
 A score is found again if the bytes of the videos, the metric (with its weights) and the protocol are the same, whatever
-files are called. What is made of the scores is `score_tables.py`'s concern.
+files are called. Tables are made by `score_tables.py`'s concern.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ from posegen.media.image import read_image
 from posegen.media.read_ahead import read_ahead
 
 TRUTH = "truth"
-"""Name of the true videos where they are scored like a method."""
+"""Name of the ground truth where it is scored like a method."""
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What numpy raises for a damaged archive."""
+"""Errors that numpy raises for a damaged archive."""
 _PIXELS_AT_ONCE = 4_000_000
 _FITTED_AS = "central square"
-"""How frames are brought to a protocol's size, of which scores are made: part of their key."""
+"""Version of the way in which frames are brought to a protocol's size: part of the scores' key."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Batch:
 
 
 class Scoring:
-    """Scores videos under one protocol, with one cache and one pose estimator (None: nobody is looked for)."""
+    """Scores videos under one protocol, with one cache and one pose estimator (None: people are not looked for)."""
 
     def __init__(self, rules: Protocol, cache: Path, estimator: PoseEstimator | None) -> None:
         self.rules, self.cache, self.estimator = rules, cache, estimator
@@ -61,9 +61,10 @@ class Scoring:
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
 
     def score(self, result: Result, metrics: Sequence[Metric]) -> ClipScores:
-        """All scores of one result (or of the truth, `method` `TRUTH`): from the cache, or measured.
+        """All scores of one result (or of the ground truth, `method` `TRUTH`): from the cache, or measured.
 
-        Metrics that need a truth are left out where there is none. Raises `PosegenError` for a score that is no number.
+        Metrics that need ground truth are left out where there is none. Raises `PosegenError` for a NaN or infinite
+        score.
         """
         against = result.clip.truth if result.method != TRUTH else None
         wanted = [metric for metric in metrics if metric.truth != "needed" or against is not None]
@@ -125,7 +126,7 @@ class Scoring:
             yield Batch(np.stack(batch), np.stack([self.rules.fit(frame) for frame in batch]))
 
     def _driving(self, clip: BenchmarkClip, footage: Footage, sampled: range) -> PoseSequence | None:
-        """Driving keypoints at the sampled moments, in pixels of the result; estimated once where nobody gave them."""
+        """Driving keypoints at the sampled moments, in pixels of the result; estimated once if they were not given."""
         moving = clip.motion
         if clip.keypoints is not None:
             try:
@@ -187,7 +188,7 @@ class Scoring:
 
 
 def save_scores(path: Path, scores: ClipScores) -> None:
-    """Keep scores in PATH.npz."""
+    """Write scores to PATH.npz."""
     arrays = {
         f"{name}/{part}": array
         for name, features in scores.features.items()
@@ -201,7 +202,7 @@ def save_scores(path: Path, scores: ClipScores) -> None:
 
 
 def load_scores(path: Path) -> ClipScores | None:
-    """What `save_scores` kept; None where there is nothing, or something damaged (then a line says so)."""
+    """Read what `save_scores` wrote; None where there is nothing, or a damaged file, which is reported."""
     path = path.with_suffix(".npz")
     state = state_of(path)
     if state == "missing":

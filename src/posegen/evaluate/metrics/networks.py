@@ -1,4 +1,4 @@
-"""The field's metrics that need the user's weights, as metrics: FID, FID-VID, FVD, LPIPS.
+"""Standard metrics that need the user's weights: FID, FID-VID, FVD, LPIPS.
 
 The networks themselves, and how their weights are checked, are in `inception.py`, `video_networks.py`, `perceptual.py`.
 """
@@ -19,7 +19,7 @@ from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
 from posegen.types import Frames
 
-_WINDOWS_ABOUT = "windows of the frames themselves; the field's tables pass theirs through GIFs of 256 colours first"
+_WINDOWS_ABOUT = "windows of the frames themselves; published tables pass theirs through GIFs of 256 colours first"
 _AT_ONCE = 4
 """Windows, or frames, that go through a network together."""
 

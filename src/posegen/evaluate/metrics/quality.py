@@ -1,4 +1,4 @@
-"""Scores without a truth that need the user's weights: DINO's likeness of neighbouring frames, and visual quality.
+"""Scores without ground truth that need the user's weights: DINO consistency, and visual quality.
 
 Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Frames
 keep their shape: the shorter side is brought to the network's size and the middle is taken.

@@ -1,7 +1,7 @@
 """Scores of frames against ground truth: L1, PSNR, SSIM, movement in time, and intervals of means over clips.
 
 Frames are uint8 (F, H, W, 3), masks bool (F, H, W). All sums are exact: differences are taken in integers, squares in
-float64. Who is in the pictures is `appearance.py`'s.
+float64. `appearance.py` identifies people.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def l1_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " frames
 
 
 def ssim_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " frames"]:
-    """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows: what the field's tables compute."""
+    """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows, as in published tables."""
     _check_shapes(generated, truth)
     return np.array([
         structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))
@@ -53,11 +53,11 @@ def ssim_per_frame(generated: Frames, truth: Frames) -> Float[np.ndarray, " fram
 def frame_distances(
     generated: Frames, truth: UInt8[np.ndarray, "truth_frames height width 3"], region: Bool[np.ndarray, "height width"]
 ) -> Distances:
-    """Mean squared error in `region` between each generated frame and each frame of the truth.
+    """Mean squared error in `region` between each generated frame and each frame of the ground truth.
 
-    The region is one for all pairs: where the person is in any frame of the truth (`masks.any(axis=0)`). A region that
-    changed from pair to pair would favour pairs with much background in it; in a fixed one, a place that neither frame
-    shows the person at says nothing about which frame is nearer. Raises `ValueError` for an empty region.
+    The region is one for all pairs: where the person is in any frame of the ground truth (`masks.any(axis=0)`). A
+    region that changed from pair to pair would favour pairs with much background in it; in a fixed one, a place where
+    neither frame shows the person does not influence which frame is nearer. Raises `ValueError` for an empty region.
     """
     if not region.any():
         raise ValueError("the region of a comparison is empty")
@@ -71,8 +71,8 @@ def frame_distances(
 def motion_score(distances: Distances, tolerance: int = 1, shift: int = 0) -> float:
     """Share (0..1) of generated frames whose nearest true frame lies within `tolerance` frames of the same moment.
 
-    Frames of the truth that are exactly equally near share the vote, so a clip in which nothing moves scores no more
-    than chance. `shift` looks for the nearest frame that much later instead.
+    Frames of the ground truth that are exactly equally near share the vote, so a clip in which nothing moves scores no
+    more than chance. `shift` looks for the nearest frame that much later instead.
     """
     generated, truth = distances.shape
     nearest = distances == distances.min(axis=1, keepdims=True)
@@ -82,7 +82,7 @@ def motion_score(distances: Distances, tolerance: int = 1, shift: int = 0) -> fl
 
 
 def motion_chance(distances: Distances, tolerance: int = 1) -> float:
-    """What `motion_score` would be if the generated frames were shuffled in time: its mean over all orders, exactly.
+    """The exact mean of `motion_score` over all orders of the generated frames: its value by chance.
 
     Every generated frame is equally likely at every moment, so its votes are scored at all of them.
     """
