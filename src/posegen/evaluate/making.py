@@ -166,7 +166,7 @@ def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[di
             alone.append(each.name)
     _check_names([entry["name"] for entry in clips], source)
     if alone:
-        progress.say(f"{len(alone)} left out, where a picture or a video is missing beside it: {some(alone)}")
+        progress.say(f"{len(alone)} left out, where an image or a video is missing beside it: {some(alone)}")
     progress.update("clips", len(clips), len(clips))
     return clips
 

@@ -1,4 +1,4 @@
-"""Weights of the field's networks, from files that the user names: loaded, and refused where they belong to another.
+"""Loads weights of standard networks from the user's files, and refuses those of another network.
 
 What each network is, is in the files of the networks.
 """

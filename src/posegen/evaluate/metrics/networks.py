@@ -25,7 +25,7 @@ _AT_ONCE = 4
 
 
 class FeatureMetric:
-    """A Fréchet distance of what a network makes of frames or windows: `extract` gives features of pictures 0..255.
+    """A Fréchet distance of a network's features of frames or windows; `extract` computes them from frames in 0..255.
 
     windows: the network sees the protocol's windows of frames; else single frames. prepare: what becomes of frames
     (F, H, W, 3) as they come, before windows are cut; its result is float 0..255.

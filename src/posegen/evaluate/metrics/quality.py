@@ -44,7 +44,7 @@ class DinoMetric:
         self.identity = f"DINO 1 {content_digest(folder)}"
         self.scores = (
             Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
-                  digits=4, about="cosine similarity of neighbouring frames; a still picture scores 1"),
+                  digits=4, about="cosine similarity of neighbouring frames; a still image scores 1"),
         )  # fmt: skip
 
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
@@ -81,7 +81,7 @@ class _DinoScorer(FrameScorer):
 class QualityMetric:
     """Q-Align's rule (`conditions/visual_rating.py`) as a metric: the mean over sampled frames.
 
-    The model may be any that transformers has a class for, trained to rate pictures as Q-Align was.
+    The model may be any that transformers has a class for, trained to rate images as Q-Align was.
     """
 
     fitted = False

@@ -70,7 +70,7 @@ def markdown(evaluation: Evaluation) -> str:
     lines += [
         f"Protocol `{rules.name}`, {len(evaluation.benchmark.clips)} clips. In brackets: 95 % intervals over clips. "
         "Bold: the best of the methods that have all clips, where their numbers are of the same clips. "
-        "`truth` is the true videos, scored like a method.",
+        "`truth` is the ground truth, scored like a method.",
         "",
     ]
     lines += ["| method | clips | " + " | ".join(heading(score) for score in scores) + " |"]

@@ -259,7 +259,7 @@ class Study:
     def _person(connection: sqlite3.Connection, token: str) -> int:
         row = connection.execute("SELECT person FROM people WHERE token = ?", (token,)).fetchone()
         if row is None:
-            raise PosegenError("nobody is known by this token: enter a name")
+            raise PosegenError("this token is unknown: enter a name")
         return int(row[0])
 
     def _question(self, connection: sqlite3.Connection, person: str, token: str) -> tuple[int, Question]:
