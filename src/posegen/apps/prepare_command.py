@@ -1,4 +1,4 @@
-"""`posegen prepare`: makes training data from raw video; separate from `commands.py` because it loads no model."""
+"""`posegen prepare`: makes training data from raw video; loads no model itself."""
 
 from posegen.apps.terminal import Terminal
 from posegen.config import PrepareConfig

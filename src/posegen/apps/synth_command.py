@@ -1,4 +1,4 @@
-"""`posegen synth`: renders synthetic people into shards; separate from `commands.py` because it needs no model."""
+"""`posegen synth`: renders synthetic people into shards; needs no model."""
 
 import json
 

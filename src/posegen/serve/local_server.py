@@ -1,4 +1,4 @@
-"""The server of local pages, and JSON in and out of requests; `rating_study.py` and `screening.py` are the pages."""
+"""The server of local pages, and JSON in and out of their requests."""
 
 import contextlib
 import errno
