@@ -41,7 +41,7 @@ class BenchmarkClip:
 
     name: str
     reference: Path
-    truth: Footage | None
+    ground_truth: Footage | None
     driving: Footage | None
     keypoints: Path | None
     aligned: bool
@@ -52,7 +52,7 @@ class BenchmarkClip:
     @property
     def motion(self) -> Footage | None:
         """The driving video, or else the ground truth."""
-        return self.driving or self.truth
+        return self.driving or self.ground_truth
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,18 @@ def _clip(entry: Any, rate: Fraction | None, path: Path, number: int) -> Benchma
     aligned = known.get("aligned", "truth" in files)
     if not isinstance(aligned, bool):
         raise PosegenError(f"{where}: aligned is true or false, not {aligned!r}")
-    truth, driving = (open_footage(files[key], fps) if key in files else None for key in ("truth", "driving"))
+    ground_truth, driving = (open_footage(files[key], fps) if key in files else None for key in ("truth", "driving"))
     prompt = str(known["prompt"]) if known.get("prompt") else None
     return BenchmarkClip(
-        name, files["reference"], truth, driving, files.get("keypoints"), aligned, fps, files.get("conditions"), prompt
+        name,
+        files["reference"],
+        ground_truth,
+        driving,
+        files.get("keypoints"),
+        aligned,
+        fps,
+        files.get("conditions"),
+        prompt,
     )
 
 

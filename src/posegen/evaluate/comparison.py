@@ -47,15 +47,15 @@ class Comparison:
         ]
 
 
-def compare(generated: Frames, truth: Frames, person: Masks, reference: Image) -> Comparison:
+def compare(generated: Frames, ground_truth: Frames, person: Masks, reference: Image) -> Comparison:
     """Compare a result, and the still reference image, with the ground truth, whose person `person` masks."""
-    still = np.broadcast_to(reference, truth.shape)
-    distances = frame_distances(generated, truth, np.asarray(person.any(axis=0)))
+    still = np.broadcast_to(reference, ground_truth.shape)
+    distances = frame_distances(generated, ground_truth, np.asarray(person.any(axis=0)))
     return Comparison(
-        psnr(generated, truth),
-        psnr(generated, truth, person),
-        psnr(still, truth),
-        psnr(still, truth, person),
+        psnr(generated, ground_truth),
+        psnr(generated, ground_truth, person),
+        psnr(still, ground_truth),
+        psnr(still, ground_truth, person),
         motion_score(distances),
         motion_chance(distances),
     )
@@ -74,12 +74,12 @@ def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
     driving = iterate_frames(config.driving, settings.fps, settings.start, settings.end)
-    truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
+    ground_truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
     reference = video.reference.image
     with VideoWriter(beside, settings.fps, size=(height, 4 * width)) as writer:
-        for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, truth, strict=True):
+        for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, ground_truth, strict=True):
             writer.write(np.hstack([reference, skeleton, frame, true_frame]))
-    return compare(generated, truth, person, reference)
+    return compare(generated, ground_truth, person, reference)
 
 
 def save_person(folder: Path, masks: Bool[np.ndarray, "frames height width"]) -> None:

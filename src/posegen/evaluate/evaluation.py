@@ -77,17 +77,17 @@ def _score(
     scoring = Scoring(rules, config.cache or default_cache(), estimator)
     results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
     ground_truths = {
-        clip.name: Result(TRUTH, clip, clip.truth, clip.truth.num_frames)
+        clip.name: Result(TRUTH, clip, clip.ground_truth, clip.ground_truth.num_frames)
         for clip in benchmark.clips
-        if clip.truth is not None and any(clip.name in found for found in results.values())
+        if clip.ground_truth is not None and any(clip.name in found for found in results.values())
     }
-    if ground_truths and any(metric.truth != "needed" for metric in metrics):
+    if ground_truths and any(metric.ground_truth != "needed" for metric in metrics):
         results[TRUTH] = ground_truths
     total, done = sum(len(found) for found in results.values()), 0
     clips: dict[str, dict[str, ClipScores]] = {}
     for name, found in results.items():
         for clip, result in found.items():
-            measured = [each for each in metrics if name != TRUTH or each.truth != "needed"]
+            measured = [each for each in metrics if name != TRUTH or each.ground_truth != "needed"]
             clips.setdefault(name, {})[clip] = scoring.score(result, measured)
             done += 1
             progress.update("videos", done, total)

@@ -78,17 +78,17 @@ def match(
             matched.missing.append(clip.name)
             continue
         footage = open_footage(path, clip.fps or (clip.motion.fps if clip.motion else None))
-        if clip.truth is not None and abs(footage.fps / clip.truth.fps - 1) > 0.01:
+        if clip.ground_truth is not None and abs(footage.fps / clip.ground_truth.fps - 1) > 0.01:
             if not resample:
                 wrong_rate.append(
-                    f"{clip.name} has {float(footage.fps):g} fps, the ground truth {float(clip.truth.fps):g}"
+                    f"{clip.name} has {float(footage.fps):g} fps, the ground truth {float(clip.ground_truth.fps):g}"
                 )
                 continue
-            matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.truth.fps):g}")
-            footage = footage.at_rate(clip.truth.fps)
+            matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.ground_truth.fps):g}")
+            footage = footage.at_rate(clip.ground_truth.fps)
         expected = expected_frames(clip, footage)
-        if clip.truth is not None and clip.truth.size != footage.size:
-            sizes = f"{_text(footage.size)}, the ground truth {_text(clip.truth.size)} (height x width)"
+        if clip.ground_truth is not None and clip.ground_truth.size != footage.size:
+            sizes = f"{_text(footage.size)}, the ground truth {_text(clip.ground_truth.size)} (height x width)"
             if protocol.size is None:
                 problems.append(f"{clip.name} is {sizes}")
                 matched.missing.append(clip.name)
@@ -119,8 +119,8 @@ def match(
 
 def expected_frames(clip: BenchmarkClip, footage: Footage) -> int | None:
     """The number of frames expected: the ground truth's, or the driving video's at the result's rate."""
-    if clip.truth is not None:
-        return clip.truth.num_frames
+    if clip.ground_truth is not None:
+        return clip.ground_truth.num_frames
     if clip.driving is None:
         return None
     if clip.driving.stills or clip.driving.fps == footage.fps:

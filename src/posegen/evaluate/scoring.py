@@ -66,8 +66,8 @@ class Scoring:
         Metrics that need ground truth are left out where there is none. Raises `PosegenError` for a NaN or infinite
         score.
         """
-        against = result.clip.truth if result.method != TRUTH else None
-        wanted = [metric for metric in metrics if metric.truth != "needed" or against is not None]
+        against = result.clip.ground_truth if result.method != TRUTH else None
+        wanted = [metric for metric in metrics if metric.ground_truth != "needed" or against is not None]
         keys = {metric.identity: self._key(result, metric, against) for metric in wanted}
         kept = {metric.identity: load_scores(self.cache / keys[metric.identity]) for metric in wanted}
         missing = [metric for metric in wanted if kept[metric.identity] is None]
@@ -96,16 +96,16 @@ class Scoring:
             seams=result.seams,
         )
         scorers = [metric.start(inputs) for metric in metrics]
-        pairs = against is not None and any(metric.truth != "ignored" for metric in metrics)
+        pairs = against is not None and any(metric.ground_truth != "ignored" for metric in metrics)
         true_batches: Iterator[Batch | None] = itertools.repeat(None)
         if against is not None and pairs:
             true_batches = self._batches(against, result.num_frames, footage)
         seen = 0
         for batch, true_batch in zip(self._batches(footage, result.num_frames, footage), true_batches, strict=False):
 
-            def add(number: int, batch: Batch = batch, truth: Batch | None = true_batch) -> None:
+            def add(number: int, batch: Batch = batch, ground_truth: Batch | None = true_batch) -> None:
                 metric = metrics[number]
-                given = truth if metric.truth != "ignored" else None
+                given = ground_truth if metric.ground_truth != "ignored" else None
                 frames = batch.fitted if metric.fitted else batch.native
                 scorers[number].add(frames, None if given is None else given.fitted)
 
@@ -173,7 +173,7 @@ class Scoring:
     def _key(self, result: Result, metric: Metric, against: Footage | None) -> str:
         clip, footage = result.clip, result.footage
         files = [footage.path, clip.reference, clip.keypoints, clip.motion.path if clip.motion else None]
-        files.append(against.path if against is not None and metric.truth != "ignored" else None)
+        files.append(against.path if against is not None and metric.ground_truth != "ignored" else None)
         digests = ["" if path is None else content_digest(path) for path in files]
         how = [
             _FITTED_AS,

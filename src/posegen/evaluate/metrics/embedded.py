@@ -17,7 +17,7 @@ from torch.nn import functional
 from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.network_weights import load_weights
 from posegen.evaluate.metrics.perceptual import unit_difference
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.protocols import reduced
 from posegen.extras import require_extra
 from posegen.types import Frames
@@ -63,7 +63,7 @@ class LiteNetwork(nn.Module):
 class LiteMetrics:
     """All stand-ins together, so that each frame goes through the network once."""
 
-    truth: Literal["used"] = "used"
+    ground_truth: Literal["used"] = "used"
     fitted = True
 
     def __init__(self) -> None:
@@ -95,10 +95,10 @@ class _LiteScorer(FrameScorer):
         self.steps: list[float] = []
         self.before: Tensor | None = None
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         maps = self.network.maps(generated)
-        if truth is not None:
-            pairs = zip(maps, self.network.maps(truth), strict=True)
+        if ground_truth is not None:
+            pairs = zip(maps, self.network.maps(ground_truth), strict=True)
             apart = torch.stack([unit_difference(left, right).sum(1).mean(dim=(1, 2)) for left, right in pairs])
             self.differences += apart.mean(dim=0).tolist()
         pooled = maps[-1].mean(dim=(2, 3)).double()

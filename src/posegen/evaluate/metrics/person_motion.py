@@ -17,7 +17,7 @@ from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.metrics.scores import psnr_per_frame
 from posegen.types import Frames, Image
 
@@ -44,7 +44,7 @@ class FaceNetwork(Protocol):
 class PeopleMetrics:
     """All scores of keypoints together, so that these are estimated once."""
 
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     fitted = False
 
     def __init__(self, estimator: PoseEstimator, face: FaceNetwork | None = None) -> None:
@@ -107,7 +107,7 @@ class _PeopleScorer(FrameScorer):
         if metric.face is not None:
             self.result.counts |= {"frames without a face": 0, "no face in the reference image": int(self.face is None)}
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             if self.number // max(1, round(self.clip.fps)) != self.second_number:
                 self._end_second()
@@ -230,7 +230,7 @@ class HandRegions:
     """PSNR against the ground truth in squares around the driving video's hands."""
 
     identity, fitted = "hand regions 2", True
-    truth: Literal["needed"] = "needed"
+    ground_truth: Literal["needed"] = "needed"
     scores = (
         Score("PSNR of hands", "higher", "driving keypoints", per="sampled frame", unit="dB", digits=2,
               about="in squares around the driving hands; only where driving and result show the person at one place"),
@@ -247,9 +247,9 @@ class _HandScorer(FrameScorer):
         self.numbers: list[int] = []
         self.values: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
-        assert truth is not None
-        for frame, true_frame in zip(generated, truth, strict=True):
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
+        assert ground_truth is not None
+        for frame, true_frame in zip(generated, ground_truth, strict=True):
             driving, sampled = self.clip.driving, self.clip.sampled
             if driving is not None and self.clip.aligned and self.number in sampled:
                 place = sampled.index(self.number)

@@ -20,7 +20,7 @@ from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_p
 from posegen.evaluate.protocols import Protocol as Rules
 from posegen.types import Frames
 
-TruthFrames = UInt8[np.ndarray, "frames height width 3"]
+GroundTruthFrames = UInt8[np.ndarray, "frames height width 3"]
 PERFECT = 100.0
 """PSNR in dB of a frame without any difference, instead of infinity: the value in published tables."""
 
@@ -108,8 +108,8 @@ class ClipScores:
 class FrameScorer(Protocol):
     """A metric at work on one clip."""
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
-        """See the next frames; `truth`, the ground truth, is None where there is none and where it is scored itself."""
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
+        """See the next frames; `ground_truth` is None where there is none and where it is scored itself."""
 
     def finish(self) -> ClipScores:
         """Return the results, after the last frame."""
@@ -119,8 +119,8 @@ class FrameScorer(Protocol):
 class Metric(Protocol):
     """A metric: its columns, and a method that begins a clip. `identity` changes whenever its numbers may.
 
-    truth: whether the ground truth is needed, used where there is one, or ignored; the last two also score the ground
-    truth itself. fitted: frames come at the protocol's size, else as they are (finding people needs true shapes).
+    ground_truth: needed, used where there is one, or ignored; the last two also score it by
+    itself. fitted: frames come at the protocol's size, else as they are (finding people needs true shapes).
     """
 
     @property
@@ -132,7 +132,7 @@ class Metric(Protocol):
         """Its columns."""
 
     @property
-    def truth(self) -> Literal["needed", "used", "ignored"]:
+    def ground_truth(self) -> Literal["needed", "used", "ignored"]:
         """Use of the ground truth."""
 
     @property
@@ -151,13 +151,15 @@ class Curves(FrameScorer):
         self.names = names
         self._values: dict[str, list[float]] = {name: [] for name in names}
 
-    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
+    def measure(
+        self, generated: Frames, ground_truth: GroundTruthFrames | None
+    ) -> dict[str, Float[np.ndarray, " frames"]]:
         """The numbers of these frames."""
         raise NotImplementedError
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         """See the next frames."""
-        for name, values in self.measure(generated, truth).items():
+        for name, values in self.measure(generated, ground_truth).items():
             self._values[name] += values.tolist()
 
     def finish(self) -> ClipScores:
@@ -171,7 +173,7 @@ class FrameDifferences:
     """L1, PSNR and SSIM of frames against the ground truth, exact in 8 bits."""
 
     identity, fitted = "frame differences 1", True
-    truth: Literal["needed"] = "needed"
+    ground_truth: Literal["needed"] = "needed"
     scores = (
         Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
         Score("L1 (DisCo)", "lower", "none", unit="E-04", digits=2,
@@ -186,14 +188,16 @@ class FrameDifferences:
 
 
 class _FrameDifferences(Curves):
-    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
-        assert truth is not None
-        plain = l1_per_frame(generated, truth)
+    def measure(
+        self, generated: Frames, ground_truth: GroundTruthFrames | None
+    ) -> dict[str, Float[np.ndarray, " frames"]]:
+        assert ground_truth is not None
+        plain = l1_per_frame(generated, ground_truth)
         return {
             "L1": plain,
             "L1 (DisCo)": plain * 1e4 / (generated.shape[1] * generated.shape[2]),
-            "PSNR": np.minimum(psnr_per_frame(generated, truth), PERFECT),
-            "SSIM": ssim_per_frame(generated, truth),
+            "PSNR": np.minimum(psnr_per_frame(generated, ground_truth), PERFECT),
+            "SSIM": ssim_per_frame(generated, ground_truth),
         }
 
 
@@ -201,7 +205,7 @@ class Flicker:
     """Jumps between neighbouring frames, against what is usual around them; at known seams and anywhere."""
 
     identity, fitted = "flicker 1", True
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     scores = (
         Score("worst jump", "lower", "none", per="step", digits=2,
               about="largest step from one frame to the next, over the median step of the 16 around it; 1 = none"),
@@ -223,7 +227,7 @@ class _Flicker(FrameScorer):
         self.before: np.ndarray | None = None
         self.steps: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             small = cv2.resize(frame, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
             if self.before is not None:

@@ -18,7 +18,7 @@ from posegen.conditions.estimators.model_weights import model_folder
 from posegen.conditions.visual_rating import RatingModel, load_whole, model_config
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -28,7 +28,7 @@ class DinoMetric:
     """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
 
     fitted = False
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     _KINDS = ("vit", "dinov2", "dinov2_with_registers")
 
     def __init__(self, weights: str, device: torch.device) -> None:
@@ -66,7 +66,7 @@ class _DinoScorer(FrameScorer):
         self.before: Tensor | None = None
         self.steps: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         vectors = self.metric.embed(generated)
         together = vectors if self.before is None else torch.cat([self.before, vectors])
         self.steps += (together[1:] * together[:-1]).sum(1).tolist()
@@ -85,7 +85,7 @@ class QualityMetric:
     """
 
     fitted = False
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
 
     def __init__(self, weights: str, device: torch.device) -> None:
         folder = model_folder(weights, "--q-align")
@@ -112,7 +112,7 @@ class _QualityScorer(Curves):
         self.metric, self.sampled, self.number = metric, clip.sampled, 0
         self.found: tuple[list[int], list[float]] = ([], [])
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             if self.number in self.sampled:
                 self.found[0].append(self.number)

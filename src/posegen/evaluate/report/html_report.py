@@ -150,11 +150,11 @@ def _videos(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) 
             continue
         own = videos.setdefault(clip.name, {"reference": _image_url(clip.reference)})
         fps = next(iter(shown.values()))[0].fps
-        if clip.driving is not None and not clip.driving.stills and clip.driving != clip.truth:
+        if clip.driving is not None and not clip.driving.stills and clip.driving != clip.ground_truth:
             driving = clip.driving.at_rate(fps)
             own["driving"] = _video(driving, driving.num_frames, config.preview_seconds, cache)
-        if clip.truth is not None:
-            own[TRUTH] = _video(clip.truth, clip.truth.num_frames, config.preview_seconds, cache)
+        if clip.ground_truth is not None:
+            own[TRUTH] = _video(clip.ground_truth, clip.ground_truth.num_frames, config.preview_seconds, cache)
         for row, (footage, count) in shown.items():
             own[row] = _video(footage, count, config.preview_seconds, cache)
         progress.update("videos of the report", done, len(evaluation.benchmark.clips))

@@ -39,12 +39,12 @@ def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
     return Cell(float((values * weights).sum() / weights.sum()), low, high, tuple(having), int(samples.sum()))
 
 
-def frechet_cell(score: Score, clips: Scores, truth: Scores) -> tuple[Cell | None, str | None]:
+def frechet_cell(score: Score, clips: Scores, ground_truth: Scores) -> tuple[Cell | None, str | None]:
     """Distance of a method's samples from the ground truth's, over the same clips; and a warning for few samples."""
-    names = [name for name in clips if score.name in clips[name].features and name in truth]
+    names = [name for name in clips if score.name in clips[name].features and name in ground_truth]
     measured = tuple(name for name in names if clips[name].features[score.name].count)
     left = [clips[name].features[score.name] for name in measured]
-    right = [truth[name].features[score.name] for name in names if truth[name].features[score.name].count]
+    right = [ground_truth[name].features[score.name] for name in names if ground_truth[name].features[score.name].count]
     if sum(each.count for each in left) < 2 or sum(each.count for each in right) < 2:
         return None, None
     value = _distance(left, right)
