@@ -1,9 +1,9 @@
-"""All ablations of the method on a model, each by its own command, and what they say clip by clip.
+"""Run all ablations on a model, each by its own command, and compare the variants clip by clip.
 
     python benchmarks/ablations.py [--clips 4] [--seconds 12] [--output outputs/ablations]
 
-Every variant is compared with the method as it is published (no guidance by the pose), on the same clip: mean
-difference with a 95 % interval over clips. Goes on where it stopped. Leaves each ablation's numbers and picture in
+Every variant is compared with PoseGen as it is published (no pose guidance), on the same clip: mean difference with a
+95 % interval over clips. It resumes where it stopped, and writes the numbers and the image of each ablation to
 benchmarks/results/ablations/.
 """
 

@@ -1,4 +1,4 @@
-"""How far may a segment's camera be from the anchor's before sharing the anchor's background does harm?
+"""Measure how far a segment's camera may be from the anchor's before sharing the anchor's background harms.
 
     python benchmarks/background_sharing_threshold.py PICTURE_OR_VIDEO ...
 

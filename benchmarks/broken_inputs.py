@@ -1,4 +1,4 @@
-"""Gives broken inputs of every kind to every command, and checks how each ends.
+"""Give broken inputs of every kind to every command, and check how each ends.
 
     python benchmarks/broken_inputs.py [--work FOLDER] [--only TEXT ...] [--part 1/2] [--again] [--report]
 

@@ -1,8 +1,8 @@
-"""How a clip's frames are kept in shards: size, time to write and to read, and what is lost, by codec.
+"""Compare codecs for the frames of clips in shards: size, time to write and to read, loss.
 
     python benchmarks/clip_storage.py --videos FILE... [--encode]
 
-The first 81 frames at 16 a second of each video (the method's clip; fewer where it is shorter), scaled and cropped as
+The first 81 frames at 16 a second of each video (PoseGen's clip; fewer where it is shorter), scaled and cropped as
 `posegen prepare` does to 480x832 or 832x480, are kept as NPZ (zlib, as synthetic shards are), as FFV1, and as H.264
 4:4:4 at some qualities. Times are processor seconds for a whole clip; `read_17` is a run of 17 frames from the middle,
 as the autoencoder's training reads them (an NPZ is always read whole). PSNR is over all frames and channels;

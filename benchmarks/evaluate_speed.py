@@ -1,11 +1,11 @@
-"""How long `posegen evaluate` takes with what needs no weights from outside, and whether long clips cost it memory.
+"""Measure time and memory of `posegen evaluate` with the scores that need no weights of the user.
 
     python benchmarks/evaluate_speed.py [--pairs 13] [--methods 5] [--seconds 10] [--fps 30]
 
 The target is 13 pairs x 5 methods x 10 s at 256 x 256 in under 20 minutes on 2 cores: scored frames (methods and, for
-what needs no truth, the true videos), the report with its videos included, nothing in the cache. With fewer pairs the
-whole is estimated from what was measured, and the result says so. Videos: the bundled person, repeated, each method
-with a distortion of its own. Memory: peaks of two processes, of which one scores a clip six times as long.
+scores without ground truth, the true videos), the report with its videos included, nothing in the cache. With fewer
+pairs the whole is estimated from what was measured, and the result says so. Videos: the bundled person, repeated, each
+method with a distortion of its own. Memory: peaks of two processes, of which one scores a clip six times as long.
 """
 
 import argparse

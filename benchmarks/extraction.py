@@ -3,9 +3,9 @@
     python benchmarks/extraction.py DRIVING.mp4 [--frames 96]
 
 The clip is first brought to 720x1280 as H.264; making it is not timed, nor is starting up (one short extraction runs
-before). A second extraction into another folder says whether the keypoints are the same. How many frames are decoded is
-counted, since one pass over the video should do. On a machine that does other work, the processor's time is the figure
-to look at: it is that of all threads together.
+before). A second extraction into another folder says whether the keypoints are the same. Decoded frames are counted,
+since one pass over the video should do. On a machine that does other work, the CPU time (of all threads together) is
+the figure to look at.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""How near extraction comes to the truth: body and hand keypoints on synthetic clips whose exact keypoints are known.
+"""Measure errors of extracted body and hand keypoints on synthetic clips whose exact keypoints are known.
 
     python benchmarks/extraction_accuracy.py [--clips 4] [--frames 10] [--keep FOLDER]
 
 Clips of full and half bodies at 1280x720 and 720x1280, and people seen from behind (reported apart), are rendered and
 written as H.264, then go through the same function as every driving video. Errors are in percent of the person's
 height: the vertical extent of all true keypoints, also those outside the picture (median over the clip). Only points
-that the truth sees and the estimator reports (score at least 0.3) count; the share of those is beside it. The truth
-has joints where a regression of COCO's annotators' marks puts them, so part of an error is another definition of a hip.
-Where two ways can run here, their agreement is given: hands found from the truth's wrists or MediaPipe's own, and
-normals of drawn hands against those of the rendered surface.
-`--keep` keeps the rendered clips, so that another run need not make them again.
+that are visible in the ground truth and reported by the estimator (score at least 0.3) count; their share is beside it.
+The ground truth has joints where a regression of COCO's annotators' marks puts them, so part of an error is another
+definition of a hip. Where two ways can run here, their agreement is given: hands found from true wrists or MediaPipe's
+own, and normals of drawn hands against those of the rendered surface. `--keep` keeps the rendered clips, so that
+another run need not make them again.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""How often the embedded filters, and the finder of cuts, agree with what is known of clips: precision and recall.
+"""Measure precision and recall of the embedded filters and the cut finder on clips with known answers.
 
     python benchmarks/filter_agreement.py [--renderings FOLDER] [--people 12] [--videos VIDEO...] [--wrong FOLDER]
 
 Thresholds were set while looking at the first seeds only; the second ones are other people in other scenes, and new
-ones whenever a filter was changed after its mistakes on the second had been looked at. Clips are
-encoded as H.264 and go through the same sampling as any video. `--wrong` keeps frames of clips that are judged wrongly,
-to be looked at. Where the background is even ("even backgrounds", by the scene without the person) nobody could tell
-that a camera moves: such clips must not be dropped for it if it stands still, and are no case if it moves. Real videos
-(`--videos`) have no known answer for most filters: their scores are written as they are.
+ones whenever a filter was changed after its mistakes on the second had been looked at. Clips are encoded as H.264 and
+go through the same sampling as any video. `--wrong` keeps frames of clips that are judged wrongly, to be looked at.
+Where the background is even ("even backgrounds", by the scene without the person) nobody could tell that a camera
+moves: such clips must not be dropped for it if it stands still, and are no case if it moves. Real videos (`--videos`)
+have no known answer for most filters: their scores are written as they are.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""Clips of which it is known what is wrong with them: rendered people, changed in one way at a time.
+"""Clips with known faults: rendered people, changed in one way at a time.
 
 Used by `filter_agreement.py`. Renderings are kept in a folder, because they take the time; everything else is drawn
-anew from seeds. A case says which filters it has a known answer for: what is in doubt for a filter is no case of it.
+anew from seeds. A case names the filters for which its answer is known; where it is in doubt, it is no case of that
+filter.
 """
 
 from collections.abc import Iterator

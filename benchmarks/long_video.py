@@ -1,13 +1,13 @@
-"""The method's claims about long video, on the mini: steady background, no ghosts, no drift, no flicker.
+"""Check PoseGen's claims about long video on the mini: steady background, no ghosts, no drift, no flicker.
 
     python benchmarks/long_video.py [--only background drift] [--clips 20] [--few 20] [--long-clips 20] [--seconds 10]
         [--long-seconds 60]
 
-Synthetic people who are in no training data, with exact conditions; reference and truth are of the same clip. Makes
-every clip with background sharing, with sharing but without subject masks, and without sharing; longer clips by the
-method's interleaving and by a chain of segments. "Hidden" is the background that the reference's person covers: what a
-segment must invent. `--few`: without masks, and shared everywhere, only the first so many clips are made. Goes on where
-it stopped (everything is kept in --data). With `--only`, the other figures stay what they are in the result file.
+Synthetic people who are in no training data, with exact conditions; reference and ground truth are of the same clip.
+Makes every clip with background sharing, with sharing but without subject masks, and without sharing; longer clips by
+interleaving and by a chain of segments. "Hidden" is the background that the reference's person covers: what a segment
+must invent. `--few`: number of clips without masks, and shared everywhere. It resumes where it stopped (everything is
+kept in --data). With `--only`, the other figures stay what they are in the result file.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from posegen.evaluate.filming import film
 from posegen.evaluate.metrics.appearance import describe_appearance
 from posegen.evaluate.metrics.scores import bootstrap_interval, psnr
 from posegen.evaluate.metrics.steadiness import (
-    appearance_drift,
     background_difference,
-    background_drift,
     mean_background,
+    windowed_appearance_distance,
+    windowed_background_difference,
 )
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
@@ -74,7 +74,7 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
     return GenerateConfig(
         reference=folder / "reference.png", driving=folder / "driving.mp4", conditions=folder / "conditions",
         output=folder / "result.mp4", prompt=(folder / "prompt.txt").read_text(), person_check=False, retarget="off",
-        pose_guidance=1.0, pose_strength=1.0,  # as the method is published
+        pose_guidance=1.0, pose_strength=1.0,  # as PoseGen is published
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ WAYS: dict[str, dict[str, object]] = {
     "shared_everywhere": {"sharing_steps": 8, "sharing_layers": 6},
     "shared_everywhere_without_masks": {"sharing_steps": 8, "sharing_layers": 6, "sharing_mask": False},
 }
-"""The last two share at all of the mini's steps and layers: far more than the method does, to see what masks do."""
+"""The last two share at all of the mini's steps and layers: far more than PoseGen does, to see what masks do."""
 
 
 def background_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], list[np.ndarray]]:
@@ -216,8 +216,8 @@ def drift_claims(arguments: argparse.Namespace) -> tuple[dict[str, object], dict
         reference = describe_appearance(truth[:END], points[:END], scores[:END])
         for method, measured in ends.items():
             frames, report = make_video(config, method, long_method=method)
-            looks = appearance_drift(frames, points, scores, reference, END)
-            background = background_drift(frames, person, END)
+            looks = windowed_appearance_distance(frames, points, scores, reference, END)
+            background = windowed_background_difference(frames, person, END)
             curves[f"{number}_{method}"] = {"appearance": [round(value, 2) for value in looks],
                                             "background": [round(value, 2) for value in background]}  # fmt: skip
             values = {

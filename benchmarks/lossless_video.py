@@ -1,8 +1,8 @@
-"""What writing and reading a skeleton video without loss costs, as FFV1 and as H.264 of RGB: processor's time, bytes.
+"""Measure CPU time and bytes of a lossless skeleton video, as FFV1 and as H.264 of RGB.
 
     python benchmarks/lossless_video.py CONDITIONS/skeleton.mkv [--frames 96]
 
-The pictures are brought to 1280x720 first, without softening their edges.
+The frames are brought to 1280x720 first, without softening their edges.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/make_demo_inputs.py [--output src/posegen/demo]
 
-The reference image is a frame of the same clip, after the end of the driving video: the driving video is the truth that
-the result can be compared with. Same seeds, same pictures.
+The reference image is a frame of the same clip, after the end of the driving video: the driving video is the ground
+truth for the result. Same seeds, same frames.
 """
 
 import argparse

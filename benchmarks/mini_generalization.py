@@ -1,4 +1,4 @@
-"""How much better a small model knows the clips it was trained on than new people: is it short of clips, or of steps?
+"""Compare a small model on its training clips and on new people: does it need more clips, or more steps?
 
     python benchmarks/mini_generalization.py [--model mini|FOLDER] [--clips 16]
 

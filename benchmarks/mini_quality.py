@@ -1,16 +1,16 @@
-"""What a small model is worth, on synthetic people and movements that it was never trained on: the table of its card.
+"""Measure a small model on synthetic people and movements it was never trained on: the table of its card.
 
     python benchmarks/mini_quality.py [--model mini|FOLDER] [--clips 24] [--only quality speed] [--data FOLDER]
         [--sheets docs]
 
-val-same: the reference is another moment of the same clip, so the clip is the truth. val-cross: it is another person.
-Baselines for val-same: the reference image repeated, and the model with another clip's skeletons and hands. Clips are
-made with a seed of their own; all conditions are the renderer's, so no estimator's errors are in the scores. Figures
-are means over clips, in brackets the 95 % interval of the mean (bootstrap over clips). PSNR of a clip pools the
+val-same: the reference is another moment of the same clip, so the clip is the ground truth. val-cross: it is another
+person. Baselines for val-same: the reference image repeated, and the model with another clip's skeletons and hands.
+Clips are made with a seed of their own; all conditions are the renderer's, so no estimator's errors are in the scores.
+Figures are means over clips, in brackets the 95 % interval of the mean (bootstrap over clips). PSNR of a clip pools the
 squared errors of all its frames. The autoencoder's last frames are compared with its first ones on clips that run
 forwards and, beside that, also backwards: people begin calmer than they go on, and calm frames are easier. Movement:
 for each generated frame, which true frame is nearest, wherever the person is in any frame of the clip; chance is the
-same in any order of the frames, "decoded" the truth through the autoencoder. Identity: ten candidate references;
+same in any order of the frames, "decoded" the true frames through the autoencoder. Identity: ten candidate references;
 "real frames" is the test on clips that were not generated, against references of the same scene and of another scene
 (other light, other background).
 """

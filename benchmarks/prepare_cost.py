@@ -1,4 +1,4 @@
-"""What preparing 33 and 10,000 hours takes: the scheduling simulated with the measured service times.
+"""Simulate preparing 33 and 10,000 hours of video with the measured service times.
 
     python benchmarks/prepare_cost.py [--gpu-score 0.02] [--gpu-sample 0.3]
 
@@ -25,7 +25,7 @@ CLIP = 81 / 16
 TASK = CLIPS_PER_TASK * CLIP
 """Seconds of video in a task."""
 KEPT = 0.3
-"""Share of the clips that is kept: an assumption; the method's own is not published."""
+"""Share of the clips that is kept: an assumption; PoseGen's own is not published."""
 
 
 def video_lengths(hours: float, seed: int = 0) -> np.ndarray:

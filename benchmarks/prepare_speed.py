@@ -1,5 +1,4 @@
-"""How fast raw video is looked through, judged and made into samples, how two workers compare to one, and what memory
-it takes.
+"""Measure speed and memory of looking, scoring and sampling raw video, and of two workers against one.
 
     python benchmarks/prepare_speed.py [--only speed workers memory] [--patience 600] [--video FILE] [--seconds 20.25]
 

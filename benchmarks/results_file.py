@@ -36,7 +36,7 @@ def installed_versions(*packages: str) -> dict[str, str | None]:
 
 
 def figures_of(name: str) -> dict[str, object]:
-    """What an earlier run found; nothing if there was none."""
+    """Figures of an earlier run; empty if there was none."""
     path = RESULTS / f"{name}.json"
     return dict(json.loads(path.read_text())["figures"]) if path.exists() else {}
 

@@ -1,17 +1,17 @@
-"""How well retargeting carries a movement to another body: synthetic pairs of people make the same movement.
+"""Measure errors of retargeting on synthetic pairs of people who make the same movement.
 
     python benchmarks/retargeting.py [--pairs 36] [--first 100] [--media FOLDER --sheet docs/retargeting.jpg]
 
 Both people of a pair are filmed from the same direction, each by a camera that suits them; the reference's picture is
 then scaled and shifted at random. What is known of the reference is one frame: of the person standing, arms a little
 away from the body; of the same movement; or of another movement. In a quarter of the pairs the reference is a character
-with limbs and a head that no human has. The truth are the keypoints of the second person making the first one's
+with limbs and a head that no human has. The ground truth is the keypoints of the second person making the first one's
 movement, in the place where they stood, which a picture of another movement does not tell. All keypoints are exact;
 those outside a picture are not seen. Errors are in percent of the reference person's standing height, over body, feet
-and hands; bone lengths are compared frame by frame with the truth's, and their median over the clip is taken. Settings
-were chosen on pairs 0 to 47. Beside `full` and `align`: `box`, plain alignment of the boxes around all body points;
-`known lengths`, `full` with each bone's true ratio instead of an estimate; and what is left of each error when the clip
-is shifted once to where it fits best, since one picture does not tell where another movement takes place.
+and hands; bone lengths are compared frame by frame with the true ones, and their median over the clip is taken.
+Settings were chosen on pairs 0 to 47. Beside `full` and `align`: `box`, plain alignment of the boxes around all body
+points; `known lengths`, `full` with each bone's true ratio instead of an estimate; and what is left of each error when
+the clip is shifted once to where it fits best, since one picture does not tell where another movement takes place.
 `--sheet` draws real videos and references, with the embedded estimator, to be looked at.
 """
 

@@ -1,4 +1,4 @@
-"""`make demo` from nothing: seconds and installed bytes, of this checkout and of another one.
+"""Measure `make demo` from nothing: seconds and installed bytes, of this checkout and of another one.
 
     python benchmarks/set_up_cost.py --against ../before --pairs 3
 

@@ -1,4 +1,4 @@
-"""How often the way of one setting, from the command to the transformer, comes back to one object.
+"""Count how often one setting, on its way from the command to the transformer, passes through one object.
 
     python benchmarks/setting_walk.py [--source ../before/src]
 

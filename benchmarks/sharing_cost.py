@@ -1,14 +1,14 @@
-"""What background sharing costs: time of a base segment, bytes of the store, error of fewer bits.
+"""Measure the cost of background sharing: time of a base segment, bytes of the store, error of fewer bits.
 
     python benchmarks/sharing_cost.py [--layers 40 --heads 4 --rows 28 --columns 16 --frames 9 --steps 25]
 
-A transformer with random weights, Wan's 40 layers and guidance, sampled as a job samples it at the paper's setting:
-one segment without sharing, with the memory store, and recomputed beside its anchor, one step of each in turn. What
-counts is CPU time (on a GPU, the wall), so that other work on the machine disturbs little. How much the store keeps
-depends on how much of the picture is the subject: bytes and errors are measured in the first step for several shares,
-of a subject that is laid over the middle of the picture. Errors are measured in the trained mini too: the latents of
-the demo's second base segment after five steps. An error is the norm of what a number format changes, over the norm of
-what sharing changes.
+A transformer with random weights, Wan's 40 layers and guidance, sampled as a job samples it at the paper's setting: one
+segment without sharing, with the memory store, and recomputed beside its anchor, one step of each in turn. What counts
+is CPU time (on a GPU, the wall), so that other work on the machine disturbs little. How much the store keeps depends on
+how much of the picture is the subject: bytes and errors are measured in the first step for several shares, of a subject
+that is laid over the middle of the picture. Errors are measured in the trained mini too: the latents of the demo's
+second base segment after five steps. An error is the norm of the change by a dtype, over the norm of the change by
+sharing.
 """
 
 import argparse

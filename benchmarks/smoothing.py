@@ -2,10 +2,11 @@
 
     python benchmarks/smoothing.py [--clips 8] [--height 512] [--frames 48] [--first 8] [--cache FOLDER]
 
-Clips are rendered with exact truth (half of them half-body, half full-body), and MediaPipe extracts them as any video.
-Error is the mean distance to the truth over the points that were seen before smoothing; jitter is the mean length of
-the second difference of the error in time, so that movement of the person does not count. Both in percent of the
-person's height (standing, in pixels). Settings of the smoothing were chosen on clips 0 to 7; the score is of others.
+Clips are rendered with exact ground truth (half of them half-body, half full-body), and MediaPipe extracts them as any
+video. Error is the mean distance to the ground truth over the points that were seen before smoothing; jitter is the
+mean length of the second difference of the error in time, so that movement of the person does not count. Both in
+percent of the person's height (standing, in pixels). Settings of the smoothing were chosen on clips 0 to 7; the score
+is of others.
 """
 
 import argparse

@@ -7,7 +7,7 @@ and of a segment are extrapolated from the blocks measured, except under "whole_
 itself: an error is a result, the file is written after each one, and what does not fit into `--seconds` is skipped and
 named. `--tiny` runs the very same code at toy sizes on a CPU. Loading, text encoders and the autoencoder are not timed.
 
-What is measured is in `wan_14b_speed`, `_sharing`, `_adapters` and `_correctness`; on what, in `_blocks`.
+The measurements are in `wan_14b_speed`, `_sharing`, `_adapters` and `_correctness`, the blocks in `_blocks`.
 """
 
 import argparse

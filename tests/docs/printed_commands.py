@@ -213,10 +213,8 @@ READ_ONLY = (
     ReadOnly("posegen ablate NAME", "NAME stands for each of them", "--output folder"),
     ReadOnly("posegen ablate pose-guidance", "several videos; hand-normals is run", "--output folder"),
     ReadOnly("posegen synth --size 256x144", "a part of a command of long ago", "--output folder"),
-    ReadOnly("git worktree add ../before 309ff68", "the project's history"),
     *(ReadOnly(f"python benchmarks/{words}", MEASURED) for words in (
         "ablations.py --clips 4 --seconds 5.1",
-        "mini_quality.py",
         "mini_quality.py --clips 48",
         "mini_generalization.py",
         "wan_14b.py",
@@ -226,7 +224,6 @@ READ_ONLY = (
         "generate_memory.py",
         "pose_memory.py",
         "prepare_speed.py",
-        "prepare_speed.py --only speed --seconds 20.25",
         "prepare_cost.py",
         "filter_agreement.py",
         "make_demo_inputs.py",
@@ -256,7 +253,7 @@ NEEDED_OPTIONS = {
 }
 """What each command cannot do without."""
 
-OPTIONS_OF_OTHERS = {("docs/prepare.md", "--only workers"): "benchmarks/prepare_speed.py"}
+OPTIONS_OF_OTHERS = {("docs/results/prepare.md", "--only workers"): "benchmarks/prepare_speed.py"}
 """Options in prose that are not posegen's: (page, option) -> the file that reads it."""
 
 

@@ -56,8 +56,8 @@ def test_a_description_comes_back(folder):
     assert (benchmark.name, [clip.name for clip in benchmark.clips]) == ("two", ["a", "b"])
     clip = benchmark.clips[0]
     assert clip.aligned
-    assert clip.motion == clip.truth
-    assert (clip.truth.size, clip.truth.num_frames, clip.truth.fps) == ((64, 72), 6, Fraction(12))
+    assert clip.motion == clip.ground_truth
+    assert (clip.ground_truth.size, clip.ground_truth.num_frames, clip.ground_truth.fps) == ((64, 72), 6, Fraction(12))
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_other_sizes_matter_where_the_protocol_keeps_them(folder):
     with pytest.raises(PosegenError, match="a is 80x72"):
         matched(folder, protocol="native")
     assert matched(folder, protocol="native", allow_missing=True).missing == ["a"]
-    note = "a: 80x72, the truth 64x72 (height x width); of both the central square is compared"
+    note = "a: 80x72, the ground truth 64x72 (height x width); of both the central square is compared"
     assert matched(folder, protocol="disco").notes == [note]
 
 
 def test_another_frame_rate_is_refused_or_resampled(folder):
     video(folder / "ours" / "a.mp4", frames=12, fps=24)
-    with pytest.raises(PosegenError, match=r"a has 24 fps, the truth 12.*resample"):
+    with pytest.raises(PosegenError, match=r"a has 24 fps, the ground truth 12.*resample"):
         matched(folder, allow_missing=True)
     found = matched(folder, resample=True)
     assert found.results[0].footage.num_frames == 6
@@ -184,8 +184,8 @@ def test_a_tiktok_folder_becomes_a_benchmark(tmp_path):
     video(tmp_path / "set" / "00338.mp4")
     config = BenchmarkConfig("tiktok", tmp_path / "out", source=tmp_path / "set")
     benchmark = read_benchmark(make_benchmark(config, NullProgress()))
-    assert [(clip.name, clip.truth.num_frames) for clip in benchmark.clips] == [("00337", 3), ("00338", 6)]
-    assert benchmark.clips[0].truth.fps == 30
+    assert [(clip.name, clip.ground_truth.num_frames) for clip in benchmark.clips] == [("00337", 3), ("00338", 6)]
+    assert benchmark.clips[0].ground_truth.fps == 30
     assert (open_footage(benchmark.clips[0].reference.parent, Fraction(1)).stills[0].stem) == "00337"
 
 
@@ -200,9 +200,9 @@ def test_pairs_become_a_benchmark_without_a_truth(tmp_path):
     config = BenchmarkConfig("pairs", tmp_path / "out", source=source)
     clips = {clip.name: clip for clip in read_benchmark(make_benchmark(config, NullProgress())).clips}
     assert set(clips) == {"dance", "walk"}
-    assert clips["dance"].truth is None
+    assert clips["dance"].ground_truth is None
     assert not clips["dance"].aligned
-    assert clips["walk"].truth is not None
+    assert clips["walk"].ground_truth is not None
 
 
 def test_pairs_are_found_by_suffixes_in_any_case_and_the_rest_is_named(tmp_path):
@@ -223,7 +223,7 @@ def test_pairs_are_found_by_suffixes_in_any_case_and_the_rest_is_named(tmp_path)
 
     config = BenchmarkConfig("pairs", tmp_path / "out", source=source)
     assert [clip.name for clip in read_benchmark(make_benchmark(config, Told())).clips] == ["dance", "walk"]
-    assert told == ["3 left out, where a picture or a video is missing beside it: alone.png, half, moves.mp4"]
+    assert told == ["3 left out, where an image or a video is missing beside it: alone.png, half, moves.mp4"]
 
 
 def test_results_are_found_by_suffixes_in_any_case(folder):

@@ -10,16 +10,16 @@ SHAPE = (12, 16, 20)
 
 
 @pytest.fixture
-def truth():
+def ground_truth():
     return np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
 
 
-def test_the_truth_is_perfect_and_the_reference_repeated_moves_by_chance(truth):
+def test_the_truth_is_perfect_and_the_reference_repeated_moves_by_chance(ground_truth):
     person = np.zeros(SHAPE, bool)
     person[:, 4:9, 5:12] = True
-    perfect = compare(truth, truth, person, truth[3])
+    perfect = compare(ground_truth, ground_truth, person, ground_truth[3])
     assert (perfect.frame, perfect.person, perfect.motion) == (np.inf, np.inf, 1)
-    still = compare(np.broadcast_to(truth[3], truth.shape), truth, person, truth[3])
+    still = compare(np.broadcast_to(ground_truth[3], ground_truth.shape), ground_truth, person, ground_truth[3])
     assert (still.frame, still.person) == (still.still_frame, still.still_person)
     assert still.frame == perfect.still_frame
     assert still.motion == still.motion_chance == 3 / 12

@@ -276,11 +276,11 @@ def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
             state[key] = torch.zeros(1).expand(state[key].shape)
     torch.save(state, tmp_path / "weights.pth")
     metric, model = networks.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
-    frames, truth = frames_of(0)[:3, :32, :32], frames_of(1)[:3, :32, :32]
+    frames, ground_truth = frames_of(0)[:3, :32, :32], frames_of(1)[:3, :32, :32]
     for rules, scale, shift in ((RULES, 1 / 255, 0), (find_protocol("native"), 1 / 127.5, -1)):
         pair = [torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
-                for each in (frames, truth)]  # fmt: skip
-        found = run(metric, frames, truth, rules=rules)
+                for each in (frames, ground_truth)]  # fmt: skip
+        found = run(metric, frames, ground_truth, rules=rules)
         np.testing.assert_allclose(found.curves["LPIPS"][1], model(*pair).numpy(), rtol=1e-4)
         assert found.values["LPIPS"] > 0
     assert run(metric, frames, frames, rules=RULES).values["LPIPS"] < 1e-6

@@ -39,8 +39,8 @@ def test_conditions_are_those_of_the_same_clip_in_a_shard(tmp_path):
     assert np.array_equal(made.skeleton_frames(0, FRAMES), clip.skeletons(0, FRAMES))
     assert np.array_equal(made.hand_frames(0, FRAMES), clip.hands(0, FRAMES))
     assert np.array_equal(load_person(tmp_path / "c"), clip.person(0, FRAMES))
-    truth = np.stack(list(iterate_frames(tmp_path / "driving.mp4"))).astype(int)
-    assert np.abs(truth - clip.frames(0, FRAMES)).mean() < 4
+    ground_truth = np.stack(list(iterate_frames(tmp_path / "driving.mp4"))).astype(int)
+    assert np.abs(ground_truth - clip.frames(0, FRAMES)).mean() < 4
     conditions, inputs = open_conditions(tmp_path / "c")
     wanted = Inputs.of(
         tmp_path / "driving.mp4", plan_fit(SIZE, SIZE, "crop"), Fraction(16), True, "openpose", 2, "an estimator"

@@ -45,17 +45,17 @@ def report(tmp_path_factory):
     random = np.random.default_rng(0)
     clips = []
     for seed, (file, name) in enumerate(zip(("one", "two", "three"), NAMES, strict=True)):
-        truth = [numbered(number, seed) for number in range(FRAMES)]
+        ground_truth = [numbered(number, seed) for number in range(FRAMES)]
         noise = 30 if name == "turn" else 10
         videos = {
-            "exact": truth,
-            "blurred": [cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in truth],
+            "exact": ground_truth,
+            "blurred": [cv2.GaussianBlur(frame, (0, 0), 1.5) for frame in ground_truth],
             "noisy": [
-                np.clip(frame + random.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in truth
+                np.clip(frame + random.normal(0, noise, frame.shape), 0, 255).astype(np.uint8) for frame in ground_truth
             ],
         }
-        write_image(root / f"{file}.png", truth[0])
-        for method, frames in {"truth": truth, **videos}.items():
+        write_image(root / f"{file}.png", ground_truth[0])
+        for method, frames in {"truth": ground_truth, **videos}.items():
             if (method, name) == ("exact", "turn"):
                 continue
             (root / method).mkdir(exist_ok=True)

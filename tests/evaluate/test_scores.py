@@ -89,15 +89,15 @@ def test_noise_scores_about_chance_and_truth_scores_everything(everywhere):
         scores.append(motion_score(distances))
         assert 0.09 < motion_chance(distances) < 0.16
     assert np.mean(scores) == pytest.approx((3 * FRAMES - 2) / FRAMES**2, abs=0.04)
-    truth = frame_distances(clip(1), clip(1), everywhere)
-    assert motion_score(truth, tolerance=0) == 1
-    assert motion_chance(truth) == pytest.approx((3 * FRAMES - 2) / FRAMES**2)
+    ground_truth = frame_distances(clip(1), clip(1), everywhere)
+    assert motion_score(ground_truth, tolerance=0) == 1
+    assert motion_chance(ground_truth) == pytest.approx((3 * FRAMES - 2) / FRAMES**2)
 
 
 def test_chance_is_the_mean_over_shuffles(everywhere):
-    generated, truth, random = clip(1), clip(1), np.random.default_rng(0)
+    generated, ground_truth, random = clip(1), clip(1), np.random.default_rng(0)
     generated[4:9] = generated[4]
-    distances = frame_distances(generated, truth, everywhere)
+    distances = frame_distances(generated, ground_truth, everywhere)
     shuffled = [motion_score(distances[random.permutation(FRAMES)]) for _ in range(4000)]
     assert motion_chance(distances) == pytest.approx(np.mean(shuffled), abs=0.005)
 
@@ -119,21 +119,23 @@ def test_the_interval_holds_the_mean_and_narrows_with_clips():
 
 def noisy_pair(frames=3, height=48, width=40):
     random = np.random.default_rng(5)
-    truth = random.integers(0, 256, (frames, height, width, 3), np.uint8)
-    return np.clip(truth + random.normal(0, 30, truth.shape), 0, 255).astype(np.uint8), truth
+    ground_truth = random.integers(0, 256, (frames, height, width, 3), np.uint8)
+    return np.clip(ground_truth + random.normal(0, 30, ground_truth.shape), 0, 255).astype(np.uint8), ground_truth
 
 
 def test_scores_equal_those_of_other_implementations():
-    generated, truth = noisy_pair()
-    left, right = (torch.from_numpy(frames).permute(0, 3, 1, 2).double() for frames in (generated, truth))
+    generated, ground_truth = noisy_pair()
+    left, right = (torch.from_numpy(frames).permute(0, 3, 1, 2).double() for frames in (generated, ground_truth))
     for number in range(3):
         one, other = left[number : number + 1], right[number : number + 1]
-        assert l1_per_frame(generated, truth)[number] == pytest.approx(float((one - other).abs().mean()), abs=1e-9)
+        assert l1_per_frame(generated, ground_truth)[number] == pytest.approx(
+            float((one - other).abs().mean()), abs=1e-9
+        )
         grey = [
             torch.from_numpy(cv2.cvtColor(frames[number], cv2.COLOR_RGB2GRAY))[None, None].double()
-            for frames in (generated, truth)
+            for frames in (generated, ground_truth)
         ]
-        assert ssim_per_frame(generated, truth)[number] == pytest.approx(uniform_ssim(*grey), abs=1e-4)
+        assert ssim_per_frame(generated, ground_truth)[number] == pytest.approx(uniform_ssim(*grey), abs=1e-4)
 
 
 def uniform_ssim(left, right):
@@ -155,14 +157,14 @@ def test_l1_does_not_overflow():
 
 
 def test_frame_scores_get_worse_with_noise_and_blur():
-    _, truth = noisy_pair()
-    truth = np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in truth])
+    _, ground_truth = noisy_pair()
+    ground_truth = np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in ground_truth])
     random = np.random.default_rng(6)
-    noise = random.normal(0, 1, truth.shape)
+    noise = random.normal(0, 1, ground_truth.shape)
     for spoiled in (
-        [np.clip(truth + amount * noise, 0, 255).astype(np.uint8) for amount in (4, 12, 40)],
-        [np.stack([cv2.GaussianBlur(frame, (0, 0), amount) for frame in truth]) for amount in (0.8, 2, 5)],
+        [np.clip(ground_truth + amount * noise, 0, 255).astype(np.uint8) for amount in (4, 12, 40)],
+        [np.stack([cv2.GaussianBlur(frame, (0, 0), amount) for frame in ground_truth]) for amount in (0.8, 2, 5)],
     ):
         for score, sign in ((psnr_per_frame, 1), (ssim_per_frame, 1), (l1_per_frame, -1)):
-            values = [sign * score(frames, truth).mean() for frames in spoiled]
+            values = [sign * score(frames, ground_truth).mean() for frames in spoiled]
             assert values[0] > values[1] > values[2]

@@ -57,19 +57,21 @@ def written(path, frames):
 @pytest.fixture
 def pair(tmp_path):
     """A result and its truth, without loss, and the frames of both."""
-    truth = moving(20)
-    generated = np.clip(truth + np.random.default_rng(1).normal(0, 20, truth.shape), 0, 255).astype(np.uint8)
-    write_image(tmp_path / "ref.png", truth[0])
-    footage = written(tmp_path / "truth.mkv", truth)
+    ground_truth = moving(20)
+    generated = np.clip(ground_truth + np.random.default_rng(1).normal(0, 20, ground_truth.shape), 0, 255).astype(
+        np.uint8
+    )
+    write_image(tmp_path / "ref.png", ground_truth[0])
+    footage = written(tmp_path / "truth.mkv", ground_truth)
     clip = BenchmarkClip("a", tmp_path / "ref.png", footage, None, None, True, None)
-    return Result("ours", clip, written(tmp_path / "ours.mkv", generated), 20), generated, truth
+    return Result("ours", clip, written(tmp_path / "ours.mkv", generated), 20), generated, ground_truth
 
 
 def test_scores_are_those_of_the_frames(pair, tmp_path):
-    result, generated, truth = pair
+    result, generated, ground_truth = pair
     found = Scoring(NATIVE, tmp_path / "cache", None).score(result, [FrameDifferences(), Flicker()])
     for name, function in (("L1", l1_per_frame), ("PSNR", psnr_per_frame), ("SSIM", ssim_per_frame)):
-        expected = function(generated, truth)
+        expected = function(generated, ground_truth)
         np.testing.assert_allclose(found.curves[name][1], expected, atol=1e-9)
         assert found.values[name] == pytest.approx(expected.mean())
         assert found.samples[name] == 20
@@ -77,9 +79,9 @@ def test_scores_are_those_of_the_frames(pair, tmp_path):
 
 
 def test_a_protocol_brings_both_to_its_size(pair, tmp_path):
-    result, generated, truth = pair
+    result, generated, ground_truth = pair
     found = Scoring(DISCO, tmp_path / "cache", None).score(result, [FrameDifferences()])
-    fitted = [np.stack([DISCO.fit(frame) for frame in frames]) for frames in (generated, truth)]
+    fitted = [np.stack([DISCO.fit(frame) for frame in frames]) for frames in (generated, ground_truth)]
     assert fitted[0].shape[1:3] == (256, 256)
     assert found.values["SSIM"] == pytest.approx(ssim_per_frame(*fitted).mean())
 
@@ -188,10 +190,10 @@ def lite():
 def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(lite, media):
     count = 24
     filmed = read_frames(media / "dancer.mp4", 0, count)
-    truth = np.stack([cv2.resize(frame, (108, 192), interpolation=cv2.INTER_AREA) for frame in filmed])
-    noise = np.random.default_rng(2).normal(size=truth.shape)
+    ground_truth = np.stack([cv2.resize(frame, (108, 192), interpolation=cv2.INTER_AREA) for frame in filmed])
+    noise = np.random.default_rng(2).normal(size=ground_truth.shape)
     names = ("Lite Fréchet, frames", "Lite Fréchet, windows")
-    reference = run(lite, truth, rules=NATIVE)
+    reference = run(lite, ground_truth, rules=NATIVE)
 
     def distances(frames):
         found = run(lite, frames, rules=NATIVE)
@@ -200,15 +202,15 @@ def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(li
     def shuffled(number):
         order, chosen = np.arange(count), np.random.default_rng(5).permutation(count)[:number]
         order[np.sort(chosen)] = chosen
-        return truth[order]
+        return ground_truth[order]
 
     series = {
-        "blur": [np.stack([cv2.GaussianBlur(frame, (0, 0), s) for frame in truth]) for s in (0.8, 2.5)],
-        "noise": [np.clip(truth + s * noise, 0, 255).astype(np.uint8) for s in (10, 40)],
-        "late": [np.concatenate([np.repeat(truth[:1], s, axis=0), truth[: count - s]]) for s in (2, 10)],
+        "blur": [np.stack([cv2.GaussianBlur(frame, (0, 0), s) for frame in ground_truth]) for s in (0.8, 2.5)],
+        "noise": [np.clip(ground_truth + s * noise, 0, 255).astype(np.uint8) for s in (10, 40)],
+        "late": [np.concatenate([np.repeat(ground_truth[:1], s, axis=0), ground_truth[: count - s]]) for s in (2, 10)],
         "shuffle": [shuffled(number) for number in (6, count)],
     }
-    assert max(distances(truth)) < 1e-3
+    assert max(distances(ground_truth)) < 1e-3
     for name, steps in series.items():
         found = np.array([distances(frames) for frames in steps])
         assert found[1, 1] > found[0, 1] > 1e-6, (name, found)
@@ -216,7 +218,7 @@ def test_stand_ins_grow_with_distortions_and_are_nothing_for_the_truth_itself(li
             assert found[:, 0].max() < 1e-6  # a set of frames has no order
         else:
             assert found[1, 0] > found[0, 0] > 1e-6, (name, found)
-    few = [frames[:4] for frames in (truth, series["blur"][0], series["blur"][1], series["noise"][1])]
+    few = [frames[:4] for frames in (ground_truth, series["blur"][0], series["blur"][1], series["noise"][1])]
     same, slight, blurred, noisy = (run(lite, frames, few[0], rules=NATIVE).values["Lite difference"] for frames in few)
     assert same == 0 < slight < min(blurred, noisy)
 
@@ -366,13 +368,13 @@ def forearm():
 
 def test_hands_are_compared_in_squares_around_them():
     driving = forearm()
-    truth = np.full((1, *SIZE, 3), 100, np.uint8)
+    ground_truth = np.full((1, *SIZE, 3), 100, np.uint8)
 
     def scored(row, column, aligned=True):
-        other = truth.copy()
+        other = ground_truth.copy()
         other[0, row, column] = 0
         scorer = HandRegions().start(ClipInputs("a", 16.0, 1, SIZE, NATIVE, driving=driving, aligned=aligned))
-        scorer.add(other, truth)
+        scorer.add(other, ground_truth)
         return scorer.finish().values.get("PSNR of hands")
 
     assert scored(66, 20) < 60
@@ -382,13 +384,13 @@ def test_hands_are_compared_in_squares_around_them():
 
 def test_hands_are_found_in_the_square_that_disco_takes():
     driving = forearm()
-    truth = np.full((1, *SIZE, 3), 100, np.uint8)
+    ground_truth = np.full((1, *SIZE, 3), 100, np.uint8)
 
     def scored(row):
-        other = truth.copy()
+        other = ground_truth.copy()
         other[0, row - 2 : row + 3, 20] = 0
         scorer = HandRegions().start(ClipInputs("a", 16.0, 1, SIZE, DISCO, driving=driving))
-        scorer.add(*(DISCO.fit(frame[0])[None] for frame in (other, truth)))
+        scorer.add(*(DISCO.fit(frame[0])[None] for frame in (other, ground_truth)))
         return scorer.finish().values["PSNR of hands"]
 
     assert scored(52) < 60  # the square of 32 pixels is around row 66
@@ -418,7 +420,7 @@ def test_damaged_keypoints_are_estimated_again(content, pair, tmp_path, caplog):
 
 def test_the_truth_is_scored_without_itself(pair, tmp_path):
     result, _, _ = pair
-    truth = Result(TRUTH, result.clip, result.clip.truth, 20)
-    found = Scoring(NATIVE, tmp_path / "cache", None).score(truth, [FrameDifferences(), Flicker()])
+    ground_truth = Result(TRUTH, result.clip, result.clip.ground_truth, 20)
+    found = Scoring(NATIVE, tmp_path / "cache", None).score(ground_truth, [FrameDifferences(), Flicker()])
     assert "PSNR" not in found.values
     assert found.samples["worst jump"] == 19

@@ -5,10 +5,10 @@ import pytest
 
 from posegen.evaluate.metrics.appearance import describe_appearance
 from posegen.evaluate.metrics.steadiness import (
-    appearance_drift,
     background_difference,
-    background_drift,
     mean_background,
+    windowed_appearance_distance,
+    windowed_background_difference,
 )
 
 
@@ -39,7 +39,7 @@ def test_a_shifted_colour_is_the_difference():
     frames[40:60, ..., 0] += 9
     parts = [range(20), range(20, 40), range(40, 60)]
     assert background_difference(frames, person, parts) == pytest.approx([7.0, 3.0])
-    assert background_drift(frames, person, 20) == pytest.approx([0.0, 7.0, 3.0])
+    assert windowed_background_difference(frames, person, 20) == pytest.approx([0.0, 7.0, 3.0])
 
 
 def test_no_common_background_is_not_zero():
@@ -55,6 +55,6 @@ def test_a_changing_shirt_is_drift():
     frames = np.full((40, 40, 40, 3), 120, np.uint8)
     reference = describe_appearance(frames[:1], keypoints[:1], scores[:1])
     frames[20:] = (200, 60, 60)
-    near, far = appearance_drift(frames, keypoints, scores, reference, 20)
+    near, far = windowed_appearance_distance(frames, keypoints, scores, reference, 20)
     assert near == pytest.approx(0.0, abs=1e-6)
     assert far > 20

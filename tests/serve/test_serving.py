@@ -107,9 +107,9 @@ def test_the_pages_own_requests_are_answered():
 def test_other_computers_need_the_token():
     made = gate("0.0.0.0")
     assert made.token in made.address
-    assert "0.0.0.0" in made.opens()
+    assert "0.0.0.0" in made.exposure()
     assert gate().token is None
-    assert gate().opens() is None
+    assert gate().exposure() is None
     other = {"Host": "192.0.2.7:8422"}
     client = Client(made, use_cookies=False)
     assert client.get("/", headers=other).status_code == 403

@@ -1,6 +1,6 @@
-"""What tyro says of wrong arguments, as one line: it draws a box with the whole help text of the options in question.
+"""Turns tyro's message about wrong arguments, a box with the help text of whole options, into one line.
 
-Only the text is looked at, since tyro's hooks are private; words of another version come out as they are, in one line.
+Only its text is parsed, because tyro's hooks are private; messages of another version are passed on in one line.
 """
 
 import re
@@ -10,7 +10,7 @@ _RULE = re.compile(r"─{5,}")
 
 
 def one_line(box: str, arguments: Sequence[str], commands: Sequence[str]) -> str:
-    """The first words of tyro's `box`, its suggestion if it has one, and which help to see."""
+    """Return the first words of tyro's `box`, its suggestion if it has one, and the help command."""
     command = arguments[0] if arguments and arguments[0] in commands else ""
     rows = [row.strip()[1:-1].rstrip() for row in box.splitlines() if row.strip().startswith("│")]
     sections = [section for section in _RULE.split("\n".join(rows)) if section.strip()]

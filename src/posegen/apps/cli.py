@@ -1,7 +1,7 @@
 """`posegen`: the commands. Each builds a settings object and calls one function; nothing heavy is imported before.
 
 Exit codes: 0 done; 1 a defect of posegen; 2 a problem of the input; 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
-(the same command resumes). Each but 0 comes with one line on stderr (`failures.py`).
+(the same command resumes). Each except 0 comes with one line on stderr (`failures.py`).
 """
 
 import contextlib
@@ -43,12 +43,12 @@ from posegen.extras import require_extra
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """List the models that can be used by name, and what each needs."""
+    """List the models that can be used by name, and the requirements of each."""
 
 
 @dataclass(frozen=True)
 class SetupConfig:
-    """Fetch what cannot come inside the package (MediaPipe's pose models), and list which extras are installed."""
+    """Fetch MediaPipe's pose models, which are not in the package, and list which extras are installed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class DemoConfig:
     guidance: float | None = None
     """Strength of classifier-free guidance, by default the model's."""
     pose_guidance: float | None = None
-    """Strength of guidance by the pose, by default the model's."""
+    """Strength of pose guidance, by default the model's."""
 
 
 Command = (
@@ -113,7 +113,7 @@ _EXTRA_OF: dict[type, str] = {
     AblateConfig: "evaluate",
     StudyConfig: "evaluate",
 }
-"""Extras without which a command cannot even begin; `posegen.extras` says what they install."""
+"""Extras that a command needs to start; `posegen.extras` lists what they install."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -122,24 +122,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> Settings:
-    """Read the arguments into a settings object; raises `PosegenError` for those that it cannot be made of.
+    """Read the arguments into a settings object; raises `PosegenError` for invalid ones.
 
-    Raises `SystemExit` where they only ask for help or the version.
+    Raises `SystemExit` after printing help or the version.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if given == ["--version"]:
         print(f"posegen {__version__}")
         raise SystemExit(0)
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             return tyro.cli(
                 Command,
                 prog="posegen",
                 args=given,
                 config=(tyro.conf.DisallowNone,),
-                description="One reference image of a person + one driving video -> a video of that person moving so, "
-                "of any length. `posegen COMMAND --help` explains each command, `posegen --version` names this one.",
+                description="One reference image of a person + one driving video -> a video of that person making "
+                "those movements, of any length. `posegen COMMAND --help` explains each command, `posegen --version` "
+                "prints the version.",
             )
     except SystemExit as exit_request:
         cause: BaseException | None = exit_request
@@ -148,12 +149,12 @@ def parse(arguments: list[str] | None) -> Settings:
         if cause is not None:  # a check of ours
             raise cause from None
         if exit_request.code:
-            raise PosegenError(one_line(said.getvalue(), given, _COMMANDS)) from None
+            raise PosegenError(one_line(printed.getvalue(), given, _COMMANDS)) from None
         raise
 
 
 def dispatch(config: Settings) -> None:
-    """Hand the settings to the function that does the work."""
+    """Pass the settings to the function that does the work."""
     check_inputs(config)
     if type(config) in _EXTRA_OF:
         require_extra(_EXTRA_OF[type(config)], "this command")
@@ -169,7 +170,7 @@ def dispatch(config: Settings) -> None:
 
 
 def _work_of(config: Settings) -> Callable[[], None]:
-    """The function that does the work, its module imported."""
+    """Import and return the function that does the work."""
     match config:
         case SynthConfig():
             from posegen.apps.synth_command import synth

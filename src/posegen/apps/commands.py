@@ -1,4 +1,4 @@
-"""What each command does, in a few calls; imported only when a command runs, because it needs torch."""
+"""The commands that use models, each a few calls; imported only when one runs, because it needs torch."""
 
 from importlib import resources
 from pathlib import Path
@@ -50,7 +50,7 @@ def preview(config: PreviewConfig) -> None:
 
 
 def print_prompt(config: PromptConfig) -> None:
-    """`posegen prompt`: the prompt alone on stdout, who wrote it on stderr."""
+    """`posegen prompt`: the prompt alone on stdout, its author on stderr."""
     choose_device(config.device)
     with Terminal() as terminal:
         prompt, who = prompt_for(config)
@@ -64,14 +64,14 @@ def train_stage(config: TrainConfig) -> None:
     from posegen.train.training import TrainingPaths, dry_run, train
 
     recipe = read_recipe(config.recipe)
-    places = TrainingPaths.of(config, recipe)
+    paths = TrainingPaths.of(config, recipe)
     if config.dry_run:
-        print(dry_run(config.stage, recipe, places, config.processes))
+        print(dry_run(config.stage, recipe, paths, config.processes))
         return
     require_extra("train", "training")
     with Terminal() as terminal:
-        folder = train(config.stage, recipe, places, terminal, config.encode_only)
-        figures = "" if config.encode_only else f"; figures and pictures: tensorboard --logdir {config.output}"
+        folder = train(config.stage, recipe, paths, terminal, config.encode_only)
+        figures = "" if config.encode_only else f"; figures and images: tensorboard --logdir {config.output}"
         terminal.say(f"wrote {folder}{figures}")
 
 
@@ -88,7 +88,7 @@ def list_models() -> None:
 
 
 def demo(output: Path, model: str, steps: int | None, guidance: float | None, pose_guidance: float | None) -> None:
-    """`posegen demo`: `generate` on the bundled inputs, and a comparison with what the result should be."""
+    """`posegen demo`: `generate` on the bundled inputs, and a comparison with the ground truth."""
     from posegen.evaluate.comparison import compare_with_driving
 
     beside = side_by_side_path(output)
@@ -112,4 +112,4 @@ def demo(output: Path, model: str, steps: int | None, guidance: float | None, po
         for line in compare_with_driving(result.plan, beside).lines():
             terminal.say(line)
         terminal.say(f"wrote {output}")
-        terminal.say(f"wrote {beside}: reference, skeleton, result, and the video that the result should be")
+        terminal.say(f"wrote {beside}: reference, skeleton, result and ground truth")

@@ -1,4 +1,4 @@
-"""One picture of a few clips of a folder of shards, to look at: frames, skeletons, hands, masks, captions.
+"""Draws a few clips of a folder of shards into one image: frames, skeletons, hands, masks, captions.
 
 Each clip is a block: the reference and three frames side by side; below them skeletons, hand normals and masks (person
 grey, face yellow, left hand red, right hand blue); below that the caption.
@@ -18,7 +18,7 @@ from posegen.synthetic.clip import FACE
 
 CLIPS, BLOCKS_A_ROW = 8, 4
 _HEIGHT = 224
-"""Pixels a picture has at most."""
+"""Maximum height of each image in pixels."""
 _MASK_COLOURS = (
     (PERSON_BIT, (110, 110, 110)),
     (FACE, (240, 210, 70)),
@@ -53,8 +53,8 @@ def _block(clip: Clip) -> np.ndarray:
         [empty, *(clip.hands(number, number + 1)[0] for number in numbers)],
         [empty, *(masks[number] for number in numbers)],
     )
-    pictures = np.concatenate([np.concatenate([_fitted(image) for image in row], axis=1) for row in rows])
-    return np.concatenate([pictures, _text(f"{clip.sample.key}: {clip.caption}", pictures.shape[1])])
+    images = np.concatenate([np.concatenate([_fitted(image) for image in row], axis=1) for row in rows])
+    return np.concatenate([images, _text(f"{clip.sample.key}: {clip.caption}", images.shape[1])])
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:

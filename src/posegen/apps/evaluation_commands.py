@@ -1,4 +1,4 @@
-"""`posegen evaluate`, `posegen benchmark`, `posegen ablate`: scoring results, and making what they are scored on."""
+"""`posegen evaluate`, `posegen benchmark`, `posegen ablate`: score results, make benchmarks, run ablations."""
 
 from posegen.apps.terminal import Terminal
 from posegen.config import AblateConfig, BenchmarkConfig, EvaluateConfig

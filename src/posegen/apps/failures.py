@@ -1,7 +1,7 @@
-"""How a command ends that does not succeed: one line and an exit code, whatever happened.
+"""Ends a failed command with one line and an exit code, whatever happened.
 
-Signals that ask a process to end count as Ctrl-C does. What posegen did not foresee is one line, too, and its traceback
-goes to a log file that the line names. Apart from `cli`, which says what commands there are.
+SIGTERM and SIGHUP are treated like Ctrl-C. An unforeseen error is one line, too, which names a log file with its
+traceback. `cli` defines the commands.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ _LONGEST_LINE = 1500
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the process to end: as Ctrl-C does, so everything that is kept then is kept now."""
+    """Raised by SIGTERM and SIGHUP. It is a KeyboardInterrupt, so that finished work is kept as for Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -49,9 +49,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def answering_signals() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP raise `Stopped`, once; a second one ends the process at once.
+    """Make SIGTERM and SIGHUP raise `Stopped` inside the block, once; a second one ends the process at once.
 
-    A signal that is ignored, as `nohup` has it, stays ignored. Only the main thread can do this; others are left alone.
+    A signal that is ignored, as under `nohup`, stays ignored. In other threads than the main one this does nothing.
     """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
@@ -74,7 +74,7 @@ def answering_signals() -> Iterator[None]:
 
 
 def guarded(run: Callable[[], None]) -> int:
-    """Run and turn whatever happens into one line and an exit code: see `cli`."""
+    """Run, and turn any error into one line and an exit code (listed in `cli`)."""
     try:
         with answering_signals(), settings_named_as_options():
             run()
@@ -85,7 +85,7 @@ def guarded(run: Callable[[], None]) -> int:
         return _end(128 + error.number, f"stopped by {error}; the same command resumes")
     except KeyboardInterrupt:
         return _end(130, "interrupted; the same command resumes")
-    except BrokenPipeError:  # whoever read has seen enough, as `| head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
         return 128 + signal.SIGPIPE
     except Exception as error:
@@ -106,8 +106,8 @@ def _unforeseen(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _end(2, f"the disk is full: free some space; {_RESUMES}")
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY) or _is(error, errno.ENOMEM):
-        told = f"there is not enough memory ({text[:120] or 'none is left'}): free some, or choose a smaller size"
-        return _end(2, f"{told}; {_RESUMES}; {_write_log(error)}")
+        problem = f"there is not enough memory ({text[:120] or 'none is left'}): free some, or choose a smaller size"
+        return _end(2, f"{problem}; {_RESUMES}; {_write_log(error)}")
     missing = _missing_module(error)
     if missing is not None:
         return _end(2, f"{missing}; {_write_log(error)}")
@@ -125,7 +125,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _missing_module(error: BaseException) -> str | None:
-    """The module that cannot be imported, why, and what to do; None where the error has another cause.
+    """A line about a module that cannot be imported, why, and what to do; None where the error has another cause.
 
     Libraries wrap the error in their own, so the first of the chain counts.
     """
@@ -137,13 +137,13 @@ def _missing_module(error: BaseException) -> str | None:
     library = _SYSTEM_LIBRARY.search(text)
     if found is None:
         return f"{_of_the_system(library[1])} ({text})" if library and isinstance(error, OSError) else None
-    if found.name is None and "pip install" in text:  # a library's own words for an optional package of its
+    if found.name is None and "pip install" in text:  # a library's own message about an optional package
         return f"a package is missing: {text}"
     module = found.name or _imported_by(found)
-    told = f"the module {module} cannot be imported ({text or type(found).__name__})"
+    problem = f"the module {module} cannot be imported ({text or type(found).__name__})"
     if library and not re.match(r"lib(torch|c10|cud|nv)", Path(library[1]).name):  # these come with packages
-        return f"{told}: {_of_the_system(library[1])}"
-    return f"{told}, so the installation is not whole: {how_to_install(module)}"
+        return f"{problem}: {_of_the_system(library[1])}"
+    return f"{problem}, so the installation is incomplete: {how_to_install(module)}"
 
 
 def _of_the_system(library: str) -> str:
@@ -151,7 +151,7 @@ def _of_the_system(library: str) -> str:
 
 
 def _imported_by(error: ImportError) -> str:
-    """The module that raised an error which names none."""
+    """The module that raised an import error without a name."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return str(frames[-1].f_globals.get("__name__", "posegen")) if frames else "posegen"
 
@@ -161,7 +161,7 @@ def _is(error: BaseException, number: int) -> bool:
 
 
 def file_of(error: BaseException) -> Path | None:
-    """The file that was being worked on: the error's own, or the nearest argument that is one; None if none is."""
+    """The file in use: the error's own, or the nearest argument that is one; None if none is."""
     named = getattr(error, "filename", None)
     if isinstance(named, str) and named:
         return Path(named.removeprefix("file:"))
@@ -177,7 +177,7 @@ def file_of(error: BaseException) -> Path | None:
 
 
 def _write_log(error: BaseException) -> str:
-    """Write the traceback to a file; words that name it."""
+    """Write the traceback to a file; return words that name it."""
     text = f"posegen {__version__}, Python {sys.version}\n{sys.argv}\n{''.join(traceback.format_exception(error))}"
     for folder in (platformdirs.user_log_path("posegen"), Path(tempfile.gettempdir())):
         path = folder / f"posegen-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -1,6 +1,6 @@
-"""Whether the inputs that settings name are there: told before torch is imported, which takes many seconds.
+"""Checks that the inputs of the settings exist, before torch is imported, which takes many seconds.
 
-Only what is cheap to see. The functions that do the work check everything, these inputs too.
+Only cheap checks are made here. The functions that do the work check everything, these inputs included.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""`posegen jobs`: which jobs are kept in a folder, and their removal.
+"""`posegen jobs`: lists the jobs kept in a folder, and removes them.
 
-Apart from the other commands, because it needs no model. It asks and prints; what a job is, and how it is removed, is
-`generate/job/kept_jobs.py`'s concern.
+It needs no model, so it is separate from the other commands. It asks and prints; `generate/job/kept_jobs.py` finds and
+removes jobs.
 """
 
 import sys

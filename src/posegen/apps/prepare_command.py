@@ -1,4 +1,4 @@
-"""`posegen prepare`: raw video as training data; apart from the other commands because it loads no model itself."""
+"""`posegen prepare`: makes training data from raw video; loads no model itself."""
 
 from posegen.apps.terminal import Terminal
 from posegen.config import PrepareConfig
@@ -6,7 +6,7 @@ from posegen.extras import require_extra
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Make the data set, then say what came out."""
+    """Make the data set, then report the result."""
     require_extra("prepare", "posegen prepare")
     from posegen.prepare.prepare_recipe import read_prepare_recipe
     from posegen.prepare.prepare_videos import prepare_data

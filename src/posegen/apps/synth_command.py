@@ -1,4 +1,4 @@
-"""`posegen synth`: synthetic people as shards; apart from the other commands because it needs no model."""
+"""`posegen synth`: renders synthetic people into shards; needs no model."""
 
 import json
 
@@ -12,7 +12,7 @@ def synth(config: SynthConfig) -> None:
     """Make the shards, then the contact sheet if there is to be one."""
     require_extra("synthetic", "posegen synth")
     if config.contact_sheet is not None:
-        AtomicFile(config.contact_sheet).discard()  # a place where it cannot be written shows before hours of work
+        AtomicFile(config.contact_sheet).discard()  # an unwritable path fails before hours of work
     from posegen.synthetic.clip import SyntheticClipSettings
     from posegen.synthetic.shard_writer import ShardSettings, make_shards
     from posegen.synthetic.workers import default_workers
@@ -26,11 +26,11 @@ def synth(config: SynthConfig) -> None:
         )
         shards = json.loads(index.read_text())["shards"]
         size = sum(shard["bytes"] for shard in shards) / 1e6
-        said = f"{config.clips} clips in {len(shards)} shards ({size:,.1f} MB) are in {config.output}"
+        summary = f"{config.clips} clips in {len(shards)} shards ({size:,.1f} MB) are in {config.output}"
         if config.contact_sheet is None:
-            terminal.say(f"{said}; the same command with --contact-sheet sheet.jpg shows a few of them")
+            terminal.say(f"{summary}; the same command with --contact-sheet sheet.jpg shows a few of them")
             return
         from posegen.apps.contact_sheet import write_contact_sheet
 
         write_contact_sheet(config.output, config.split, config.contact_sheet)
-        terminal.say(f"{said}; look at {config.contact_sheet}")
+        terminal.say(f"{summary}; look at {config.contact_sheet}")

@@ -1,6 +1,6 @@
-"""What a person in a terminal sees: progress bars with time left, lines that stay, one-line errors.
+"""Shows progress in a terminal: bars with time left, lines that stay, posegen's log lines.
 
-In a pipe or a log file bars become single lines. It decides nothing about the work itself.
+In a pipe or a log file bars become single lines. Nothing here affects the work.
 """
 
 import logging
@@ -25,7 +25,7 @@ LINE_EVERY = 15.0
 
 
 class _ConsoleHandler(logging.Handler):
-    """Shows posegen's log lines above the bars; warnings carry the word."""
+    """Shows posegen's log lines above the bars; warnings begin with "warning:"."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
@@ -38,7 +38,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 class Terminal:
-    """A `pipeline.progress.Progress` on stderr, and the home of posegen's log lines while it is open."""
+    """A `posegen.progress.Progress` on stderr, which also shows posegen's log lines while it is open."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -71,7 +71,7 @@ class Terminal:
         logger.removeHandler(self._handler)
 
     def update(self, task: str, done: int, total: int) -> None:
-        """Move the task's bar; where there is no terminal, print a line now and then."""
+        """Move the task's bar; without a terminal, print a line every `LINE_EVERY` seconds."""
         if self.console.is_terminal:
             if task not in self._tasks:
                 self._tasks[task] = self._bars.add_task(task, total=total, completed=done)  # kept work has no speed

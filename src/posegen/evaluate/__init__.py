@@ -1,6 +1,6 @@
-"""How good results are: scores against ground truth, and whether the right person is recognised in them.
+"""Scores results against ground truth and for themselves, and compares methods.
 
-Plain functions over frames and keypoints; nothing here asks which model made the frames.
+Nothing here depends on the model that made the frames.
 """
 
 from posegen.callable_package import call_with

@@ -1,7 +1,7 @@
-"""Ablations by name: what is switched in each variant, and on which benchmark; generated, scored and reported at once.
+"""Ablations by name: generates the variants of each on a benchmark, scores them and writes a report.
 
-Variants are made by the product's own `generate_video`. A video that is finished, from the same settings, is kept: the
-same command goes on where it stopped. What a score is, is said elsewhere in this station.
+Variants are made by `generate_video`. A finished video of the same settings is kept, so the same command resumes where
+it stopped. Metrics are defined in `metrics/`.
 """
 
 import dataclasses
@@ -37,13 +37,16 @@ from posegen.progress import Progress
 
 Changes = dict[str, Any]
 _MOMENTS = 3
-"""Moments of each video in the picture."""
+"""Moments of each video in the image of an ablation."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """question: what it answers; kind: the synthetic benchmark; variants: name -> changed settings, for a model and a
-    number of steps."""
+    """One part of PoseGen to switch.
+
+    question: what the ablation answers; kind: the synthetic benchmark; variants: name -> changed settings, for a model
+    and a number of steps.
+    """
 
     question: str
     kind: Literal["val-same", "val-cross"]
@@ -55,7 +58,10 @@ def _fixed(**variants: Changes) -> Callable[[ModelDescription, int], dict[str, C
 
 
 def sharing_variants(model: ModelDescription, steps: int) -> dict[str, Changes]:
-    """Off, without a mask, both presets, and a grid: a fifth, a half and all of the steps x a quarter ... of layers."""
+    """Variants of sharing: off, without a mask, both presets, and a grid of steps and layers.
+
+    The grid shares a fifth, half or all of the steps x a quarter, half or all of the layers.
+    """
     variants: dict[str, Changes] = {
         "off": {"sharing": "off"},
         "without mask": {"sharing_mask": False},
@@ -90,7 +96,7 @@ ABLATIONS = {
         _fixed(full={"retarget": "full"}, align={"retarget": "align"}, off={"retarget": "off"}),
     ),
     "pose-guidance": Ablation(
-        "Does guidance by the pose, which the published method has not, make limbs follow more closely?",
+        "Does pose guidance, which is not part of PoseGen, make limbs follow more closely?",
         "val-same",
         _fixed(off={"pose_guidance": 1.0}, **{f"{scale:g}": {"pose_guidance": scale} for scale in (1.5, 2.0, 3.0)}),
     ),
@@ -98,7 +104,7 @@ ABLATIONS = {
 
 
 def benchmark_of(config: AblateConfig) -> BenchmarkConfig:
-    """The synthetic people on which an ablation is made, where no benchmark is given."""
+    """Settings of the synthetic benchmark that an ablation uses by default."""
     return BenchmarkConfig(
         ABLATIONS[config.name].kind, config.output / "benchmark", clips=config.clips, seconds=config.seconds,
         size=config.size, seed=config.seed, model=config.model,
@@ -106,7 +112,7 @@ def benchmark_of(config: AblateConfig) -> BenchmarkConfig:
 
 
 def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[Path]]:
-    """Generate what is missing, score, and write the report; returns it and the files. Raises `PosegenError`."""
+    """Generate the missing videos, score all, write the report; returns scores and files. Raises `PosegenError`."""
     ablation, model = ABLATIONS[config.name], describe_model(config.model)
     steps = config.steps or model.default_steps
     variants = ablation.variants(model, steps)
@@ -130,9 +136,9 @@ def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[P
 
 
 def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes: Changes) -> GenerateConfig:
-    """Settings of one video of one variant; what is not switched is as usual, places as they are where they agree."""
+    """Settings of one video of one variant: the usual ones, without retargeting where the clip is aligned."""
     if clip.motion is None:
-        raise PosegenError(f"clip {clip.name} has neither a driving video nor a truth")
+        raise PosegenError(f"clip {clip.name} has neither a driving video nor a ground truth")
     settings: Changes = {"seed": config.seed, "steps": config.steps, "device": config.device,
                          "pose_guidance": config.pose_guidance, "pose_strength": config.pose_strength}  # fmt: skip
     if clip.aligned and "retarget" in {field.name for field in dataclasses.fields(GenerateConfig)}:
@@ -150,7 +156,7 @@ def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes
 
 
 def make_variant(config: GenerateConfig, progress: Progress) -> bool:
-    """Make the video unless it is there, from the same settings; whether it was made. Its seams are kept beside it."""
+    """Make the video, with its seams beside it, unless one of the same settings exists; return whether it was made."""
     settings = json.loads(json.dumps(identity_of(config)))
     record = config.output.with_suffix(".json")
     if record.exists() and config.output.exists():
@@ -169,7 +175,7 @@ def make_variant(config: GenerateConfig, progress: Progress) -> bool:
 
 
 def _reasons_to_make_again(output: Path, record: Path, settings: dict[str, Any]) -> list[str]:
-    """Why a variant's video that is there cannot be used: other settings, or damage."""
+    """Reasons why an existing video cannot be kept: other settings, or damage."""
     try:
         kept = read_checked_file(record, required=True)
         check_digests(output.parent, kept["files"])
@@ -217,7 +223,7 @@ def write_summary(
 
 
 def grid_tables(variants: dict[str, Changes], evaluation: Evaluation) -> str:
-    """A table of steps x layers for each score, as Markdown; empty where no variant has both."""
+    """A Markdown table of steps x layers for each score; empty where no variant sets both."""
     places = {
         (changes["sharing_steps"], changes["sharing_layers"]): name
         for name, changes in variants.items()
@@ -243,7 +249,7 @@ def grid_tables(variants: dict[str, Changes], evaluation: Evaluation) -> str:
 
 
 def picture(evaluation: Evaluation, names: list[str]) -> np.ndarray:
-    """First clip: reference and driving video, then each variant in a row, at moments from the start to the end."""
+    """An image of the first clip: reference and driving video, then a row for each variant, from start to end."""
     clip = evaluation.benchmark.clips[0]
     assert clip.motion is not None
     first = evaluation.results[names[0]][clip.name].footage
@@ -256,16 +262,16 @@ def picture(evaluation: Evaluation, names: list[str]) -> np.ndarray:
 
 
 def _label(name: str, size: tuple[int, int]) -> np.ndarray:
-    """A variant's name, in white on dark grey, a word in a line."""
+    """The variant's name in white on dark grey, one word a line."""
     board = Image.new("RGB", size[::-1], (40, 40, 40))
     text = "\n".join(name.split())
-    text = text.replace("×", "x")  # Pillow's own font has no such sign
+    text = text.replace("×", "x")  # missing in Pillow's own font
     ImageDraw.Draw(board).text((6, 6), text, fill="white", font=ImageFont.load_default(max(10, size[0] // 14)))
     return np.asarray(board)
 
 
 def _moments(footage: Footage, size: tuple[int, int]) -> np.ndarray:
-    """Frames at the start, the middle and the end, beside each other."""
+    """Frames at the start, the middle and the end, side by side."""
     wanted = np.linspace(0, footage.num_frames - 1, _MOMENTS).round().astype(int)
     fit = plan_fit(footage.size, size, "crop")
     return np.hstack([fit.apply(frame) for place, frame in enumerate(footage.frames()) if place in wanted])

@@ -1,18 +1,18 @@
-"""Benchmark descriptions: a YAML file that says which clips there are, and what belongs to each.
+"""Reads and writes benchmark descriptions: YAML files that list clips and the files of each.
 
     name: my clips
     fps: 30                       # of frames in folders; videos say their own
     clips:
       - name: dance               # results are called dance.mp4, or are a folder dance/ of frames
         reference: dance.png
-        truth: dance_truth.mp4    # what the result should be; left out where nobody knows
-        driving: dance_moves.mp4  # where the movement comes from; by default the truth
+        truth: dance_truth.mp4    # the ground truth, if there is one
+        driving: dance_moves.mp4  # the movement; by default the ground truth
         keypoints: dance.npz      # of the driving video, as `posegen extract` keeps them; by default estimated
         conditions: dance         # instead: the folder of `posegen extract`, which `posegen ablate` generates from too
         prompt: A woman ...       # for `posegen ablate`; by default one is written for the reference
-        aligned: false            # driving and result show the person at another place; by default true with a truth
+        aligned: false            # the result shows the person at another place; by default true with a ground truth
 
-Paths are relative to the file. Making such files is `making.py`'s; reading videos `footage.py`'s.
+Paths are relative to the file. `making.py` makes such files; `footage.py` reads the videos.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ _KEYS = ("name", "about", "fps", "clips")
 
 @dataclass(frozen=True)
 class BenchmarkClip:
-    """One clip: files that exist. aligned: the driving video shows the person where the result should."""
+    """One clip, all of whose files exist. aligned: driving video and result show the person at the same place."""
 
     name: str
     reference: Path
-    truth: Footage | None
+    ground_truth: Footage | None
     driving: Footage | None
     keypoints: Path | None
     aligned: bool
@@ -51,13 +51,13 @@ class BenchmarkClip:
 
     @property
     def motion(self) -> Footage | None:
-        """Where the movement comes from."""
-        return self.driving or self.truth
+        """The driving video, or else the ground truth."""
+        return self.driving or self.ground_truth
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What methods are scored on."""
+    """The clips that methods are scored on."""
 
     name: str
     about: str
@@ -111,10 +111,18 @@ def _clip(entry: Any, rate: Fraction | None, path: Path, number: int) -> Benchma
     aligned = known.get("aligned", "truth" in files)
     if not isinstance(aligned, bool):
         raise PosegenError(f"{where}: aligned is true or false, not {aligned!r}")
-    truth, driving = (open_footage(files[key], fps) if key in files else None for key in ("truth", "driving"))
+    ground_truth, driving = (open_footage(files[key], fps) if key in files else None for key in ("truth", "driving"))
     prompt = str(known["prompt"]) if known.get("prompt") else None
     return BenchmarkClip(
-        name, files["reference"], truth, driving, files.get("keypoints"), aligned, fps, files.get("conditions"), prompt
+        name,
+        files["reference"],
+        ground_truth,
+        driving,
+        files.get("keypoints"),
+        aligned,
+        fps,
+        files.get("conditions"),
+        prompt,
     )
 
 

@@ -1,7 +1,7 @@
-"""A result beside the video it should be: scores that anybody can read, and a video of both.
+"""Compares a result with its ground truth: a few readable scores, and a side-by-side video.
 
-The driving video is the truth where it shows the same person in the same place as the reference image. Where the person
-is in it comes as a file beside the conditions, made by who made the video.
+The driving video is the ground truth where it shows the same person in the same place as the reference image. The
+person's masks are a file beside the conditions, written with the video.
 """
 
 import io
@@ -24,9 +24,10 @@ PERSON = "person.npz"
 
 @dataclass(frozen=True)
 class Comparison:
-    """PSNR in dB over the frame and over the person, of the result and of the reference image repeated; movement.
+    """PSNR in dB over frame and person, of the result and of the repeated reference image; and a score of movement.
 
-    motion: share of frames whose nearest true frame is at most one frame away; motion_chance: in any order.
+    motion: share of frames whose nearest true frame is at most one frame away; motion_chance: the same for frames in
+    random order.
     """
 
     frame: float
@@ -37,7 +38,7 @@ class Comparison:
     motion_chance: float
 
     def lines(self) -> list[str]:
-        """For a person to read."""
+        """Lines for a reader."""
         return [
             f"PSNR against the true video: {self.frame:.1f} dB (reference image repeated: {self.still_frame:.1f}), "
             f"over the person {self.person:.1f} dB ({self.still_person:.1f})",
@@ -46,25 +47,25 @@ class Comparison:
         ]
 
 
-def compare(generated: Frames, truth: Frames, person: Masks, reference: Image) -> Comparison:
-    """Compare a result with the truth, of which `person` says where the person is, and with a still picture."""
-    still = np.broadcast_to(reference, truth.shape)
-    distances = frame_distances(generated, truth, np.asarray(person.any(axis=0)))
+def compare(generated: Frames, ground_truth: Frames, person: Masks, reference: Image) -> Comparison:
+    """Compare a result, and the still reference image, with the ground truth, whose person `person` masks."""
+    still = np.broadcast_to(reference, ground_truth.shape)
+    distances = frame_distances(generated, ground_truth, np.asarray(person.any(axis=0)))
     return Comparison(
-        psnr(generated, truth),
-        psnr(generated, truth, person),
-        psnr(still, truth),
-        psnr(still, truth, person),
+        psnr(generated, ground_truth),
+        psnr(generated, ground_truth, person),
+        psnr(still, ground_truth),
+        psnr(still, ground_truth, person),
         motion_score(distances),
         motion_chance(distances),
     )
 
 
 def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
-    """Compare a finished result with its driving video; its conditions must have been given.
+    """Compare a finished result with its driving video; its conditions must be a given folder.
 
     Also writes `beside`: reference, skeleton, result and ground truth from left to right. Raises `PosegenError` where
-    nobody kept where the person is.
+    the folder has no masks of the person.
     """
     config, conditions, settings = video.inputs.config, video.inputs.conditions, video.settings
     if conditions is None:
@@ -73,23 +74,23 @@ def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
     driving = iterate_frames(config.driving, settings.fps, settings.start, settings.end)
-    truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
+    ground_truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
     reference = video.reference.image
     with VideoWriter(beside, settings.fps, size=(height, 4 * width)) as writer:
-        for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, truth, strict=True):
+        for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, ground_truth, strict=True):
             writer.write(np.hstack([reference, skeleton, frame, true_frame]))
-    return compare(generated, truth, person, reference)
+    return compare(generated, ground_truth, person, reference)
 
 
 def save_person(folder: Path, masks: Bool[np.ndarray, "frames height width"]) -> None:
-    """Keep where the person is, beside the conditions."""
+    """Write the person's masks beside the conditions."""
     content = io.BytesIO()
     np.savez_compressed(content, packed=np.packbits(masks), shape=np.array(masks.shape))
     write_whole(folder / PERSON, content.getvalue())
 
 
 def load_person(folder: Path) -> Masks:
-    """What `save_person` kept. Raises `PosegenError` where there is nothing."""
+    """Read the masks that `save_person` wrote. Raises `PosegenError` where there are none."""
     try:
         data = read_npz(folder / PERSON)
         shape = data["shape"].tolist()

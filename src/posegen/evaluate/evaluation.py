@@ -1,6 +1,6 @@
 """The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
 
-What each part does is in the files named here; writing a report is `report/`'s.
+Each part is in the file imported here; `report/` writes the report.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from posegen.progress import Progress
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that a report shows.
+    """All contents of a report.
 
-    scores: the columns for which anything was measured; clips: method -> clip -> scores, the truth under `TRUTH`;
+    scores: the columns for which anything was measured; clips: method -> clip -> scores, ground truth under `TRUTH`;
     cells: (method, score) -> number; best: score -> methods; fitted: names of the scores that were measured at the
-    protocol's size, the others at the videos' own; warnings: lines that a reader must see.
+    protocol's size, the others at the videos' own; warnings: lines for the reader.
     """
 
     benchmark: Benchmark
@@ -46,7 +46,7 @@ class Evaluation:
 
     @property
     def rows(self) -> list[str]:
-        """Names of the table's rows: the methods, then the truth where it was scored too."""
+        """Names of the table's rows: the methods, then the ground truth where it was scored too."""
         return [matched.method.name for matched in self.methods] + ([TRUTH] if TRUTH in self.clips else [])
 
 
@@ -76,18 +76,18 @@ def _score(
 ) -> Evaluation:
     scoring = Scoring(rules, config.cache or default_cache(), estimator)
     results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
-    truths = {
-        clip.name: Result(TRUTH, clip, clip.truth, clip.truth.num_frames)
+    ground_truths = {
+        clip.name: Result(TRUTH, clip, clip.ground_truth, clip.ground_truth.num_frames)
         for clip in benchmark.clips
-        if clip.truth is not None and any(clip.name in found for found in results.values())
+        if clip.ground_truth is not None and any(clip.name in found for found in results.values())
     }
-    if truths and any(metric.truth != "needed" for metric in metrics):
-        results[TRUTH] = truths
+    if ground_truths and any(metric.ground_truth != "needed" for metric in metrics):
+        results[TRUTH] = ground_truths
     total, done = sum(len(found) for found in results.values()), 0
     clips: dict[str, dict[str, ClipScores]] = {}
     for name, found in results.items():
         for clip, result in found.items():
-            measured = [each for each in metrics if name != TRUTH or each.truth != "needed"]
+            measured = [each for each in metrics if name != TRUTH or each.ground_truth != "needed"]
             clips.setdefault(name, {})[clip] = scoring.score(result, measured)
             done += 1
             progress.update("videos", done, total)
@@ -97,7 +97,7 @@ def _score(
 
 
 def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
-    """The metrics that the settings ask for, with their networks loaded and checked."""
+    """The metrics of the settings, with their networks loaded and checked."""
     from posegen.evaluate.metrics import networks
     from posegen.evaluate.metrics.embedded import LiteMetrics
     from posegen.evaluate.metrics.faces import ArcFace
@@ -114,7 +114,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
     ):
         if path is not None:
             metrics.append(make(path, device))
-    metrics += _without_truth(config, device)
+    metrics += _without_ground_truth(config, device)
     metrics.append(Flicker())
     if estimator is not None:
         face = ArcFace(config.arcface) if config.arcface is not None else None
@@ -124,7 +124,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
     return metrics
 
 
-def _without_truth(config: EvaluateConfig, device: torch.device) -> list[Metric]:
+def _without_ground_truth(config: EvaluateConfig, device: torch.device) -> list[Metric]:
     from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric
 
     metrics: list[Metric] = []
@@ -173,7 +173,7 @@ def tabulate(
 
 
 def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:
-    """A line for each thing that was counted, such as frames in which nobody was found, with all methods in it."""
+    """A line for each count, such as frames in which nobody was found, with all methods in it."""
     lines: dict[str, list[str]] = {}
     for name, found in clips.items():
         looked = sum(each.counts.get("frames looked at", 0) for each in found.values())
@@ -186,7 +186,7 @@ def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:
 
 
 def default_cache() -> Path:
-    """Where scores are kept from one evaluation to the next: in $POSEGEN_CACHE, or the user's cache folder."""
+    """The folder of cached scores: in $POSEGEN_CACHE, or the user's cache folder."""
     return cache_folder() / "scores"
 
 

@@ -1,4 +1,4 @@
-"""A synthetic clip as files: a driving video and, beside it, its exact conditions in the form `extract` leaves them.
+"""Writes a synthetic clip as files: a driving video and, beside it, exact conditions as `extract` writes them.
 
 Keypoints and hand normals come from the renderer, not from an estimator, so results can be judged against the driving
 video itself without an estimator's errors in between.
@@ -35,8 +35,8 @@ def film(
 ) -> Conditions:
     """Write the frames, which have `frame_size` (H, W), to `driving`, and their conditions at `size` to `folder`.
 
-    Beside the conditions lies where the person is (`comparison.load_person`). Raises `PosegenError` unless both sizes
-    have one shape.
+    The person's masks are written beside the conditions (`comparison.load_person`). Raises `PosegenError` unless both
+    sizes have one shape.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fit = plan_fit(frame_size, size, "crop")
@@ -65,7 +65,7 @@ def film(
 def fitted_hands(frame: Frame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
     """The frame's hand normals (n + 1) / 2 · 255 at the fit's target size, black outside; edges stay sharp.
 
-    The mean over the hand's part of a pixel; pixels that the hand covers half or less are black.
+    A pixel is the mean over the hand's part of it; pixels that the hand covers half or less are black.
     """
     hand = (frame.masks & (LEFT_HAND_BIT | RIGHT_HAND_BIT)) > 0
     coded = np.round((frame.normals + 1) * 127.5).astype(np.uint8)
@@ -77,12 +77,12 @@ def fitted_hands(frame: Frame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
 def _skeleton(
     keypoints: np.ndarray, scores: np.ndarray, size: tuple[int, int], drawing: Drawing
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """As training draws it: the renderer's coordinates count from the picture's corner, not from a pixel's centre."""
+    """Draw the skeleton as training does: coordinates count from the frame's corner, not from a pixel's centre."""
     scale = drawing.draw_scale
     picture = draw_skeleton(keypoints * scale, scores, (size[0] * scale, size[1] * scale), colors=drawing.colors)
     return picture if scale == 1 else cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _share(mask: np.ndarray, fit: Fit) -> np.ndarray:
-    """How much of each pixel of the target the mask covers, 0..1."""
+    """Share of each pixel of the target that the mask covers, 0..1."""
     return fit.apply(np.repeat((mask * np.uint8(255))[..., None], 3, axis=2))[..., 0] / 255.0

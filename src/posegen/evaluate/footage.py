@@ -1,6 +1,6 @@
-"""One video as evaluation takes it: a file, or a folder of numbered frames. Frames come one by one, never all at once.
+"""Opens a video for evaluation: a file, or a folder of numbered frames.
 
-Which video belongs to which, and whether they fit each other, is `matching.py`'s concern.
+Frames come one by one, never all at once. `matching.py` finds the videos that belong together, and checks them.
 """
 
 import re
@@ -22,7 +22,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class Footage:
-    """A video: where it is, (H, W) and number of its frames, frames per second; `stills`: its frames as files."""
+    """A video: path, (H, W) and number of its frames, frames per second; `stills`: its frames as files."""
 
     path: Path
     size: tuple[int, int]
@@ -56,7 +56,7 @@ class Footage:
 def open_footage(path: Path, fps: Fraction | None = None) -> Footage:
     """Look at a video file or a folder of frames; `fps` is the rate of frames in a folder.
 
-    Raises `PosegenError` for a file that is no video, an empty folder, or a folder whose rate nobody says.
+    Raises `PosegenError` for a file that is no video, an empty folder, or a folder without a frame rate.
     """
     if not path.is_dir():
         info = probe_video(path)
@@ -72,7 +72,7 @@ def open_footage(path: Path, fps: Fraction | None = None) -> Footage:
 
 
 def sorted_naturally(paths: list[Path]) -> list[Path]:
-    """By name, numbers by their value: frame 9 comes before frame 10."""
+    """Sort key by name, with numbers by value: frame 9 comes before frame 10."""
 
     def key(path: Path) -> list[tuple[int, str]]:
         return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name.lower())]

@@ -1,6 +1,6 @@
 """Makes benchmark descriptions: of synthetic clips (rendered here, fixed seeds), TikTok-style folders, a user's pairs.
 
-What a description says is `benchmark.py`'s.
+`benchmark_file.py` defines what a description says.
 """
 
 import os
@@ -24,7 +24,7 @@ from posegen.types import Size
 
 _FRAME_FOLDERS = ("images", "frames", "imgs", "rgb")
 _UPRIGHT = (16, 9)
-"""Height and width of the shape that synthetic clips have by default."""
+"""Height and width that give synthetic clips their default aspect ratio."""
 
 
 def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
@@ -33,7 +33,7 @@ def make_benchmark(config: BenchmarkConfig, progress: Progress) -> Path:
     if config.kind in ("val-same", "val-cross"):
         (height, width), size = synthetic_sizes(config)
         clips = _synthetic(config, (height, width), size, progress)
-        who = "the same person" if config.kind == "val-same" else "another person, so there is no truth"
+        who = "the same person" if config.kind == "val-same" else "another person, so there is no ground truth"
         about = (
             f"Synthetic people, {config.clips} clips of {config.seconds:g} s at {height}x{width}, seed {config.seed}; "
             f"the reference shows {who}. Keypoints are the renderer's."
@@ -70,7 +70,7 @@ def synthetic_sizes(config: BenchmarkConfig) -> tuple[Size, Size]:
 
 
 def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: Progress) -> list[dict[str, Any]]:
-    """Clips that nobody was trained on, with exact keypoints; what is there already is kept."""
+    """Render clips of people in no training data, with exact keypoints; existing clips are kept."""
     require_extra("synthetic", "a benchmark of synthetic people")
     from posegen.data.clips import Drawing
     from posegen.evaluate.filming import film
@@ -109,7 +109,7 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
 
 
 def _is_made(folder: Path, done: Path, description: str) -> bool:
-    """Whether a clip is there, made as described and undamaged; a damaged one is reported."""
+    """Return whether a clip exists as described and undamaged; report a damaged one."""
     if not done.exists():
         return False
     try:
@@ -124,7 +124,7 @@ def _is_made(folder: Path, done: Path, description: str) -> bool:
 
 
 def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
-    """Videos, folders of frames, or folders with frames in `images`; the first frame becomes the reference."""
+    """List videos, folders of frames, or folders with frames in `images`; the first frame is the reference image."""
     fps = parse_fps(config.fps or "30")
     found: list[tuple[str, Path]] = []
     for each in sorted_naturally(list(source.iterdir())):
@@ -146,7 +146,7 @@ def _tiktok(source: Path, config: BenchmarkConfig, progress: Progress) -> list[d
 
 
 def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[dict[str, Any]]:
-    """NAME.png beside NAME.mp4 (the driving video); or a folder NAME with reference, driving and, if known, truth."""
+    """List pairs: NAME.png beside NAME.mp4 (driving), or a folder NAME with reference, driving and, if known, truth."""
     fps = parse_fps(config.fps) if config.fps else None
     clips: list[dict[str, Any]] = []
     alone: list[str] = []
@@ -166,7 +166,7 @@ def _pairs(source: Path, config: BenchmarkConfig, progress: Progress) -> list[di
             alone.append(each.name)
     _check_names([entry["name"] for entry in clips], source)
     if alone:
-        progress.say(f"{len(alone)} left out, where a picture or a video is missing beside it: {some(alone)}")
+        progress.say(f"{len(alone)} left out, where an image or a video is missing beside it: {some(alone)}")
     progress.update("clips", len(clips), len(clips))
     return clips
 

@@ -1,6 +1,6 @@
-"""Which result video of a method belongs to which clip, and what is wrong with it, before anything is scored.
+"""Matches result videos of a method to clips, and checks them before anything is scored.
 
-Missing and short results are refused, or left out and counted; nothing is dropped in silence.
+Missing and short results are refused, or left out and counted; nothing is dropped silently.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from posegen.media.data_files import read_json
 from posegen.media.video import count_frames, probe_video
 
 _NAMED = 4
-"""How many of the problems one line of an error names."""
+"""Maximum number of problems that one line of an error names."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass
 class Matched:
-    """The results of one method. missing: clips without one that can be scored; notes: what a reader should know."""
+    """The results of one method. missing: clips without one that can be scored; notes: lines for the reader."""
 
     method: Method
     results: list[Result] = field(default_factory=list)
@@ -68,7 +68,7 @@ def match(
 
     Raises `PosegenError` where the folder holds none at all or a video that cannot be read; where one has another frame
     rate (unless `resample`); and, unless `allow_missing`, where some are missing, too short, or of another size than
-    the truth (which matters where the protocol keeps sizes). A file that belongs to no clip is only noted.
+    the ground truth (which matters where the protocol keeps sizes). A file that belongs to no clip is only noted.
     """
     matched, problems, wrong_rate = Matched(method), [], []
     for clip in benchmark.clips:
@@ -78,15 +78,17 @@ def match(
             matched.missing.append(clip.name)
             continue
         footage = open_footage(path, clip.fps or (clip.motion.fps if clip.motion else None))
-        if clip.truth is not None and abs(footage.fps / clip.truth.fps - 1) > 0.01:
+        if clip.ground_truth is not None and abs(footage.fps / clip.ground_truth.fps - 1) > 0.01:
             if not resample:
-                wrong_rate.append(f"{clip.name} has {float(footage.fps):g} fps, the truth {float(clip.truth.fps):g}")
+                wrong_rate.append(
+                    f"{clip.name} has {float(footage.fps):g} fps, the ground truth {float(clip.ground_truth.fps):g}"
+                )
                 continue
-            matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.truth.fps):g}")
-            footage = footage.at_rate(clip.truth.fps)
+            matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.ground_truth.fps):g}")
+            footage = footage.at_rate(clip.ground_truth.fps)
         expected = expected_frames(clip, footage)
-        if clip.truth is not None and clip.truth.size != footage.size:
-            sizes = f"{_text(footage.size)}, the truth {_text(clip.truth.size)} (height x width)"
+        if clip.ground_truth is not None and clip.ground_truth.size != footage.size:
+            sizes = f"{_text(footage.size)}, the ground truth {_text(clip.ground_truth.size)} (height x width)"
             if protocol.size is None:
                 problems.append(f"{clip.name} is {sizes}")
                 matched.missing.append(clip.name)
@@ -116,9 +118,9 @@ def match(
 
 
 def expected_frames(clip: BenchmarkClip, footage: Footage) -> int | None:
-    """How many frames a result should have: the truth's, or as many as the driving video has at the result's rate."""
-    if clip.truth is not None:
-        return clip.truth.num_frames
+    """The number of frames expected: the ground truth's, or the driving video's at the result's rate."""
+    if clip.ground_truth is not None:
+        return clip.ground_truth.num_frames
     if clip.driving is None:
         return None
     if clip.driving.stills or clip.driving.fps == footage.fps:
@@ -127,9 +129,10 @@ def expected_frames(clip: BenchmarkClip, footage: Footage) -> int | None:
 
 
 def read_seams(path: Path) -> tuple[int, ...]:
-    """Frames t whose step to t + 1 is in a seam, from NAME.seams.json beside a result (a list of numbers), if there.
+    """Read the seams of a result, the frames t whose step to t + 1 is in one, from NAME.seams.json beside it.
 
-    Without one, what `posegen generate` keeps about its last job of that name. Raises `PosegenError` for a bad list.
+    Without that file, take them from the last job of that name of `posegen generate`. Raises `PosegenError` for a bad
+    list.
     """
     beside = path.with_name(f"{path.stem}.seams.json")
     if not beside.is_file():
@@ -156,7 +159,7 @@ def _extra(benchmark: Benchmark, folder: Path) -> list[str]:
 
 
 def some(texts: list[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """The first few texts, and how many more there are."""
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return f"{', '.join(texts[:_NAMED])}{more}"
 

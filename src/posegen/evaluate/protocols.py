@@ -1,7 +1,7 @@
-"""Protocols by name: at which size, in which windows and with which quirks videos are compared.
+"""Protocols by name: the size, windows and quirks with which videos are compared.
 
-A score without these says nothing, so every table prints them. What `disco` does not copy: DisCo's own windows pass
-through GIFs of 256 colours before FID-VID and FVD, ours are the frames themselves.
+A score without these says nothing, so every table prints them. `disco` differs from DisCo in one point: DisCo's windows
+pass through GIFs of 256 colours before FID-VID and FVD, ours are the frames themselves.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from posegen.errors import PosegenError
 
 @dataclass(frozen=True)
 class Protocol:
-    """How videos are compared.
+    """The rules by which videos are compared.
 
     size: (H, W), a square, to which the central square of every frame is brought; None: frames stay as they are, and
-    result and truth must agree. window, stride: frames of a window of a video distance, and from one to the next.
-    zero_to_one: LPIPS sees 0..1 (as the field's code feeds it) instead of the -1..1 that it was made for.
+    result and ground truth must agree. window, stride: frames of a window of a video distance, and between starts.
+    zero_to_one: LPIPS sees 0..1 (as published code feeds it) instead of the -1..1 that it was made for.
     weighted: a mean counts every frame alike, so a long clip counts more; otherwise every clip counts alike.
     pose_rate: times per second at which keypoints and faces are looked for.
     """
@@ -46,14 +46,14 @@ class Protocol:
         return np.asarray(square.resize(self.size[::-1], Image.Resampling.BILINEAR))
 
     def place(self, points: Float[np.ndarray, "*n 2"], size: tuple[int, int]) -> Float[np.ndarray, "*n 2"]:
-        """Where points (x, y) of a frame of `size` are after `fit`."""
+        """Move points (x, y) of a frame of `size` as `fit` moves the frame."""
         if self.size is None or size == self.size:
             return points
         top, left, side = central_square(size)
         return (points - (left, top) + 0.5) * (self.size[0] / side) - 0.5
 
     def describe(self, size: tuple[int, int]) -> str:
-        """What stands beside a score, WIDTH×HEIGHT; `size` is that of a clip's frames."""
+        """The resolution beside a score, WIDTH×HEIGHT; `size` is that of a clip's frames."""
         height, width = self.size or size
         return f"{width}×{height}"
 

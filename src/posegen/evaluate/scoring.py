@@ -1,7 +1,7 @@
 """Runs metrics over videos: frames are decoded once, ahead of the metrics, a few at a time; scores are kept by content.
 
 A score is found again if the bytes of the videos, the metric (with its weights) and the protocol are the same, whatever
-files are called. What is made of the scores is `score_tables.py`'s concern.
+files are called. Tables are made by `score_tables.py`'s concern.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ from posegen.media.image import read_image
 from posegen.media.read_ahead import read_ahead
 
 TRUTH = "truth"
-"""Name of the true videos where they are scored like a method."""
+"""Name of the ground truth where it is scored like a method."""
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-"""What numpy raises for a damaged archive."""
+"""Errors that numpy raises for a damaged archive."""
 _PIXELS_AT_ONCE = 4_000_000
 _FITTED_AS = "central square"
-"""How frames are brought to a protocol's size, of which scores are made: part of their key."""
+"""Version of the way in which frames are brought to a protocol's size: part of the scores' key."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Batch:
 
 
 class Scoring:
-    """Scores videos under one protocol, with one cache and one pose estimator (None: nobody is looked for)."""
+    """Scores videos under one protocol, with one cache and one pose estimator (None: people are not looked for)."""
 
     def __init__(self, rules: Protocol, cache: Path, estimator: PoseEstimator | None) -> None:
         self.rules, self.cache, self.estimator = rules, cache, estimator
@@ -61,12 +61,13 @@ class Scoring:
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
 
     def score(self, result: Result, metrics: Sequence[Metric]) -> ClipScores:
-        """All scores of one result (or of the truth, `method` `TRUTH`): from the cache, or measured.
+        """All scores of one result (or of the ground truth, `method` `TRUTH`): from the cache, or measured.
 
-        Metrics that need a truth are left out where there is none. Raises `PosegenError` for a score that is no number.
+        Metrics that need ground truth are left out where there is none. Raises `PosegenError` for a NaN or infinite
+        score.
         """
-        against = result.clip.truth if result.method != TRUTH else None
-        wanted = [metric for metric in metrics if metric.truth != "needed" or against is not None]
+        against = result.clip.ground_truth if result.method != TRUTH else None
+        wanted = [metric for metric in metrics if metric.ground_truth != "needed" or against is not None]
         keys = {metric.identity: self._key(result, metric, against) for metric in wanted}
         kept = {metric.identity: load_scores(self.cache / keys[metric.identity]) for metric in wanted}
         missing = [metric for metric in wanted if kept[metric.identity] is None]
@@ -95,16 +96,16 @@ class Scoring:
             seams=result.seams,
         )
         scorers = [metric.start(inputs) for metric in metrics]
-        pairs = against is not None and any(metric.truth != "ignored" for metric in metrics)
+        pairs = against is not None and any(metric.ground_truth != "ignored" for metric in metrics)
         true_batches: Iterator[Batch | None] = itertools.repeat(None)
         if against is not None and pairs:
             true_batches = self._batches(against, result.num_frames, footage)
         seen = 0
         for batch, true_batch in zip(self._batches(footage, result.num_frames, footage), true_batches, strict=False):
 
-            def add(number: int, batch: Batch = batch, truth: Batch | None = true_batch) -> None:
+            def add(number: int, batch: Batch = batch, ground_truth: Batch | None = true_batch) -> None:
                 metric = metrics[number]
-                given = truth if metric.truth != "ignored" else None
+                given = ground_truth if metric.ground_truth != "ignored" else None
                 frames = batch.fitted if metric.fitted else batch.native
                 scorers[number].add(frames, None if given is None else given.fitted)
 
@@ -125,7 +126,7 @@ class Scoring:
             yield Batch(np.stack(batch), np.stack([self.rules.fit(frame) for frame in batch]))
 
     def _driving(self, clip: BenchmarkClip, footage: Footage, sampled: range) -> PoseSequence | None:
-        """Driving keypoints at the sampled moments, in pixels of the result; estimated once where nobody gave them."""
+        """Driving keypoints at the sampled moments, in pixels of the result; estimated once if they were not given."""
         moving = clip.motion
         if clip.keypoints is not None:
             try:
@@ -172,7 +173,7 @@ class Scoring:
     def _key(self, result: Result, metric: Metric, against: Footage | None) -> str:
         clip, footage = result.clip, result.footage
         files = [footage.path, clip.reference, clip.keypoints, clip.motion.path if clip.motion else None]
-        files.append(against.path if against is not None and metric.truth != "ignored" else None)
+        files.append(against.path if against is not None and metric.ground_truth != "ignored" else None)
         digests = ["" if path is None else content_digest(path) for path in files]
         how = [
             _FITTED_AS,
@@ -187,7 +188,7 @@ class Scoring:
 
 
 def save_scores(path: Path, scores: ClipScores) -> None:
-    """Keep scores in PATH.npz."""
+    """Write scores to PATH.npz."""
     arrays = {
         f"{name}/{part}": array
         for name, features in scores.features.items()
@@ -201,7 +202,7 @@ def save_scores(path: Path, scores: ClipScores) -> None:
 
 
 def load_scores(path: Path) -> ClipScores | None:
-    """What `save_scores` kept; None where there is nothing, or something damaged (then a line says so)."""
+    """Read what `save_scores` wrote; None where there is nothing, or a damaged file, which is reported."""
     path = path.with_suffix(".npz")
     state = state_of(path)
     if state == "missing":

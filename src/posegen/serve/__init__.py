@@ -1,1 +1,1 @@
-"""Local pages: a server, the gate in front of it, screening of clips and rating of videos."""
+"""Local pages: server, access checks, screening of clips, rating of videos."""

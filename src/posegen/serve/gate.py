@@ -1,8 +1,8 @@
-"""Who may ask a local page: requests from pages of other sites, and without the token where one is wanted, are refused.
+"""Refuses requests to a local page that come from other sites, or lack the token where one is needed.
 
-A browser sends requests to this computer for any site that is open in it. So the name that a request asks for (Host)
-and the page that sends it (Origin) must be the server's own, and whatever changes something must be JSON, which no form
-can send. A server that other computers reach wants a token besides.
+A browser sends requests to this computer for any site that is open in it. So the name that a request is addressed to
+(Host) and the page that sends it (Origin) must be the server's own, and every change must be JSON, which no form can
+send. A server that other computers reach also needs a token.
 """
 
 import hmac
@@ -22,12 +22,12 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every response: nothing is guessed, framed, passed on or embedded elsewhere."""
+"""Headers of every response: no sniffing, framing, referrer or embedding elsewhere."""
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches a server that listens on `host`."""
+    """Return whether only this computer reaches a server that listens on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 class Gate:
     """A WSGI application in front of another, for a server that listens on `host`.
 
-    token: what must be known; by default none where only this computer reaches the server, else a new one.
+    token: the secret of the address; by default none where only this computer reaches the server, else a new one.
     """
 
     def __init__(self, application: Application, host: str, token: str | None = None) -> None:
@@ -48,13 +48,13 @@ class Gate:
 
     @property
     def address(self) -> str:
-        """What to open in a browser, with the token."""
+        """Address to open in a browser, with the token."""
         name = socket.gethostname() if self._listens_everywhere else self._host
         place = f"http://{f'[{name}]' if ':' in name else name}:{self.port}/"
         return place if self.token is None else f"{place}?token={quote(self.token)}"
 
-    def opens(self) -> str | None:
-        """A line on what other computers can do; None where none reaches the server."""
+    def exposure(self) -> str | None:
+        """A warning about other computers; None where none reaches the server."""
         if is_loopback(self._host):
             return None
         return (
@@ -67,7 +67,7 @@ class Gate:
         return self._host in ("", "0.0.0.0", "::")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Refuse the request, or hand it on."""
+        """Refuse the request, or pass it on."""
         request = Request(environ)
         refusal = self._refusal(request)
         given = request.args.get("token")
@@ -89,7 +89,7 @@ class Gate:
         return f"token-{self.port}"  # cookies do not tell ports apart
 
     def _refusal(self, request: Request) -> str | None:
-        """Why a request is refused; None if it is not."""
+        """Reason for refusing a request; None if it is accepted."""
         host = request.headers.get("Host", "")
         if not self._is_own(host):
             return f"this server is not {host or 'without a name'}"
@@ -108,7 +108,7 @@ class Gate:
         return None
 
     def _is_own(self, host: str) -> bool:
-        """Whether a Host header names this server: by an address, by the computer's name, or as it was given."""
+        """Return whether a Host header names this server: by address, by the computer's name, or as given."""
         try:
             parts = urlsplit(f"//{host}")
             name, port = (parts.hostname or "").rstrip("."), parts.port or 80

@@ -1,4 +1,4 @@
-"""What local pages share: a server, and JSON in and out of requests. What is served is said elsewhere."""
+"""The server of local pages, and JSON in and out of their requests."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ POLICY = (
 PATIENCE = 20.0
 """Seconds in which a client must send its request."""
 _SERVED = "posegen.served"
-"""What the application gave, in the environment of its request."""
+"""Key of the application's answer in the environment of its request."""
 
 
 @runtime_checkable
@@ -34,13 +34,13 @@ class Served(Protocol):
 
 
 class _Handler(WSGIRequestHandler):
-    """Says errors, not every request, closes what a browser breaks off, and waits for no slow client."""
+    """Logs errors only, closes files of broken connections, and gives up on slow clients."""
 
     timeout = PATIENCE
     """Seconds for each piece that is received or sent."""
 
     def setup(self) -> None:
-        """Give the client a moment for its whole request, too."""
+        """Limit the time for the whole request, too."""
         super().setup()
         self._deadline = threading.Timer(PATIENCE, self._give_up)
         self._deadline.daemon = True
@@ -51,7 +51,7 @@ class _Handler(WSGIRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def run_wsgi(self) -> None:
-        """Answer; what has no body has been received now."""
+        """Answer; a request without a body is complete now."""
         if self.command in ("GET", "HEAD"):
             self._deadline.cancel()
         super().run_wsgi()
@@ -68,17 +68,17 @@ class _Handler(WSGIRequestHandler):
             super().finish()
 
     def log_request(self, *_: Any, **__: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
-        """Close what was served, such as a file: werkzeug does not where the connection breaks after the last byte."""
+        """Close the answer, such as a file: werkzeug does not where the connection breaks after the last byte."""
         close = getattr((environ or {}).get(_SERVED), "close", None)
         if close is not None:
             close()
 
 
 def start_server(host: str, port: int, page: Served, token: str | None = None) -> tuple[BaseWSGIServer, Gate]:
-    """A server with a thread for each request, and the gate before it: see there for `token`.
+    """Start a server with a thread for each request, behind a `Gate`, which explains `token`.
 
     Raises `OutputError` for an unknown host or a port that is taken.
     """
@@ -99,7 +99,7 @@ def start_server(host: str, port: int, page: Served, token: str | None = None) -
 
 
 def _noted(application: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    """The WSGI application; `_Handler` finds what it gave."""
+    """Wrap a WSGI application so that `_Handler` finds its answer."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ[_SERVED] = application(environ, start_response)
@@ -109,7 +109,7 @@ def _noted(application: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def json_body(request: Request) -> dict[str, object]:
-    """The JSON object that was sent. Raises `PosegenError` for anything else."""
+    """The JSON object of a request. Raises `PosegenError` for anything else."""
     # a page of another site can send forms, but not this type
     try:
         body = request.get_json(silent=True) if request.mimetype == "application/json" else None
@@ -122,7 +122,7 @@ def json_body(request: Request) -> dict[str, object]:
 
 
 def json_response(content: object, status: int = 200) -> Response:
-    """A response that nobody keeps."""
+    """A response that is not cached."""
     response = Response(json.dumps(content), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response

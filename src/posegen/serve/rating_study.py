@@ -1,7 +1,7 @@
-"""`posegen study`: the local page on which people rate videos, and what it may tell them.
+"""`posegen study`: the local page on which people rate blinded videos.
 
-Whoever answers is sent nothing that names a method: videos go by the question's token and a side. Who is asked what,
-and every check of an answer, is `evaluate/study/study_database.py`'s; the page is `study_page/`.
+Nothing that is sent names a method: videos are addressed by the question's token and a side.
+`evaluate/study/study_database.py` chooses questions and checks answers; the page is `study_page/`.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from posegen.progress import Progress
 from posegen.serve.local_server import POLICY, json_body, json_response, start_server
 
 _SUFFIXES, _CODECS = (".mp4", ".webm"), ("h264", "vp8", "vp9", "av1")
-"""What browsers play; of H.264 only 4:2:0 in 8 bits."""
+"""Files that browsers play; of H.264 only 4:2:0 in 8 bits."""
 _ROUTES = Map([
     Rule("/", endpoint="page"),
     Rule("/next", endpoint="next", methods=["GET"]),
@@ -56,15 +56,15 @@ def study(config: StudyConfig, progress: Progress) -> None:
         return
     server, gate = start_server(config.host, config.port, StudyPage(opened, videos, references), config.token)
     progress.say(f"people answer at {gate.address} ; answers are kept in {opened.path}")
-    if (opens := gate.opens()) is not None:
-        progress.say(opens)
-    progress.say("Ctrl-C ends; the same command with --results says what was found")
+    if (exposure := gate.exposure()) is not None:
+        progress.say(exposure)
+    progress.say("Ctrl-C ends; the same command with --results writes the results")
     with server:
         server.serve_forever()
 
 
 def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tuple[str, str], Path], dict[str, Path]]:
-    """The study; its videos by (clip, method), as files that browsers play; references by clip.
+    """Open the study; return it, its videos by (clip, method), as files that browsers play, and references by clip.
 
     Raises `PosegenError` where something is missing or the folder holds another study.
     """
@@ -85,7 +85,7 @@ def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tup
 
 
 def _playable(footage: Footage, folder: Path) -> Path:
-    """The video itself, or a copy of high quality where browsers do not play it."""
+    """Return the video itself, or a copy of high quality where browsers do not play it."""
     if _is_played(footage):
         return footage.path
     name = hashlib.sha256(f"{content_digest(footage.path)} {footage.fps}".encode()).hexdigest()[:24]
@@ -101,7 +101,7 @@ def _playable(footage: Footage, folder: Path) -> Path:
 
 
 def _is_played(footage: Footage) -> bool:
-    """Whether browsers play the file as it is."""
+    """Return whether browsers play the file as it is."""
     if footage.stills or footage.path.suffix.lower() not in _SUFFIXES:
         return False
     info = probe_video(footage.path)
@@ -109,7 +109,7 @@ def _is_played(footage: Footage) -> bool:
 
 
 class StudyPage:
-    """What the page asks for, answered."""
+    """Answers the requests of the page."""
 
     def __init__(self, study: Study, videos: Mapping[tuple[str, str], Path], references: Mapping[str, Path]) -> None:
         self.study, self.videos, self.references = study, videos, references
@@ -119,7 +119,7 @@ class StudyPage:
         self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
 
         self.application = Request.application(self.respond_or_refuse)
-        """What a WSGI server takes."""
+        """The WSGI application."""
 
     def respond_or_refuse(self, request: Request) -> Response:
         """Answer a request; one that does not fit gets a status and a line that says why."""
@@ -170,7 +170,7 @@ class StudyPage:
 
 
 def _shown(question: Question | None) -> dict[str, object] | None:
-    """What a person is told about a question."""
+    """The parts of a question that a person may see."""
     if question is None:
         return None
     return {"token": question.token, "kind": question.kind, "place": question.place, "total": question.total}

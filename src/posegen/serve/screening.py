@@ -1,7 +1,7 @@
 """`posegen screen`: the local page on which people keep, drop and tag prepared clips by keyboard.
 
-Clips are those of the index; each is cut out of its video when it is first looked at. Answers are
-`prepare/answers.py`'s; the page is `screen_page/`.
+Clips come from the index; each is cut out of its video when it is first shown. `prepare/answers.py` stores the answers;
+the page is `screen_page/`.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ _ROUTES = Map([
     Rule("/video/<int:row>", endpoint="video", methods=["GET"]),
     Rule("/picture/<int:row>", endpoint="picture", methods=["GET"]),
 ])  # fmt: skip
-_SIDE, _MOST_FPS = 640, 30
-"""Longer side and rate of what is played."""
+_SIDE, _MAXIMUM_FPS = 640, 30
+"""Longer side and maximum frame rate of the videos shown."""
 MAX_ROWS = 1_000_000
 _BATCH, _LONGEST_ROW = 512, 64 << 10
 """Rows read at a time, and bytes that each may have."""
@@ -65,15 +65,15 @@ def screen(config: ScreenConfig, progress: Progress) -> None:
     page = open_screening(config)
     server, gate = start_server(config.host, config.port, page, config.token)
     progress.say(f"look at {len(page.rows)} clips at {gate.address} ; Ctrl-C ends")
-    if (opens := gate.opens()) is not None:
-        progress.say(opens)
+    if (exposure := gate.exposure()) is not None:
+        progress.say(exposure)
     progress.say(f"answers are kept in {page.answers.path}; `posegen prepare ... --refilter` takes them")
     with server:
         server.serve_forever()
 
 
 def open_screening(config: ScreenConfig) -> "ScreenPage":
-    """The page of a data set.
+    """Open the page of a data set.
 
     Raises `PosegenError` if there is none in the folder, nothing to show, or no answer can be kept there.
     """
@@ -88,7 +88,7 @@ def open_screening(config: ScreenConfig) -> "ScreenPage":
 
 
 def read_rows(index: Path) -> list[Row]:
-    """The clips of an index that have pictures, without them."""
+    """Read the clips of an index that have thumbnails, without these."""
     file = open_index(index)
     numbers = [each.name for each in file.schema_arrow if str(each.type) == "double" and each.name not in _PLAIN]
     if file.metadata.num_rows > MAX_ROWS:  # a small file can have billions of rows
@@ -107,7 +107,7 @@ def _rows(file: Any, names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _row(number: int, row: dict[str, Any], numbers: Sequence[str]) -> Row | None:
-    """A row of the index; None for one without a picture."""
+    """Read a row of the index; None for one without a thumbnail."""
     dropped = tuple(row["dropped_by"] or ())
     if not row["clip"] or "error" in dropped:
         return None
@@ -118,7 +118,7 @@ def _row(number: int, row: dict[str, Any], numbers: Sequence[str]) -> Row | None
 
 
 class ScreenPage:
-    """What the page asks for, answered."""
+    """Answers the requests of the page."""
 
     def __init__(self, folder: Path, rows: Sequence[Row], tags: Sequence[str]) -> None:
         self.folder, self.rows = folder, list(rows)
@@ -132,7 +132,7 @@ class ScreenPage:
         settings = json.dumps({"tags": list(tags)}).replace("<", "\\u003c")
         self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
         self.application = Request.application(self.respond_or_refuse)
-        """What a WSGI server takes."""
+        """The WSGI application."""
 
     def respond_or_refuse(self, request: Request) -> Response:
         """Answer a request; one that does not fit gets a status and a line that says why."""
@@ -177,7 +177,7 @@ class ScreenPage:
         return row
 
     def _next(self, after: int) -> dict[str, Any]:
-        """The next clip that nobody has looked at, after that row, or from the beginning again."""
+        """The next clip without an answer, after that row, or else from the beginning."""
         answered = self.answers.all()
         open_rows = [row for row in self.rows if row.clip not in answered]
         later = [row for row in open_rows if row.number > after] or open_rows
@@ -193,7 +193,7 @@ class ScreenPage:
         return {"clip": clip, "done": done, "total": len(self.rows), "following": None}
 
     def cut(self, row: Row) -> Path:
-        """The clip as a small video, made when first asked for. Raises `PosegenError` where its video is not there."""
+        """Return the clip as a small video, cut on first request. Raises `PosegenError` if its video is missing."""
         name = hashlib.sha256(f"{row.source} {row.start} {row.end}".encode()).hexdigest()[:24]
         path = self.folder / "screening" / f"{name}.mp4"
         source = Path(row.source.removeprefix("file://"))
@@ -203,7 +203,7 @@ class ScreenPage:
                 scale = min(1.0, _SIDE / max(info.height, info.width))
                 height, width = (max(2, round(side * scale / 2) * 2) for side in (info.height, info.width))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                fps = min(Fraction(_MOST_FPS), info.fps)
+                fps = min(Fraction(_MAXIMUM_FPS), info.fps)
                 with VideoWriter(path, fps, size=(height, width), crf=23) as writer:
                     for frame in iterate_frames(source, fps, row.start, row.end):
                         writer.write(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))

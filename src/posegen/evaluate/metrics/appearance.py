@@ -1,7 +1,7 @@
-"""Who is in a picture, by the colours of hair, face, clothes and limbs: a descriptor, and the nearest of candidates.
+"""Recognises a person by the colours of hair, face, clothes and limbs: a descriptor, and the nearest of candidates.
 
 Body parts are found by keypoints alone (`conditions/body_parts.py`), so that generated frames, which have no masks, are
-measured like real ones. Of each part the mean and the spread of its colours in CIELAB are kept, over all frames. The
+measured like real ones. The descriptor holds mean and spread of each part's colours in CIELAB, over all frames. The
 descriptor looks at what a bystander would name (dark hair, red striped top, blue jeans), not at a face: at 192 x 112
 pixels there is none.
 """
@@ -15,9 +15,9 @@ from skimage.color import rgb2lab
 from posegen.conditions.body_parts import PARTS, part_regions
 
 _LIGHTNESS = 0.6
-"""How much a difference of lightness counts against one of colour: light falls differently on every pose."""
+"""Weight of lightness against colour: light falls differently on every pose."""
 _FEWEST_PIXELS = 6.0
-"""Per frame in which the part is seen; fewer say nothing."""
+"""Minimum number of pixels of a part, per frame in which it is seen."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Appearance:
     spread: Float[np.ndarray, "parts 3"]
 
     def distance(self, other: "Appearance") -> float:
-        """Mean over the parts that both show; infinite where there is none."""
+        """Mean distance over the parts that both show; infinite where there is none."""
         apart = np.sqrt(((self.mean - other.mean) ** 2 + (self.spread - other.spread) ** 2).sum(axis=1))
         both = np.isfinite(apart)
         return float(apart[both].mean()) if both.any() else float("inf")
@@ -42,7 +42,7 @@ def describe_appearance(
     keypoints: Float[np.ndarray, "frames 133 2"],
     scores: Float[np.ndarray, "frames 133"],
 ) -> Appearance:
-    """The appearance of the person whom the keypoints follow; a single picture is a clip of one frame."""
+    """Describe the person whom the keypoints follow; a single image is a clip of one frame."""
     count, total, squares = np.zeros((len(PARTS), 1)), np.zeros((len(PARTS), 3)), np.zeros((len(PARTS), 3))
     seen = np.zeros((len(PARTS), 1))
     for frame, points, score in zip(frames, keypoints, scores, strict=True):
@@ -62,5 +62,5 @@ def describe_appearance(
 
 
 def identify(person: Appearance, candidates: list[Appearance]) -> int:
-    """Index of the candidate who looks most like the person."""
+    """Index of the candidate most like the person."""
     return int(np.argmin([person.distance(candidate) for candidate in candidates]))

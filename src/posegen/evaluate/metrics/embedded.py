@@ -1,7 +1,7 @@
-"""Stand-ins that need no download: what an ImageNet network that comes inside a package (EfficientNet-Lite0) sees.
+"""Stand-in metrics that need no download, by an ImageNet network from a package (EfficientNet-Lite0).
 
-They order distortions as LPIPS, FID, FVD and DINO consistency do, but their numbers are on scales of their own and in
-nobody's tables: so none of them carries such a name. All of them begin with "Lite".
+They order distortions as LPIPS, FID, FVD and DINO consistency do, but on scales of their own, which no
+published table uses. So none has such a name: all begin with "Lite".
 """
 
 from importlib import metadata
@@ -17,7 +17,7 @@ from torch.nn import functional
 from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.network_weights import load_weights
 from posegen.evaluate.metrics.perceptual import unit_difference
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.protocols import reduced
 from posegen.extras import require_extra
 from posegen.types import Frames
@@ -33,7 +33,7 @@ _ORDERS = 4
 
 
 class LiteNetwork(nn.Module):
-    """Frames (F, H, W, 3) -> maps at four depths. Raises `PosegenError` where the packages are not installed."""
+    """Computes feature maps of frames at four depths. Raises `PosegenError` where the packages are not installed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,9 +61,9 @@ class LiteNetwork(nn.Module):
 
 
 class LiteMetrics:
-    """All stand-ins at once: each frame goes through the network once."""
+    """All stand-ins together, so that each frame goes through the network once."""
 
-    truth: Literal["used"] = "used"
+    ground_truth: Literal["used"] = "used"
     fitted = True
 
     def __init__(self) -> None:
@@ -95,10 +95,10 @@ class _LiteScorer(FrameScorer):
         self.steps: list[float] = []
         self.before: Tensor | None = None
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         maps = self.network.maps(generated)
-        if truth is not None:
-            pairs = zip(maps, self.network.maps(truth), strict=True)
+        if ground_truth is not None:
+            pairs = zip(maps, self.network.maps(ground_truth), strict=True)
             apart = torch.stack([unit_difference(left, right).sum(1).mean(dim=(1, 2)) for left, right in pairs])
             self.differences += apart.mean(dim=0).tolist()
         pooled = maps[-1].mean(dim=(2, 3)).double()
@@ -120,7 +120,7 @@ class _LiteScorer(FrameScorer):
 
 
 class Windows:
-    """Frames or features as they come -> windows of `length`, beginning `stride` apart; little is kept."""
+    """Cuts a stream of frames or features into windows of `length`, `stride` apart, and keeps only what it needs."""
 
     def __init__(self, length: int, stride: int) -> None:
         self.length, self.stride = length, stride
@@ -142,7 +142,7 @@ class Windows:
 
 
 def describe_window(window: Float[np.ndarray, "length features"]) -> Float[np.ndarray, " described"]:
-    """A window in numbers that tell its order in time: slow cosine waves of each feature, and its mean change."""
+    """Describe a window so that its order in time matters: slow cosine waves of each feature, and its mean change."""
     length = len(window)
     moments = (np.arange(length) + 0.5) * np.pi / length
     waves = np.cos(np.arange(_ORDERS)[:, None] * moments) / length

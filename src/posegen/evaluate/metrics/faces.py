@@ -1,7 +1,7 @@
-"""Who a face is: an ArcFace network from the user's ONNX file, on faces that the pose estimator's points place.
+"""Identifies faces with an ArcFace network from the user's ONNX file, aligned by the pose estimator's points.
 
-The field detects faces with a network of its own and aligns five points; here eyes and nose of the pose estimator are
-aligned to the same template, so the numbers are close to the field's but not theirs: the table says so.
+Published numbers use a face detector of their own and align five points. Here eyes and nose of the pose estimator are
+aligned to the same template, so the numbers are close to published ones but not the same: the table says so.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ from posegen.media.files import check_input
 _SIDE, _FEATURES = 112, 512
 _POINTS = ("right_eye", "left_eye", "nose")
 _TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])
-"""Where ArcFace wants them in its 112 x 112 pixels; the person's right eye is at the left of the picture."""
+"""Points where ArcFace expects them in its 112 x 112 pixels; the person's right eye is at the left of the image."""
 _SMALLEST = 6.0
-"""Pixels between the eyes below which there is no face to know."""
+"""Minimum distance of the eyes in pixels; smaller faces are not identified."""
 
 
 class ArcFace:
-    """A face network (`people.FaceNetwork`). Raises `PosegenError` for a file of something else."""
+    """A face network (`person_motion.FaceNetwork`). Raises `PosegenError` for a file of something else."""
 
     name = "ArcFace (user's ONNX), aligned by the pose estimator's eyes and nose"
 

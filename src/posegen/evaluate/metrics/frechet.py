@@ -1,6 +1,6 @@
 """The Fréchet distance between two sets of features, and sets that stay small however many samples they get.
 
-Which network made the features, and of what, is the metrics' concern.
+The metrics choose the network and its inputs.
 """
 
 from collections.abc import Sequence
@@ -73,14 +73,14 @@ class FeatureSet:
         return mean, np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """For a file."""
+        """The set as arrays, for a file."""
         if self._moments is not None:
             return {"count": np.array(self.count), "sum": self._moments[0], "outer": self._moments[1]}
         return {"rows": np.concatenate(self._rows) if self._rows else np.zeros((0, 0))}
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> "FeatureSet":
-        """What `arrays` gave."""
+        """Restore a set from `arrays`."""
         if "rows" in arrays:
             return cls(arrays["rows"])
         result = cls()

@@ -1,4 +1,4 @@
-"""The Inception v3 of the field's FID: TensorFlow's weights of 2015, in the layout that pytorch-fid publishes.
+"""The Inception v3 of standard FID: TensorFlow's weights of 2015, in the layout that pytorch-fid publishes.
 
 It is not torchvision's Inception: 1,008 classes, padding does not count in average pooling, and the last block takes a
 maximum (a slip of the original that every published FID has). Weights: `pt_inception-2015-12-05-6726825d.pth`.
@@ -133,7 +133,7 @@ def _runs(*branches: str) -> list[list[str | tuple[str, str]]]:
 
 
 class FidInception(nn.Module):
-    """Pictures (F, 3, 299, 299) in -1..1 -> pooled features (F, 2048)."""
+    """Images (F, 3, 299, 299) in -1..1 -> pooled features (F, 2048)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,9 +150,9 @@ class FidInception(nn.Module):
         self.Mixed_7b, self.Mixed_7c = _mixed_7(1280, "average"), _mixed_7(2048, "maximum")
         self.fc = nn.Linear(2048, 1008)
 
-    def forward(self, pictures: Float[Tensor, "frames 3 299 299"]) -> Float[Tensor, "frames 2048"]:
+    def forward(self, images: Float[Tensor, "frames 3 299 299"]) -> Float[Tensor, "frames 2048"]:
         """The features that FID compares."""
-        maps = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(pictures)))
+        maps = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images)))
         maps = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(functional.max_pool2d(maps, 3, stride=2)))
         maps = functional.max_pool2d(maps, 3, stride=2)
         for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
@@ -166,5 +166,5 @@ def load_inception(path: Path) -> FidInception:
 
 
 def inception_input(frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "frames 3 299 299"]:
-    """As pytorch-fid does: 0..1 enlarged or reduced bilinearly (not smoothed) to 299 x 299, then to -1..1."""
+    """Prepare frames as pytorch-fid does: 0..1, resized bilinearly (no antialiasing) to 299 x 299, then to -1..1."""
     return 2 * functional.interpolate(frames, size=(299, 299), mode="bilinear", align_corners=False) - 1

@@ -1,4 +1,4 @@
-"""Weights of the field's networks, from files that the user names: loaded, and refused where they belong to another.
+"""Loads weights of standard networks from the user's files, and refuses those of another network.
 
 What each network is, is in the files of the networks.
 """
@@ -23,7 +23,7 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")
 def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
     """Fill a network with the file's weights, all of them, and make it ready for inference.
 
-    `name` is the network's, `usual` the name of the file that the field uses. Published names like x-397923af.pth end
+    `name` is the network's, `usual` the usual name of the file. Published names like x-397923af.pth end
     in the file's hash: it is checked. Raises `PosegenError` for a file of something else.
     """
     check_input(path, f"the weights of {name}")

@@ -1,4 +1,4 @@
-"""The field's metrics that need the user's weights, as metrics: FID, FID-VID, FVD, LPIPS.
+"""Standard metrics that need the user's weights: FID, FID-VID, FVD, LPIPS.
 
 The networks themselves, and how their weights are checked, are in `inception.py`, `video_networks.py`, `perceptual.py`.
 """
@@ -16,22 +16,22 @@ from posegen.digests import content_digest
 from posegen.evaluate.metrics import inception, perceptual, video_networks
 from posegen.evaluate.metrics.embedded import Windows
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
-_WINDOWS_ABOUT = "windows of the frames themselves; the field's tables pass theirs through GIFs of 256 colours first"
+_WINDOWS_ABOUT = "windows of the frames themselves; published tables pass theirs through GIFs of 256 colours first"
 _AT_ONCE = 4
 """Windows, or frames, that go through a network together."""
 
 
 class FeatureMetric:
-    """A Fréchet distance of what a network makes of frames or windows: `extract` gives features of pictures 0..255.
+    """A Fréchet distance of a network's features of frames or windows; `extract` computes them from frames in 0..255.
 
     windows: the network sees the protocol's windows of frames; else single frames. prepare: what becomes of frames
     (F, H, W, 3) as they come, before windows are cut; its result is float 0..255.
     """
 
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     fitted = True
 
     def __init__(
@@ -58,7 +58,7 @@ class _FeatureScorer(FrameScorer):
         self.waiting: list[np.ndarray] = []
         self.features = FeatureSet()
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         prepared = generated if self.metric.prepare is None else self.metric.prepare(generated)
         self.waiting += list(prepared) if self.windows is None else self.windows.add(prepared)
         while len(self.waiting) >= _AT_ONCE:
@@ -119,7 +119,7 @@ def _of_windows(
 class LpipsMetric:
     """LPIPS-VGG of each frame and its truth."""
 
-    truth: Literal["needed"] = "needed"
+    ground_truth: Literal["needed"] = "needed"
     fitted = True
 
     def __init__(self, weights: Path, device: torch.device) -> None:
@@ -140,10 +140,12 @@ class _LpipsScorer(Curves):
         super().__init__("LPIPS")
         self.metric, self.zero_to_one = metric, clip.rules.zero_to_one
 
-    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
-        assert truth is not None
+    def measure(
+        self, generated: Frames, ground_truth: GroundTruthFrames | None
+    ) -> dict[str, Float[np.ndarray, " frames"]]:
+        assert ground_truth is not None
         values = [
-            self.metric.network(self._pixels(generated[each : each + 1]), self._pixels(truth[each : each + 1]))
+            self.metric.network(self._pixels(generated[each : each + 1]), self._pixels(ground_truth[each : each + 1]))
             for each in range(len(generated))
         ]
         return {"LPIPS": torch.cat(values).cpu().double().numpy()}

@@ -61,7 +61,7 @@ class Vgg16(nn.Module):
 
 
 class Lpips(nn.Module):
-    """LPIPS-VGG of pairs of pictures (F, 3, H, W) in -1..1 (the field's tables feed it 0..1)."""
+    """LPIPS-VGG of pairs of images (F, 3, H, W) in -1..1 (published tables feed it 0..1)."""
 
     def __init__(self, network: Vgg16) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""What happens to the person and behind them, measured with keypoints that are found again in the result.
+"""Measures person and background by keypoints that are estimated in the result.
 
-Pose error, hands, background drift, the person's looks over time (and face, where a face network is given). People
-are looked for a few times a second; frames in which nobody is found are counted. Needs no truth.
+Pose error, hands found, background drift, appearance drift (and identity, with a face network). People are looked for a
+few times a second; frames in which nobody is found are counted. Only PSNR of hands needs ground truth.
 """
 
 from collections.abc import Sequence
@@ -17,34 +17,34 @@ from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.metrics.scores import psnr_per_frame
 from posegen.types import Frames, Image
 
 _WIDENED = 0.15
 """The person's box is widened by this share of its size before what is outside counts as background."""
 _HAIR = 0.45
-"""How far hair may reach above the highest point of the face, in widths of the shoulders."""
+"""Height of hair above the highest point of the face, in widths of the shoulders."""
 _BACKGROUND_SIDE = 128
 _FEWEST_POINTS = 4
-"""Body points seen in both, below which poses are not compared."""
+"""Minimum number of body points seen in both for poses to be compared."""
 
 
 @runtime_checkable
 class FaceNetwork(Protocol):
-    """Who a face is: a unit vector, or None where no face is found."""
+    """A network that turns a face into a unit vector."""
 
     identity: str
     name: str
 
     def embed(self, frame: Image, person: PersonPose) -> Float[np.ndarray, " features"] | None:
-        """The face of a person of the frame."""
+        """The vector of a person's face; None where no face is found."""
 
 
 class PeopleMetrics:
-    """All of them at once, because each needs the keypoints."""
+    """All scores of keypoints together, so that these are estimated once."""
 
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     fitted = False
 
     def __init__(self, estimator: PoseEstimator, face: FaceNetwork | None = None) -> None:
@@ -94,7 +94,7 @@ class _PeopleScorer(FrameScorer):
         self.result = ClipScores(counts={"frames looked at": 0, "nobody found": 0})
         self.second, self.second_number = _Second(), 0
         self.first_background: np.ndarray | None = None
-        self.looks: Appearance | None = None
+        self.appearance: Appearance | None = None
         self.face: np.ndarray | None = None
         self.curves: dict[str, tuple[list[int], list[float]]] = {score.name: ([], []) for score in metric.scores}
         if clip.reference is not None:
@@ -102,12 +102,12 @@ class _PeopleScorer(FrameScorer):
             if person is None:
                 self.result.counts["nobody found in the reference image"] = 1
             else:
-                self.looks = describe_appearance(clip.reference[None], person.keypoints[None], person.scores[None])
+                self.appearance = describe_appearance(clip.reference[None], person.keypoints[None], person.scores[None])
                 self.face = metric.face.embed(clip.reference, person) if metric.face else None
         if metric.face is not None:
             self.result.counts |= {"frames without a face": 0, "no face in the reference image": int(self.face is None)}
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             if self.number // max(1, round(self.clip.fps)) != self.second_number:
                 self._end_second()
@@ -154,7 +154,7 @@ class _PeopleScorer(FrameScorer):
                 self._note("pose error", 100 * error)
 
     def _add_background(self, frame: Image, person: PersonPose | None) -> None:
-        """Add what is outside the person's box, and where places agree outside the driving person's too."""
+        """Add what is outside the person's box and, in aligned clips, outside the driving person's too."""
         people = [each for each in (person, self._wanted() if self.clip.aligned else None) if each is not None]
         if not people:
             return
@@ -178,8 +178,8 @@ class _PeopleScorer(FrameScorer):
                 self.first_background = background
             elif np.isfinite(apart := np.abs(background - self.first_background)).any():
                 self._note("background drift", float(np.nanmean(apart)), at)
-        if second.people and self.looks is not None:
-            distance = _describe(second.frames, second.people).distance(self.looks)
+        if second.people and self.appearance is not None:
+            distance = _describe(second.frames, second.people).distance(self.appearance)
             if np.isfinite(distance):
                 self._note("appearance drift", distance, at)
 
@@ -196,7 +196,7 @@ class _PeopleScorer(FrameScorer):
 
 
 def person_box(person: PersonPose, height: int) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) that surely holds the person, from the points that are seen, in a frame so high.
+    """(left, top, right, bottom) that surely holds the person, from the points that are seen, in a frame `height` high.
 
     Widened, more above because hair has no points; down to the frame's lower edge where no ankle is seen.
     """
@@ -227,10 +227,10 @@ def pose_error(person: PersonPose, driving: PersonPose, aligned: bool) -> float 
 
 
 class HandRegions:
-    """PSNR against the truth in squares around the driving video's hands."""
+    """PSNR against the ground truth in squares around the driving video's hands."""
 
     identity, fitted = "hand regions 2", True
-    truth: Literal["needed"] = "needed"
+    ground_truth: Literal["needed"] = "needed"
     scores = (
         Score("PSNR of hands", "higher", "driving keypoints", per="sampled frame", unit="dB", digits=2,
               about="in squares around the driving hands; only where driving and result show the person at one place"),
@@ -247,9 +247,9 @@ class _HandScorer(FrameScorer):
         self.numbers: list[int] = []
         self.values: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
-        assert truth is not None
-        for frame, true_frame in zip(generated, truth, strict=True):
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
+        assert ground_truth is not None
+        for frame, true_frame in zip(generated, ground_truth, strict=True):
             driving, sampled = self.clip.driving, self.clip.sampled
             if driving is not None and self.clip.aligned and self.number in sampled:
                 place = sampled.index(self.number)

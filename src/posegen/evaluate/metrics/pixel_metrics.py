@@ -1,7 +1,8 @@
-"""What a metric is, and the ones that need no network: L1, PSNR, SSIM, flicker.
+"""Defines a metric, and implements those that need no network: L1, PSNR, SSIM, flicker.
 
 A metric sees the frames of one clip once, in order, a few at a time, and keeps little: a clip may be hours long.
-Metrics of a pair see the truth's frames beside the result's; metrics of a video see one video, which may be the truth.
+Metrics of a pair see the ground truth's frames beside the result's; metrics of a video see one video, which may be the
+ground truth.
 """
 
 import math
@@ -19,9 +20,9 @@ from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_p
 from posegen.evaluate.protocols import Protocol as Rules
 from posegen.types import Frames
 
-TruthFrames = UInt8[np.ndarray, "frames height width 3"]
+GroundTruthFrames = UInt8[np.ndarray, "frames height width 3"]
 PERFECT = 100.0
-"""PSNR in dB of a frame without any difference, instead of infinity: the value the field's tables use."""
+"""PSNR in dB of a frame without any difference, instead of infinity: the value in published tables."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Score:
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """What is known of a clip before its frames come.
+    """Facts about a clip that are known before its frames come.
 
-    size: (H, W) of the frames as the metric will see them; driving: keypoints of who drives the clip, in pixels of
+    size: (H, W) of the frames as the metric will see them; driving: keypoints of the driving person, in pixels of
     those frames, at `sampled` frame numbers; aligned: driving and result show the person at the same place.
     seams: frames whose step to the next belongs to a seam.
     """
@@ -69,11 +70,11 @@ class ClipInputs:
 
 @dataclass
 class ClipScores:
-    """What a metric found in one clip of one method.
+    """Results of a metric in one clip of one method.
 
     values: score -> number (left out where nothing could be measured); samples: score -> how many measurements are in
-    it; curves: score -> (frame numbers, values); features: score -> samples of a Fréchet distance; counts: things that
-    a reader should know ("frames without a face").
+    it; curves: score -> (frame numbers, values); features: score -> samples of a Fréchet distance; counts: remarks
+    for the reader ("frames without a face").
     """
 
     values: dict[str, float] = field(default_factory=dict)
@@ -83,13 +84,13 @@ class ClipScores:
     counts: dict[str, int] = field(default_factory=dict)
 
     def add_curve(self, name: str, numbers: list[int], values: list[float]) -> None:
-        """A curve, whose mean is the clip's value; nothing where it is empty."""
+        """Add a curve, whose mean is the clip's value; nothing where it is empty."""
         if values:
             self.curves[name] = (numbers, values)
             self.values[name], self.samples[name] = float(np.mean(values)), len(values)
 
     def check(self, where: str) -> "ClipScores":
-        """Itself; raises `PosegenError` if a number is none (NaN or infinite)."""
+        """Return itself; raise `PosegenError` for NaN or infinite numbers."""
         for name, value in self.values.items():
             if not math.isfinite(value):
                 raise PosegenError(f"{where}: {name} is {value}, which is no score: the video or the weights are bad")
@@ -107,36 +108,36 @@ class ClipScores:
 class FrameScorer(Protocol):
     """A metric at work on one clip."""
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
-        """See the next frames; `truth` is None where there is none, and where the truth itself is scored."""
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
+        """See the next frames; `ground_truth` is None where there is none and where it is scored itself."""
 
     def finish(self) -> ClipScores:
-        """What was found, after the last frame."""
+        """Return the results, after the last frame."""
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """A metric: its columns, and what starts it on a clip. `identity` changes whenever its numbers may.
+    """A metric: its columns, and a method that begins a clip. `identity` changes whenever its numbers may.
 
-    truth: whether the true frames are needed, used where they are there, or ignored; the last two also score the truth
-    itself. fitted: frames come at the protocol's size, else as they are (whoever looks for people needs true shapes).
+    ground_truth: needed, used where there is one, or ignored; the last two also score it by
+    itself. fitted: frames come at the protocol's size, else as they are (finding people needs true shapes).
     """
 
     @property
     def identity(self) -> str:
-        """What the numbers depend on besides the videos."""
+        """A text for everything besides the videos that the numbers depend on."""
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Its columns."""
 
     @property
-    def truth(self) -> Literal["needed", "used", "ignored"]:
-        """What it does with the true frames."""
+    def ground_truth(self) -> Literal["needed", "used", "ignored"]:
+        """Use of the ground truth."""
 
     @property
     def fitted(self) -> bool:
-        """Whether frames come at the protocol's size."""
+        """True if frames come at the protocol's size."""
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""
@@ -150,13 +151,15 @@ class Curves(FrameScorer):
         self.names = names
         self._values: dict[str, list[float]] = {name: [] for name in names}
 
-    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
+    def measure(
+        self, generated: Frames, ground_truth: GroundTruthFrames | None
+    ) -> dict[str, Float[np.ndarray, " frames"]]:
         """The numbers of these frames."""
         raise NotImplementedError
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         """See the next frames."""
-        for name, values in self.measure(generated, truth).items():
+        for name, values in self.measure(generated, ground_truth).items():
             self._values[name] += values.tolist()
 
     def finish(self) -> ClipScores:
@@ -167,14 +170,14 @@ class Curves(FrameScorer):
 
 
 class FrameDifferences:
-    """L1, PSNR and SSIM of frames against the truth, exact in 8 bits."""
+    """L1, PSNR and SSIM of frames against the ground truth, exact in 8 bits."""
 
     identity, fitted = "frame differences 1", True
-    truth: Literal["needed"] = "needed"
+    ground_truth: Literal["needed"] = "needed"
     scores = (
         Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
         Score("L1 (DisCo)", "lower", "none", unit="E-04", digits=2,
-              about="as the field's tables print it: L1 divided by height x width once more, times 10,000"),
+              about="as published tables print it: L1 divided by height x width once more, times 10,000"),
         Score("PSNR", "higher", "none", unit="dB", digits=2, about="mean over frames; identical frames count 100 dB"),
         Score("SSIM", "higher", "none", about="on grey, 7 x 7 windows"),
     )  # fmt: skip
@@ -185,14 +188,16 @@ class FrameDifferences:
 
 
 class _FrameDifferences(Curves):
-    def measure(self, generated: Frames, truth: TruthFrames | None) -> dict[str, Float[np.ndarray, " frames"]]:
-        assert truth is not None
-        plain = l1_per_frame(generated, truth)
+    def measure(
+        self, generated: Frames, ground_truth: GroundTruthFrames | None
+    ) -> dict[str, Float[np.ndarray, " frames"]]:
+        assert ground_truth is not None
+        plain = l1_per_frame(generated, ground_truth)
         return {
             "L1": plain,
             "L1 (DisCo)": plain * 1e4 / (generated.shape[1] * generated.shape[2]),
-            "PSNR": np.minimum(psnr_per_frame(generated, truth), PERFECT),
-            "SSIM": ssim_per_frame(generated, truth),
+            "PSNR": np.minimum(psnr_per_frame(generated, ground_truth), PERFECT),
+            "SSIM": ssim_per_frame(generated, ground_truth),
         }
 
 
@@ -200,7 +205,7 @@ class Flicker:
     """Jumps between neighbouring frames, against what is usual around them; at known seams and anywhere."""
 
     identity, fitted = "flicker 1", True
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     scores = (
         Score("worst jump", "lower", "none", per="step", digits=2,
               about="largest step from one frame to the next, over the median step of the 16 around it; 1 = none"),
@@ -222,7 +227,7 @@ class _Flicker(FrameScorer):
         self.before: np.ndarray | None = None
         self.steps: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             small = cv2.resize(frame, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
             if self.before is not None:

@@ -1,4 +1,4 @@
-"""Scores without a truth that need the user's weights: DINO's likeness of neighbouring frames, and visual quality.
+"""Scores without ground truth that need the user's weights: DINO consistency, and visual quality.
 
 Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Frames
 keep their shape: the shorter side is brought to the network's size and the middle is taken.
@@ -18,7 +18,7 @@ from posegen.conditions.estimators.model_weights import model_folder
 from posegen.conditions.visual_rating import RatingModel, load_whole, model_config
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, Score, TruthFrames
+from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -28,7 +28,7 @@ class DinoMetric:
     """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
 
     fitted = False
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
     _KINDS = ("vit", "dinov2", "dinov2_with_registers")
 
     def __init__(self, weights: str, device: torch.device) -> None:
@@ -44,7 +44,7 @@ class DinoMetric:
         self.identity = f"DINO 1 {content_digest(folder)}"
         self.scores = (
             Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
-                  digits=4, about="cosine similarity of neighbouring frames; a still picture scores 1"),
+                  digits=4, about="cosine similarity of neighbouring frames; a still image scores 1"),
         )  # fmt: skip
 
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
@@ -66,7 +66,7 @@ class _DinoScorer(FrameScorer):
         self.before: Tensor | None = None
         self.steps: list[float] = []
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         vectors = self.metric.embed(generated)
         together = vectors if self.before is None else torch.cat([self.before, vectors])
         self.steps += (together[1:] * together[:-1]).sum(1).tolist()
@@ -81,11 +81,11 @@ class _DinoScorer(FrameScorer):
 class QualityMetric:
     """Q-Align's rule (`conditions/visual_rating.py`) as a metric: the mean over sampled frames.
 
-    The model may be any that transformers has a class for, trained to rate pictures as Q-Align was.
+    The model may be any that transformers has a class for, trained to rate images as Q-Align was.
     """
 
     fitted = False
-    truth: Literal["ignored"] = "ignored"
+    ground_truth: Literal["ignored"] = "ignored"
 
     def __init__(self, weights: str, device: torch.device) -> None:
         folder = model_folder(weights, "--q-align")
@@ -112,7 +112,7 @@ class _QualityScorer(Curves):
         self.metric, self.sampled, self.number = metric, clip.sampled, 0
         self.found: tuple[list[int], list[float]] = ([], [])
 
-    def add(self, generated: Frames, truth: TruthFrames | None) -> None:
+    def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
         for frame in generated:
             if self.number in self.sampled:
                 self.found[0].append(self.number)

@@ -1,7 +1,8 @@
-"""How steady a long video is: its background from segment to segment and over time, the person's looks over time.
+"""Measures the steadiness of a long video with exact masks: background by segment and window, appearance by window.
 
-Frames are uint8 RGB, masks say where the person is (and is meant to be); differences are in units of 0..255. Whether a
-single frame is good is `scores.py`'s concern, and flicker at seams `generate/seams.py`'s.
+Frames are uint8 RGB, masks say where the person is (and is meant to be); differences are in units of 0..255. The scores
+"background drift" and "appearance drift" of `person_motion.py` are other measures, for videos without masks. Single
+frames are scored by `scores.py`, flicker at seams by `generate/seams.py`.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,11 @@ from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
 from posegen.types import Frames, Masks
 
 _MARGIN = 5
-"""Pixels around the person that count as the person: shadows, and edges that the model draws elsewhere."""
+"""Pixels around the person that count as the person: for shadows, and for edges that the model moves."""
 
 
 def mean_background(frames: Frames, person: Masks) -> Float[np.ndarray, "height width 3"]:
-    """Mean over the frames in which a pixel is background; NaN where it never is."""
+    """Mean of each pixel over the frames in which it is background; NaN where it never is."""
     kernel = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)
     outside = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) == 0 for mask in person])
     count = outside.sum(axis=0)[..., None]
@@ -29,7 +30,7 @@ def mean_background(frames: Frames, person: Masks) -> Float[np.ndarray, "height 
 def background_difference(frames: Frames, person: Masks, parts: Sequence[range]) -> list[float]:
     """Mean absolute difference of each part's background to the first part's, where both show it.
 
-    `parts` are runs of frames (the base segments); the first is what the others are compared with. NaN without common
+    `parts` are runs of frames (the base segments); the first is compared with all others. NaN without common
     background.
     """
     backgrounds = [mean_background(frames[part.start : part.stop], person[part.start : part.stop]) for part in parts]
@@ -40,13 +41,13 @@ def background_difference(frames: Frames, person: Masks, parts: Sequence[range])
     return differences
 
 
-def background_drift(frames: Frames, person: Masks, window: int) -> list[float]:
+def windowed_background_difference(frames: Frames, person: Masks, window: int) -> list[float]:
     """`background_difference` of every `window` frames to the first: a curve over time, from 0."""
     starts = range(0, len(frames) - window + 1, window)
     return [0.0, *background_difference(frames, person, [range(start, start + window) for start in starts])]
 
 
-def appearance_drift(
+def windowed_appearance_distance(
     frames: Frames,
     keypoints: Float[np.ndarray, "frames 133 2"],
     scores: Float[np.ndarray, "frames 133"],

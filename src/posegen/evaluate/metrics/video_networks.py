@@ -1,4 +1,4 @@
-"""The two networks that the field's video distances are taken with: I3D (FVD) and a 3-D ResNet-50 (FID-VID).
+"""The two networks of the standard video distances: I3D (FVD) and a 3-D ResNet-50 (FID-VID).
 
 Both see windows of 16 frames. Layer names are those of the published weights: `i3d_pretrained_400.pt` (Kinetics-400,
 RGB; FVD takes the logits) and `resnet-50-kinetics.pth` (Kinetics-400; FID-VID takes what the last layer sees).
@@ -23,7 +23,7 @@ _KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
 
 
 def _pad_same(maps: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """TensorFlow's padding "same": the odd pixel goes behind."""
+    """TensorFlow's padding "same": an odd pixel is added at the end."""
     pads: list[int] = []
     for side, length, step in zip(maps.shape[:1:-1], reversed(kernel), reversed(stride), strict=True):
         total = max(length - (side % step or step), 0)
@@ -162,11 +162,11 @@ def resized(frames: UInt8[np.ndarray, "f h w 3"], side: int) -> Float[np.ndarray
 
 
 def i3d_input(windows: Float[np.ndarray, "n 16 h w 3"]) -> Float[Tensor, "n 3 16 h w"]:
-    """From 0..255 to -1..1."""
+    """Scale 0..255 to -1..1."""
     return torch.from_numpy(np.ascontiguousarray(windows.transpose(0, 4, 1, 2, 3)) / np.float32(127.5) - 1)
 
 
 def resnet_input(windows: Float[np.ndarray, "n 16 h w 3"]) -> Float[Tensor, "n 3 16 h w"]:
-    """From 0..255 to differences from the mean of Kinetics."""
+    """Subtract the mean of Kinetics from 0..255."""
     centred = windows - np.array(_KINETICS_MEAN, np.float32)
     return torch.from_numpy(np.ascontiguousarray(centred.transpose(0, 4, 1, 2, 3)))

@@ -1,1 +1,1 @@
-"""Scores as tables, text and pages."""
+"""Reports: scores as tables, text and pages."""

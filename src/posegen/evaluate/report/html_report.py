@@ -1,6 +1,6 @@
-"""The report of an evaluation: one HTML page that holds everything it shows, and the tables as Markdown and CSV.
+"""Writes the report of an evaluation: one self-contained HTML page, and the tables as Markdown and CSV.
 
-The page is `page/report.html` with its style and script put in; here is only what they show.
+The page is `page/report.html` with style and script inlined; this file makes its data.
 """
 
 import base64
@@ -36,7 +36,7 @@ from posegen.progress import Progress
 _SIDE = 320
 """Longest side of a video in the page, pixels."""
 _POINTS = 400
-"""Most points of a curve in the page."""
+"""Maximum number of points of a curve in the page."""
 
 
 def write_report(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) -> list[Path]:
@@ -78,7 +78,7 @@ def html(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) -> 
 
 
 def page_data(evaluation: Evaluation) -> dict[str, Any]:
-    """What the script shows: per clip values and curves, mean curves, and the worst clips of each score."""
+    """The script's data: values and curves of each clip, mean curves, and the worst clips of each score."""
     per_clip = [score for score in evaluation.scores if not score.frechet]
     clips = []
     for clip in evaluation.benchmark.clips:
@@ -131,7 +131,7 @@ def _mean_curves(evaluation: Evaluation, score: Score) -> dict[str, list[list[fl
 
 
 def _decimated(found: ClipScores, score: Score) -> tuple[list[int], list[float]]:
-    """Frame numbers and values, with at most `_POINTS` points, of which each is the worst of its stretch."""
+    """Frame numbers and values, at most `_POINTS`, each the worst of its stretch."""
     numbers, values = found.curves[score.name]
     worst = np.argmax if score.better == "lower" else np.argmin
     stretches = np.array_split(np.arange(len(values)), min(len(values), _POINTS))
@@ -140,7 +140,7 @@ def _decimated(found: ClipScores, score: Score) -> tuple[list[int], list[float]]
 
 
 def _videos(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) -> dict[str, dict[str, str]]:
-    """Clip -> label -> data URL; the reference is a picture, the others are small videos."""
+    """Clip -> label -> data URL; the reference is an image, the others are small videos."""
     cache = config.cache or default_cache()
     videos: dict[str, dict[str, str]] = {}
     for done, clip in enumerate(evaluation.benchmark.clips, start=1):
@@ -148,13 +148,13 @@ def _videos(evaluation: Evaluation, config: EvaluateConfig, progress: Progress) 
         shown = {row: (result.footage, result.num_frames) for row, result in results.items() if result}
         if not shown:
             continue
-        own = videos.setdefault(clip.name, {"reference": _picture(clip.reference)})
+        own = videos.setdefault(clip.name, {"reference": _image_url(clip.reference)})
         fps = next(iter(shown.values()))[0].fps
-        if clip.driving is not None and not clip.driving.stills and clip.driving != clip.truth:
+        if clip.driving is not None and not clip.driving.stills and clip.driving != clip.ground_truth:
             driving = clip.driving.at_rate(fps)
             own["driving"] = _video(driving, driving.num_frames, config.preview_seconds, cache)
-        if clip.truth is not None:
-            own[TRUTH] = _video(clip.truth, clip.truth.num_frames, config.preview_seconds, cache)
+        if clip.ground_truth is not None:
+            own[TRUTH] = _video(clip.ground_truth, clip.ground_truth.num_frames, config.preview_seconds, cache)
         for row, (footage, count) in shown.items():
             own[row] = _video(footage, count, config.preview_seconds, cache)
         progress.update("videos of the report", done, len(evaluation.benchmark.clips))
@@ -181,7 +181,7 @@ def _video(footage: Footage, num_frames: int, seconds: float, cache: Path) -> st
     return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _picture(path: Path) -> str:
+def _image_url(path: Path) -> str:
     image = read_image(path)
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     small = cv2.resize(
@@ -192,6 +192,6 @@ def _picture(path: Path) -> str:
 
 
 def _for_script(data: Mapping[str, Any] | Sequence[Any]) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot close the script element around it."""
     content = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return Markup(content)

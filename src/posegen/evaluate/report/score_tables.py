@@ -1,4 +1,4 @@
-"""From scores of clips to tables: means or Fréchet distances per method, with intervals over clips.
+"""Makes tables of the scores of clips: means or Fréchet distances per method, with intervals over clips.
 
 Means: percentile bootstrap over clips. Fréchet distances: jackknife over groups of clips (a bootstrap would count some
 clips twice, which makes sets look less varied and so moves the distance itself).
@@ -18,7 +18,7 @@ Scores = Mapping[str, ClipScores]
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table; its 95 % interval (None for a single clip); of which clips, how many measurements."""
+    """One number of the table: value, 95 % interval (None for a single clip), its clips, number of measurements."""
 
     value: float
     low: float | None
@@ -39,12 +39,12 @@ def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
     return Cell(float((values * weights).sum() / weights.sum()), low, high, tuple(having), int(samples.sum()))
 
 
-def frechet_cell(score: Score, clips: Scores, truth: Scores) -> tuple[Cell | None, str | None]:
-    """Distance between a method's samples and the truth's, of the same clips; and a warning where they are too few."""
-    names = [name for name in clips if score.name in clips[name].features and name in truth]
+def frechet_cell(score: Score, clips: Scores, ground_truth: Scores) -> tuple[Cell | None, str | None]:
+    """Distance of a method's samples from the ground truth's, over the same clips; and a warning for few samples."""
+    names = [name for name in clips if score.name in clips[name].features and name in ground_truth]
     measured = tuple(name for name in names if clips[name].features[score.name].count)
     left = [clips[name].features[score.name] for name in measured]
-    right = [truth[name].features[score.name] for name in names if truth[name].features[score.name].count]
+    right = [ground_truth[name].features[score.name] for name in names if ground_truth[name].features[score.name].count]
     if sum(each.count for each in left) < 2 or sum(each.count for each in right) < 2:
         return None, None
     value = _distance(left, right)
@@ -68,7 +68,7 @@ def weighted_interval(values: np.ndarray, weights: np.ndarray, draws: int = 10_0
 
 
 def best_methods(score: Score, cells: Mapping[str, Cell | None], complete: Sequence[str]) -> list[str]:
-    """Methods whose printed number is the best; those that lack clips do not compete.
+    """Methods with the best printed number; those that lack clips do not compete.
 
     None where the numbers are of different clips: a method that is measured only in the easy ones would win.
     """

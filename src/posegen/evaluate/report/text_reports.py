@@ -1,4 +1,4 @@
-"""The tables of an evaluation as text: Markdown for people, CSV for programs, a few lines for the terminal."""
+"""Formats the tables of an evaluation: Markdown for people, CSV for programs, a few lines for the terminal."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 def heading(score: Score) -> str:
-    """A column's head: name, arrow towards better, unit."""
+    """Heading of a column: name, arrow towards better, unit."""
     return f"{score.name} {_ARROWS[score.better]}" + (f" ({score.unit})" if score.unit else "")
 
 
@@ -29,18 +29,18 @@ def interval(score: Score, cell: Cell) -> str:
 
 
 def fewer_clips(evaluation: Evaluation, cell: Cell) -> str:
-    """Of how many clips a number is, where that is not all of the benchmark."""
+    """The number of clips behind a cell, where it is not the whole benchmark."""
     total = len(evaluation.benchmark.clips)
     return "" if len(cell.clips) == total else f"({len(cell.clips)} of {total} clips)"
 
 
 def coverage(evaluation: Evaluation, row: str) -> str:
-    """How many of the benchmark's clips a row is about."""
+    """The share of the benchmark's clips that a row covers, as 3/4."""
     return f"{len(evaluation.clips[row])}/{len(evaluation.benchmark.clips)}"
 
 
 def resolutions(evaluation: Evaluation, score: Score, rows: Sequence[str]) -> list[str]:
-    """At which sizes, WIDTH×HEIGHT, the frames of these rows were measured."""
+    """Sizes, WIDTH×HEIGHT, at which the frames of these rows were measured."""
     sizes = {result.footage.size for row in rows for result in evaluation.results[row].values()}
     fitted = score.name in evaluation.fitted
     return sorted({evaluation.rules.describe(size) if fitted else "{1}×{0}".format(*size) for size in sizes})
@@ -64,13 +64,13 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The report without pictures."""
+    """The report without images."""
     rules, scores = evaluation.rules, evaluation.scores
     lines = [f"# {_cell(evaluation.benchmark.name)}", "", _cell(evaluation.benchmark.about), ""]
     lines += [
         f"Protocol `{rules.name}`, {len(evaluation.benchmark.clips)} clips. In brackets: 95 % intervals over clips. "
         "Bold: the best of the methods that have all clips, where their numbers are of the same clips. "
-        "`truth` is the true videos, scored like a method.",
+        "`truth` is the ground truth, scored like a method.",
         "",
     ]
     lines += ["| method | clips | " + " | ".join(heading(score) for score in scores) + " |"]
@@ -94,7 +94,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def all_remarks(evaluation: Evaluation) -> list[str]:
-    """Warnings, and what was noted about results."""
+    """Warnings, and notes about results."""
     notes = [f"{matched.method.name}: {note}" for matched in evaluation.methods for note in matched.notes]
     return [*evaluation.warnings, *notes]
 
@@ -145,7 +145,7 @@ def _joined(*texts: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that breaks no table."""
+    """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""A user study's questions and answers, in one SQLite file: who is asked what, and that nobody answers twice.
+"""Keeps a user study's questions and answers in one SQLite file, and makes sure that nobody answers twice.
 
 A question is about one result video (rated 0 to 5) or about two of the same clip (which is better). Each person gets
 questions of their own, those first that have the fewest answers, in a random order, with sides drawn at random; nothing
@@ -43,12 +43,12 @@ _ANSWERED = "(question IN (SELECT question FROM ratings) OR question IN (SELECT 
 
 
 class AlreadyAnsweredError(PosegenError):
-    """A question that has its answer."""
+    """Raised for a second answer to a question."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked: about `first` alone, or whether `first` (left) or `second` (right) is better."""
+    """One question: rate `first` alone, or choose the better of `first` (left) and `second` (right)."""
 
     token: str
     clip: str
@@ -59,7 +59,7 @@ class Question:
 
     @classmethod
     def of(cls, row: Sequence[Any], total: int) -> "Question":
-        """From a row: token, clip, first, second, place."""
+        """Build a question from a row: token, clip, first, second, place."""
         token, clip, first, second, place = row
         return cls(token, clip, first, second, place, total)
 
@@ -120,7 +120,7 @@ class Study:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes; all of it happens, or nothing."""
+        """Open a transaction that writes: all of it happens, or nothing."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -141,7 +141,7 @@ class Study:
     # -- people and what they are asked --------------------------------------------------------------------------------
 
     def enter(self, name: str) -> str:
-        """The token of the person of that name (capitals and spaces do not matter), who is new or goes on."""
+        """The token of the person of that name (case and spaces do not matter), who is new or resumes."""
         known = " ".join(name.casefold().split())
         if not 1 <= len(known) <= 100:
             raise PosegenError("a name is needed, of at most 100 letters: it keeps anybody from answering twice")
@@ -186,7 +186,7 @@ class Study:
         return chosen
 
     def knows(self, person: str) -> bool:
-        """Whether this is somebody's token."""
+        """Return whether this is a person's token."""
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM people WHERE token = ?", (person,)).fetchone() is not None
 
@@ -202,14 +202,14 @@ class Study:
         return None if row is None else Question.of(row, total)
 
     def question(self, person: str, token: str) -> Question:
-        """One of this person's questions. Raises `PosegenError` where it is none."""
+        """One of this person's questions. Raises `PosegenError` for any other token."""
         with self._open() as connection:
             return self._question(connection, person, token)[1]
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
     def answer(self, person: str, token: str, answer: Mapping[str, Any]) -> None:
-        """Keep an answer: {aspect: 0..5 for all three} to a rating, {"choice": left, right or same} to a pair.
+        """Store an answer: {aspect: 0..5 for all three} to a rating, {"choice": left, right or same} to a pair.
 
         Raises `AlreadyAnsweredError` for a second answer, which changes nothing, and `PosegenError` for one that does
         not fit the question.
@@ -259,7 +259,7 @@ class Study:
     def _person(connection: sqlite3.Connection, token: str) -> int:
         row = connection.execute("SELECT person FROM people WHERE token = ?", (token,)).fetchone()
         if row is None:
-            raise PosegenError("nobody is known by this token: enter a name")
+            raise PosegenError("this token is unknown: enter a name")
         return int(row[0])
 
     def _question(self, connection: sqlite3.Connection, person: str, token: str) -> tuple[int, Question]:

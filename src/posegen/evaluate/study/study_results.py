@@ -1,6 +1,6 @@
-"""What a user study found: means with intervals, agreement between people, shares of comparisons won; as tables.
+"""Summarises a user study: means with intervals, agreement between people, shares of comparisons won; as tables.
 
-Questions and answers are `study.py`'s.
+`study_database.py` keeps questions and answers.
 """
 
 import csv
@@ -21,7 +21,7 @@ _DRAWS = 4000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95 % interval (None where it cannot be told), and of how many answers."""
+    """A mean, its 95 % interval (None where there is none), and the number of answers."""
 
     value: float
     low: float | None
@@ -36,8 +36,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """means: (method, aspect) -> rating 0..5; won: method -> share of its comparisons won, a tie counting half;
-    agreement: aspect -> Krippendorff's alpha (None where too few people rated the same videos)."""
+    """Figures of a study.
+
+    means: (method, aspect) -> rating 0..5; won: method -> share of its comparisons won, a tie counting half;
+    agreement: aspect -> Krippendorff's alpha (None where too few people rated the same videos).
+    """
 
     methods: tuple[str, ...]
     people: int

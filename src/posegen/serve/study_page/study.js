@@ -4,7 +4,7 @@ if (location.search) history.replaceState(null, "", "/"); // the token is in a c
 const $ = (id) => document.getElementById(id);
 const { aspects } = JSON.parse($("settings").textContent);
 const MEANING = {
-  "visual quality": "How sharp and natural do the pictures look?",
+  "visual quality": "How sharp and natural does the video look?",
   "identity preservation": "Is it the person of the picture on the left, in the same clothes?",
   "temporal consistency": "Does it move smoothly, without flicker, jumps, or things that change?",
 };
