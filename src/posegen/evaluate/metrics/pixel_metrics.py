@@ -119,8 +119,8 @@ class FrameScorer(Protocol):
 class Metric(Protocol):
     """A metric: its columns, and a method that begins a clip. `identity` changes whenever its numbers may.
 
-    ground_truth: needed, used where there is one, or ignored; the last two also score it by
-    itself. fitted: frames come at the protocol's size, else as they are (finding people needs true shapes).
+    ground_truth: "needed", "used" where there is one, or "ignored"; the last two metrics also score it like a result.
+    fitted: frames come at the protocol's size, else as they are (finding people needs true shapes).
     """
 
     @property
