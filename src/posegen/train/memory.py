@@ -6,9 +6,10 @@ allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -75,9 +76,7 @@ def estimate(
     phases = [_measure(phase, stage, settings, transformer, latent_size, text_tokens, image_tokens, processes)
               for phase in settings.phases]  # fmt: skip
     activations, tokens = max(phases)
-    model = _empty(stage, settings, transformer)
-    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
-    everything = sum(parameter.numel() for parameter in model.parameters())
+    trained, everything = _count_parameters(_Structure.of(stage, settings, transformer))
     shards = processes if settings.strategy == "fsdp" else 1
     return Memory(
         frozen=(everything - trained) * _BYTES[base_weights] // shards,
@@ -155,12 +154,38 @@ def _activation_type(settings: StageSettings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
-def _empty(stage: StageName, settings: StageSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
-    """The transformer as it is trained, without weights."""
-    with init_empty_weights(include_buffers=True):
-        model = PoseGenTransformer3DModel(**arguments)
-    prepare_transformer(model, stage, replace(settings, from_base=False), "fp32")
-    return model
+@dataclass(frozen=True)
+class _Structure:
+    """Decides which parameters a transformer has and which of them learn; equal ones are measured once a process."""
+
+    stage: StageName
+    rank: int
+    alpha: float
+    arguments: tuple[tuple[str, Hashable], ...]
+    """The constructor's, in the order of their names."""
+
+    @classmethod
+    def of(cls, stage: StageName, settings: StageSettings, arguments: dict[str, Any]) -> "_Structure":
+        """The structure that a stage trains."""
+        hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+        return cls(stage, settings.rank, settings.alpha, tuple(sorted(hashable.items())))
+
+    def build(self) -> PoseGenTransformer3DModel:
+        """The transformer as it is trained, without weights."""
+        with init_empty_weights(include_buffers=True):
+            model = PoseGenTransformer3DModel(**dict(self.arguments))
+        phase = Phase(steps=1, num_frames=1, batch_size=1)
+        settings = StageSettings(phases=(phase,), rank=self.rank, alpha=self.alpha)
+        prepare_transformer(model, self.stage, settings, "fp32")
+        return model
+
+
+@functools.lru_cache(maxsize=64)
+def _count_parameters(structure: _Structure) -> tuple[int, int]:
+    """(parameters that learn, all parameters)."""
+    model = structure.build()
+    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
+    return trained, sum(parameter.numel() for parameter in model.parameters())
 
 
 def _measure(
@@ -171,8 +196,8 @@ def _measure(
     batch = max(phase.batch_size // (settings.accumulate * processes), 1)
     frames = (phase.num_frames - 1) // 4 + 1
     few, many = (
-        _kept(batch, frames, {**arguments, "num_layers": layers}, stage, settings, latent_size, text_tokens,
-              image_tokens)
+        _kept(_Structure.of(stage, settings, {**arguments, "num_layers": layers}), (batch, frames, *latent_size),
+              text_tokens, image_tokens, _activation_type(settings))
         for layers in (1, _PROBED)
     )  # fmt: skip
     block = (many - few) // (_PROBED - 1)
@@ -187,14 +212,16 @@ def _measure(
     return few + (layers - 1) * block, tokens
 
 
+@functools.lru_cache(maxsize=64)
 def _kept(
-    batch: int, frames: int, arguments: dict[str, Any], stage: StageName, settings: StageSettings,
-    latent_size: tuple[int, int], text_tokens: int, image_tokens: int,
-) -> int:  # fmt: skip
-    """Bytes that autograd keeps for the backward pass of a transformer of few blocks."""
-    model = _empty(stage, settings, arguments)
-    model.disable_gradient_checkpointing()
-    dtype = _activation_type(settings)
+    structure: _Structure, shape: tuple[int, int, int, int], text_tokens: int, image_tokens: int, dtype: torch.dtype
+) -> int:
+    """Bytes that autograd keeps for the backward pass of a transformer of few blocks.
+
+    shape: (b, f, h, w) of the latents.
+    """
+    batch, frames, *latent_size = shape
+    model, arguments = structure.build(), dict(structure.arguments)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     channels = arguments["out_channels"]
