@@ -3,6 +3,7 @@
 Most tests here are about jobs, not about what a picture shows: they take the narrow one (`config.model`).
 """
 
+import copy
 from dataclasses import replace
 from fractions import Fraction
 
@@ -25,6 +26,31 @@ def driving(made_once, media):
                 writer.write(frame)
 
     return made_once("driving", make) / "dance.mp4"
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """Pipelines of the narrow model by device and dtype, as they were loaded; to be copied."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def narrow_is_loaded_once(narrow, loaded):
+    """Each job has a copy of the narrow model as its folder was first loaded; other models are loaded as ever."""
+    from posegen.generate import long_video
+
+    load = long_video.load_pipeline
+
+    def load_or_copy(name, device, dtype, loras=()):
+        if name != narrow or loras:
+            return load(name, device, dtype, loras)
+        if (device, dtype) not in loaded:
+            loaded[device, dtype] = load(name, device, dtype)
+        return copy.deepcopy(loaded[device, dtype])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(long_video, "load_pipeline", load_or_copy)
+        yield
 
 
 @pytest.fixture
@@ -67,6 +93,22 @@ def conditions(driving, made_once):
     return made_once(
         "conditions", lambda folder: extract(ExtractConfig(driving=driving, output=folder, size=SIZE, fps="40"))
     )
+
+
+@pytest.fixture(scope="session")
+def few_conditions(driving, made_once):
+    """Of the driving video at 6 frames/s: 15 frames, one base segment."""
+    from posegen.apps.commands import extract
+
+    return made_once(
+        "few-conditions", lambda folder: extract(ExtractConfig(driving=driving, output=folder, size=SIZE, fps="6"))
+    )
+
+
+@pytest.fixture
+def few(config, few_conditions):
+    """A job of one base segment of 15 frames, without any estimator."""
+    return replace(config, conditions=few_conditions, size=None, person_check=False)
 
 
 @pytest.fixture

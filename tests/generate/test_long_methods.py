@@ -50,11 +50,11 @@ def test_each_method_makes_the_whole_video(lean, method):
     assert f"plan       {kinds[method]} segments of 33 frames" in video.description
 
 
-def test_one_segment_is_the_same_by_every_method(lean, tmp_path, conditions):
+def test_one_segment_is_the_same_by_every_method(lean, few_conditions, tmp_path):
     videos, lean = [], replace(lean, pose_guidance=1.5, pose_strength=1.2)
     for method in METHODS:
         output = tmp_path / f"{method}.mp4"
-        slow = replace(lean, anchor=None, conditions=None, size="96x64", fps="8", output=output, long_method=method)
+        slow = replace(lean, anchor=None, conditions=few_conditions, output=output, long_method=method)
         assert len(resolved(slow).plan.segments) == 1
         generate_video(slow)
         videos.append(np.stack(list(iterate_frames(output))))

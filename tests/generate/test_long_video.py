@@ -96,10 +96,10 @@ def test_fps_changes_the_number_of_frames_and_not_the_duration(config):
     assert (info.num_frames, info.fps) == (30, 12)
 
 
-def test_same_seed_same_bytes_other_seed_other_video(config, tmp_path):
+def test_same_seed_same_bytes_other_seed_other_video(few, tmp_path):
     outputs = [tmp_path / name / "result.mp4" for name in ("a", "b", "c")]
     for output, seed in zip(outputs, (1, 1, 2), strict=True):
-        generate_video(changed(config, output=output, seed=seed, fps="6"))
+        generate_video(changed(few, output=output, seed=seed))
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     assert not np.array_equal(decoded(outputs[0]), decoded(outputs[2]))
 
@@ -204,10 +204,10 @@ def test_a_damaged_segment_is_made_again_and_the_result_is_the_same(ready, caplo
     assert ready.output.read_bytes() == whole
 
 
-def test_a_segments_pixels_are_never_all_in_memory(config, monkeypatch):
+def test_a_segments_pixels_are_never_all_in_memory(few, monkeypatch):
     convert, sizes = latents.to_frames, []
     monkeypatch.setattr(latents, "to_frames", lambda pixels: (sizes.append(pixels.shape[2]), convert(pixels))[1])
-    generate_video(changed(config, fps="6", steps=1))
+    generate_video(changed(few, steps=1))
     assert sizes == [1, *[4] * 8]
 
 
@@ -487,9 +487,8 @@ def test_given_conditions_are_used_as_they_are(config, tmp_path, monkeypatch):
     assert not (work_folder(again.output) / "conditions").exists()
 
 
-def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, tmp_path):
-    generate_video(changed(config, fps="6"))
-    folder = work_folder(config.output) / "conditions"
+def test_given_conditions_that_do_not_fit_are_refused_before_anything_is_made(config, few_conditions, tmp_path):
+    folder = few_conditions
     for wrong, expected in (({"size": "64x64"}, "size"), ({"fps": "12"}, "fps")):
         again = changed(config, output=tmp_path / "again" / "result.mp4", conditions=folder, **wrong)
         with pytest.raises(PosegenError, match=expected):

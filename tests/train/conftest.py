@@ -106,3 +106,17 @@ def pretrained(shards, made_once):
         train("pretrain", recipe, places)
 
     return made_once("pretrained", make) / "run" / "pretrain" / "model"
+
+
+@pytest.fixture(scope="session")
+def based(pretrained, shards, made_once):
+    """The model of an uninterrupted stage `base` that began from `pretrained`, with its run's files around it."""
+    from posegen.train.training import train
+
+    def make(folder):
+        path = folder / "recipe.toml"
+        path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
+        paths = TrainingPaths(folder / "run", shards, shards, shards / "cache", str(pretrained))
+        train("base", read_recipe(path), paths)
+
+    return made_once("based", make) / "run" / "base" / "model"

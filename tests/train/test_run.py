@@ -60,10 +60,10 @@ def assert_same_bits(first: Path, second: Path) -> None:
     assert not different, different[:5]
 
 
-def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
+def test_the_stages_follow_each_other(pretrained, based, make_run, tmp_path):
     run = tmp_path / "run"
-    recipe, places = make_run(run, start=str(pretrained))
-    base = train("base", recipe, places)
+    shutil.copytree(based.parents[1], run)
+    base = run / "base" / "model"
     stitch = train("stitch", *make_run(run))
     first = load_pipeline(str(pretrained), CPU, torch.float32)
     last = load_pipeline(str(stitch), CPU, torch.float32)
@@ -91,13 +91,16 @@ def test_the_stages_follow_each_other(pretrained, make_run, tmp_path):
     ("stage", "more"),
     [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", ""), ("stitch", "")],
 )
-def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run, tmp_path):
+def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, based, make_run, tmp_path):
     start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model")}.get(stage, str(pretrained))
     if stage == "stitch":
-        start = str(train("base", *make_run(tmp_path / "start", start)))
+        start = str(based)
     often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n" + more}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 2\n" + more}))
+    if stage == "stitch" or more:
+        train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 100\n" + more}))
+    else:
+        whole = (based if stage == "base" else pretrained).parents[1]
     for step in (2, 3):
         with pytest.raises(KeyboardInterrupt):
             train(stage, *make_run(broken, start, **often), StopAfter(step))
@@ -112,9 +115,9 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, make_run
     assert losses[0] == losses[1]
 
 
-def test_a_decoder_alone_keeps_what_was_encoded_and_trained(pretrained, make_run, shards, tmp_path):
+def test_a_decoder_alone_keeps_what_was_encoded_and_trained(based, make_run, shards, tmp_path):
     only = "decoder_only = true\nlatent_noise = 0.2\nmotion_weight = 1.0\n"
-    start, run = train("base", *make_run(tmp_path / "start", str(pretrained))), tmp_path / "run"
+    start, run = based, tmp_path / "run"
     model = train("vae", *make_run(run, str(start), vae=only))
     ours, theirs = weights_of(model), weights_of(start)
     assert ours.keys() == theirs.keys()
@@ -130,9 +133,8 @@ def test_a_decoder_alone_keeps_what_was_encoded_and_trained(pretrained, make_run
     assert all(record["train/loss"] > 0 for record in figures if "train/loss" in record)
 
 
-def test_a_killed_process_goes_on(warm, pretrained, make_run, make_recipe, shards, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train("base", *make_run(whole, str(pretrained), base="checkpoint_every = 1\n"))
+def test_a_killed_process_goes_on(warm, pretrained, based, make_run, make_recipe, shards, tmp_path):
+    killed = tmp_path / "killed"
     process = warm.posegen(
         "train", "base", "--recipe", make_recipe("killed.toml", base="checkpoint_every = 1\n"), "--output", killed,
         "--data", shards, "--validation", shards, "--cache", shards / "cache", "--init", pretrained,
@@ -146,7 +148,7 @@ def test_a_killed_process_goes_on(warm, pretrained, make_run, make_recipe, shard
         process.send_signal(signal.SIGKILL)
         process.wait()
     train("base", *make_run(killed, str(pretrained), base="checkpoint_every = 1\n"))
-    assert_same_bits(whole / "base" / "model", killed / "base" / "model")
+    assert_same_bits(based, killed / "base" / "model")
 
 
 @pytest.mark.parametrize("stage", ["vae", "base"])
@@ -172,12 +174,13 @@ def test_shards_at_a_url_train_as_a_folder_does(stage, pretrained, make_run, sha
     assert_same_bits(tmp_path / "folder" / stage, tmp_path / "url" / stage)
 
 
-def test_a_finished_stage_is_not_trained_again(pretrained, make_run, tmp_path):
+def test_a_finished_stage_is_not_trained_again(pretrained, based, make_run, tmp_path):
     said = []
     progress = NullProgress()
     progress.say = said.append
     run = make_run(tmp_path / "run", str(pretrained))
-    folder = train("base", *run)
+    shutil.copytree(based.parents[1], tmp_path / "run")
+    folder = tmp_path / "run" / "base" / "model"
     stamp = (folder / "model_index.json").stat().st_mtime_ns
     assert train("base", *run, progress) == folder
     assert (folder / "model_index.json").stat().st_mtime_ns == stamp
@@ -230,9 +233,8 @@ def test_a_checkpoint_of_another_recipe_is_refused(pretrained, make_run, tmp_pat
         train("base", *make_run(run, str(pretrained.parents[1] / "vae" / "model"), base="checkpoint_every = 1\n"))
 
 
-def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(pretrained, make_run, tmp_path, caplog):
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(pretrained, based, make_run, tmp_path, caplog):
     often = "checkpoint_every = 1\n"
-    whole = train("base", *make_run(tmp_path / "whole", str(pretrained), base=often))
     with pytest.raises(KeyboardInterrupt):
         train("base", *make_run(tmp_path / "stopped", str(pretrained), base=often), StopAfter(3))
     for name in ("weights.safetensors", "optimizer.pt", "state.json"):
@@ -242,13 +244,14 @@ def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(pretrained, make_
         content = bytearray(newest.read_bytes())
         content[len(content) // 2] ^= 1
         newest.write_bytes(content)
-        assert_same_bits(whole, train("base", *make_run(run, str(pretrained), base=often)))
+        assert_same_bits(based, train("base", *make_run(run, str(pretrained), base=often)))
         assert f"{newest}: " in caplog.text
 
 
-def test_a_finished_model_that_is_damaged_is_written_again(pretrained, make_run, tmp_path, caplog):
+def test_a_finished_model_that_is_damaged_is_written_again(pretrained, based, make_run, tmp_path, caplog):
     run = make_run(tmp_path / "run", str(pretrained))
-    model = train("base", *run)
+    shutil.copytree(based.parents[1], tmp_path / "run")
+    model = tmp_path / "run" / "base" / "model"
     (file, *_) = sorted(model.rglob("*.safetensors"))
     before = {key: tensor.clone() for key, tensor in load_file(file).items()}
     content = bytearray(file.read_bytes())
@@ -260,7 +263,7 @@ def test_a_finished_model_that_is_damaged_is_written_again(pretrained, make_run,
     assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tmp_path):
+def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, based, make_run, tmp_path):
     run = make_run(tmp_path / "run", str(pretrained), base="checkpoint_every = 1\n")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -277,8 +280,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(pretrained, make_run, tm
     checkpoints = tmp_path / "run" / "base" / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-0000001", "step-0000002"]
     train("base", *run)
-    train("base", *make_run(tmp_path / "whole", str(pretrained)))
-    assert_same_bits(tmp_path / "run" / "base" / "model", tmp_path / "whole" / "base" / "model")
+    assert_same_bits(tmp_path / "run" / "base" / "model", based)
 
 
 def test_a_second_run_in_one_folder_is_refused(pretrained, make_run, tmp_path):
@@ -350,17 +352,17 @@ for stage in stages:
 """
 
 
-def test_two_processes_train_as_one_does(warm, pretrained, make_run, make_recipe, shards, tmp_path):
+def test_two_processes_train_as_one_does(warm, pretrained, based, make_run, make_recipe, shards, tmp_path):
     """Every stage, each from where the one process began it."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    starts = {"vae": "", "pretrain": pretrained.parents[1] / "vae" / "model", "base": pretrained,
-              "stitch": one / "base" / "model"}  # fmt: skip
-    for stage, start in starts.items():
-        train(stage, *make_run(one, str(start) or None))
+    two = tmp_path / "two"
+    vae = pretrained.parents[1] / "vae" / "model"
+    starts = {"vae": "", "pretrain": vae, "base": pretrained, "stitch": based}
+    alone = {"vae": vae, "pretrain": pretrained, "base": based}
+    alone["stitch"] = train("stitch", *make_run(tmp_path / "one", str(based)))
     stages = [f"{stage}:{start}" for stage, start in starts.items()]
     run_twice(warm, TOGETHER, [make_recipe("one.toml"), two, shards, *stages])
     for stage in starts:
-        ours, theirs = (weights_of(folder / stage / "model") for folder in (one, two))
+        ours, theirs = weights_of(alone[stage]), weights_of(two / stage / "model")
         assert ours.keys() == theirs.keys()
         for name, tensor in ours.items():
             assert (theirs[name] - tensor).norm() <= 0.01 * tensor.norm(), (stage, name)
@@ -397,10 +399,9 @@ def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_reci
     assert_same_bits(*(tmp_path / name / "run" / "base" / "model" for name in ("folder", "url")))
 
 
-def test_accumulation_changes_nothing_but_rounding(pretrained, make_run, tmp_path):
-    train("base", *make_run(tmp_path / "whole", str(pretrained)))
-    train("base", *make_run(tmp_path / "parts", str(pretrained), base="accumulate = 2\n"))
-    ours, theirs = (weights_of(tmp_path / name / "base" / "model" / "adapters") for name in ("whole", "parts"))
+def test_accumulation_changes_nothing_but_rounding(pretrained, based, make_run, tmp_path):
+    parts = train("base", *make_run(tmp_path / "parts", str(pretrained), base="accumulate = 2\n"))
+    ours, theirs = (weights_of(model / "adapters") for model in (based, parts))
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, atol=2e-5, rtol=1e-3, msg=name)
 
@@ -512,8 +513,8 @@ def test_a_vae_that_does_not_fit_in_memory_is_told_before_training(make_run, tmp
         train("vae", dataclasses.replace(recipe, vae=large), places)
 
 
-def test_clips_kept_in_memory_change_nothing(make_run, tmp_path):
-    plain = train("vae", *make_run(tmp_path / "plain"))
+def test_clips_kept_in_memory_change_nothing(pretrained, make_run, tmp_path):
+    plain = pretrained.parents[1] / "vae" / "model"
     kept = train("vae", *make_run(tmp_path / "kept", vae="kept_gb = 1\n"))
     assert_same_bits(plain, kept)
 

@@ -6,9 +6,10 @@ allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
@@ -23,7 +24,7 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
-from posegen.train.stage_settings import (
+from posegen.train.stage_settings import AdapterSettings, (
     Phase,
     StageName,
     StageSettings,
@@ -93,9 +94,7 @@ def estimate(
 ) -> Memory:
     """Estimate the memory of a stage that trains the transformer, on each of `processes` devices."""
     activations, tokens = max(_measure(phase, settings, inputs, processes) for phase in settings.phases)
-    model = _empty(settings, inputs.arguments)
-    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
-    everything = sum(parameter.numel() for parameter in model.parameters())
+    trained, everything = _count_parameters(_Structure.of(settings, inputs.arguments))
     shards = processes if settings.strategy == "fsdp" else 1
     return Memory(
         frozen=(everything - trained) * _BYTES[base_weights] // shards,
@@ -173,22 +172,57 @@ def _activation_type(settings: StageSettings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
-def _empty(settings: TransformerSettings, arguments: dict[str, Any]) -> PoseGenTransformer3DModel:
-    """Build the transformer as it is trained, without weights."""
-    with init_empty_weights(include_buffers=True):
-        model = PoseGenTransformer3DModel(**arguments)
-    if isinstance(settings, StitchSettings):
-        settings = replace(settings, from_base=False)  # the empty model has no base adapter to copy
-    prepare_transformer(model, settings, "fp32")
-    return model
+@dataclass(frozen=True)
+class _Structure:
+    """Which parameters a transformer has and which of them learn; equal structures are measured once a process."""
+
+    stage: type[TransformerSettings]
+    adapter: tuple[int, float] | None
+    """Rank and alpha."""
+    arguments: tuple[tuple[str, Hashable], ...]
+    """The constructor's, in the order of their names."""
+    settings: TransformerSettings = field(compare=False)
+
+    @classmethod
+    def of(cls, settings: TransformerSettings, arguments: dict[str, Any]) -> "_Structure":
+        """Return the structure that a stage trains."""
+        hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+        adapter = (settings.rank, settings.alpha) if isinstance(settings, AdapterSettings) else None
+        return cls(type(settings), adapter, tuple(sorted(hashable.items())), settings)
+
+    def build(self) -> PoseGenTransformer3DModel:
+        """Build the transformer as it is trained, without weights."""
+        with init_empty_weights(include_buffers=True):
+            model = PoseGenTransformer3DModel(**dict(self.arguments))
+        settings = self.settings
+        if isinstance(settings, StitchSettings):
+            settings = replace(settings, from_base=False)  # the empty model has no base adapter to copy
+        prepare_transformer(model, settings, "fp32")
+        return model
+
+
+@functools.lru_cache(maxsize=64)
+def _count_parameters(structure: _Structure) -> tuple[int, int]:
+    """Return (parameters that learn, all parameters)."""
+    model = structure.build()
+    trained = sum(parameter.numel() for _, parameter in trained_parameters(model))
+    return trained, sum(parameter.numel() for parameter in model.parameters())
 
 
 def _measure(phase: Phase, settings: TransformerSettings, inputs: TransformerInputs, processes: int) -> tuple[int, int]:
     """Return (bytes kept for the backward pass, tokens) of the largest part of a batch."""
     batch = max(phase.batch_size // (settings.accumulate * processes), 1)
     frames = (phase.num_frames - 1) // 4 + 1
-    few, many = (_kept(batch, frames, settings, inputs.with_blocks(count)) for count in (1, _PROBED))
     arguments, latent_size = inputs.arguments, inputs.latent_size
+    few, many = (
+        _kept(
+            _Structure.of(settings, inputs.with_blocks(count).arguments),
+            (batch, frames, *latent_size),
+            (inputs.text_tokens, inputs.image_tokens),
+            _activation_type(settings),
+        )
+        for count in (1, _PROBED)
+    )
     block = (many - few) // (_PROBED - 1)
     patch = arguments.get("patch_size", (1, 2, 2))
     per_frame = (latent_size[0] // patch[1]) * (latent_size[1] // patch[2])
@@ -201,12 +235,18 @@ def _measure(phase: Phase, settings: TransformerSettings, inputs: TransformerInp
     return few + (layers - 1) * block, tokens
 
 
-def _kept(batch: int, frames: int, settings: TransformerSettings, inputs: TransformerInputs) -> int:
-    """Measure the bytes that autograd keeps for the backward pass of a transformer of few blocks."""
-    arguments, latent_size = inputs.arguments, inputs.latent_size
-    model = _empty(settings, arguments)
+@functools.lru_cache(maxsize=64)
+def _kept(
+    structure: _Structure, shape: tuple[int, int, int, int], num_tokens: tuple[int, int], dtype: torch.dtype
+) -> int:
+    """Measure the bytes that autograd keeps for the backward pass of a transformer of few blocks.
+
+    shape: (b, f, h, w) of the latents; num_tokens: of the text and of the image.
+    """
+    batch, frames, *latent_size = shape
+    arguments: dict[str, Any] = dict(structure.arguments)
+    model = structure.build()
     model.disable_gradient_checkpointing()
-    dtype = _activation_type(settings)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     channels = arguments["out_channels"]
@@ -221,8 +261,8 @@ def _kept(batch: int, frames: int, settings: TransformerSettings, inputs: Transf
             hand_latents=empty(channels, frames, *latent_size),
             reference_latents=empty(channels, 1, *latent_size),
             timestep=empty(),
-            encoder_hidden_states=empty(inputs.text_tokens, arguments["text_dim"]),
-            encoder_hidden_states_image=empty(inputs.image_tokens, arguments["image_dim"]),
+            encoder_hidden_states=empty(num_tokens[0], arguments["text_dim"]),
+            encoder_hidden_states_image=empty(num_tokens[1], arguments["image_dim"]),
         )
     return kept.size()
 
