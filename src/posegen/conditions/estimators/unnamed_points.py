@@ -50,7 +50,7 @@ class PointOwner:
 
 
 def name_points(people: Sequence[People], unnamed: Sequence[Sequence[bool]]) -> tuple[list[People], PointOwner | None]:
-    """Reorder the points of the people of all frames, and return the decision; None if nobody is `unnamed`.
+    """Reorder the points of the people of all frames, and return the decision; None if no person is `unnamed`.
 
     people: in pixels, unnamed ones with the 17 points in the file's own order.
     """
