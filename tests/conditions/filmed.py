@@ -43,9 +43,12 @@ def write(path, frames, fps=Fraction(16)):
 def nobody(num_frames, size=SIZE, fps=Fraction(16)):
     """Keypoints of no person."""
     return PoseSequence(
-        np.zeros((num_frames, 133, 2), np.float32), np.zeros((num_frames, 133), np.float32),
-        np.full((num_frames, 2, 21, 3), np.nan, np.float32), size, fps,
-    )  # fmt: skip
+        np.zeros((num_frames, 133, 2), np.float32),
+        np.zeros((num_frames, 133), np.float32),
+        np.full((num_frames, 2, 21, 3), np.nan, np.float32),
+        size,
+        fps,
+    )
 
 
 def conditions_of(pose, folder):

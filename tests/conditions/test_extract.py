@@ -83,9 +83,12 @@ def test_finished_pictures_go_through_unchanged(clip, extracted, tmp_path):
     """The videos of one extraction, given to another as files: the same pictures, and no claim to know the person."""
     fit = plan_fit(SIZE, (288, 512), "crop")
     first = extract_conditions(
-        clip, tmp_path / "first", fit, Fraction(30),
+        clip,
+        tmp_path / "first",
+        fit,
+        Fraction(30),
         chosen=EstimatorConfig(pose="file", pose_file=extracted.folder / "keypoints.npz"),
-    )  # fmt: skip
+    )
     given = EstimatorConfig(
         pose="file", pose_file=first.folder / "skeleton.mkv", normals="file", normals_file=first.folder / "hands.mkv"
     )

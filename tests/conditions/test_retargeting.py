@@ -146,8 +146,10 @@ def test_an_arm_that_points_at_the_camera_is_not_short():
 
 
 def test_only_a_face():
-    driving, reference = (without(walk(24, height=height), "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe",
-                                  "heel") for height in (400.0, 600.0))  # fmt: skip
+    driving, reference = (
+        without(walk(24, height=height), "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "toe", "heel")
+        for height in (400.0, 600.0)
+    )
     for shown in (driving, walk(24)):
         moved = retarget(shown, one(reference))
         head = np.r_[0:5]

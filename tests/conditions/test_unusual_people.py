@@ -155,8 +155,10 @@ def test_somebody_who_turns_round_is_seen_from_behind_and_has_no_face_meanwhile(
     """Half of a turn takes 24 frames; sideways, nothing is told."""
     numbers = [0, 4, 20, 24, 28, 43, 47]
     estimator = MediaPipePose(single_image=True)
-    people = [max(estimator.estimate(frame), key=lambda person: person.area)
-              for frame in sample_frames(media / "turning.mp4", numbers)]  # fmt: skip
+    people = [
+        max(estimator.estimate(frame), key=lambda person: person.area)
+        for frame in sample_frames(media / "turning.mp4", numbers)
+    ]
     estimator.close()
     behind = [bool(from_behind(person.keypoints, person.scores)) for person in people]
     assert behind == [18 <= number <= 30 for number in numbers]

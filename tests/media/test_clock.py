@@ -60,9 +60,15 @@ def check(path, count, rate, numbers=None):
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "sound"),
-    [("ts", "libx264", "aac"), ("ts", "libx264", None), ("ts", "mpeg2video", "mp2"), ("ts", "libx265", "aac"),
-     ("mpg", "libx264", "mp2"), ("mpg", "mpeg2video", "mp2")],
-)  # fmt: skip
+    [
+        ("ts", "libx264", "aac"),
+        ("ts", "libx264", None),
+        ("ts", "mpeg2video", "mp2"),
+        ("ts", "libx265", "aac"),
+        ("mpg", "libx264", "mp2"),
+        ("mpg", "mpeg2video", "mp2"),
+    ],
+)
 @pytest.mark.parametrize("lengths", [(30, 30), (45, 12, 23)])
 def test_files_joined_end_to_end(make_video, tmp_path, caplog, suffix, codec, sound, lengths):
     options = QUIET if codec == "libx265" else {"bf": "2"}
@@ -81,9 +87,7 @@ def test_files_joined_end_to_end(make_video, tmp_path, caplog, suffix, codec, so
     assert f"{lengths[0] / 30:.2f}" in told[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4")]
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4")])
 def test_other_containers_joined_end_to_end(make_video, tmp_path, name, codec):
     parts = [make_video(f"{number}{name}", range(30 * number, 30 * number + 30), codec=codec) for number in (0, 1)]
     check(joined(tmp_path, f"joined{name}", *parts), 60, 25)
@@ -135,11 +139,14 @@ def test_joined_files_of_one_clock_lose_no_frame(make_video, tmp_path, caplog):
     """Segments of a stream: times go on, the counters of their packets do not."""
     parts = [
         make_video(
-            f"{number}.ts", range(25 * number, 25 * number + 25), sound=("aac", 48000, 0.0, 1.0), gop=10,
+            f"{number}.ts",
+            range(25 * number, 25 * number + 25),
+            sound=("aac", 48000, 0.0, 1.0),
+            gop=10,
             container_options={"output_ts_offset": str(number + 1)},
         )
         for number in range(3)
-    ]  # fmt: skip
+    ]
     check(joined(tmp_path, "joined.ts", *parts), 75, 25)
     assert "restarts" not in caplog.text
 
@@ -148,9 +155,13 @@ def test_a_clock_that_wraps_around(make_video):
     """33 bits of 1/90000 s end after 26.5 hours; frames are stored in another order than they are shown."""
     wrap = 2**33 / 90000
     path = make_video(
-        "a.ts", range(75), sound=("aac", 48000, 0.0, 3.0), options={"bf": "2"}, gop=15,
+        "a.ts",
+        range(75),
+        sound=("aac", 48000, 0.0, 3.0),
+        options={"bf": "2"},
+        gop=15,
         container_options={"output_ts_offset": f"{wrap - 1.5:.3f}"},
-    )  # fmt: skip
+    )
     check(path, 75, 25)
 
 
@@ -217,9 +228,13 @@ def test_h264_in_a_program_stream(make_video):
 
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
-    [("a.h264", "libx264", {}), ("a.hevc", "libx265", QUIET), ("a.m2v", "mpeg2video", {"bf": "2"}),
-     ("a.m4v", "mpeg4", {})],
-)  # fmt: skip
+    [
+        ("a.h264", "libx264", {}),
+        ("a.hevc", "libx265", QUIET),
+        ("a.m2v", "mpeg2video", {"bf": "2"}),
+        ("a.m4v", "mpeg4", {}),
+    ],
+)
 def test_raw_streams_say_their_rate(make_video, tmp_path, caplog, name, codec, options):
     raw = {".m2v": "mpeg2video", ".m4v": "m4v"}
     path = make_video(name, range(60), fps=30, codec=codec, options=options, file_format=raw.get(name[1:]))

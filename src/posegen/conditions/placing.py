@@ -45,7 +45,7 @@ def shift_to(
     """Return the shift in pixels that moves `moved` to the reference's position; None if they share no joint.
 
     moved: the points of body and feet, or all. away: distance of the driving person from the reference's position in
-    each frame, in heights: among frames equally similar to the reference the nearest count most, to avoid needless
+    each frame, in heights: among frames equally similar to the reference the nearest count more, to avoid needless
     shifts. usable: frames that count, if there are any such. height: of the reference person, in pixels.
     """
     shared = seen[:, JOINTS] & reference_seen[JOINTS]
@@ -59,8 +59,8 @@ def shift_to(
     squares = ((asked - _weighted(asked, likeness)[:, None]) ** 2).sum(axis=-1) / height**2
     squares = np.where(shared, squares, _NOT_SEEN**2)
     apart = (squares * _LIKENESS * reference_seen[JOINTS]).sum(axis=1) / (_LIKENESS * reference_seen[JOINTS]).sum()
-    least = float(apart[usable].min())
-    alike = np.exp(-0.5 * (apart - least) / max(least, _SAME**2))
+    minimum = float(apart[usable].min())
+    alike = np.exp(-0.5 * (apart - minimum) / max(minimum, _SAME**2))
     weights = np.where(usable, alike / (1 + (away / _SAME_PLACE) ** 2) ** 4, 0)
     return np.array([_weighted_median(shifts[:, axis], weights) for axis in (0, 1)])
 

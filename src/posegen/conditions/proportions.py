@@ -142,8 +142,8 @@ def _likeness(
             squares += lengths * _turned(vectors, wanted) ** 2
             total += lengths
     squares = np.where(total > 1e-6, squares / total, np.pi**2)
-    least = float(squares.min())
-    return np.asarray(np.exp(-0.5 * (squares - least) / max(least, _SAME_POSE**2)))
+    minimum = float(squares.min())
+    return np.asarray(np.exp(-0.5 * (squares - minimum) / max(minimum, _SAME_POSE**2)))
 
 
 def _turned(vectors: Float[np.ndarray, "frames 2"], wanted: Float[np.ndarray, "1 2"]) -> Float[np.ndarray, " frames"]:

@@ -263,14 +263,14 @@ def _excursions(
             break
         before, after = places[: -width - 1], places[width + 1 :]
         # half of acceleration · time², from the middle of the excursion to its ends
-        most = np.maximum(_FLOOR, 0.5 * MAX_ACCELERATION * ((width + 1) / 2 / fps) ** 2) * height[: -width - 1]
+        limit = np.maximum(_FLOOR, 0.5 * MAX_ACCELERATION * ((width + 1) / 2 / fps) ** 2) * height[: -width - 1]
         ends_seen = seen[: -width - 1] & seen[width + 1 :] & ~wrong[: -width - 1] & ~wrong[width + 1 :]
-        steady = np.linalg.norm(after - before, axis=1) < 0.5 * most
+        steady = np.linalg.norm(after - before, axis=1) < 0.5 * limit
         out = ends_seen & steady
         for step in range(1, width + 1):
             inside = places[step : step + len(before)]
             share = step / (width + 1)
-            out &= np.linalg.norm(inside - ((1 - share) * before + share * after), axis=1) > most
+            out &= np.linalg.norm(inside - ((1 - share) * before + share * after), axis=1) > limit
         for step in range(1, width + 1):
             wrong[step : step + len(before)] |= out & seen[step : step + len(before)]
     return wrong

@@ -279,9 +279,9 @@ def pack(name: str, tensor: Tensor, precision: StorePrecision) -> dict[str, Tens
         return {name: tensor}
     if precision == "bf16":
         return {name: tensor.to(torch.bfloat16)}
-    most = _FP8_MAX if precision == "fp8" else _INT10_MAX
+    maximum = _FP8_MAX if precision == "fp8" else _INT10_MAX
     largest = tensor.abs().amax(-1, keepdim=True).float().clamp_min(1e-12)
-    scale = (largest * (1.005 / most)).to(torch.bfloat16)  # rounded first, and never so that the maximum is exceeded
+    scale = (largest * (1.005 / maximum)).to(torch.bfloat16)  # rounded first, and never so that the maximum is exceeded
     scaled = tensor.float() / scale.float()
     if precision == "fp8":
         return {name: scaled.to(torch.float8_e4m3fn), name + _SCALE: scale}

@@ -59,9 +59,13 @@ def _expected(name: str, value: Any) -> str:
         fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
         return "" if fits else f"a whole number from {low} to {high}"
     if name in _REAL:
-        least, most = _REAL[name]
+        minimum, maximum = _REAL[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return "" if number and math.isfinite(value) and least <= value <= most else f"from {least:g} to {most:g}"
+        return (
+            ""
+            if number and math.isfinite(value) and minimum <= value <= maximum
+            else f"from {minimum:g} to {maximum:g}"
+        )
     if name == "trained":
         return "" if isinstance(value, bool) else "true or false"
     if name == "negative_prompt":

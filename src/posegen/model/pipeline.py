@@ -489,10 +489,10 @@ def load_encoders(folder: Path, dtype: torch.dtype | None) -> dict[str, torch.nn
 
 def check_scales(config: Any, path: Path) -> None:
     """Raise `PosegenError` unless an autoencoder's mean and deviation are one number for each channel of latents."""
-    for name, least in (("latents_mean", -math.inf), ("latents_std", 0.0)):
+    for name, minimum in (("latents_mean", -math.inf), ("latents_std", 0.0)):
         values = config.get(name)
         fits = isinstance(values, list | tuple) and len(values) == config.z_dim
-        if not fits or not all(isinstance(each, int | float) and least < each < math.inf for each in values):
+        if not fits or not all(isinstance(each, int | float) and minimum < each < math.inf for each in values):
             above = " above 0" if name == "latents_std" else ""
             raise PosegenError(f"{path}: {name} must be z_dim = {config.z_dim} finite numbers{above}")
 

@@ -33,9 +33,11 @@ _OPENPOSE_PARTS = {"face_keypoints": FACE, "hand_left_keypoints": LEFT_HAND, "ha
 COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
 HAND_LANDMARKS = {
-    "left_hand_landmarks": LEFT_HAND, "leftHandLandmarks": LEFT_HAND, "right_hand_landmarks": RIGHT_HAND,
+    "left_hand_landmarks": LEFT_HAND,
+    "leftHandLandmarks": LEFT_HAND,
+    "right_hand_landmarks": RIGHT_HAND,
     "rightHandLandmarks": RIGHT_HAND,
-}  # fmt: skip
+}
 
 
 def instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOUTS) -> People:

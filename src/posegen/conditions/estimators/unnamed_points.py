@@ -18,11 +18,11 @@ from posegen.conditions.keypoints import SEEN, PersonPose
 _COCO_BONES = (
     (0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 13),
     (13, 15), (12, 14), (14, 16),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _HUMAN36M_BONES = (
     (0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10), (8, 11), (11, 12), (12, 13),
     (8, 14), (14, 15), (15, 16),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _FEWEST_BONES = 3
 """Minimum number of bones that a person must show in both layouts to count."""
 _LONGER = 0.3
@@ -50,7 +50,7 @@ class PointOwner:
 
 
 def name_points(people: Sequence[People], unnamed: Sequence[Sequence[bool]]) -> tuple[list[People], PointOwner | None]:
-    """Reorder the points of the people of all frames, and return the decision; None if nobody is `unnamed`.
+    """Reorder the points of the people of all frames, and return the decision; None if no person is `unnamed`.
 
     people: in pixels, unnamed ones with the 17 points in the file's own order.
     """
