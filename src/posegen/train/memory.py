@@ -24,7 +24,8 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
-from posegen.train.stage_settings import AdapterSettings, (
+from posegen.train.stage_settings import (
+    AdapterSettings,
     Phase,
     StageName,
     StageSettings,
