@@ -29,6 +29,7 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should nobody be left to end it."""
+_launch = subprocess.Popen
 _works = threading.Event()
 """Set in such a process."""
 
@@ -85,10 +86,12 @@ class Isolated:
 
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(
+        self._process = _launch(
             [sys.executable, "-c", "from posegen.prepare import isolated; isolated.work()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
         _send(self._process.stdin, os.getpid())
         try:
             kind, content = self._answer(self._make, _START)
