@@ -153,8 +153,8 @@ def _exit_code(code: object) -> int:
     return 0 if code is None else 1
 
 
-class WarmProcess:
-    """A process made by the server; used as one of `subprocess.Popen`."""
+class WarmProcess(subprocess.Popen):
+    """A process made by the server; used as one of `subprocess.Popen`, of which it has the name and nothing else."""
 
     def __init__(self, path, program, arguments, environment, stdin, stdout, stderr, text):
         ends, mine = [], {}
@@ -249,14 +249,14 @@ class Warm:
     """Starts programs: `warm(text, arguments)`, and the command line: `warm.posegen(arguments)`."""
 
     def __init__(self, folder: Path, lock) -> None:
-        self._path, self._server = str(folder / "warm"), None
+        self.path, self._server = str(folder / "warm"), None
         with lock:
             if not self._hold():
                 command = [
                     sys.executable,
                     "-c",
                     "import sys, warm_process; warm_process.serve(sys.argv[1])",
-                    self._path,
+                    self.path,
                 ]
                 paths = os.pathsep.join([str(SOURCE), str(Path(__file__).parent)])
                 environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
@@ -269,7 +269,7 @@ class Warm:
         """Keep the server there; false where there is none, or it is about to end."""
         self._holder = socket.socket(socket.AF_UNIX)
         try:
-            self._holder.connect(self._path)
+            self._holder.connect(self.path)
             self._holder.sendall(b"null\n")
             return self._holder.recv(16) == b"held\n"
         except OSError:
@@ -278,7 +278,7 @@ class Warm:
 
     def __call__(self, program, arguments=(), *, environment=None, stdin=None, stdout=None, stderr=None, text=True):
         """Start Python's text `program`."""
-        return WarmProcess(self._path, program, arguments, environment, stdin, stdout, stderr, text)
+        return WarmProcess(self.path, program, arguments, environment, stdin, stdout, stderr, text)
 
     def posegen(self, *arguments, **options):
         """Start `posegen ARGUMENTS`."""

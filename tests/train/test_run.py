@@ -329,11 +329,25 @@ def run_twice(warm, program, arguments):
         assert process.returncode == 0, error[-3000:]
 
 
-def run_twice_by_torchrun(program):
+LAUNCHED = """
+import sys
+sys.path.insert(0, {tests!r})
+from warm_process import WarmProcess
+process = WarmProcess({server!r}, {program!r}, sys.argv[1:], None, None, None, None, True)
+sys.exit(process.wait())
+"""
+"""What the launcher starts: it has the environment that it gave, and its libraries from the server."""
+
+
+def run_twice_by_torchrun(warm, folder, program, arguments):
     """The same by the launcher that users call."""
+    starter = folder / "launched.py"
+    starter.write_text(LAUNCHED.format(tests=str(Path(__file__).parents[1]), server=warm.path, program=program))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *program]
-    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=240)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", starter]
+    return subprocess.run(
+        [*command, *arguments], check=False, env=environment, capture_output=True, text=True, timeout=240
+    )
 
 
 TOGETHER = """
@@ -382,15 +396,15 @@ for output, data in zip(places[::2], places[1::2]):
 """
 
 
-def test_two_processes_train_from_a_url_as_from_the_folder(pretrained, make_recipe, shards, tmp_path):
-    (tmp_path / "by_command.py").write_text(BY_COMMAND)
+def test_two_processes_train_from_a_url_as_from_the_folder(warm, pretrained, make_recipe, shards, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(shards, copy, ignore=shutil.ignore_patterns("cache"))
     for split in ("train", "val-same"):
         write_index(copy, split)
     with serving(copy) as server:
-        done = run_twice_by_torchrun([str(tmp_path / "by_command.py"), str(make_recipe("two.toml")), str(pretrained),
-                          str(tmp_path / "folder"), str(shards), str(tmp_path / "url"), server.url])  # fmt: skip
+        places = [tmp_path / "folder", shards, tmp_path / "url", server.url]
+        arguments = [make_recipe("two.toml"), pretrained, *places]
+        done = run_twice_by_torchrun(warm, tmp_path, BY_COMMAND, list(map(str, arguments)))
         assert done.returncode == 0, done.stderr[-3000:]
         assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
             "train-000000.tar", "train-000001.tar", "val-same-000000.tar"

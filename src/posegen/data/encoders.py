@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ class Encoders:
         arguments = (self.model, self.frozen, cache.folder, cache.dtype, str(device), cache.identity)
         with ProcessPoolExecutor(
             min(self.processes, len(missing)),
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=_context(),
             initializer=_start,
             initargs=arguments,
         ) as pool:
@@ -66,6 +67,15 @@ class Encoders:
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _context() -> BaseContext:
+    """Processes that begin as copies of one which has only imported libraries; fresh ones where that cannot be."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _start(

@@ -29,6 +29,7 @@ _START = 600
 """Seconds that a process may take to start: libraries are large, and machines busy."""
 _GRACE = 5
 """Seconds after the time limit at which the process ends itself, should its parent be gone."""
+_launch = subprocess.Popen
 _works = threading.Event()
 """Set in an isolated process."""
 
@@ -83,13 +84,13 @@ class Isolated:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = process = subprocess.Popen(
+        self._process = process = _launch(
             [sys.executable, "-c", "from posegen.prepare import isolated; isolated.work()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
         )
-        _send(process.stdin, os.getpid())
+        self._process = process = _launch(
         try:
             kind, content = self._answer(process, self._make, _START)
         except (BrokenPipeError, EOFError):
