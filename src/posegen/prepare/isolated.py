@@ -90,7 +90,6 @@ class Isolated:
             stdout=subprocess.PIPE,
             env=environment,
         )
-        self._process = process = _launch(
         try:
             kind, content = self._answer(process, self._make, _START)
         except (BrokenPipeError, EOFError):
