@@ -51,7 +51,7 @@ random, killed, resumed = random.Random(int(sys.argv[3])), 0, 0
 for job in range(kills):
     mine = config(f"killed{job}.mp4")
     child = start(mine)
-    time.sleep(random.uniform(0.0, duration))
+    time.sleep(duration * random.random() ** 0.5)  # at any moment; later ones, when segments are there, are likelier
     os.kill(child, signal.SIGKILL)
     killed += wait(child) == -signal.SIGKILL
     folder = mine.output.with_suffix(".posegen")

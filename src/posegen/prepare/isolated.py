@@ -90,6 +90,7 @@ class Isolated:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        _send(process.stdin, os.getpid())
         try:
             kind, content = self._answer(process, self._make, _START)
         except (BrokenPipeError, EOFError):
