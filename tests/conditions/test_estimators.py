@@ -1,6 +1,7 @@
 """Detector, ViTPose, Sapiens2 and Sapiens-1: real classes at tiny sizes with random weights, known maps and boxes."""
 
 import logging
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -377,3 +378,17 @@ def test_files_that_can_run_code_want_to_be_trusted(chosen):
     with pytest.raises(PosegenError, match="trust_torchscript"):
         EstimatorConfig(**chosen)
     EstimatorConfig(**chosen, trust_torchscript=True)
+
+
+def test_conditions_depend_on_default_weights_and_on_the_code_around_them(monkeypatch):
+    """Conditions of another default model, or of changed code, are extracted again."""
+    config = EstimatorConfig(pose="vitpose")
+    found = {estimator_names(config)}
+    monkeypatch.setitem(choosing.DEFAULTS, "vitpose", "another/model")
+    found.add(estimator_names(config))
+    monkeypatch.setattr(choosing, "LARGER_ESTIMATORS", "next")
+    found.add(estimator_names(config))
+    monkeypatch.setattr(choosing.CapsuleHandNormals, "version", "next")
+    found.add(estimator_names(config))
+    assert len(found) == 4
+    assert estimator_names(replace(config, pose_weights="mine/model")) not in found

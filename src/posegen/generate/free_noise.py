@@ -3,7 +3,7 @@
 Every window starts from the same noise in another order (noise rescheduling), and at each step the windows' velocities
 are averaged, weighted towards each window's middle (window-based fusion, here of predictions, since this transformer
 has no temporal attention of its own). All latents are in memory, so memory grows with length, slowly; they are kept
-after each step, and a killed job goes on there. What a window is made from is `segment_inputs.py`'s concern.
+after each step, and a killed job resumes there; `segment_inputs.py` makes the inputs of a window.
 """
 
 import itertools
@@ -64,7 +64,7 @@ class FreeNoise:
         yield from itertools.islice(decoded, self.plan.num_frames)
 
     def latents(self) -> Latents:
-        """Clean latents of the whole plan, going on after the last step that an earlier run has kept."""
+        """Return clean latents of the whole plan, resuming after the last step that an earlier run has kept."""
         inputs, pipeline = self.inputs, self.inputs.pipeline
         sampling, transformer = inputs.sampling, pipeline.transformer
         device, stride = transformer.device, pipeline.temporal_stride
@@ -81,7 +81,7 @@ class FreeNoise:
             window = inputs.noise(self.plan.segment_length)
             latents = rescheduled_noise(window, total, shift, sampling.seed)
         else:
-            self.progress.say(f"going on after step {step}")
+            self.progress.say(f"resuming after step {step}")
         weights, shares = window_weights(length), torch.zeros(total)
         for start in starts:
             shares[start : start + length] += weights

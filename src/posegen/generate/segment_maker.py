@@ -132,7 +132,7 @@ class SegmentMaker:
         return self._generate(segment, background.share)
 
     def _need_background(self, background: SharedBackground, anchor: Segment) -> None:
-        """Make the anchor if it is missing; if a job goes on after it, run its shared steps again to record them."""
+        """Make the anchor if it is missing; if a job resumes after it, run its shared steps again to record them."""
         if background.ready:
             return
         if not self.job.has(anchor):

@@ -12,7 +12,7 @@ from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEs
 from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.estimators.model_weights import DEFAULTS, find_weights, identity
+from posegen.conditions.estimators.model_weights import DEFAULTS, LARGER_ESTIMATORS, find_weights, identity
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
@@ -30,6 +30,11 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
     names: list[str] = [config.pose, config.normals]
+    if "mediapipe" in names:
+        names += [f"{MediaPipePose.name} {MEDIAPIPE}", CapsuleHandNormals.name, CapsuleHandNormals.version]
+    if any(choice not in ("mediapipe", "file") for choice in (config.pose, config.normals)):
+        names.append(f"larger estimators {LARGER_ESTIMATORS}")
+    names += [f"{option} {DEFAULTS[kind]}" for option, kind in _defaults_used(config)]
     if config.pose_file is not None:
         check_size(config.pose_file)
     for option in ("pose_weights", "pose_file", "detector_weights", "normals_weights", "parts_weights", "normals_file"):
@@ -38,6 +43,16 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
             names.append(f"{option} {identity(str(value))}")
     reading = (f"reading {FILE_READING}",) if config.pose == "file" and not draws_given_skeletons(config) else ()
     return *names, *reading, *smoothing
+
+
+def _defaults_used(config: EstimatorConfig) -> list[tuple[str, str]]:
+    """Return (option, key of `DEFAULTS`) of each kind of weights that is used without being named."""
+    used = []
+    if config.pose not in ("mediapipe", "file"):
+        used += [("pose_weights", config.pose), ("detector_weights", "detector")]
+    if config.normals not in ("mediapipe", "file"):
+        used += [("normals_weights", "normals"), ("parts_weights", "parts")]
+    return [(option, kind) for option, kind in used if getattr(config, option) is None and kind in DEFAULTS]
 
 
 def weights_of(config: EstimatorConfig) -> list[Path]:

@@ -25,6 +25,9 @@ DEFAULTS = {
     "parts": "facebook/sapiens2-seg-1b",
 }
 """Default weights by kind of estimator."""
+LARGER_ESTIMATORS = "1"
+"""Version of the code around larger models; raised when the same weights would give other keypoints or normals, so that
+kept conditions are extracted again."""
 FILES = {".pth", ".pt", ".pt2", ".onnx"}
 """Suffixes of weights that are a single file."""
 
