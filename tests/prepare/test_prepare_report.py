@@ -110,7 +110,7 @@ def test_an_index_that_breaks_while_it_is_read_is_refused(tmp_path):
 
 
 def test_an_index_of_too_many_rows_or_too_long_texts_is_not_read_whole(tmp_path, monkeypatch):
-    from posegen.apps import screen
+    from posegen.serve import screening as screen
 
     index = written(tmp_path, rows(200))
     assert len(screen.read_rows(index)) > 100
