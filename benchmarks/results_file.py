@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +45,9 @@ def figures_of(name: str) -> dict[str, object]:
 def write_result(name: str, figures: dict[str, object], folder: Path = RESULTS, show: bool = True) -> Path:
     """Write FOLDER/NAME.json and print it."""
     result = {
-        "command": f"python {Path(sys.argv[0]).as_posix()} {' '.join(sys.argv[1:])}".strip(),
+        "command": shlex.join(
+            ["python", *(os.path.relpath(word) if os.path.isabs(word) else word for word in sys.argv)]
+        ),
         "date": datetime.date.today().isoformat(),
         "machine": f"{processor_name()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
