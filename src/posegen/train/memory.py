@@ -8,7 +8,7 @@ allocator's gaps and the libraries' own memory, for which `RESERVE` is added.
 import contextlib
 import functools
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ class _Structure:
     stage: StageName
     rank: int
     alpha: float
-    arguments: tuple[tuple[str, Hashable], ...]
+    arguments: tuple[tuple[str, Any], ...]
     """The constructor's, in the order of their names."""
 
     @classmethod
