@@ -35,6 +35,7 @@ def load() -> None:
     import posegen.apps.commands
     import posegen.apps.prepare_command
     import posegen.generate.long_video
+    import posegen.synthetic.clip
     import posegen.train.training  # noqa: F401
 
 

@@ -20,6 +20,18 @@ from posegen.media.image import read_image
 if missing_modules("synthetic"):
     pytest.skip("the extra `synthetic` is not installed", allow_module_level=True)
 
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # stands for a full disk
+from posegen.apps.cli import main
+main()
+"""
+IN_A_TERMINAL = """
+import os
+os.setsid()  # a group of its own, to which a terminal sends signals
+from posegen.apps.cli import main
+main()
+"""
 COMMAND = [sys.executable, "-m", "posegen.apps.cli", "synth"]
 TINY = ("--clips", "2", "--size", "64x64", "--frames", "3", "--clips-per-shard", "1")
 
@@ -114,10 +126,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capfd, monkeypatch)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_full_disk_gives_one_line_and_leaves_no_half_shard(workers, tmp_path):
-    command = [*map(str, COMMAND), "--output", str(tmp_path / "out"), *TINY, "--workers", workers]
-    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+def test_a_full_disk_gives_one_line_and_leaves_no_half_shard(warm, workers, tmp_path):
+    arguments = ["synth", "--output", tmp_path / "out", *TINY, "--workers", workers]
+    done = warm.run(LIMITED, arguments, timeout=120)
     assert done.returncode == 2, done.stderr
     assert "disk is full" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -128,13 +139,12 @@ def test_a_full_disk_gives_one_line_and_leaves_no_half_shard(workers, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_an_interrupted_run_ends_its_workers_and_goes_on_to_the_same_bytes(number, code, tmp_path, tmp_path_factory):
+def test_an_interrupted_run_ends_its_workers_and_goes_on_to_the_same_bytes(
+    number, code, warm, tmp_path, tmp_path_factory
+):
     settings = ("--clips", "6", "--size", "64x64", "--frames", "3", "--clips-per-shard", "1", "--workers", "2")
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [*COMMAND, "--output", out, *settings], stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (ignored in background runs)
-    )  # fmt: skip
+    process = warm(IN_A_TERMINAL, ["synth", "--output", out, *settings], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 90
     while not list(out.glob("*.tar")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)

@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -39,8 +37,8 @@ def content(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)])
+def test_a_killed_run_goes_on_to_the_same_bytes(whole, warm, tmp_path):
+    process = warm(PROGRAM, [tmp_path])
     deadline = time.monotonic() + 90
     while not (tmp_path / "train-000000.tar").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
