@@ -28,6 +28,7 @@ READ_AT_IMPORT = {
 
 def load() -> None:
     """Import what programs of tests use. Nothing may compute: threads do not come along with a fork."""
+    import hypothesis  # noqa: F401  (test files, whose functions some programs call)
     import ray.data  # noqa: F401
     from diffusers import WanTransformer3DModel  # noqa: F401
     from transformers import CLIPVisionModel, UMT5EncoderModel  # noqa: F401

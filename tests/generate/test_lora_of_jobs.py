@@ -26,9 +26,8 @@ def test_lora_files_are_part_of_a_job_and_of_the_model(ready_for_lora, tmp_path)
     cpu = torch.device("cpu")
     first = load_pipeline(config.model, cpu, torch.float32).transformer
     second = load_pipeline(config.model, cpu, torch.float32, once.inputs.loras).transformer
-    changed = {
-        name for name, weight in first.state_dict().items() if not torch.equal(weight, second.state_dict()[name])
-    }
+    weights = second.state_dict()
+    changed = {name for name, weight in first.state_dict().items() if not torch.equal(weight, weights[name])}
     assert changed == {"blocks.0.attn1.to_q.base_layer.weight"}
     assert lora.adapter_names(second) == ["base", "stitch"]
     save_file({"nowhere.lora_down.weight": torch.ones(2, 2)}, file)

@@ -88,7 +88,8 @@ def test_saved_and_loaded(model, inputs, tmp_path):
         assert not loaded.training
         assert torch.equal(predict(loaded, inputs), expected)
     stock_way = PoseGenTransformer3DModel.from_pretrained(tmp_path / "transformer")
-    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in stock_way.state_dict().items())
+    ours = model.state_dict()
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in stock_way.state_dict().items())
     torch.testing.assert_close(predict(stock_way, inputs), expected, rtol=0, atol=1e-5)
 
 

@@ -16,7 +16,6 @@ from prepared_clips import person_video, work_in
 
 from posegen.data.latent_cache import LatentCache
 from posegen.errors import PosegenError
-from posegen.prepare import isolated
 from posegen.prepare.prepare_recipe import ClipSettings, LatentSettings
 from posegen.prepare.stages.clip_stage import run_here
 from posegen.prepare.stages.clip_stages import LatentStage, SampleStage
@@ -90,24 +89,10 @@ def test_a_worker_that_encodes_nothing_loads_no_model_library(prepared):
     assert not {"torch", "diffusers", "transformers"} & loaded
 
 
-WORKER = """
-import sys
-sys.path[:] = {path!r}
-from posegen.prepare import isolated
-isolated._end_with = lambda parent: None  # the process that asks is not its parent here
-isolated.work()
-"""
-
-
 @pytest.fixture(scope="module", autouse=True)
-def workers_have_their_libraries(warm):
+def workers_have_their_libraries(copied_workers):
     """Each process that encodes is a copy of one that has imported them."""
-
-    def start(command, stdin, stdout, env):
-        return warm(WORKER.format(path=sys.path), stdin=stdin, stdout=stdout, environment=env, text=False)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(isolated, "_launch", start)
+    with copied_workers():
         yield
 
 

@@ -46,6 +46,22 @@ from posegen.prepare.store import Store
 from posegen.prepare.verdicts import CandidateClip, Verdict, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
 
+FRESH = {
+    "test_what_crashes_hangs_or_eats_memory_ends_only_its_own_process",
+    "test_what_took_too_much_is_tried_again_with_higher_limits_only",
+    "test_weights_of_models_do_not_count_as_what_a_clip_takes",
+}
+"""Tests about what a process takes, which a copy has with all its libraries."""
+
+
+@pytest.fixture(autouse=True)
+def workers_have_their_libraries(request, copied_workers):
+    if request.node.originalname in FRESH:
+        yield
+        return
+    with copied_workers():
+        yield
+
 
 @given(
     st.floats(0.1, 60), st.lists(st.floats(0.05, 59), max_size=6), st.integers(0, 20), st.floats(4, 30),

@@ -1,5 +1,6 @@
 """Framing told from keypoints, against the framings with which synthetic clips are filmed."""
 
+import functools
 from collections import Counter
 from types import SimpleNamespace
 
@@ -22,6 +23,11 @@ MEANT = {"close-up": "close-up", "half-body": "half-body", "three-quarter": "hal
 
 
 def keypoints_only(identity_seed, detailed=False):
+    return without_surface(identity_seed)
+
+
+@functools.cache
+def without_surface(identity_seed):
     """A person without a surface: enough for keypoints, made in a twentieth of the time."""
     identity = draw_identity(identity_seed, len(load_assets().change_names))
     body = rest_body(identity)
