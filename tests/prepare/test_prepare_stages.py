@@ -32,6 +32,7 @@ from posegen.prepare.stages.messages import (
     Look,
     LookAndScore,
     MadeSample,
+    ScoredClip,
     ShardTask,
     VideoTask,
     Window,
@@ -42,7 +43,7 @@ from posegen.prepare.stages.packing import check_shards, open_packing, shards_in
 from posegen.prepare.stages.scenes import look_through, place_windows
 from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, clip_key, tasks_of
 from posegen.prepare.stages.worker_calls import make_functions
-from posegen.prepare.store import Store
+from posegen.prepare.store import Store, take_damaged
 from posegen.prepare.verdicts import CandidateClip, Verdict, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
 
@@ -674,3 +675,12 @@ def test_a_sample_is_the_same_every_time_and_reads_as_training_reads_it(tmp_path
     assert min(errors) < 1.5, "the reference is one of the frames, which are coded"
     assert max(errors) > 2 * min(errors)
     assert "person" in clip.caption
+
+
+def test_what_another_kind_of_file_holds_counts_as_damaged():
+    """As after two kept files were exchanged: both are whole, and have their checksums."""
+    row = {"scores": {"blur": 1.0}, "thumbnail": "", "asked": ["blur"]}
+    assert result_or_failure(ScoredClip, row, "a.json").scores == {"blur": 1.0}
+    for other in ({"c-1": row}, {"scores": 3, "thumbnail": "", "asked": 5}, ["failed"], 7, "failed"):
+        assert result_or_failure(ScoredClip, other, "a.json") is None
+        assert take_damaged() == ["a.json: does not hold a ScoredClip"]

@@ -122,7 +122,7 @@ def _find_and_score(engine: Engine, work: Work, videos: list[Video], progress: P
     tasks: list[ClipsTask] = []
     names = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(names):
-        look = result_or_failure(Look, parsed(content, name))
+        look = result_or_failure(Look, parsed(content, name), name)
         tasks += tasks_of(names[name], look) if look else []
     total = sum(len(task.windows) for task in tasks)
     for _ in _counted(engine.run(work, ScoreStage, tasks, True), progress, "clips scored", total):
@@ -163,7 +163,7 @@ def _write(engine: Engine, work: Work, videos: list[Video], judge: Judge, passed
         if judge(clip).kept and isinstance(clip.look, Look)
     }
     made: dict[str, MadeSample | Failure | None] = {
-        Path(name).stem: result_or_failure(MadeSample, parsed(content, name))
+        Path(name).stem: result_or_failure(MadeSample, parsed(content, name), name)
         for name, content in work.samples.read_many(f"{key}.json" for key in sizes)
     }
     samples = {key: sample.sha256 for key, sample in made.items() if isinstance(sample, MadeSample)}

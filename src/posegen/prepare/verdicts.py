@@ -54,7 +54,7 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[CandidateClip]:
     by_name = {f"{video.id}.json": video for video in videos}
     for name, content in work.clips.read_many(by_name):
         video = by_name[name]
-        look = result_or_failure(Look, parsed(content, name)) or Failure(_UNSEEN)
+        look = result_or_failure(Look, parsed(content, name), name) or Failure(_UNSEEN)
         tasks = tasks_of(video, look)
         if not tasks:
             reason = look.failed if isinstance(look, Failure) else "no scene is long enough for a clip"
@@ -64,7 +64,7 @@ def read_clips(work: Work, videos: Iterable[Video]) -> Iterator[CandidateClip]:
             rows = parsed(kept, scores) or {}
             for window in task.windows:
                 key = clip_key(video.id, window.start)
-                row = result_or_failure(ScoredClip, rows.get(key)) or Failure(_UNSCORED)
+                row = result_or_failure(ScoredClip, rows.get(key), scores) or Failure(_UNSCORED)
                 if isinstance(row, Failure):
                     yield CandidateClip(video, look, key, window, failed=row.failed)
                 else:

@@ -45,7 +45,7 @@ class LookStage(ClipStage):
     def run(self, task: VideoTask) -> Look | Failure:
         """Find the clips of a video."""
         video, store, name = task.video, self.work.clips, f"{task.video.id}.json"
-        kept = result_or_failure(Look, parsed(store.read(name), store.path(name)))
+        kept = result_or_failure(Look, parsed(store.read(name), store.path(name)), store.path(name))
         if kept is not None and not self.is_open(kept):
             return kept
         with FetchedVideo(video, self.work) as path:
@@ -77,15 +77,17 @@ class ScoreStage(ClipStage):
         """Score the clips of a task that are not scored yet, and keep the scores of all in one file."""
         video, store = task.video, self.work.scores
         name = scores_name(video.id, task.number)
-        content = parsed(store.read(f"{name}.json"), store.path(f"{name}.json")) or {}
-        rows = {key: result_or_failure(ScoredClip, row) for key, row in content.items()}
+        whole = store.path(f"{name}.json")
+        content = parsed(store.read(f"{name}.json"), whole) or {}
+        kept_rows = {key: result_or_failure(ScoredClip, row, whole) for key, row in content.items()}
+        rows = {key: row for key, row in kept_rows.items() if row is not None}
         waiting = [(clip_key(video.id, window.start), window) for window in task.windows]
         waiting = [(key, window) for key, window in waiting if not self._is_scored(rows.get(key))]
         if not waiting:
             return ClipsDone(len(rows))
         for path_of_one, one in store.read_many(f"{name}/{key}.json" for key, _ in waiting):
             key = Path(path_of_one).stem
-            row = result_or_failure(ScoredClip, parsed(one, store.path(path_of_one)))
+            row = result_or_failure(ScoredClip, parsed(one, store.path(path_of_one)), store.path(path_of_one))
             if row is not None:
                 rows[key] = row
         with FetchedVideo(video, self.work) as path:
@@ -139,7 +141,7 @@ class SampleStage(ClipStage):
         waiting = [
             (key, window)
             for key, window, (name, content) in zip(keys, task.windows, kept, strict=True)
-            if self.is_open(result_or_failure(MadeSample, parsed(content, store.path(name))))
+            if self.is_open(result_or_failure(MadeSample, parsed(content, store.path(name)), store.path(name)))
         ]
         if not waiting:
             return ClipsDone(len(keys))
@@ -175,7 +177,7 @@ class LatentStage(ClipStage):
         hashes = dict(zip(task.keys, task.hashes, strict=True))
         for name, content in store.read_many(f"{key}.json" for key in hashes):
             key = Path(name).stem
-            encoded = result_or_failure(EncodedClip, parsed(content, store.path(name)))
+            encoded = result_or_failure(EncodedClip, parsed(content, store.path(name)), store.path(name))
             if not isinstance(encoded, EncodedClip) or encoded.sample != hashes[key]:
                 # whole_video: there may be several encodings
                 encoded = self.isolated(EncodeClip(key, hashes[key]), whole_video=True)

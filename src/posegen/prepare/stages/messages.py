@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
+from posegen.prepare.store import note_damaged
 from posegen.prepare.video_sources import Video
 
 Result = TypeVar("Result")
@@ -238,11 +239,18 @@ def from_kept(kind: type[Message], content: Mapping[str, Any]) -> Message:
     return kind(**{name: _value(hint, content[name]) for name, hint in hints.items() if name in content})
 
 
-def result_or_failure(kind: type[Message], content: Mapping[str, Any] | None) -> Message | Failure | None:
-    """Read a kept result of class `kind`, or the failure that was kept instead; None for None."""
+def result_or_failure(kind: type[Message], content: Any, name: str) -> Message | Failure | None:
+    """Read a kept result of class `kind`, or the failure that was kept instead; None for None.
+
+    None, too, for the content of another kind of file, as after files were exchanged; `name` is then noted as damaged.
+    """
     if content is None:
         return None
-    return from_kept(Failure, content) if "failed" in content else from_kept(kind, content)
+    try:
+        return from_kept(Failure, content) if "failed" in content else from_kept(kind, content)
+    except (TypeError, KeyError, ValueError, AttributeError, StopIteration):
+        note_damaged(f"{name}: does not hold a {kind.__name__}")
+        return None
 
 
 @functools.cache
