@@ -618,7 +618,7 @@ def test_a_clip_whose_video_is_gone_when_samples_are_made_says_so(tmp_path):
     list(run_here(SampleStage, work, iter([ClipsTask(video, (window,))])))
     look = Look(112, 192, 16.0, 1.0, 0, False, (), (window,))
     clip = CandidateClip(video, look, clip_key(video.id, 0.0), window, {"brightness": 1.0})
-    made = result_or_failure(MadeSample, json.loads(work.samples.read(f"{clip.key}.json")))
+    made = result_or_failure(MadeSample, json.loads(work.samples.read(f"{clip.key}.json")), clip.key)
     row = index_row(clip, Verdict(True), made, ("", ""))
     assert (row["kept"], row["dropped_by"], row["stage"]) == (False, ["error"], "conditions")
     assert "cannot be fetched" in row["reason"]
