@@ -43,7 +43,7 @@ from posegen.prepare.stages.packing import check_shards, open_packing, shards_in
 from posegen.prepare.stages.scenes import look_through, place_windows
 from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, clip_key, tasks_of
 from posegen.prepare.stages.worker_calls import make_functions
-from posegen.prepare.store import Store, take_damaged
+from posegen.prepare.store import Store, parsed, take_damaged
 from posegen.prepare.verdicts import CandidateClip, Verdict, draw_splits, index_row, read_clips
 from posegen.prepare.video_sources import Video, find_videos
 
@@ -583,7 +583,7 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     (video,) = find_videos([str(tmp_path / "in")])
     scored(work, [video])
     whole = work.scores.read(f"{video.id}-00000.json")
-    rows = read_checked_json(whole, "scores")
+    rows = parsed(whole, f"{video.id}-00000.json")
     assert len(rows) == 4
     work.scores.delete(f"{video.id}-00000.json")
     first = min(rows)
@@ -591,7 +591,7 @@ def test_what_is_kept_is_not_computed_again_and_half_of_a_task_goes_on(tmp_path)
     work.scores.write(f"{video.id}-00000/{first}.json", checked_json(mark))
     (look,) = looked(work, [video])
     list(run_here(ScoreStage, work, iter(tasks_of(video, look))))
-    again = read_checked_json(work.scores.read(f"{video.id}-00000.json"), "scores")
+    again = parsed(work.scores.read(f"{video.id}-00000.json"), f"{video.id}-00000.json")
     assert again == rows | {first: mark}, "the clip that was kept is taken as it was, the others are scored"
     assert work.scores.names(f"{video.id}-00000/*") == []
 
@@ -684,3 +684,15 @@ def test_what_another_kind_of_file_holds_counts_as_damaged():
     for other in ({"c-1": row}, {"scores": 3, "thumbnail": "", "asked": 5}, ["failed"], 7, "failed"):
         assert result_or_failure(ScoredClip, other, "a.json") is None
         assert take_damaged() == ["a.json: does not hold a ScoredClip"]
+
+
+def test_files_that_are_exchanged_count_as_damaged(tmp_path):
+    """Even of one kind, as the scores of two clips are: each says its own name."""
+    store = Store(str(tmp_path))
+    store.write_json("scores/a.json", {"value": 1})
+    store.write_json("scores/b.json", {"value": 2})
+    for name, value in (("scores/a.json", 1), ("scores/b.json", 2)):
+        assert parsed(store.read(name), store.path(name)) == {"value": value}
+    (tmp_path / "scores" / "a.json").replace(tmp_path / "scores" / "b.json")
+    assert parsed(store.read("scores/b.json"), store.path("scores/b.json")) is None
+    assert "belongs to a.json" in take_damaged()[0]

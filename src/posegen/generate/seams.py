@@ -36,7 +36,7 @@ def seam_transitions(plan: SegmentPlan) -> list[range]:
 
 @dataclass
 class SeamReport:
-    """What was measured; in units of 0..255.
+    """Flicker at seams and the colours of segments, in units of 0..255.
 
     change: mean absolute difference of each frame to the one after it, (F - 1,).
     colours: mean RGB of each frame, (F, 3). backgrounds: how much redder, greener and bluer a segment's background is

@@ -124,7 +124,7 @@ def read_checked_json(content: bytes, name: Path | str, required: bool = False) 
 
 
 def read_checked_file(path: Path, required: bool = False) -> dict[str, Any]:
-    """What `checked_json` wrote into a file. Raises `FileNotFoundError`, and as `read_checked_json` does, also where
+    """Read a file of `checked_json`. Raises `FileNotFoundError`, and as `read_checked_json` does, also where
     the file is a folder, a pipe, or far too large."""
     try:
         content = read_kept(path)

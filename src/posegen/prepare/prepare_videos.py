@@ -17,7 +17,6 @@ import filelock
 
 from posegen.data.shards import tolerate
 from posegen.errors import OutputError, PosegenError, logger
-from posegen.media.checksums import checked_json
 from posegen.media.files import output_errors
 from posegen.prepare.answers import FILE, read_answers
 from posegen.prepare.engine import Engine
@@ -96,7 +95,7 @@ def prepare_data(
     tell_of_missing(store, videos)
     with _alone(store), Engine(address, recipe.compute.workers) as engine:
         work = Work(recipe, store, default_scorer, engine.device, plan, weights)
-        store.write(_VIDEOS, checked_json({"videos": [[video.url, video.state] for video in videos]}))
+        store.write_json(_VIDEOS, {"videos": [[video.url, video.state] for video in videos]})
         if not refilter:
             _find_and_score(engine, work, videos, progress)
         judge = Judge(recipe, read_answers(store.read(FILE)))

@@ -13,9 +13,11 @@ from typing import Any
 
 from posegen.data.fetching import filesystem
 from posegen.errors import OutputError
-from posegen.media.checksums import DamagedFileError, read_checked_json
+from posegen.media.checksums import DamagedFileError, checked_json, read_checked_json
 from posegen.media.files import AtomicFile, output_errors, read_kept, write_whole
 
+_NAME = "kept as"
+"""Key of a file's own name."""
 _AT_ONCE = 16
 """Files read at once from a store: most of the time is waiting."""
 
@@ -27,9 +29,15 @@ _damaged: list[str] = []
 
 
 def parsed(content: bytes | None, name: str) -> Any:
-    """Parse a file of `checked_json`; None for None, and for a damaged one, whose name is noted."""
+    """Parse a file of `Store.write_json`; None for None, and for a damaged or exchanged one, whose name is noted."""
     try:
-        return None if content is None else read_checked_json(content, name, required=True)
+        if content is None:
+            return None
+        kept = read_checked_json(content, name, required=True)
+        own = kept.pop(_NAME, None)
+        if own not in (None, Path(name).name):  # files of earlier versions do not say their names
+            raise DamagedFileError(f"{name}: holds what belongs to {own}")
+        return kept
     except DamagedFileError as error:
         _damaged.append(str(error))
         return None
@@ -82,6 +90,10 @@ class Store:
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             while batch := list(islice(names, 4 * _AT_ONCE)):
                 yield from zip(batch, threads.map(self.read, batch), strict=True)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write JSON with a checksum and the file's own name, so that files which are exchanged are noticed."""
+        self.write(name, checked_json({**content, _NAME: Path(name).name}, indent=None))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""

@@ -175,7 +175,7 @@ def _activation_type(settings: StageSettings) -> torch.dtype:
 
 @dataclass(frozen=True)
 class _Structure:
-    """Which parameters a transformer has and which of them learn; equal structures are measured once a process."""
+    """Parameters of a transformer, and those that learn; equal structures are measured once a process."""
 
     stage: type[TransformerSettings]
     adapter: tuple[int, float] | None

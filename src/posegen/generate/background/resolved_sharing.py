@@ -1,4 +1,4 @@
-"""Where base segments share their background and in which dtype it is kept: resolved from settings and model.
+"""Resolve the steps and layers in which base segments share their background, and the dtype that it is kept in.
 
 Which segment is the anchor depends on the driving video, and is `sharing_plan.py`'s concern.
 """
@@ -18,7 +18,7 @@ from posegen.types import Size
 
 @dataclass(frozen=True)
 class ResolvedSharing:
-    """Where the background is shared, how it is kept, and what that takes.
+    """Steps and layers that share the background, its dtype, and the memory needed.
 
     framing: of the person, as asked for or measured; until it is measured, the middle of what there is. config: steps
     and layers; None where nothing is shared. precision: dtype of the store. need: bytes at that precision; exact,

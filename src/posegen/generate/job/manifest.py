@@ -1,4 +1,4 @@
-"""What a job's folder says about the job: what it was asked for and made with (manifest), how far it is (progress).
+"""Manifest and progress of a job's folder: what it was asked for and made with (manifest), how far it is (progress).
 
 Both are small JSON files with a checksum, written whole or not at all. The manifest never changes once it is there; a
 posegen that does not know its format leaves the folder alone. Segments and locks are `job`'s business.
@@ -29,7 +29,7 @@ class NewerFormatError(PosegenError):
 
 
 def versions() -> dict[str, str]:
-    """Of posegen and of what its numbers depend on."""
+    """Return the versions of posegen and of the libraries that its results depend on."""
     libraries = {name: metadata.version(name) for name in ("torch", "diffusers")}
     return {"posegen": __version__, **libraries, "python": platform.python_version()}
 
@@ -41,7 +41,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a job was asked for and made with."""
+    """Settings that a job was asked for, and versions that it was made with."""
 
     settings: dict[str, Any]
     """Everything the result depends on, with hashes of the inputs: what the job is recognised by."""

@@ -18,7 +18,7 @@ from posegen.generate.segments import SegmentPlan
 
 @dataclass(frozen=True)
 class JobNeeds:
-    """What a job takes, and where its shared background is kept.
+    """Memory that a job needs, and the store of its shared background.
 
     memory: peak of models, their work and the shared background, in bytes, estimated. room: what the background may
     take. store: how it is kept; None where none is shared, or where it fits nowhere: then `problem` says why.

@@ -1,4 +1,4 @@
-"""What a job will do, found out in seconds from a few frames: poses, hands, the camera, the plan, and what to expect.
+"""Preview a job in seconds from a few frames: poses, hands, the camera, the plan, and what to expect.
 
 The same rules decide as in the job itself, but they see a sample of the driving video only. Drawing is
 `preview_pictures.py`'s; nothing is generated and no video model is loaded.
@@ -171,7 +171,7 @@ def _framing(pose: PoseSequence, size: tuple[int, int]) -> Framing | None:
 
 
 def _motion(frames: UInt8[np.ndarray, "samples h w 3"], pose: PoseSequence, fit: Fit) -> BackgroundMotion:
-    """Of the samples. What moves faster than they can be followed counts as another scene."""
+    """Return the motion of the samples. What moves faster than they can be followed counts as another scene."""
     scale = _LONG_SIDE / max(fit.target)
     small = plan_fit(fit.target, (round(fit.target[0] * scale), round(fit.target[1] * scale)), "pad")
     tracker = CameraTracker(small.target)

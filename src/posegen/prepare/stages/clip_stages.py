@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from posegen.errors import OutputError, PosegenError
-from posegen.media.checksums import checked_json
 from posegen.prepare.filters.clip_filters import wanted_columns
 from posegen.prepare.isolated import SetupError
 from posegen.prepare.stages.clip_stage import ClipStage, FetchedVideo, without_path
@@ -50,7 +49,7 @@ class LookStage(ClipStage):
             return kept
         with FetchedVideo(video, self.work) as path:
             found = path if isinstance(path, Failure) else without_path(self._look(path, video), path, video)
-        store.write(name, checked_json(as_kept(found), indent=None))
+        store.write_json(name, as_kept(found))
         return found
 
     def _look(self, path: Path, video: Video) -> Look | Failure:
@@ -100,9 +99,9 @@ class ScoreStage(ClipStage):
                     continue
                 found = self.isolated(ScoreClip(path, window.start, window.end))
                 rows[key] = row = self._joined(before, without_path(found, path, video))
-                store.write(f"{name}/{key}.json", checked_json(as_kept(row), indent=None))
+                store.write_json(f"{name}/{key}.json", as_kept(row))
         kept = {key: as_kept(row) for key, row in rows.items()}
-        store.write(f"{name}.json", checked_json(kept, indent=None))
+        store.write_json(f"{name}.json", kept)
         for key in rows:
             store.delete(f"{name}/{key}.json")
         return ClipsDone(len(rows))
@@ -154,7 +153,7 @@ class SampleStage(ClipStage):
                     call = MakeSample(path, key, video.url, window.start, window.end)
                     sample = self.isolated(call)
                     made = without_path(sample, path, video)
-                store.write(f"{key}.json", checked_json(as_kept(made), indent=None))
+                store.write_json(f"{key}.json", as_kept(made))
         return ClipsDone(len(keys))
 
 
@@ -184,7 +183,7 @@ class LatentStage(ClipStage):
                 if isinstance(encoded, Failure):  # not kept: it may succeed next time
                     made[key], reasons[key] = None, encoded.failed
                     continue
-                store.write(f"{key}.json", checked_json(as_kept(encoded), indent=None))
+                store.write_json(f"{key}.json", as_kept(encoded))
             made[key] = encoded
         if len(reasons) < len(made):
             assemble_files(work.needed_plan, store, work.output, task.sha256, made)

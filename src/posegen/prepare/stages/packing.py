@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from posegen.errors import PosegenError
-from posegen.media.checksums import checked_json
 from posegen.media.files import output_errors
 from posegen.prepare.filters.clip_filters import thresholds_of
 from posegen.prepare.stages.clip_stage import ClipStage
@@ -76,7 +75,7 @@ class PackStage(ClipStage):
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             entry = ShardEntry(name, len(task.keys), shard.stat().st_size, digest)
             output.put(shard, name)
-        output.write(f"work/shards/{name}.json", checked_json({**asdict(entry), "content": content}))
+        output.write_json(f"work/shards/{name}.json", {**asdict(entry), "content": content})
         return entry
 
 
@@ -118,7 +117,7 @@ def open_packing(work: Work, tasks: list[ShardTask]) -> None:
     claimed = set(work.output.names("work/shards/*.json"))
     for name in names:
         if f"{name}.json" not in claimed:  # ours from now on, should the run end between a shard and its record
-            work.output.write(f"work/shards/{name}.json", checked_json({"content": ""}))
+            work.output.write_json(f"work/shards/{name}.json", {"content": ""})
     for split in SPLITS:
         work.output.write(f"{split}.json", _index(work, [], complete=False))
         for name in work.output.names(f"{split}-*.tar"):

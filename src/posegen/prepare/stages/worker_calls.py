@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from posegen.errors import PosegenError
-from posegen.media.checksums import checked_json
 from posegen.prepare.cores import one_core
 from posegen.prepare.filters.clip_filters import wanted_columns
 from posegen.prepare.isolated import allow
@@ -113,7 +112,7 @@ def _score_passing(work: Work, scorer: Scorer, video: str, number: int, window: 
             return True  # tried again by itself, and recorded
         finally:
             allow(WHOLE_VIDEO * limit)
-        work.scores.write(own, checked_json(as_kept(scored), indent=None))
+        work.scores.write_json(own, as_kept(scored))
     return number + 1 < work.together
 
 
