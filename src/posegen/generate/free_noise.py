@@ -94,12 +94,7 @@ class FreeNoise:
                 conditioning = inputs.conditioning(segment).to(device, transformer.dtype)
                 with torch.no_grad():
                     predicted = guided_velocity(
-                        transformer,
-                        latents[:, :, part].to(device),
-                        timestep,
-                        conditioning,
-                        sampling.guidance,
-                        pose_guidance=sampling.pose_guidance,
+                        transformer, latents[:, :, part].to(device), timestep, conditioning, sampling
                     )
                 velocity[:, :, part] += (weights / shares[part]).view(1, 1, -1, 1, 1) * predicted.cpu()
                 done += 1
