@@ -29,7 +29,7 @@ from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import BODY, FEET, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 from posegen.data.clips import Drawing
 from posegen.errors import PosegenError
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.media.video import iterate_frames
 from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from posegen.synthetic.rig_keypoints import VISIBLE
@@ -71,7 +71,7 @@ def filmed(folder: Path, group: str, number: int, frames: int) -> Filmed:
         if group == "from behind":
             turn_around(clip)
         rendered = list(clip.frames())
-        film(rendered, place.with_suffix(".mp4"), place, FPS, size, size, Drawing(), crf=16)
+        film(rendered, place.with_suffix(".mp4"), place, FilmFormat(FPS, size, size, Drawing(), crf=16))
         visible = np.stack([frame.visibility == VISIBLE for frame in rendered])
         np.savez(place / "truth.npz", keypoints=np.stack([frame.keypoints for frame in rendered]), visible=visible)
     with np.load(place / "truth.npz") as data:

@@ -34,9 +34,9 @@ from PIL import Image
 from posegen.data.clips import Clip, Drawing, keypoint_scores
 from posegen.data.shards import open_shards
 from posegen.devices import choose_dtype
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.evaluate.metrics.appearance import describe_appearance, identify
-from posegen.evaluate.metrics.scores import (
+from posegen.evaluate.metrics.pixel_formulas import (
     bootstrap_interval,
     frame_distances,
     motion_chance,
@@ -294,7 +294,8 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawing = Drawing(description.draw_scale, description.skeleton_colors)
-        film(clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), SIZE, SIZE, drawing)
+        form = FilmFormat(Fraction(fps), SIZE, SIZE, drawing)
+        film(clip.frames(), folder / "driving.mp4", folder / "conditions", form)
         write_image(folder / "reference.png", clip.reference().rgb)
         generating, _ = run_command(
             "generate", "--reference", folder / "reference.png", "--driving", folder / "driving.mp4", "--conditions",

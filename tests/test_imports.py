@@ -99,15 +99,21 @@ def test_each_base_name_exists_once():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def is_type_alias(node):
+    """A name in words with capitals, for an array, a choice, a union, or another type's name."""
+    name, value = ast.unparse(node.targets[0]), node.value
+    arrays = ast.unparse(value).startswith(("UInt8[", "Bool[", "Float[", "Float32[", "Int[", "Literal["))
+    in_words = name[0].isupper() and not name.isupper()
+    return arrays or (in_words and isinstance(value, ast.BinOp | ast.Name))
+
+
 def test_each_public_class_and_type_alias_exists_once():
     names = Counter()
     for path in FILES:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 names[node.name] += 1
-            elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(
-                ("UInt8[", "Bool[", "Float[", "Float32[", "Int[", "Literal[")
-            ):
+            elif isinstance(node, ast.Assign) and is_type_alias(node):
                 names[ast.unparse(node.targets[0])] += 1
     assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
 

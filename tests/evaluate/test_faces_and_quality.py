@@ -28,9 +28,9 @@ from transformers import (
 from posegen.conditions.keypoints import INDEX, PersonPose
 from posegen.conditions.visual_rating import LEVELS, PROMPT, VIDEO_PROMPT
 from posegen.errors import PosegenError
+from posegen.evaluate.metrics.dino_and_q_align import DinoMetric, QualityMetric, middle
 from posegen.evaluate.metrics.faces import ArcFace, aligned_face
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs
-from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric, middle
+from posegen.evaluate.metrics.metric import ClipInputs
 from posegen.evaluate.protocols import find_protocol
 from posegen.prepare.filters.clip_filters import FilterSettings, Threshold, make_filters, thresholds_of
 from posegen.prepare.filters.rating_filter import QAlignFilter

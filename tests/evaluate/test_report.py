@@ -15,9 +15,10 @@ from posegen.config import EvaluateConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import write_benchmark
 from posegen.evaluate.evaluation import evaluate, tabulate
+from posegen.evaluate.metrics.dino_and_q_align import DinoMetric
+from posegen.evaluate.metrics.metric import ClipScores
 from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Flicker, FrameDifferences
-from posegen.evaluate.metrics.quality import DinoMetric
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
 from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.report.html_report import write_report
 from posegen.evaluate.report.text_reports import how_measured, scores_csv

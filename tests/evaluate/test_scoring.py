@@ -18,9 +18,10 @@ from posegen.evaluate.footage import open_footage
 from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics.embedded import LiteMetrics, Windows, describe_window
 from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Score
 from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics, person_box, pose_error
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Flicker, FrameDifferences, Score
-from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.metrics.pixel_formulas import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
 from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.report.score_tables import best_methods, frechet_cell, mean_cell, worst_first
 from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores

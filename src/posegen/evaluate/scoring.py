@@ -27,7 +27,7 @@ from posegen.evaluate.benchmark_file import BenchmarkClip
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Metric
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Metric
 from posegen.evaluate.protocols import Protocol
 from posegen.media.checksums import forget_checksum, state_of, write_checked, write_checksum
 from posegen.media.data_files import parse_json, read_npz

@@ -17,8 +17,8 @@ from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
-from posegen.evaluate.metrics.scores import psnr_per_frame
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.pixel_formulas import psnr_per_frame
 from posegen.types import Frames, Image
 
 _WIDENED = 0.15

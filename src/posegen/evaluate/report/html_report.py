@@ -22,7 +22,7 @@ from posegen.digests import content_digest
 from posegen.errors import logger
 from posegen.evaluate.evaluation import Evaluation, default_cache
 from posegen.evaluate.footage import Footage
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Score
+from posegen.evaluate.metrics.metric import ClipScores, Score
 from posegen.evaluate.report import text_reports
 from posegen.evaluate.report.score_tables import worst_first
 from posegen.evaluate.scoring import TRUTH

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from posegen.evaluate.evaluation import Evaluation
-from posegen.evaluate.metrics.pixel_metrics import Score
+from posegen.evaluate.metrics.metric import Score
 from posegen.evaluate.report.score_tables import Cell
 
 _COLUMNS = ("method", "score", "better", "unit", "value", "low", "high", "clips", "samples", "protocol", "resolution",

@@ -16,7 +16,7 @@ from posegen.digests import content_digest
 from posegen.evaluate.metrics import inception, perceptual, video_networks
 from posegen.evaluate.metrics.embedded import Windows
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _WINDOWS_ABOUT = "windows of the frames themselves; published tables pass theirs through GIFs of 256 colours first"

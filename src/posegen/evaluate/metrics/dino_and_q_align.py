@@ -18,7 +18,7 @@ from posegen.conditions.estimators.model_weights import model_folder
 from posegen.conditions.visual_rating import RatingModel, load_whole, model_config
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

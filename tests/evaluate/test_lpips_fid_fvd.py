@@ -1,4 +1,4 @@
-"""The field's networks with random weights, against forwards written from the weights' names alone; and wrong files."""
+"""LPIPS, FID, FID-VID and FVD with random weights, against forwards written from the weights' names; wrong files."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics import networks
+from posegen.evaluate.metrics import lpips_fid_fvd
 from posegen.evaluate.metrics.inception import FidInception, inception_input, load_inception
 from posegen.evaluate.metrics.perceptual import Lpips, Vgg16, load_lpips
 from posegen.evaluate.metrics.video_networks import (
@@ -229,7 +229,7 @@ def features_of_windows(network, frames, side, scale, shift):
 def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
     network = randomised(FidInception())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    metric, frames = networks.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
+    metric, frames = lpips_fid_fvd.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
     found = run(metric, frames, rules=RULES)
     pictures = torch.tensor(frames.transpose(0, 3, 1, 2) / 255, dtype=torch.float32)
     expected = np.concatenate([network(inception_input(each[None])).numpy() for each in pictures])
@@ -242,7 +242,7 @@ def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
 def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
     network = randomised(ResNet3D())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    metric, score = networks.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
+    metric, score = lpips_fid_fvd.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
     sets = [frames_of(0), frames_of(1) // 2]
     left, right = (run(metric, frames, rules=RULES) for frames in sets)
     rows = [features_of_windows(network, frames, 112, 1, -np.array([114.7748, 107.7354, 99.475])) for frames in sets]
@@ -260,7 +260,7 @@ def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
 def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
     network = randomised(I3D())
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    metric, frames = networks.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
+    metric, frames = lpips_fid_fvd.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
     found = run(metric, frames, rules=RULES)
     expected = features_of_windows(network, frames, 224, 1 / 127.5, -1)
     np.testing.assert_allclose(found.features["FVD"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
@@ -275,7 +275,7 @@ def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
         if key.startswith("classifier"):  # not looked at, and 500 MB
             state[key] = torch.zeros(1).expand(state[key].shape)
     torch.save(state, tmp_path / "weights.pth")
-    metric, model = networks.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
+    metric, model = lpips_fid_fvd.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
     frames, ground_truth = frames_of(0)[:3, :32, :32], frames_of(1)[:3, :32, :32]
     for rules, scale, shift in ((RULES, 1 / 255, 0), (find_protocol("native"), 1 / 127.5, -1)):
         pair = [torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
