@@ -103,9 +103,9 @@ class StoreChoice:
 def choose_precision(
     wanted: SharingPrecision, store: SharingStore, exact: Need, small: Need, budget: int | None
 ) -> StorePrecision:
-    """The number format: as `wanted`, or by "auto" as computed, but int10 where only that (`small`) fits in memory.
+    """Choose the dtype: as `wanted`, or by "auto" as computed, but int10 where only that (`small`) fits in memory.
 
-    That memory is the `budget` that was asked for, never what happens to be free: the format changes the video, if
+    That memory is the `budget` that was asked for, never what happens to be free: the dtype changes the video, if
     hardly, and the same command must give the same video.
     """
     if wanted != "auto":
@@ -118,7 +118,7 @@ def choose_precision(
 def describe_precision(
     wanted: SharingPrecision, taken: StorePrecision, kind: StoreKind, exact: Need, small: Need, room: Room
 ) -> str:
-    """The number format that is taken, and why; or what another one would do."""
+    """Describe the dtype that is taken, and why; or what another one would do."""
     if wanted != "auto":
         return f"{_WORDS[taken]} (as asked for)"
     if taken != "same":
