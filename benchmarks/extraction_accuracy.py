@@ -55,7 +55,7 @@ class Filmed:
 
     @property
     def height(self) -> float:
-        """Of the person, in pixels."""
+        """Height of the person, in pixels."""
         return float(np.median(np.ptp(self.truth.keypoints[..., 1], axis=1)))
 
 
@@ -94,7 +94,7 @@ def turn_around(clip: SyntheticClip) -> None:
 
 
 def embedded(clip: Filmed) -> PoseSequence:
-    """What `posegen extract` finds. Other ways of estimating can stand beside it: a function of a clip."""
+    """Estimate as `posegen extract` does. Other ways can stand beside it: each is a function of a clip."""
     estimator = MediaPipePose()
     try:
         return estimate_pose(clip.video, estimator, FPS)[0]

@@ -105,7 +105,7 @@ def colour_corrected(frames: np.ndarray, person: np.ndarray, parts: Sequence[ran
 
 
 def seam_flicker(frames: np.ndarray, plan: SegmentPlan) -> list[float]:
-    """Of a video that was not made in segments: what movement alone gives where the seams would be."""
+    """Flicker at the seams of a video that was not made in segments: the part that movement alone gives."""
     report = SeamReport(plan)
     for _ in watch_seams(iter(frames), report):
         """Only the report is wanted."""

@@ -97,7 +97,7 @@ def generalization() -> str:
     known, new = (losses[kind]["loss_true"] for kind in ("trained on", "new people"))
     return (
         f"their validation losses are {known:.2f} and {new:.2f}\n"
-        f"  (`benchmarks/results/{file.name}`). More clips should help"
+        f"  (`python benchmarks/{file.stem}.py`, in `benchmarks/results/{file.name}`). More clips should help"
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom, as a table; no cycles between files; nothing heavy too early; each base name exists once."""
+"""A table of who may import whom; no cycles between files; nothing heavy too early; each base name exists once."""
 
 import ast
 import subprocess
@@ -32,7 +32,7 @@ ALLOWED = {
     "apps": {"config", "media", "conditions", "model", "generate", "synthetic", "data", "prepare", "train", "evaluate",
              "serve"},
 }  # fmt: skip
-"""The stations that a station may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
+"""The packages that a package may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
 
 
 def module_of(path: Path) -> str:
@@ -43,7 +43,7 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
-def station_of(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
@@ -65,16 +65,16 @@ def imported(path: Path) -> frozenset[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_are_in_the_table(path):
-    own = station_of(module_of(path))
-    used = {station_of(name) for name in imported(path)} - {own, ""} - GROUND
+    own = package_of(module_of(path))
+    used = {package_of(name) for name in imported(path)} - {own, ""} - GROUND
     if own not in ("", "api"):
         assert used <= ALLOWED.get(own, set()), f"{path.name}: not allowed for {own}"
 
 
 def test_the_table_holds_no_edge_that_nobody_uses():
     """An edge that is allowed but not used hides the next mistake."""
-    used = {(station_of(module_of(path)), station_of(name)) for path in FILES for name in imported(path)}
-    allowed = {(station, other) for station, others in ALLOWED.items() for other in others}
+    used = {(package_of(module_of(path)), package_of(name)) for path in FILES for name in imported(path)}
+    allowed = {(package, other) for package, others in ALLOWED.items() for other in others}
     assert allowed <= used
 
 

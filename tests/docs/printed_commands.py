@@ -161,6 +161,8 @@ RUN_ELSEWHERE = (
               "tests/evaluate/test_ablations.py::test_one_command_makes_scores_and_goes_on", "several videos"),
     Elsewhere(f"posegen study {VAL_SAME} --output study",
               "tests/serve/test_study_page.py::test_a_person_answers_everything", "it serves until it is interrupted"),
+    Elsewhere("posegen screen data/real", "tests/serve/test_screen_page.py::test_clips_are_screened_by_keyboard",
+              "it serves until it is interrupted"),
     Elsewhere("posegen synth --output data/people --clips 200 --contact-sheet data/people.jpg",
               "tests/apps/test_synth.py::test_the_contact_sheet_shows_what_is_in_the_shards", "it draws every frame"),
     Elsewhere("posegen --help", "tests/apps/test_cli.py::test_help_is_fast_and_every_command_explains_itself",

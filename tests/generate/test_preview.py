@@ -11,7 +11,8 @@ from posegen.apps import cli
 from posegen.conditions.estimators import file
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.errors import PosegenError
-from posegen.generate.preview.preview_job import look_ahead, preview_paths
+from posegen.generate.preview.look_ahead import look_ahead
+from posegen.generate.preview.preview_job import preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
 from posegen.media.image import read_image, write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, sample_frames

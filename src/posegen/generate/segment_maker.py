@@ -91,7 +91,7 @@ class SegmentMaker:
         return segment != sharing.anchor and segment not in sharing.alone
 
     def _keep_masks(self, segment: Segment) -> None:
-        """What a base segment that was just denoised has taken from the anchor, whether it is to be drawn or not."""
+        """Keep the masks of what a base segment that was just denoised has taken from the anchor, drawn or not."""
         if self.background is None or not self._takes_background(segment):
             return
         masks = self.background.masks()

@@ -188,7 +188,7 @@ def guided_velocity(
 
 @dataclass(frozen=True)
 class StepHooks:
-    """What happens between the steps of `denoise`.
+    """Callbacks between the steps of `denoise`, and an early end.
 
     on_step: called with the number of finished steps. on_latents: called with a step and its initial latents.
     change_latents: gets a step, its timestep and its result, and returns the latents of the next step.

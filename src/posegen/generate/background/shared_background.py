@@ -55,7 +55,7 @@ class Need:
     def of(
         config: SharingConfig, tokens: int, dim: int, passes: int, precision: StorePrecision, bytes_per_value: int
     ) -> "Need":
-        """Of a model `dim` wide with `tokens` video and reference tokens, if every value is kept (the most).
+        """Return the maximum, with every value kept, for a model `dim` wide with `tokens` video and reference tokens.
 
         passes: forward passes of the anchor in the shared steps.
         """
@@ -75,7 +75,7 @@ class Room:
 
     @staticmethod
     def of(device: torch.device, folder: Path, occupied: int, budget: int | None) -> "Room":
-        """What is free; `occupied` bytes will be taken by models and their work. `budget` replaces the memory's share.
+        """Measure what is free. Models and their work will take `occupied` bytes; `budget` replaces the memory's share.
 
         On a CPU device and host are one.
         """
@@ -203,7 +203,7 @@ class SharedBackground:
         remove_all_leftovers(folder)
 
     def resume(self, passes: Iterable[tuple[int, Branch]]) -> bool:
-        """Whether an earlier run left all that is needed: what the anchor's forward passes (step, branch) record."""
+        """Return whether an earlier run left all that the anchor's forward passes (step, branch) record."""
         if self.kind == "recompute":
             self._latents = self._read_latents()
             self.ready = set(self._latents) == set(self.sharing.config.steps)

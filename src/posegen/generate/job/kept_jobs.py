@@ -117,7 +117,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _may_begin(work: Path) -> bool:
-    """Whether a process holds the output without a job yet: it may be about to go on with any of them."""
+    """Return whether a process holds the output without a job yet: it may be about to resume any of them."""
     return _is_locked(work) and not any(_is_locked(folder) for folder in work.glob("job-*"))
 
 
