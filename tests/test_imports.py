@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 GROUND = {
     "errors", "types", "progress", "devices", "digests", "cache_folder", "extras", "heap", "offline", "quiet",
     "callable_package",
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """Files of the ground floor: used by all; they use nothing but each other."""
 ALLOWED = {
     "config": set(),
@@ -31,7 +31,7 @@ ALLOWED = {
     "serve": {"config", "media", "evaluate", "prepare"},
     "apps": {"config", "media", "conditions", "model", "generate", "synthetic", "data", "prepare", "train", "evaluate",
              "serve"},
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """The packages that a package may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
 
 

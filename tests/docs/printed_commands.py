@@ -153,7 +153,7 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "https://host/real --output runs/real", {"--dry-run": ""}, f"{FOURTEEN_B}; "
               "tests/data/test_remote_shards.py reads shards at a URL", says="wan2.1-i2v-14b, stage base"),
     ),
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 
 PREPARE = "tests/prepare/test_prepare_runs.py"
 RUN_ELSEWHERE = (
@@ -177,7 +177,7 @@ RUN_ELSEWHERE = (
               f"{PREPARE}::test_two_nodes_with_a_killed_worker_make_the_same", "a cluster"),
     Elsewhere("posegen prepare --output data/real --recipe stricter.toml --refilter",
               f"{PREPARE}::test_other_thresholds_compute_no_score_again", "it starts Ray"),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 
 SET_UP = "it sets up an environment: minutes, and a network"
 MEASURED = "it measures for minutes to hours"
@@ -230,7 +230,7 @@ READ_ONLY = (
         "filter_agreement.py",
         "make_demo_inputs.py",
     )),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 
 SNIPPETS = {
     ("README.md", 0): ({'model="mini", steps=8': 'steps=1, model=NARROW, end=0.5, size="128x80"'}, "result.mp4"),

@@ -113,8 +113,10 @@ def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
     ).save_pretrained(tmp_path)
     dino = DinoMetric(str(tmp_path), torch.device("cpu"))
     names = ("PSNR", "PSNR of hands", "worst jump", "pose error", "background drift", "DINO consistency")
-    scores = {row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
-              for row, found in evaluation.results.items()}  # fmt: skip
+    scores = {
+        row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
+        for row, found in evaluation.results.items()
+    }
     with contextlib.closing(MediaPipePose(single_image=True)) as estimator:
         metrics = [FrameDifferences(), HandRegions(), Flicker(), PeopleMetrics(estimator), dino]
         tables = tabulate(

@@ -131,8 +131,11 @@ def test_scores_survive_the_cache(tmp_path):
     save_scores(tmp_path / "deep" / "key", scores)
     found = load_scores(tmp_path / "deep" / "key")
     assert (found.values, found.samples, found.curves, found.counts) == (
-        scores.values, scores.samples, scores.curves, scores.counts
-    )  # fmt: skip
+        scores.values,
+        scores.samples,
+        scores.curves,
+        scores.counts,
+    )
     assert frechet_distance(found.features["F, x"], features) < 1e-9
     assert load_scores(tmp_path / "nothing") is None
 
@@ -244,8 +247,10 @@ def test_a_mean_counts_clips_or_measurements_alike():
 
 
 def test_the_best_is_bold_among_methods_that_have_everything():
-    cells = {name: mean_cell(MEAN, {"a": ClipScores({"m": value})}, False)
-             for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))}  # fmt: skip
+    cells = {
+        name: mean_cell(MEAN, {"a": ClipScores({"m": value})}, False)
+        for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))
+    }
     assert best_methods(MEAN, cells, ["x", "y", "z"]) == ["y", "z"]  # printed alike
     assert best_methods(MEAN, cells, ["x"]) == []
 

@@ -77,8 +77,12 @@ def test_what_is_chosen_fits(device, host, disk):
         assert device < need.one_pass
         assert host < 2 * need.one_layer or disk < need.whole * 1.05
         return
-    assert {"device": need.whole <= device, "host": need.whole <= host, "recompute": need.one_pass <= device,
-            "disk": 2 * need.one_layer <= host and need.whole < disk}[kind]  # fmt: skip
+    assert {
+        "device": need.whole <= device,
+        "host": need.whole <= host,
+        "recompute": need.one_pass <= device,
+        "disk": 2 * need.one_layer <= host and need.whole < disk,
+    }[kind]
 
 
 def test_the_need_of_the_14b_model_is_the_published_one():

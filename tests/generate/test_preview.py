@@ -37,9 +37,14 @@ def has(lines, words):
 def test_the_command_writes_a_picture_and_a_video(config, media, tmp_path, capsys):
     output = tmp_path / "new" / "dance.mp4"
     arguments = [
-        "preview", "--reference", str(config.reference), "--driving", str(media / "dancer.mp4"),
-        "--output", str(output),
-    ]  # fmt: skip
+        "preview",
+        "--reference",
+        str(config.reference),
+        "--driving",
+        str(media / "dancer.mp4"),
+        "--output",
+        str(output),
+    ]
     start = time.monotonic()
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
     taken = time.monotonic() - start
@@ -112,7 +117,7 @@ def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditi
     pictures = looked(
         config, fps="40", fit="crop", driving=conditions / "skeleton.mkv", pose="file",
         pose_file=conditions / "skeleton.mkv", normals="file", normals_file=conditions / "hands.mkv",
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     assert pictures.skeletons is not None
     assert np.array_equal(pictures.skeletons, pictures.frames)  # the driving video is the skeleton video
     assert np.array_equal(pictures.hand_maps, kept.hand_maps)

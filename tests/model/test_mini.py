@@ -85,9 +85,13 @@ def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
 
     def error(start):
         made = shipped(
-            fitted, skeletons[start : start + 33], hands[start : start + 33], prompt, num_inference_steps=2,
+            fitted,
+            skeletons[start : start + 33],
+            hands[start : start + 33],
+            prompt,
+            num_inference_steps=2,
             output_type="uint8",
-        )  # fmt: skip
+        )
         return np.square(made.frames[0] - truth).mean()
 
     assert error(0) < 0.7 * error(100)

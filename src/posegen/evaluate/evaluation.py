@@ -170,7 +170,7 @@ def tabulate(
     fitted = frozenset(score.name for metric in metrics if metric.fitted for score in metric.scores)
     return Evaluation(
         benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, fitted, tuple(warnings)
-    )  # fmt: skip
+    )
 
 
 def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:

@@ -79,7 +79,7 @@ class LiteMetrics:
                   "(stand-in for FVD and FID-VID, on another scale)"),
             Score("Lite steadiness", "higher", NAME, per="step", digits=4,
                   about="cosine similarity of neighbouring frames' pooled features (stand-in for DINO consistency)"),
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

@@ -126,9 +126,13 @@ class LpipsMetric:
         self.network, self.device = perceptual.load_lpips(weights).to(device), device
         self.identity = f"LPIPS 1 {content_digest(weights)}"
         self.scores = (
-            Score("LPIPS", "lower", f"LPIPS 0.1, {perceptual.NAME}",
-                  about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for"),
-        )  # fmt: skip
+            Score(
+                "LPIPS",
+                "lower",
+                f"LPIPS 0.1, {perceptual.NAME}",
+                about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for",
+            ),
+        )
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

@@ -28,7 +28,7 @@ class FrameDifferences:
               about="as published tables print it: L1 divided by height x width once more, times 10,000"),
         Score("PSNR", "higher", "none", unit="dB", digits=2, about="mean over frames; identical frames count 100 dB"),
         Score("SSIM", "higher", "none", about="on grey, 7 x 7 windows"),
-    )  # fmt: skip
+    )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""
@@ -59,7 +59,7 @@ class Flicker:
               about="largest step from one frame to the next, over the median step of the 16 around it; 1 = none"),
         Score("seam flicker", "lower", "none", per="step at a seam", digits=2,
               about="the same, mean over the steps at seams; only where a method says where its seams are"),
-    )  # fmt: skip
+    )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

@@ -86,16 +86,20 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         if not found:
             continue
         result = next(evaluation.results[row][clip.name] for row in found)
-        curves = {score.name: {row: _decimated(each, score) for row, each in found.items() if score.name in each.curves}
-                  for score in per_clip}  # fmt: skip
-        clips.append({
-            "name": clip.name,
-            "fps": float(result.footage.fps),
-            "frames": max(evaluation.results[row][clip.name].num_frames for row in found),
-            "values": {row: each.values for row, each in found.items()},
-            "curves": {name: rows for name, rows in curves.items() if rows},
-            "videos": [],
-        })  # fmt: skip
+        curves = {
+            score.name: {row: _decimated(each, score) for row, each in found.items() if score.name in each.curves}
+            for score in per_clip
+        }
+        clips.append(
+            {
+                "name": clip.name,
+                "fps": float(result.footage.fps),
+                "frames": max(evaluation.results[row][clip.name].num_frames for row in found),
+                "values": {row: each.values for row, each in found.items()},
+                "curves": {name: rows for name, rows in curves.items() if rows},
+                "videos": [],
+            }
+        )
     return {
         "rows": evaluation.rows,
         "truth": TRUTH,

@@ -188,9 +188,13 @@ def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], coun
     nearest = np.searchsorted(middles, np.arange(count))
     apart = max(1.0, count / len(numbers))  # frames between samples: a sample's movement is that of all of them
     return BackgroundMotion(
-        motion.turn[nearest], motion.shift[nearest], motion.scene[nearest], motion.known[nearest],
-        motion.residual[nearest] / apart, motion.fps,
-    )  # fmt: skip
+        motion.turn[nearest],
+        motion.shift[nearest],
+        motion.scene[nearest],
+        motion.known[nearest],
+        motion.residual[nearest] / apart,
+        motion.fps,
+    )
 
 
 def _about_people(moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int) -> list[str]:
@@ -214,8 +218,10 @@ def _about_fit(mode: FitMode, pose: PoseSequence) -> list[str]:
     share = float(outside.sum()) / max(int(seen.sum()), 1)
     if share <= _CUT_OFF or mode == "pad":
         return []
-    return [f"{100 * share:.0f} % of the person is cut off: the result shows the middle of the driving video "
-            "(--fit pad shows all of it, --size another shape)"]  # fmt: skip
+    return [
+        f"{100 * share:.0f} % of the person is cut off: the result shows the middle of the driving video "
+        "(--fit pad shows all of it, --size another shape)"
+    ]
 
 
 def _seconds(moments: Float[np.ndarray, " moments"], most: int = 5) -> str:
@@ -253,5 +259,9 @@ def _about_framing(reference: PersonPose | None, driving: Framing | None, size: 
 
 
 def _named(framing: Framing) -> str:
-    return {"close-up": "a close-up", "half-body": "a half-body shot", "full-body": "a full-body shot",
-            "distant": "a distant shot"}[framing]  # fmt: skip
+    return {
+        "close-up": "a close-up",
+        "half-body": "a half-body shot",
+        "full-body": "a full-body shot",
+        "distant": "a distant shot",
+    }[framing]
