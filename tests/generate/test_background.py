@@ -12,7 +12,7 @@ from planned_jobs import described, identity, planned, resolved
 from posegen.config import parse_bytes
 from posegen.errors import DiskFullError, PosegenError
 from posegen.generate import segment_maker
-from posegen.generate.background.shared_background import Need, Room, choose_precision, choose_store
+from posegen.generate.background.store_choice import Need, Room, choose_precision, choose_store
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
 from posegen.generate.planning.job_identity import identity_of

@@ -1,4 +1,4 @@
-"""The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
+"""Runs an evaluation: benchmark + folders of results -> scores of every clip -> tables.
 
 Each part is in the file imported here; `report/` writes the report.
 """

@@ -1,4 +1,4 @@
-"""Long video by FreeNoise (arXiv 2310.15169), to compare the method with: one long latent video, windows that overlap.
+"""Long video by FreeNoise (arXiv 2310.15169), for comparison: one long latent video, windows that overlap.
 
 Every window starts from the same noise in another order (noise rescheduling), and at each step the windows' velocities
 are averaged, weighted towards each window's middle (window-based fusion, here of predictions, since this transformer

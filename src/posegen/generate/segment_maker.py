@@ -20,7 +20,7 @@ from posegen.media.image import write_image
 from posegen.model.background_store import Branch
 from posegen.model.denoise import (
     NO_HOOKS,
-    Background,
+    BackgroundOfStep,
     Conditioning,
     StepHooks,
     denoise,
@@ -179,7 +179,7 @@ class SegmentMaker:
     def _generate(
         self,
         segment: Segment,
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
         head: PreservedFrames | None = None,
         tail: PreservedFrames | None = None,
     ) -> Iterator[Frame]:
@@ -191,7 +191,7 @@ class SegmentMaker:
     def _denoise(
         self,
         segment: Segment,
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
         head: PreservedFrames | None = None,
         tail: PreservedFrames | None = None,
         hooks: StepHooks = NO_HOOKS,

@@ -1,4 +1,4 @@
-"""Plans a video, cheaply but for the prompt: writes it if none was given, fits the reference image, estimates needs."""
+"""Plans a video, cheaply except for the prompt: writes it if none was given, fits the reference image, estimates needs."""
 
 from dataclasses import dataclass
 from pathlib import Path

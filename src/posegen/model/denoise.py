@@ -97,7 +97,7 @@ class Sampling:
 
 TIMESTEPS = 1000
 """Training steps of the scheduler: a timestep is this number times the noise level."""
-Background = Callable[[int, Branch], Any]
+BackgroundOfStep = Callable[[int, Branch], Any]
 """Function of (step, branch) that returns the transformer's `background` argument."""
 
 
@@ -211,7 +211,7 @@ def denoise(
     noise: Latents,
     conditioning: Conditioning,
     sampling: Sampling,
-    background: Background = no_background,
+    background: BackgroundOfStep = no_background,
     hooks: StepHooks = NO_HOOKS,
 ) -> Latents:
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.

@@ -28,7 +28,7 @@ from posegen.media.tensors import check_header, saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.denoise import (
-    Background,
+    BackgroundOfStep,
     Conditioning,
     PoseGuidance,
     PoseLatents,
@@ -350,7 +350,7 @@ class PoseGenPipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
     ) -> PoseGenPipelineOutput | tuple[Any]:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 

@@ -1,4 +1,4 @@
-"""Choose the anchor segment, and the segments excluded from sharing, by the background motion of the driving video.
+"""Chooses the anchor segment, and the segments excluded from sharing, by the background motion of the driving video.
 
 The anchor is the base segment whose background moves least; base segments filmed from elsewhere must not take its
 background. What is done with the answer, and whether the user chose another anchor, is the caller's concern.

@@ -1,4 +1,4 @@
-"""The subject masks of background sharing, kept beside the segments, and pictures of them, to be looked at.
+"""Keeps the subject masks of background sharing beside the segments, and draws them for inspection.
 
 They show what counts as the person, and what is taken. The masks are made in `model/sharing.py`.
 """

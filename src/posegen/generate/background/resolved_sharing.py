@@ -1,4 +1,4 @@
-"""Resolve the steps and layers in which base segments share their background, and the dtype that it is kept in.
+"""Resolves the steps and layers in which base segments share their background, and the dtype in which it is kept.
 
 Which segment is the anchor depends on the driving video, and is `sharing_plan.py`'s concern.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from posegen.config import Framing, GenerateConfig
-from posegen.generate.background.shared_background import Need, choose_precision
+from posegen.generate.background.store_choice import Need, choose_precision
 from posegen.model.background_store import StorePrecision
 from posegen.model.denoise import Sampling, forward_passes
 from posegen.model.sharing import SharingConfig, make_sharing_config

@@ -1,4 +1,4 @@
-"""List and remove jobs that are kept in a folder of results, with their progress and size.
+"""Lists and removes jobs that are kept in a folder of results, with their progress and size.
 
 It looks at folders only: nothing is loaded, and segments are counted, not checked. A job that is locked is being worked
 on and is never touched; nor is any of an output that is locked while none of its jobs is: one of them is about to be.

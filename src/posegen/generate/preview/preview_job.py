@@ -1,4 +1,4 @@
-"""Previews a job: looks ahead at it, and writes what was found as one picture and a short video.
+"""Previews a job: looks ahead at it, and writes what was found as an image and a short video.
 
 The looking is in `look_ahead.py`, the drawing in `preview_pictures.py`.
 """

@@ -1,4 +1,4 @@
-"""Draws a preview: one picture to look at, and a short video of the sampled frames.
+"""Draws a preview: an image, and a short video of the sampled frames.
 
 `look_ahead.py` finds what is drawn. Rows of the picture: reference, driving frames with skeletons, the same
 skeletons on the reference, hand normals; then the segments in time, and what to expect in words.
