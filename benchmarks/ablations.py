@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from posegen.evaluate.ablations import ABLATIONS
-from posegen.evaluate.metrics.scores import bootstrap_interval
+from posegen.evaluate.metrics.pixel_formulas import bootstrap_interval
 from posegen.media.image import read_image, write_image
 from results_file import RESULTS, write_result
 

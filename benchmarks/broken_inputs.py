@@ -44,7 +44,7 @@ _HALF_WRITTEN = re.compile(r"\.partial|\.tmp$|\.part$|^tmp|~$")
 
 @dataclass(frozen=True)
 class Found:
-    """How a case ended. outcome: in words; faults: what must not be."""
+    """Result of a case. outcome: in words; faults: what must not happen."""
 
     case: str
     kind: str
@@ -128,7 +128,7 @@ def _read_all(out: Path) -> None:
 
 
 def faults_of(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -> Iterator[str]:
-    """What is wrong with how a case ended; `folder` and the empty folder `out` in it are where it ran."""
+    """Faults of a result; `folder` and the empty folder `out` in it are where it ran."""
     said = f"{ended.stdout}\n{ended.stderr}"
     if ended.stopped:
         yield f"over the limit of {ended.stopped}"
@@ -167,7 +167,7 @@ def faults_of(case: Case, ended: Ended, broken: Path, folder: Path, out: Path) -
 
 
 def _is_named(broken: Path, text: str) -> bool:
-    """Whether the line names the file, or a folder around it that the command was given."""
+    """Return whether the line names the file, or a folder around it that the command was given."""
     inside = next((parent for parent in broken.parents if parent.name == "in"), broken.parent)
     around = [parent for parent in broken.parents if inside in parent.parents]
     return broken.name in text or broken.stem in text or any(str(parent) in text for parent in around)
@@ -207,7 +207,7 @@ def taken_port() -> Iterator[int]:
 
 
 def kept_results(work: Path) -> dict[str, Found]:
-    """What was found so far, by case; the last of each counts."""
+    """Results so far, by case; the last of each counts."""
     path = work / "found.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     return {found.case: found for line in lines if (found := Found(**json.loads(line)))}

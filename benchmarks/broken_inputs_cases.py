@@ -52,7 +52,7 @@ class Case:
         return broken
 
     def broken(self, inputs: Path) -> Path:
-        """Where what is damaged will be."""
+        """Path of the damaged file."""
         return inputs / Path(self.copied).name / Path(self.file).relative_to(self.copied) if self.copied else inputs
 
 

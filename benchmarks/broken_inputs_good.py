@@ -83,7 +83,7 @@ clips:
 
 
 def steps(good: Path) -> dict[str, Callable[[], object]]:
-    """What makes the good files, by name, in an order in which each finds what it needs."""
+    """Functions that make the good files, by name, in an order in which each finds the files it needs."""
     made, model, dance = good / "made", good / "model", good / "videos" / "dance.mp4"
     reference, shards = good / "pictures" / "reference.png", good / "train" / "shards"
     benchmark, ours = good / "evaluation", f"ours={good / 'methods' / 'ours'}"

@@ -58,7 +58,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Trial:
-    """How one trial ended. about: the file and its damage, or the moment of the kill; said: lines about it."""
+    """Result of one trial. about: the file and its damage, or the moment of the kill; said: lines about it."""
 
     how: str
     work: str
@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What tells trials of one kind apart."""
+        """Key that tells trials of one kind apart."""
         return self.work, self.seed, self.number
 
 
@@ -248,7 +248,7 @@ workers = 1
 
 
 def make_inputs(name: str, inputs: Path) -> None:
-    """What a command reads."""
+    """Make the inputs of a command."""
     import yaml
 
     if name == "generate":
@@ -374,7 +374,7 @@ class Place:
         self.run.mkdir(parents=True)
 
     def take_up(self) -> None:
-        """What the interrupted run left, without results that are not kept files, too."""
+        """Restore what the interrupted run left, without results that are not kept files."""
         shutil.rmtree(self.run, ignore_errors=True)
         shutil.copytree(self.interrupted, self.run)
         for path in set(self.work.results(self.run)) - set(self.work.kept(self.run)):
@@ -390,7 +390,7 @@ class Place:
         return self._child(partial(run_posegen, *self.work.command(self.run)), kill_when)
 
     def is_same(self) -> bool:
-        """Whether the results are those of an undisturbed run."""
+        """Return whether the results are those of an undisturbed run."""
         try:
             return digests(self.work.results(self.run), self.run) == self.expected
         except OSError:
@@ -441,7 +441,7 @@ def damage(path: Path, how: str, others: list[Path], chance: random.Random) -> s
 
 
 def fault_of(ended: Ended) -> str:
-    """What is wrong with how a command ended, apart from its results."""
+    """Faults of the end of a command, apart from its results."""
     said = ended.stdout + ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.strip()]
     if ended.stopped:
@@ -521,7 +521,7 @@ class Trials:
         self.found = {trial.key: trial for line in lines if (trial := Trial(**json.loads(line)))}
 
     def is_done(self, work: str, seed: int, number: int, source: str) -> bool:
-        """Whether a trial need not run: it ran without a fault, or with this code."""
+        """Return whether a trial need not run: it ran without a fault, or with this code."""
         trial = self.found.get((work, seed, number))
         return trial is not None and (not trial.fault or trial.source == source)
 

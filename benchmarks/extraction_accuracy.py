@@ -29,7 +29,7 @@ from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import BODY, FEET, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 from posegen.data.clips import Drawing
 from posegen.errors import PosegenError
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.media.video import iterate_frames
 from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from posegen.synthetic.rig_keypoints import VISIBLE
@@ -55,7 +55,7 @@ class Filmed:
 
     @property
     def height(self) -> float:
-        """Of the person, in pixels."""
+        """Height of the person, in pixels."""
         return float(np.median(np.ptp(self.truth.keypoints[..., 1], axis=1)))
 
 
@@ -71,7 +71,7 @@ def filmed(folder: Path, group: str, number: int, frames: int) -> Filmed:
         if group == "from behind":
             turn_around(clip)
         rendered = list(clip.frames())
-        film(rendered, place.with_suffix(".mp4"), place, FPS, size, size, Drawing(), crf=16)
+        film(rendered, place.with_suffix(".mp4"), place, FilmFormat(FPS, size, size, Drawing(), crf=16))
         visible = np.stack([frame.visibility == VISIBLE for frame in rendered])
         np.savez(place / "truth.npz", keypoints=np.stack([frame.keypoints for frame in rendered]), visible=visible)
     with np.load(place / "truth.npz") as data:
@@ -94,7 +94,7 @@ def turn_around(clip: SyntheticClip) -> None:
 
 
 def embedded(clip: Filmed) -> PoseSequence:
-    """What `posegen extract` finds. Other ways of estimating can stand beside it: a function of a clip."""
+    """Estimate as `posegen extract` does. Other ways can stand beside it: each is a function of a clip."""
     estimator = MediaPipePose()
     try:
         return estimate_pose(clip.video, estimator, FPS)[0]

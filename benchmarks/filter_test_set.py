@@ -149,14 +149,14 @@ def cases(seed: int, folder: Path) -> Iterator[Case]:
 
 
 def shows_movement(source: Rendered) -> bool:
-    """Whether anything of the scene can be seen beside the person; before an even wall nobody could tell of a camera
+    """Return whether the scene can be seen beside the person; before an even wall nobody could tell of a camera
     that moves, so there is no right answer. By the scene without the person, not by what a filter sees."""
     smooth = cv2.GaussianBlur(source.empty, (0, 0), 1.5).astype(np.float32)
     return float(smooth[~source.person.any(axis=0)].std(axis=0).max()) > LEAST_SEEN
 
 
 def _people(source: Rendered) -> dict[str, bool]:
-    """What is true of the people of a clip as it was rendered; nothing of what is in doubt."""
+    """Facts about the people of a clip as it was rendered; nothing that is in doubt."""
     areas = []
     for mask in source.person:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -200,7 +200,7 @@ def _crop_around(source: Rendered, share: float) -> np.ndarray | None:
 
 
 def _headless(source: Rendered) -> np.ndarray | None:
-    """What is below the shoulders, enlarged; None where that is too little."""
+    """Enlarge what is below the shoulders; None where that is too little."""
     height, width = source.frames.shape[1:3]
     top = round(float(source.keypoints[:, 5:7, 1].max())) + 4
     if height - top < 0.4 * height:
@@ -307,7 +307,7 @@ def _with_text(
 
 
 def _too_pale(drawn: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Where the drawing hardly differs from what is below: nobody could read it there."""
+    """Mask of pixels where the drawing hardly differs from what is below: nobody could read it there."""
     changed = np.abs(drawn.astype(int) - frames).max(axis=-1, keepdims=True)
     return np.broadcast_to((changed > 0) & (changed < 60), frames.shape)
 

@@ -26,7 +26,7 @@ _SLOWEST = 20
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended. code: exit code, negative for a signal; seconds: without waiting for a processor; peak: bytes
+    """Result of a child. code: exit code, negative for a signal; seconds: without waiting for a processor; peak: bytes
     of memory, children of the child included; stopped: the limit that ended it, or an empty text."""
 
     code: int

@@ -26,9 +26,9 @@ from posegen.conditions.folder import open_conditions
 from posegen.config import GenerateConfig
 from posegen.data.clips import Drawing
 from posegen.evaluate.comparison import load_person
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.evaluate.metrics.appearance import describe_appearance
-from posegen.evaluate.metrics.scores import bootstrap_interval, psnr
+from posegen.evaluate.metrics.pixel_formulas import bootstrap_interval, psnr
 from posegen.evaluate.metrics.steadiness import (
     background_difference,
     mean_background,
@@ -65,7 +65,8 @@ def make_inputs(folder: Path, number: int, count: int, seconds: int) -> Generate
         made = clip.frames()
         drawing = Drawing(model.draw_scale, model.skeleton_colors)
         driven = itertools.islice(made, frames)
-        film(driven, folder / "driving.mp4", folder / "conditions", Fraction(FPS), SIZE, SIZE, drawing, crf=10)
+        form = FilmFormat(Fraction(FPS), SIZE, SIZE, drawing, crf=10)
+        film(driven, folder / "driving.mp4", folder / "conditions", form)
         reference = next(itertools.islice(made, 2 * FPS - 1, None))
         write_image(folder / "reference.png", reference.rgb)
         (folder / "prompt.txt").write_text(clip.caption)
@@ -104,7 +105,7 @@ def colour_corrected(frames: np.ndarray, person: np.ndarray, parts: Sequence[ran
 
 
 def seam_flicker(frames: np.ndarray, plan: SegmentPlan) -> list[float]:
-    """Of a video that was not made in segments: what movement alone gives where the seams would be."""
+    """Flicker at the seams of a video that was not made in segments: the part that movement alone gives."""
     report = SeamReport(plan)
     for _ in watch_seams(iter(frames), report):
         """Only the report is wanted."""

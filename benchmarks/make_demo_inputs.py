@@ -13,7 +13,7 @@ from pathlib import Path
 
 import posegen
 from posegen.data.clips import Drawing
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.media.image import write_image
 from posegen.model.sources import describe_model
 from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
@@ -40,7 +40,8 @@ def main() -> None:
     frames = clip.frames()
     drawing = Drawing(model.draw_scale, model.skeleton_colors)
     driven = itertools.islice(frames, FRAMES)
-    film(driven, folder / "driving.mp4", folder / "conditions", Fraction(FPS), FRAME_SIZE, SIZE, drawing, crf=18)
+    form = FilmFormat(Fraction(FPS), FRAME_SIZE, SIZE, drawing, crf=18)
+    film(driven, folder / "driving.mp4", folder / "conditions", form)
     reference = next(itertools.islice(frames, REFERENCE - FRAMES, None))
     write_image(folder / "reference.png", reference.rgb)
     (folder / "prompt.txt").write_text(clip.caption + "\n")

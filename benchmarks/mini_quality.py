@@ -34,9 +34,9 @@ from PIL import Image
 from posegen.data.clips import Clip, Drawing, keypoint_scores
 from posegen.data.shards import open_shards
 from posegen.devices import choose_dtype
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.evaluate.metrics.appearance import describe_appearance, identify
-from posegen.evaluate.metrics.scores import (
+from posegen.evaluate.metrics.pixel_formulas import (
     bootstrap_interval,
     frame_distances,
     motion_chance,
@@ -116,7 +116,7 @@ class Model:
 
 
 def evenness(model: Model, frames: np.ndarray) -> float:
-    """How much more frames change where a new latent begins than elsewhere; 1 = no stutter."""
+    """Ratio of the change of frames where a new latent begins to that elsewhere; 1 = no stutter."""
     return float(stutter(to_pixels(frames), model.pipeline.temporal_stride))
 
 
@@ -214,7 +214,7 @@ def same_person(model: Model, clips: list[Clip], figures: dict[str, object], she
 
 
 def above_baselines(values: dict[str, list[float]]) -> list[float]:
-    """Of each clip, how far the result lies above the baseline that is better on the whole."""
+    """Difference of each clip's result from the baseline that is better on the whole."""
     better = max(("still", "other_conditions"), key=lambda name: mean(values[name]))
     return [ours - theirs for ours, theirs in zip(values["generated"], values[better], strict=True)]
 
@@ -239,7 +239,7 @@ def candidates_of(number: int, total: int) -> list[int]:
 
 
 def recognised(people: list, references: list) -> list[float]:
-    """Whether each person's nearest candidate is the right one."""
+    """Return whether each person's nearest candidate is the right one."""
     hits = []
     for number, person in enumerate(people):
         candidates = candidates_of(number, len(references))
@@ -259,7 +259,7 @@ def reference_appearances(clips: list[Clip]) -> list:
 def other_person(
     model: Model, clips: list[Clip], same: list[Clip], figures: dict[str, object], sheets: list[np.ndarray]
 ) -> list[Row]:
-    """Whether the generated person looks like its reference; and how well real frames do in the same test."""
+    """Test whether generated people look like their references, and real frames in the same way."""
     people = []
     for number, clip in enumerate(clips):
         generated = model.generate(clip, clip)
@@ -294,7 +294,8 @@ def speed(name: str, options: list[str], figures: dict[str, object]) -> list[Row
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         drawing = Drawing(description.draw_scale, description.skeleton_colors)
-        film(clip.frames(), folder / "driving.mp4", folder / "conditions", Fraction(fps), SIZE, SIZE, drawing)
+        form = FilmFormat(Fraction(fps), SIZE, SIZE, drawing)
+        film(clip.frames(), folder / "driving.mp4", folder / "conditions", form)
         write_image(folder / "reference.png", clip.reference().rgb)
         generating, _ = run_command(
             "generate", "--reference", folder / "reference.png", "--driving", folder / "driving.mp4", "--conditions",

@@ -16,7 +16,7 @@ SIDE, CHANNELS = 1024, 96
 
 @torch.no_grad()
 def gflops(dtype: torch.dtype) -> dict[str, float]:
-    """Of a square matrix product and of a 3 x 3 convolution like the mini's."""
+    """Speed of a square matrix product and of a 3 x 3 convolution like the mini's."""
     first, second = (torch.randn(SIDE, SIDE, dtype=dtype) for _ in range(2))
     layer = torch.nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).to(dtype)
     pictures = torch.randn(4, CHANNELS, 64, 36, dtype=dtype)

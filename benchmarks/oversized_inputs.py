@@ -37,7 +37,7 @@ LONGEST_LINE = 2_000
 
 @dataclass(frozen=True)
 class Found:
-    """How a case ended. seconds: without waiting for a processor; growth: bytes of memory over those at its start."""
+    """Result of a case. seconds: without waiting for a processor; growth: bytes of memory over those at its start."""
 
     case: str
     code: int

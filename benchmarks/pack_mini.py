@@ -20,22 +20,24 @@ from posegen.model.mini import FOLDER, SETTINGS
 from posegen.model.sources import cast, load_pipeline
 
 MOST_BYTES = 48_000_000
+RESULTS = Path(__file__).parent / "results"
 SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_pose_strength": 1.2}
 """Chosen on clips that are neither in the training nor in the card: guidance in the first of eight steps, which decides
 where limbs are. In more steps, or stronger, limbs are firmer still, but colours and edges are lost."""
 STAGES = ("vae", "pretrain", "base", "stitch")
 CARD = """# The mini
 
-A model of the structure of Wan2.1-I2V-14B with PoseGen's reference tokens, hand embedding and two adapters (`base`,
-`stitch`), at a size for any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
+A small model with the structure of Wan2.1-I2V-14B and PoseGen's reference tokens, hand embedding and two adapters
+(`base`, `stitch`). It runs on any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
 
-**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 per second), each
-in a mirror too{parts}. No real person was filmed; no real video was used.
+**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 frames/s), each
+also mirrored{parts}. No real person was filmed, and no real video was used.
 
-**Training.** `posegen train` with `--recipe mini` on {hardware}: {training}. {minutes:.0f} minutes in all.
+**Training.** `posegen train` with `--recipe mini` on {hardware}: {training}. {minutes:.0f} minutes in all, by
+`training.json` beside this file.
 
-**Sampling.** 8 steps without guidance by the text; guidance by the pose of strength 2 in the first step, and the pose
-1.2 times as strong as it is drawn: chosen on 10 + 10 other clips, and no part of the published method.
+**Sampling.** 8 steps without classifier-free guidance, with pose guidance of 2 in the first step and a pose strength of
+1.2. Pose guidance is not part of PoseGen; its values were chosen on clips that are not in the table below.
 
 **Licence.** Apache-2.0, as posegen.
 
@@ -43,14 +45,13 @@ in a mirror too{parts}. No real person was filmed; no real video was used.
 {quality}
 
 ## Limits
-- It has seen synthetic people only: real photographs come out as synthetic-looking people at best.
-- 256x144 pixels (height x width) and no other size: taller pictures are a little worse, wide ones show torn and doubled
-  bodies. `generate` makes that size unless another one is asked for.
-- 33 frames a segment. Fingers and the features of a face are a few pixels and are not preserved.
-- The text and image encoder are random projections that were never trained: the prompt has little effect.
-- The autoencoder is small, and four frames make a latent: fast movement is blurred.
-- Training stopped with the time on the GPU, not because it was done: it knows its clips far better than new people
-  (`python benchmarks/mini_generalization.py`), so that more clips, then more steps, should help.
+- It was trained on synthetic people only. Real photographs come out as synthetic-looking people at best.
+- It makes 256x144 pixels (height x width), which is the default of `generate`. Taller images are a little worse; wide
+  ones show torn and doubled bodies.
+- A segment has 33 frames. Fingers and facial features are a few pixels wide and are not preserved.
+- The text and image encoders are random projections that were never trained, so the prompt has little effect.
+- The autoencoder is small and encodes four frames as one latent, so fast movement is blurred.
+- It does better on the clips it was trained on than on new people: {generalization}.
 """
 
 
@@ -87,26 +88,42 @@ def history(runs: list[Path], vae: Path | None) -> list[dict[str, Any]]:
     return records(runs) + ([entry for entry in records([vae]) if entry["stage"] == "vae"] if vae else [])
 
 
+def generalization() -> str:
+    """The losses of clips that were trained on and of new people, and the file that they are from."""
+    file = RESULTS / "mini_generalization.json"
+    if not file.is_file():
+        return "`python benchmarks/mini_generalization.py` measures by how much"
+    losses = json.loads(file.read_text())["figures"]
+    known, new = (losses[kind]["loss_true"] for kind in ("trained on", "new people"))
+    return (
+        f"their validation losses are {known:.2f} and {new:.2f}\n"
+        f"  (`python benchmarks/{file.stem}.py`, in `benchmarks/results/{file.name}`). More clips should help"
+    )
+
+
 def card(
     runs: list[Path], vae: Path | None, megabytes: float, parameters: float, clips: int, parts: str, hardware: str
 ) -> str:
     """The model card, from the files of the runs and of the benchmark."""
     finished = [(entry["stage"], entry) for entry in history(runs, vae)]
-    training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.0f} min)" for stage, entry in finished)
-    results = Path(__file__).parent / "results" / "mini_quality.json"
+    training = ", ".join(f"{stage} {entry['steps']} steps ({60 * entry['hours']:.1f} min)" for stage, entry in finished)
     quality = "Not measured yet: `python benchmarks/mini_quality.py`."
-    if results.is_file():
-        figures = json.loads(results.read_text())["figures"]
+    if (RESULTS / "mini_quality.json").is_file():
+        result = json.loads((RESULTS / "mini_quality.json").read_text())
+        figures, machine = result["figures"], result["machine"]
         lines = [f"| {row['what']} | {row['target']} | {row['value']} | {'yes' if row['reached'] else '**no**'} |"
                  for row in figures["table"]]  # fmt: skip
         quality = "\n".join(
-            [f"`python benchmarks/mini_quality.py`, {figures['clips']} clips of each kind, never trained on:", "",
+            [f"`python benchmarks/mini_quality.py --clips {figures['clips']}` on {machine}, in",
+             f"`benchmarks/results/mini_quality.json`: {figures['clips']} clips of each kind, of people it was not "
+             "trained on. Brackets", "are 95 % intervals.", "",
              "| what | target | value | reached |", "|---|---|---|---|", *lines]
         )  # fmt: skip
     return CARD.format(
         parameters=parameters / 1e6, megabytes=megabytes, clips=clips, parts=parts, training=training,
         minutes=60 * sum(entry["hours"] for _, entry in finished), hardware=hardware, quality=quality,
-    )  # fmt: skip
+        generalization=generalization(),
+    )  # fmt: skip  # two rows
 
 
 def pack(runs: list[Path], vae: Path | None, clips: int, parts: str, hardware: str) -> None:
@@ -134,7 +151,7 @@ def pack(runs: list[Path], vae: Path | None, clips: int, parts: str, hardware: s
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--vae", type=Path, help="a run whose stage vae went on with the autoencoder")
+    parser.add_argument("--vae", type=Path, help="a run whose stage vae trained the autoencoder further")
     parser.add_argument("--clips", type=int, required=True, help="clips it was trained on")
     parser.add_argument("--parts", default="", help="stages that saw fewer clips")
     parser.add_argument("--hardware", required=True, help="what it was trained on")

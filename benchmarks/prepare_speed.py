@@ -97,7 +97,7 @@ def speeds(video: Path, folder: Path, seconds: float) -> dict[str, float]:
 
 
 def score_alone(video: Path, folder: Path) -> None:
-    """What one of several workers does; says when it begins, and what it took once it is over."""
+    """Do the work of one of several workers; print when it begins, and what it took at the end."""
     call = make_in_worker(work_in(folder))
     windows = call(LookThrough(video)).windows
     call(ScoreClip(video, windows[0].start, windows[0].end))
@@ -174,7 +174,7 @@ def others_now(seconds: float = 3.0) -> float:
 
 
 def two_over_one(kind: tuple[str, ...], until: float) -> dict[str, object]:
-    """How two workers compare with one: the best of those runs during which the machine was quiet."""
+    """Compare two workers with one: the best of those runs during which the machine was quiet."""
     quiet: dict[int, list[Clocked]] = {1: [], 2: []}
     loads = []
     while min(map(len, quiet.values())) < REPEATS:

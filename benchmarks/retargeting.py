@@ -203,7 +203,7 @@ def with_known_lengths(pair: Pair) -> np.ndarray:
 
 
 def bone_errors(pose: PoseSequence, pair: Pair) -> dict[str, float]:
-    """Of each group of bones that driving clip and reference show: its length / that of the truth, less one."""
+    """Relative error of the length of each group of bones that driving clip and reference show."""
     found = {}
     for name, bones in GROUPS.items():
         ratios = []

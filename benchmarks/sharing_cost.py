@@ -26,12 +26,11 @@ from posegen.generate.background.shared_background import SharedBackground, make
 from posegen.generate.long_video import generate_video
 from posegen.generate.segment_maker import SegmentMaker
 from posegen.model.background_store import MemoryStore, pack
-from posegen.model.denoise import Conditioning, PoseLatents, guided_velocity, predict_velocity
+from posegen.model.denoise import Conditioning, PoseLatents, Sampling, guided_velocity, predict_velocity
 from posegen.model.sharing import BackgroundSharing, SharingPass, make_sharing_config
 from posegen.model.transformer import PoseGenTransformer3DModel
 from results_file import write_result
 
-GUIDANCE = 5.0
 SUBJECT = [3, 4]
 PRECISIONS = ("bf16", "int10", "fp8")
 SHARES = (0.2, 0.35, 0.54)
@@ -67,6 +66,7 @@ class Ways:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.model, self.arguments = make_model(arguments), arguments
         self.device, self.dtype = self.model.device, self.model.dtype
+        self.sampling = Sampling(arguments.steps, guidance=5.0)
         self.config = make_sharing_config("paper", arguments.steps, arguments.layers)
         self.timesteps = torch.linspace(1000, 40, arguments.steps, device=self.device)
         self.anchor, conditioning = make_conditioning(arguments, 1)
@@ -99,7 +99,7 @@ class Ways:
 
     def step(self, step, share, latents, conditioning) -> torch.Tensor:
         return guided_velocity(
-            self.model, latents, self.timesteps[step], conditioning, GUIDANCE, lambda branch: share(step, branch)
+            self.model, latents, self.timesteps[step], conditioning, self.sampling, lambda branch: share(step, branch)
         )
 
     def run(self, name: str, step: int) -> torch.Tensor:

@@ -138,7 +138,7 @@ def block_operations(config: dict, size: Size) -> dict[str, float]:
 
 
 class Workbench:
-    """What all measurements share: the device, the sizes, the blocks, and what earlier ones found."""
+    """State that all measurements share: the device, the sizes, the blocks, and what earlier ones found."""
 
     def __init__(self, report: Report) -> None:
         self.report, self.tiny = report, report.arguments.tiny

@@ -137,7 +137,7 @@ class Correctness:
     def _denoise(self, blocks: Blocks, kind: str) -> torch.Tensor:
         # imported here, since they need packages that no other measurement does
         from posegen.generate.background.shared_background import SharedBackground, make_store
-        from posegen.model.denoise import Conditioning, PoseLatents, denoise, predict_velocity
+        from posegen.model.denoise import Conditioning, PoseLatents, Sampling, StepHooks, denoise, predict_velocity
 
         def conditioning(inputs: dict):
             return Conditioning(
@@ -162,12 +162,13 @@ class Correctness:
             )
             background = SharedBackground(sharing, kind, Path(folder), replay)
             run = (blocks.model, scheduler)
-            denoise(*run, self.inputs["hidden_states"], anchor, steps, background=background.record,
-                    on_latents=background.on_latents, stop_after=background.steps_to_record)  # fmt: skip
+            sampling = Sampling(steps)
+            hooks = StepHooks(on_latents=background.on_latents, stop_after=background.steps_to_record)
+            denoise(*run, self.inputs["hidden_states"], anchor, sampling, background.record, hooks)
             background.recorded()
             for _ in range(2):
-                latents = denoise(*run, self.other["hidden_states"], conditioning(self.other), steps,
-                                  background=background.share)  # fmt: skip
+                other = conditioning(self.other)
+                latents = denoise(*run, self.other["hidden_states"], other, sampling, background.share)
             background.clear()
         return latents
 

@@ -58,7 +58,7 @@ class Report:
 
 
 def attempt(figures: dict, function: Callable, *arguments):
-    """What `function` returns; an error becomes a figure."""
+    """Return what `function` returns; an error becomes a figure."""
     try:
         return function(*arguments)
     except Exception as error:

@@ -65,7 +65,9 @@ def test_errors_name_settings_as_their_reader_writes_them():
         assert str(error).startswith("--pose-file and --no-hands")
         child = subprocess.run(
             [sys.executable, "-c", "import posegen; print(posegen.PosegenError('--steps'))"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert child.stdout == "--steps\n"
     assert with_python_names("--start 1 must be before --end 0") == "start 1 must be before end 0"

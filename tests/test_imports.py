@@ -1,4 +1,4 @@
-"""Who may import whom, as a table; no cycles between files; nothing heavy too early; each base name exists once."""
+"""A table of who may import whom; no cycles between files; nothing heavy too early; each base name exists once."""
 
 import ast
 import subprocess
@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 GROUND = {
     "errors", "types", "progress", "devices", "digests", "cache_folder", "extras", "heap", "offline", "quiet",
     "callable_package",
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 """Files of the ground floor: used by all; they use nothing but each other."""
 ALLOWED = {
     "config": set(),
@@ -31,8 +31,8 @@ ALLOWED = {
     "serve": {"config", "media", "evaluate", "prepare"},
     "apps": {"config", "media", "conditions", "model", "generate", "synthetic", "data", "prepare", "train", "evaluate",
              "serve"},
-}  # fmt: skip
-"""The stations that a station may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
+}  # fmt: skip  # a table, read in rows
+"""The packages that a package may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
 
 
 def module_of(path: Path) -> str:
@@ -43,7 +43,7 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
-def station_of(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
@@ -65,16 +65,16 @@ def imported(path: Path) -> frozenset[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_are_in_the_table(path):
-    own = station_of(module_of(path))
-    used = {station_of(name) for name in imported(path)} - {own, ""} - GROUND
+    own = package_of(module_of(path))
+    used = {package_of(name) for name in imported(path)} - {own, ""} - GROUND
     if own not in ("", "api"):
         assert used <= ALLOWED.get(own, set()), f"{path.name}: not allowed for {own}"
 
 
 def test_the_table_holds_no_edge_that_nobody_uses():
     """An edge that is allowed but not used hides the next mistake."""
-    used = {(station_of(module_of(path)), station_of(name)) for path in FILES for name in imported(path)}
-    allowed = {(station, other) for station, others in ALLOWED.items() for other in others}
+    used = {(package_of(module_of(path)), package_of(name)) for path in FILES for name in imported(path)}
+    allowed = {(package, other) for package, others in ALLOWED.items() for other in others}
     assert allowed <= used
 
 
@@ -99,15 +99,21 @@ def test_each_base_name_exists_once():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def is_type_alias(node):
+    """A name in words with capitals, for an array, a choice, a union, or another type's name."""
+    name, value = ast.unparse(node.targets[0]), node.value
+    arrays = ast.unparse(value).startswith(("UInt8[", "Bool[", "Float[", "Float32[", "Int[", "Literal["))
+    in_words = name[0].isupper() and not name.isupper()
+    return arrays or (in_words and isinstance(value, ast.BinOp | ast.Name))
+
+
 def test_each_public_class_and_type_alias_exists_once():
     names = Counter()
     for path in FILES:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 names[node.name] += 1
-            elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(
-                ("UInt8[", "Bool[", "Float[", "Float32[", "Int[", "Literal[")
-            ):
+            elif isinstance(node, ast.Assign) and is_type_alias(node):
                 names[ast.unparse(node.targets[0])] += 1
     assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
 

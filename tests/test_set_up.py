@@ -20,7 +20,7 @@ import set_up  # noqa: E402
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOWHERE = ["--isolated", "--no-input", "--disable-pip-version-check", "--retries", "1", "--index-url",
-           "http://127.0.0.1:9/simple"]  # fmt: skip
+           "http://127.0.0.1:9/simple"]  # fmt: skip  # a table, read in rows
 
 
 def names(requirements):
@@ -80,8 +80,10 @@ def test_an_old_python_is_refused_by_make(tmp_path):
     for target in ("demo", "test"):
         done = subprocess.run(
             ["make", "-C", str(ROOT), target, f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode
         assert "posegen needs Python 3.11 or newer" in done.stdout
         assert not (tmp_path / "venv").exists()

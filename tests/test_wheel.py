@@ -35,9 +35,13 @@ def run(folder, *command):
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     done = subprocess.run(
-        [folder / "venv" / "bin" / command[0], *command[1:]], capture_output=True, text=True, check=False,
-        cwd=elsewhere, env=clean_environment(),
-    )  # fmt: skip
+        [folder / "venv" / "bin" / command[0], *command[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=elsewhere,
+        env=clean_environment(),
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -66,9 +66,13 @@ def break_clip(sample) -> None:
 
 
 def write_shards(
-    folder: Path, split: str, shards: int = 2, clips: int = 3, frames: int = FRAMES,
+    folder: Path,
+    split: str,
+    shards: int = 2,
+    clips: int = 3,
+    frames: int = FRAMES,
     sizes: Sequence[tuple[int, int]] = (SIZE,),
-) -> Path:  # fmt: skip
+) -> Path:
     """A folder of shards."""
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(shards):

@@ -20,9 +20,13 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 READ_AT_IMPORT = {
-    "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DELAY": "5",
-    "TOKENIZERS_PARALLELISM": "false", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}  # fmt: skip
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TQDM_DELAY": "5",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 """Environment that the commands set before they import libraries."""
 
 
@@ -178,8 +182,12 @@ class WarmProcess(subprocess.Popen):
                 ends.append(theirs)
             self.stdin, self.stdout, self.stderr = (mine.get(name) for name in ("stdin", "stdout", "stderr"))
             self.args, self.returncode = program, None
-            request = {"program": program, "arguments": [str(each) for each in arguments], "folder": os.getcwd(),
-                       "environment": {**os.environ, **(environment or {})}}  # fmt: skip
+            request = {
+                "program": program,
+                "arguments": [str(each) for each in arguments],
+                "folder": os.getcwd(),
+                "environment": {**os.environ, **(environment or {})},
+            }
             self._connection = socket.socket(socket.AF_UNIX)
             self._connection.connect(path)
             message = json.dumps(request).encode() + b"\n"
@@ -218,8 +226,9 @@ class WarmProcess(subprocess.Popen):
         said = {}
         readers = [
             threading.Thread(target=lambda name=name, stream=stream: said.setdefault(name, stream.read()), daemon=True)
-            for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)) if stream is not None
-        ]  # fmt: skip
+            for name, stream in (("stdout", self.stdout), ("stderr", self.stderr))
+            if stream is not None
+        ]
         for reader in readers:
             reader.start()
         if self.stdin is not None:

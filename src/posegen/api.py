@@ -96,7 +96,7 @@ def preview(
     The arguments are those of `generate`; nothing is generated and no video model is loaded.
     """
     config = _config(PreviewConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
-    from posegen.generate.preview.preview_pictures import preview_job
+    from posegen.generate.preview.preview_job import preview_job
 
     found, picture, video = preview_job(config, progress)
     return PreviewResult(picture, video, tuple(found.warnings), tuple(found.notes))

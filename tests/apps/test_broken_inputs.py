@@ -12,7 +12,7 @@ from posegen.apps.cli import dispatch, parse
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 MADE_HERE = (
     "pictures", "videos", "sounds", "model", "lora", "keypoints", "training", "prepare", "evaluation", "screening",
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 """Steps of making good files that run no command."""
 
 

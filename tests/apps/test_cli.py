@@ -291,7 +291,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(warm, tmp_path, media):
     done = warm.run_posegen(
         "generate", "--reference", media / "man.png",
         "--driving", media / "dancer.mp4", "--output", tmp_path / "x.mp4", "--dry-run",
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     assert done.returncode == 0, done.stderr
     for expected in ("96 frames", "3 base + 2 stitch", "video + ", "GB (estimated)"):
         assert expected in done.stderr

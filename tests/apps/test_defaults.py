@@ -55,7 +55,7 @@ def test_every_command_is_looked_at():
     assert set(REQUIRED) == {get_args(command)[1].name for command in get_args(cli.Command)}
 
 
-def check_further(config: cli.Settings) -> None:
+def check_further(config: cli.CommandConfig) -> None:
     """The checks of the functions that do the work, as far as they need no model and no clip."""
     match config:
         case settings.GenerateConfig():

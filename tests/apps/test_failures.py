@@ -33,8 +33,15 @@ def read(path):
     raise EOFError(f"ended after {path.stat().st_size} bytes")
 
 
-KINDS = [RecursionError(), OverflowError("too large"), EOFError(), ZeroDivisionError(), zipfile.BadZipFile("no zip"),
-         av.error.InvalidDataError(1, "bad", "x.mp4"), OSError(5, "Input/output error")]  # fmt: skip
+KINDS = [
+    RecursionError(),
+    OverflowError("too large"),
+    EOFError(),
+    ZeroDivisionError(),
+    zipfile.BadZipFile("no zip"),
+    av.error.InvalidDataError(1, "bad", "x.mp4"),
+    OSError(5, "Input/output error"),
+]
 
 
 @pytest.mark.parametrize("error", KINDS, ids=lambda error: type(error).__name__)
@@ -49,10 +56,15 @@ def test_what_an_input_can_cause_is_one_line_that_names_a_log(error, logs, capfd
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried"), OSError(12, "Cannot allocate memory"),
-              RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-              ImportError("x.so: failed to map segment from shared object")],
-)  # fmt: skip
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        ImportError("x.so: failed to map segment from shared object"),
+    ],
+)
 def test_too_little_memory_is_said(error, logs, capfd):
     assert failures.guarded(raising(error)) == 2
     (line,) = capfd.readouterr().err.splitlines()
@@ -78,12 +90,15 @@ MODULES = [
     ("from einops import no_such_name", "einops", "pip install --force-reinstall 'einops>="),
     ("raise ModuleNotFoundError('none', name='cv2')", "cv2", "pip install --force-reinstall 'opencv-contrib-python>="),
     ("import posegen.no_such_part", "posegen.no_such_part", "pip install --force-reinstall --no-deps posegen"),
-    ("try:\n    import no_such_package\nexcept ImportError as e:\n    raise RuntimeError('wrapped') from e",
-     "no_such_package", "pip install 'no_such_package'"),
+    (
+        "try:\n    import no_such_package\nexcept ImportError as e:\n    raise RuntimeError('wrapped') from e",
+        "no_such_package",
+        "pip install 'no_such_package'",
+    ),
     ("raise ImportError('of no name')", "broken_5", "pip install 'broken_5'"),
     ("raise ImportError('libGL.so.1: cannot open shared object file: No such file', name='cv2')", "cv2", "libGL.so.1"),
     ("import ctypes; ctypes.CDLL('libno_such.so.7')", "libno_such.so.7", "package of your system"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "module", "mended"), MODULES, ids=range(len(MODULES)))

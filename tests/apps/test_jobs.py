@@ -62,8 +62,9 @@ def test_a_folder_without_jobs_and_one_that_is_none(tmp_path, capsys):
     assert capsys.readouterr().err == f"posegen: {tmp_path / 'none'}: no such folder\n"
 
 
-@pytest.mark.parametrize(("clean", "left"), [("finished", [False, True]), ("unfinished", [True, False]),
-                                             ("all", [False, False])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("clean", "left"), [("finished", [False, True]), ("unfinished", [True, False]), ("all", [False, False])]
+)
 def test_cleaning_removes_what_was_asked_for_and_tells_what_it_freed(folders, tmp_path, capsys, clean, left):
     (tmp_path / "done.mp4").write_bytes(b"the result")
     assert posegen(tmp_path, "--clean", clean, "--yes") == 0

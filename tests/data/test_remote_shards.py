@@ -173,7 +173,7 @@ def test_what_is_wrong_at_a_url_is_named(harm, message, folder, server, tmp_path
      ("file", "a.tar?x=1", "no name"), ("file", "", "no name"), ("file", "a\nb.tar", "no name"),
      ("sha256", "../../../evil", "no SHA-256"), ("sha256", "", "no SHA-256"), ("sha256", "0" * 63 + "/", "no SHA-256"),
      ("bytes", -1, "cannot have"), ("bytes", 1e999, "not an index"), ("bytes", "9" * 5000, "not an index")],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_an_index_cannot_write_elsewhere(folder, server, tmp_path, field, value, message):
     index = json.loads((folder / "train.json").read_text())
     index["shards"][0][field] = value

@@ -54,7 +54,7 @@ def changed(path, place, content):
     ("place", "content"),
     [(124, b"77777777777\0"), (124, b"-0000000512\0"), (124, b"\xff" * 11 + b"\0"), (124, b"\x80" + b"\x7f" * 11),
      (124, b"99999999999\0"), (156, b"S"), (124, b"00000004000\0")],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_sizes_that_cannot_be(tmp_path, place, content):
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as tar:
@@ -98,7 +98,7 @@ def test_damage_is_an_error_or_changes_nothing_that_matters(tmp_path):
     [("a.json", ("a", "json")), ("./a.json", ("./a", "json")), ("v1.2/a.json", ("v1.2/a", "json")),
      ("a.left.NPZ", ("a", "left.npz")), ("x/y.z/a.b.c", ("x/y.z/a", "b.c")), ("._a.json", None), ("x/._a.json", None),
      ("./._a.json", None), (".DS_Store", None), ("__MACOSX/._a.json", None), ("__index__", None), ("README", None)],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_names_are_split_as_webdataset_does(name, expected):
     assert key_and_extension(name) == expected
 

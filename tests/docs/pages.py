@@ -14,10 +14,12 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = ("docs", "src", "tests", "benchmarks", "examples", "integrations")
-PAGES = sorted([
-    *REPOSITORY.glob("*.md"),
-    *(page for folder in FOLDERS for page in (REPOSITORY / folder).rglob("*.md")),
-])  # fmt: skip
+PAGES = sorted(
+    [
+        *REPOSITORY.glob("*.md"),
+        *(page for folder in FOLDERS for page in (REPOSITORY / folder).rglob("*.md")),
+    ]
+)
 HISTORY = {"CHANGELOG.md"}
 """Pages of commands as they were at the time: not run."""
 PROGRAMS = ("posegen", "make", "python", "pip", "torchrun", "hf", "git", "source", "cd", "cp", "pre-commit")
@@ -100,8 +102,13 @@ shown() {{
 """
     done = subprocess.run(
         ["/bin/bash", "--noprofile", "--norc", "-f", "-e", "-u", "-c", f"{prologue}\nPATH=\n{script}"],
-        capture_output=True, text=True, env={}, cwd="/", timeout=20, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={},
+        cwd="/",
+        timeout=20,
+        check=False,
+    )
     if done.returncode or done.stderr:
         raise ValueError(f"bash cannot take this apart:\n{script}\n{done.stderr}")
     found = []

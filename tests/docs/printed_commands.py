@@ -153,7 +153,7 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "https://host/real --output runs/real", {"--dry-run": ""}, f"{FOURTEEN_B}; "
               "tests/data/test_remote_shards.py reads shards at a URL", says="wan2.1-i2v-14b, stage base"),
     ),
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 
 PREPARE = "tests/prepare/test_prepare_runs.py"
 RUN_ELSEWHERE = (
@@ -161,6 +161,8 @@ RUN_ELSEWHERE = (
               "tests/evaluate/test_ablations.py::test_one_command_makes_scores_and_goes_on", "several videos"),
     Elsewhere(f"posegen study {VAL_SAME} --output study",
               "tests/serve/test_study_page.py::test_a_person_answers_everything", "it serves until it is interrupted"),
+    Elsewhere("posegen screen data/real", "tests/serve/test_screen_page.py::test_clips_are_screened_by_keyboard",
+              "it serves until it is interrupted"),
     Elsewhere("posegen synth --output data/people --clips 200 --contact-sheet data/people.jpg",
               "tests/apps/test_synth.py::test_the_contact_sheet_shows_what_is_in_the_shards", "it draws every frame"),
     Elsewhere("posegen --help", "tests/apps/test_cli.py::test_help_is_fast_and_every_command_explains_itself",
@@ -175,7 +177,7 @@ RUN_ELSEWHERE = (
               f"{PREPARE}::test_two_nodes_with_a_killed_worker_make_the_same", "a cluster"),
     Elsewhere("posegen prepare --output data/real --recipe stricter.toml --refilter",
               f"{PREPARE}::test_other_thresholds_compute_no_score_again", "it starts Ray"),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 
 SET_UP = "it sets up an environment: minutes, and a network"
 MEASURED = "it measures for minutes to hours"
@@ -228,7 +230,7 @@ READ_ONLY = (
         "filter_agreement.py",
         "make_demo_inputs.py",
     )),
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 
 SNIPPETS = {
     ("README.md", 0): ({'model="mini", steps=8': 'steps=1, model=NARROW, end=0.5, size="128x80"'}, "result.mp4"),

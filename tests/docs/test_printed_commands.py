@@ -191,9 +191,13 @@ def read_by_torchrun(words):
 def read_by_the_hub(words, tmp_path):
     """Offline it reads its words, and ends with 1 because the files are not there; bad words are 2."""
     done = subprocess.run(
-        [sys.executable, "-m", "huggingface_hub.cli.hf", *words], capture_output=True, text=True, check=False,
-        timeout=60, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-    )  # fmt: skip
+        [sys.executable, "-m", "huggingface_hub.cli.hf", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+    )
     assert done.returncode == 1, done.stderr
     assert "offline" in done.stderr
 
@@ -246,7 +250,7 @@ def test_a_command_that_cannot_run_here_is_read_by_its_program(entry, monkeypatc
     program, *words = shlex.split(f"{entry.printed} {entry.completed}")
     readers = {"posegen": read_by_posegen, "torchrun": read_by_torchrun, "pip": read_by_pip,
                "make": read_by_make, "git": read_by_git, "source": read_by_a_shell, "cd": read_by_a_shell,
-               "cp": read_by_cp, "pre-commit": read_by_pre_commit}  # fmt: skip
+               "cp": read_by_cp, "pre-commit": read_by_pre_commit}  # fmt: skip  # a table, read in rows
     if words[:2] == ["-m", "pytest"]:
         read_by_pytest(words[2:])
     elif program == "python":

@@ -1,6 +1,6 @@
 """A metric run on frames, as scoring runs it."""
 
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs
+from posegen.evaluate.metrics.metric import ClipInputs
 
 
 def run(metric, frames, ground_truth=None, *, rules):

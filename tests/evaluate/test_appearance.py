@@ -21,7 +21,7 @@ def standing():
         "right_shoulder": (38, 50), "left_elbow": (84, 75), "right_elbow": (28, 75), "left_wrist": (88, 100),
         "right_wrist": (24, 100), "left_hip": (66, 100), "right_hip": (46, 100), "left_knee": (68, 135),
         "right_knee": (44, 135), "left_ankle": (68, 170), "right_ankle": (44, 170),
-    }  # fmt: skip
+    }  # fmt: skip  # a table, read in rows
     scores = np.zeros(133, np.float32)
     for name, place in places.items():
         points[INDEX[name]], scores[INDEX[name]] = place, 1

@@ -28,9 +28,9 @@ from transformers import (
 from posegen.conditions.keypoints import INDEX, PersonPose
 from posegen.conditions.visual_rating import LEVELS, PROMPT, VIDEO_PROMPT
 from posegen.errors import PosegenError
+from posegen.evaluate.metrics.dino_and_q_align import DinoMetric, QualityMetric, middle
 from posegen.evaluate.metrics.faces import ArcFace, aligned_face
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs
-from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric, middle
+from posegen.evaluate.metrics.metric import ClipInputs
 from posegen.evaluate.protocols import find_protocol
 from posegen.prepare.filters.clip_filters import FilterSettings, Threshold, make_filters, thresholds_of
 from posegen.prepare.filters.rating_filter import QAlignFilter
@@ -50,11 +50,12 @@ def arcface_like(path, features=512):
         helper.make_node("MatMul", ["flat", "weights"], ["683"]),
     ]
     graph = helper.make_graph(
-        nodes, "faces",
+        nodes,
+        "faces",
         [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["None", 3, 112, 112])],
         [helper.make_tensor_value_info("683", TensorProto.FLOAT, [1, features])],
         [numpy_helper.from_array(weights, "weights")],
-    )  # fmt: skip
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     return weights
 
@@ -157,16 +158,19 @@ def tiny_llava(folder):
     words += [part for part in ("USER", ":", "?", "ASSISTANT") if part not in words]
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<unk>",
-                                   additional_special_tokens=["<image>"])  # fmt: skip
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<unk>", additional_special_tokens=["<image>"]
+    )
     pictures = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
-    LlavaProcessor(pictures, fast, patch_size=14, vision_feature_select_strategy="default",
-                   num_additional_image_tokens=1).save_pretrained(folder)  # fmt: skip
+    LlavaProcessor(
+        pictures, fast, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1
+    ).save_pretrained(folder)
     torch.manual_seed(0)
-    vision = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-                              image_size=28, patch_size=14)  # fmt: skip
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
+    )
     text = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-                       num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
+                       num_attention_heads=2, num_key_value_heads=2)  # fmt: skip  # short arguments, read in rows
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=1, vision_feature_layer=-1)
     network = LlavaForConditionalGeneration(config).eval()
     network.save_pretrained(folder)

@@ -15,7 +15,7 @@ from posegen.data.clips import Drawing
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.evaluate.comparison import load_person
-from posegen.evaluate.filming import film
+from posegen.evaluate.filming import FilmFormat, film
 from posegen.media.fitting import plan_fit
 from posegen.media.video import iterate_frames, probe_video
 from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
@@ -29,7 +29,8 @@ def filmed(folder, frame_size):
     clip = SyntheticClip(
         place.identity_seed, place.seed, SyntheticClipSettings(*frame_size, FRAMES, 16.0), place.framing
     )
-    return film(clip.frames(), folder / "driving.mp4", folder / "c", Fraction(16), frame_size, SIZE, DRAWING)
+    form = FilmFormat(Fraction(16), frame_size, SIZE, DRAWING)
+    return film(clip.frames(), folder / "driving.mp4", folder / "c", form)
 
 
 def test_conditions_are_those_of_the_same_clip_in_a_shard(tmp_path):

@@ -15,9 +15,10 @@ from posegen.config import EvaluateConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import write_benchmark
 from posegen.evaluate.evaluation import evaluate, tabulate
+from posegen.evaluate.metrics.dino_and_q_align import DinoMetric
+from posegen.evaluate.metrics.metric import ClipScores
 from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Flicker, FrameDifferences
-from posegen.evaluate.metrics.quality import DinoMetric
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
 from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.report.html_report import write_report
 from posegen.evaluate.report.text_reports import how_measured, scores_csv
@@ -112,8 +113,10 @@ def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
     ).save_pretrained(tmp_path)
     dino = DinoMetric(str(tmp_path), torch.device("cpu"))
     names = ("PSNR", "PSNR of hands", "worst jump", "pose error", "background drift", "DINO consistency")
-    scores = {row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
-              for row, found in evaluation.results.items()}  # fmt: skip
+    scores = {
+        row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
+        for row, found in evaluation.results.items()
+    }
     with contextlib.closing(MediaPipePose(single_image=True)) as estimator:
         metrics = [FrameDifferences(), HandRegions(), Flicker(), PeopleMetrics(estimator), dino]
         tables = tabulate(

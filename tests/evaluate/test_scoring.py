@@ -18,9 +18,10 @@ from posegen.evaluate.footage import open_footage
 from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics.embedded import LiteMetrics, Windows, describe_window
 from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Score
 from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics, person_box, pose_error
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Flicker, FrameDifferences, Score
-from posegen.evaluate.metrics.scores import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.metrics.pixel_formulas import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
 from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.report.score_tables import best_methods, frechet_cell, mean_cell, worst_first
 from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores
@@ -130,8 +131,11 @@ def test_scores_survive_the_cache(tmp_path):
     save_scores(tmp_path / "deep" / "key", scores)
     found = load_scores(tmp_path / "deep" / "key")
     assert (found.values, found.samples, found.curves, found.counts) == (
-        scores.values, scores.samples, scores.curves, scores.counts
-    )  # fmt: skip
+        scores.values,
+        scores.samples,
+        scores.curves,
+        scores.counts,
+    )
     assert frechet_distance(found.features["F, x"], features) < 1e-9
     assert load_scores(tmp_path / "nothing") is None
 
@@ -243,8 +247,10 @@ def test_a_mean_counts_clips_or_measurements_alike():
 
 
 def test_the_best_is_bold_among_methods_that_have_everything():
-    cells = {name: mean_cell(MEAN, {"a": ClipScores({"m": value})}, False)
-             for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))}  # fmt: skip
+    cells = {
+        name: mean_cell(MEAN, {"a": ClipScores({"m": value})}, False)
+        for name, value in (("x", 1.0), ("y", 2.01), ("z", 2.02), ("half", 9.0))
+    }
     assert best_methods(MEAN, cells, ["x", "y", "z"]) == ["y", "z"]  # printed alike
     assert best_methods(MEAN, cells, ["x"]) == []
 

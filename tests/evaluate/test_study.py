@@ -104,7 +104,7 @@ def test_nobody_answers_twice_not_even_at_once(study):
     "answer",
     [{}, {"choice": "left"}, dict.fromkeys(ASPECTS, 6), dict.fromkeys(ASPECTS, -1), dict.fromkeys(ASPECTS, 2.5),
      dict.fromkeys(ASPECTS, True), dict.fromkeys(ASPECTS[:2], 3), {**dict.fromkeys(ASPECTS, 3), "more": 3}],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_an_answer_that_does_not_fit_is_refused_and_changes_nothing(study, answer):
     person = study.enter("Ann")
     question = study.next_question(person)

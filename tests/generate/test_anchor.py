@@ -198,9 +198,12 @@ def test_from_pixels_to_the_decision(tmp_path, pan):
             matrix = np.array([[1, 0, -192.0 - shift + pan * 220], [0, 1, -108.0]])
             writer.write(cv2.warpAffine(picture, matrix, size[::-1]))
     pose = PoseSequence(
-        np.zeros((60, 133, 2), np.float32), np.zeros((60, 133), np.float32),
-        np.full((60, 2, 21, 3), np.nan, np.float32), size, Fraction(16),
-    )  # fmt: skip
+        np.zeros((60, 133, 2), np.float32),
+        np.zeros((60, 133), np.float32),
+        np.full((60, 2, 21, 3), np.nan, np.float32),
+        size,
+        Fraction(16),
+    )
     conditions = Conditions(tmp_path, pose, size, ())
     motion = measure_background_motion(
         tmp_path / "driving.mkv", conditions, plan_fit(size, size, "crop"), tmp_path / "motion.npz"

@@ -12,7 +12,7 @@ from planned_jobs import described, identity, planned, resolved
 from posegen.config import parse_bytes
 from posegen.errors import DiskFullError, PosegenError
 from posegen.generate import segment_maker
-from posegen.generate.background.shared_background import Need, Room, choose_precision, choose_store
+from posegen.generate.background.store_choice import Need, Room, choose_precision, choose_store
 from posegen.generate.job.job_folder import work_folder
 from posegen.generate.long_video import generate_video
 from posegen.generate.planning.job_identity import identity_of
@@ -77,8 +77,12 @@ def test_what_is_chosen_fits(device, host, disk):
         assert device < need.one_pass
         assert host < 2 * need.one_layer or disk < need.whole * 1.05
         return
-    assert {"device": need.whole <= device, "host": need.whole <= host, "recompute": need.one_pass <= device,
-            "disk": 2 * need.one_layer <= host and need.whole < disk}[kind]  # fmt: skip
+    assert {
+        "device": need.whole <= device,
+        "host": need.whole <= host,
+        "recompute": need.one_pass <= device,
+        "disk": 2 * need.one_layer <= host and need.whole < disk,
+    }[kind]
 
 
 def test_the_need_of_the_14b_model_is_the_published_one():

@@ -16,7 +16,7 @@ from posegen.errors import PosegenError
 from posegen.generate import reference_pose
 from posegen.generate.carried_conditions import carry_conditions, carry_over
 from posegen.generate.long_video import generate_video
-from posegen.generate.preview.preview_job import look_ahead
+from posegen.generate.preview.look_ahead import look_ahead
 from posegen.generate.reference_pose import FittedReference, ReferencePose, look_at_reference
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image, write_image

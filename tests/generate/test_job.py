@@ -339,4 +339,4 @@ def test_the_folder_of_an_output_stays_when_something_was_done(output):
 def test_sizes_are_readable():
     assert [readable_size(size) for size in (0, 999, 1000, 12_345_678, 3.2e9, 5e12, 5e15)] == [
         "0 bytes", "999 bytes", "1.0 kB", "12.3 MB", "3.2 GB", "5.0 TB", "5000.0 TB",
-    ]  # fmt: skip
+    ]  # fmt: skip  # short arguments, read in rows

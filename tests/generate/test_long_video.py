@@ -60,11 +60,15 @@ def test_the_result_has_length_rate_size_and_sound_of_the_driving_video(config):
     assert (both.num_frames, both.height, both.width) == (60, 96, 192)
     assert "2 base + 1 stitch" in listener.lines[0]
     assert [task for task, done, total in listener.tasks if done == total and task.startswith("segment")] == [
-        "segment 0000-base", "segment 0002-base", "segment 0001-stitch",
-    ]  # fmt: skip
+        "segment 0000-base",
+        "segment 0002-base",
+        "segment 0001-stitch",
+    ]
     assert sorted(path.name for path in config.output.parent.iterdir()) == [
-        "result.mp4", "result.posegen", "result_side_by_side.mp4",
-    ]  # fmt: skip
+        "result.mp4",
+        "result.posegen",
+        "result_side_by_side.mp4",
+    ]
 
 
 def test_a_video_of_one_segment_is_what_the_plain_pipeline_makes(config):
@@ -232,7 +236,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_bytes(warm, ready):
         str(ready.driving), "--output", str(ready.output), "--conditions", str(ready.conditions), "--steps", "2",
         "--dtype", "float32", "--anchor", str(ready.anchor), "--prompt", str(ready.prompt),
         "--retarget", ready.retarget, "--model", ready.model, "--no-person-check",
-    ]  # fmt: skip
+    ]  # fmt: skip  # a table, read in rows
     generate_video(changed(ready, output=ready.output.with_name("whole.mp4")))
     with warm.posegen(*command, stderr=subprocess.DEVNULL) as child:
         wait_for(lambda: len(segment_files(ready)) > 0, child)
@@ -434,7 +438,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(warm, ready, monkeyp
                 "--model", ready.model, "--no-person-check",
             ],
             environment={"PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert not ready.output.exists()

@@ -11,7 +11,8 @@ from posegen.apps import cli
 from posegen.conditions.estimators import file
 from posegen.conditions.estimators.keypoint_files import read_keypoints
 from posegen.errors import PosegenError
-from posegen.generate.preview.preview_job import look_ahead, preview_paths
+from posegen.generate.preview.look_ahead import look_ahead
+from posegen.generate.preview.preview_job import preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
 from posegen.media.image import read_image, write_image
 from posegen.media.video import VideoWriter, iterate_frames, probe_video, sample_frames
@@ -36,9 +37,14 @@ def has(lines, words):
 def test_the_command_writes_a_picture_and_a_video(config, media, tmp_path, capsys):
     output = tmp_path / "new" / "dance.mp4"
     arguments = [
-        "preview", "--reference", str(config.reference), "--driving", str(media / "dancer.mp4"),
-        "--output", str(output),
-    ]  # fmt: skip
+        "preview",
+        "--reference",
+        str(config.reference),
+        "--driving",
+        str(media / "dancer.mp4"),
+        "--output",
+        str(output),
+    ]
     start = time.monotonic()
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
     taken = time.monotonic() - start
@@ -111,7 +117,7 @@ def test_given_keypoints_and_pictures_are_what_is_shown(config, driving, conditi
     pictures = looked(
         config, fps="40", fit="crop", driving=conditions / "skeleton.mkv", pose="file",
         pose_file=conditions / "skeleton.mkv", normals="file", normals_file=conditions / "hands.mkv",
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     assert pictures.skeletons is not None
     assert np.array_equal(pictures.skeletons, pictures.frames)  # the driving video is the skeleton video
     assert np.array_equal(pictures.hand_maps, kept.hand_maps)

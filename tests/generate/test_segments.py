@@ -21,8 +21,12 @@ def lengths():
 def test_the_methods_own_numbers():
     plan = plan_segments(323)
     assert [(s.kind, s.start, s.stop) for s in plan.segments] == [
-        ("base", 0, 81), ("stitch", 60, 141), ("base", 121, 202), ("stitch", 181, 262), ("base", 242, 323),
-    ]  # fmt: skip
+        ("base", 0, 81),
+        ("stitch", 60, 141),
+        ("base", 121, 202),
+        ("stitch", 181, 262),
+        ("base", 242, 323),
+    ]
 
 
 @pytest.mark.parametrize(("num_frames", "bases"), [(1, 1), (80, 1), (81, 1), (82, 2), (202, 2), (203, 3)])

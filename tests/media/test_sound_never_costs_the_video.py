@@ -159,10 +159,14 @@ TRYING = "print(json.dumps({'trying': 0}), flush=True)\n"
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [("sys.exit(3)", "exit code 3"), (TRYING + "os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
-     (TRYING + "time.sleep(30)", "more than"), ("print('nonsense')", "exit code 0"),
-     (TRYING + "print(json.dumps({'encoded': 0, 'rate': 48000, 'layout': 'mono', 'codec': 'flac'}))", "exit code 0")],
-)  # fmt: skip
+    [
+        ("sys.exit(3)", "exit code 3"),
+        (TRYING + "os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        (TRYING + "time.sleep(30)", "more than"),
+        ("print('nonsense')", "exit code 0"),
+        (TRYING + "print(json.dumps({'encoded': 0, 'rate': 48000, 'layout': 'mono', 'codec': 'flac'}))", "exit code 0"),
+    ],
+)
 def test_the_death_of_the_reader_costs_the_sound_only(
     make_video, tmp_path, caplog, monkeypatch, stand_in, body, reason
 ):

@@ -77,10 +77,15 @@ def test_sound_of_other_encoders_is_copied_in_time(real_media, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "video_codec", "audio_codec", "copied"),
-    [("a.webm", "libvpx-vp9", "libopus", False), ("a.mov", "libx264", "pcm_s16le", False),
-     ("a.mkv", "libx264", "flac", False), ("a.ts", "libx264", "mp2", False),
-     ("a.mp4", "libx264", "aac", True), ("a.ts", "libx264", "aac", True)],
-)  # fmt: skip
+    [
+        ("a.webm", "libvpx-vp9", "libopus", False),
+        ("a.mov", "libx264", "pcm_s16le", False),
+        ("a.mkv", "libx264", "flac", False),
+        ("a.ts", "libx264", "mp2", False),
+        ("a.mp4", "libx264", "aac", True),
+        ("a.ts", "libx264", "aac", True),
+    ],
+)
 @pytest.mark.parametrize("offset", [0.0, 0.35])
 def test_every_kind_of_sound_stays_in_time(make_video, tmp_path, name, video_codec, audio_codec, copied, offset):
     """Sound that begins later than the pictures does so in the result; other codecs become AAC."""

@@ -29,7 +29,7 @@ def numbers(path, *args):
     ("name", "codec"),
     [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.webm", "libvpx"), ("a.mov", "mpeg4"),
      ("a.ts", "libx264"), ("a.avi", "mpeg4"), ("a.mp4", "libx265")],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), 24])
 def test_constant_rate_gives_every_frame_once_in_order(make_video, name, codec, fps):
     options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
@@ -150,7 +150,7 @@ def patch_colours(frame):
     [(1, 1, "yuv420p"), (5, 1, "yuv420p"), (6, 2, "yuvj420p"), (1, 2, "yuvj420p"), (9, 1, "yuv420p10le"),
      (1, 1, "yuv420p10le"), (1, 1, "yuv444p"),
      (1, 1, "yuv422p10le"), (1, 1, "yuv444p10le")],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_matrix_and_range_are_honoured(make_video, matrix, colour_range, pix_fmt):
     path = make_video(
         "a.mp4", [PATCHES] * 2, matrix=matrix, colour_range=colour_range, pix_fmt=pix_fmt, options={"crf": "4"}
@@ -259,8 +259,10 @@ def test_videos_of_people(media):
 
 
 def test_real_videos(real_media):
-    for name, size, rate, count in (("driving_dance_full_body.mp4", (1920, 1080), 24, 288),
-                                    ("driving_presenter_half_body.mp4", (1080, 1920), 30, 106)):  # fmt: skip
+    for name, size, rate, count in (
+        ("driving_dance_full_body.mp4", (1920, 1080), 24, 288),
+        ("driving_presenter_half_body.mp4", (1080, 1920), 30, 106),
+    ):
         info = probe_video(real_media(name))
         assert (info.height, info.width, info.fps, info.num_frames, info.has_audio) == (*size, rate, count, True)
 

@@ -29,11 +29,27 @@ def chirp(rate, start, stop):
     return (0.6 * np.sin(2 * np.pi * (200 * time + 300 * time**2))).astype(np.float32)[None]
 
 
-# fmt: off
-def make_video(folder, name, frames, fps=25, codec="libx264", pix_fmt="yuv420p", times=None, rotation=None, flip=False,
-         aspect=None, options=None, matrix=1, colour_range=1, transfer=1, primaries=1, sound=None, gop=12,
-               container_options=None, file_format=None) -> Path:
-    # fmt: on
+def make_video(
+    folder,
+    name,
+    frames,
+    fps=25,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    times=None,
+    rotation=None,
+    flip=False,
+    aspect=None,
+    options=None,
+    matrix=1,
+    colour_range=1,
+    transfer=1,
+    primaries=1,
+    sound=None,
+    gop=12,
+    container_options=None,
+    file_format=None,
+) -> Path:
     """Write a video file and give its path; whole numbers among the frames become numbered frames."""
     path = folder / name
     frames = [numbered_frame(frame) if isinstance(frame, int) else frame for frame in frames]

@@ -13,7 +13,7 @@ WAN = {
         "base_dim": 8, "dim_mult": [1, 1, 1], "num_res_blocks": 1, "temperal_downsample": [True, True],
         "patch_size": 2, "in_channels": 12, "out_channels": 12, "is_residual": False,
     },
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 
 
 def light():

@@ -8,7 +8,19 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from posegen.model.denoise import Conditioning, PoseGuidance, PoseLatents, denoise, flow_sigmas, forward_passes
+from posegen.model.denoise import (
+    NO_HOOKS,
+    UNGUIDED,
+    Conditioning,
+    PoseGuidance,
+    PoseLatents,
+    Sampling,
+    StepHooks,
+    denoise,
+    flow_sigmas,
+    forward_passes,
+    no_background,
+)
 
 
 @pytest.mark.parametrize(("steps", "shift"), [(25, 5.0), (7, 3.0), (1, 5.0)])
@@ -37,9 +49,10 @@ def conditioning(mini):
     )
 
 
-def run(mini, conditioning, **options):
+def run(mini, conditioning, guidance=5.0, pose_guidance=UNGUIDED, background=no_background, hooks=NO_HOOKS):
     noise = torch.randn(1, 32, 3, 8, 6, generator=torch.Generator().manual_seed(1))
-    return denoise(mini.transformer, mini.scheduler, noise, conditioning, 4, **options)
+    sampling = Sampling(4, guidance, pose_guidance)
+    return denoise(mini.transformer, mini.scheduler, noise, conditioning, sampling, background, hooks)
 
 
 def velocity(mini, conditioning, text, latents, timestep):
@@ -66,7 +79,7 @@ def test_loop_equals_euler_by_hand(mini, conditioning):
         positive = velocity(mini, conditioning, conditioning.text, latents, 1000 * sigma)
         negative = velocity(mini, conditioning, conditioning.negative_text, latents, 1000 * sigma)
         latents = latents + (following - sigma) * (negative + 3.0 * (positive - negative))
-    assert torch.allclose(run(mini, conditioning, guidance_scale=3.0), latents, atol=1e-4)
+    assert torch.allclose(run(mini, conditioning, guidance=3.0), latents, atol=1e-4)
 
 
 def test_guidance_one_runs_one_branch_positive_first(mini, conditioning):
@@ -75,14 +88,14 @@ def test_guidance_one_runs_one_branch_positive_first(mini, conditioning):
     def background(step, branch):
         calls.append((step, branch))
 
-    run(mini, conditioning, guidance_scale=1.0, background=background)
+    run(mini, conditioning, guidance=1.0, background=background)
     assert calls == [(step, "positive") for step in range(4)]
     calls.clear()
-    run(mini, conditioning, guidance_scale=2.0, background=background)
+    run(mini, conditioning, guidance=2.0, background=background)
     assert calls == [(step, branch) for step in range(4) for branch in ("positive", "negative")]
 
 
-def test_guidance_by_the_pose_leads_away_from_the_prediction_without_it(mini, conditioning):
+def test_pose_guidance_leads_away_from_the_prediction_without_it(mini, conditioning):
     """By hand: in the steps that begin at noise level 0.8 or above (1, 0.9; not 0.75, 0.5), and beside the text's."""
     mini.use_adapter("base")
     blind = replace(conditioning, pose=PoseLatents(*conditioning.pose[2:]))
@@ -101,28 +114,28 @@ def test_guidance_by_the_pose_leads_away_from_the_prediction_without_it(mini, co
     def background(step, branch):
         calls.append((step, branch))
 
-    guidance = PoseGuidance(1.5, until=0.8)
-    result = run(mini, conditioning, guidance_scale=3.0, pose_guidance=guidance, background=background)
+    pose_guidance = PoseGuidance(1.5, until=0.8)
+    result = run(mini, conditioning, guidance=3.0, pose_guidance=pose_guidance, background=background)
     assert torch.allclose(result, latents, atol=1e-4)
-    assert not torch.allclose(result, run(mini, conditioning, guidance_scale=3.0), atol=1e-2)
-    assert calls == forward_passes(mini.scheduler.config.shift, 4, 3.0, guidance)
+    assert not torch.allclose(result, run(mini, conditioning, guidance=3.0), atol=1e-2)
+    assert calls == forward_passes(mini.scheduler.config.shift, Sampling(4, 3.0, pose_guidance))
     assert [step for step, branch in calls if branch == "unposed"] == [0, 1]
 
 
-def test_guidance_by_the_pose_keeps_the_text_and_costs_nothing_at_one(mini, conditioning):
+def test_pose_guidance_keeps_the_text_and_costs_nothing_at_one(mini, conditioning):
     calls = []
 
     def background(step, branch):
         calls.append(branch)
 
-    run(mini, conditioning, guidance_scale=1.0, background=background, pose_guidance=PoseGuidance(1.0))
+    run(mini, conditioning, guidance=1.0, background=background, pose_guidance=PoseGuidance(1.0))
     assert calls == 4 * ["positive"]
     same = replace(conditioning, pose=PoseLatents(*conditioning.pose[:2], *conditioning.pose[:2]))
-    led = run(mini, same, guidance_scale=1.0, pose_guidance=PoseGuidance(4.0))
-    assert torch.equal(led, run(mini, same, guidance_scale=1.0))
+    led = run(mini, same, guidance=1.0, pose_guidance=PoseGuidance(4.0))
+    assert torch.equal(led, run(mini, same, guidance=1.0))
 
 
 def test_stop_after_gives_the_first_steps_only(mini, conditioning):
     steps = []
-    run(mini, conditioning, on_step=steps.append, stop_after=2)
+    run(mini, conditioning, hooks=StepHooks(on_step=steps.append, stop_after=2))
     assert steps == [1, 2]

@@ -18,10 +18,14 @@ from posegen.model.transformer import PoseGenTransformer3DModel
 
 RANK, ALPHA = 4, 8.0  # twice: exact also where it is in the matrices themselves
 RELEASE = [
-    (r"attn1\.to_([qkv])$", r"self_attn.\1"), (r"attn2\.to_([qkv])$", r"cross_attn.\1"),
-    (r"attn1\.to_out\.0$", "self_attn.o"), (r"attn2\.to_out\.0$", "cross_attn.o"),
-    (r"attn2\.add_([kv])_proj$", r"cross_attn.\1_img"), (r"ffn\.net\.0\.proj$", "ffn.0"), (r"ffn\.net\.2$", "ffn.2"),
-]  # fmt: skip
+    (r"attn1\.to_([qkv])$", r"self_attn.\1"),
+    (r"attn2\.to_([qkv])$", r"cross_attn.\1"),
+    (r"attn1\.to_out\.0$", "self_attn.o"),
+    (r"attn2\.to_out\.0$", "cross_attn.o"),
+    (r"attn2\.add_([kv])_proj$", r"cross_attn.\1_img"),
+    (r"ffn\.net\.0\.proj$", "ffn.0"),
+    (r"ffn\.net\.2$", "ffn.2"),
+]
 
 
 def release(name):
@@ -39,10 +43,13 @@ def pairs(model):
 def make_pairs(model, seed, rank=RANK):
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: (0.1 * torch.randn(rank, layer.weight.shape[1], generator=generator),
-               0.1 * torch.randn(layer.weight.shape[0], rank, generator=generator))
-        for name, layer in layers_of(model).items() if name.startswith("blocks.") and name.endswith(TARGETS)
-    }  # fmt: skip
+        name: (
+            0.1 * torch.randn(rank, layer.weight.shape[1], generator=generator),
+            0.1 * torch.randn(layer.weight.shape[0], rank, generator=generator),
+        )
+        for name, layer in layers_of(model).items()
+        if name.startswith("blocks.") and name.endswith(TARGETS)
+    }
 
 
 def diffusers_file(path, pairs, alpha=ALPHA, patterns=None, **more):
@@ -243,7 +250,7 @@ BAD = {
                                  "blocks.0.attn1.to_q.lora_B.weight": torch.ones(48, 2),
                                  "blocks.0.attn1.to_q.alpha": torch.tensor(float("nan"))}, "alpha"),
     "nothing": ({}, "no weights"),
-}  # fmt: skip
+}  # fmt: skip  # a table, read in rows
 
 
 @pytest.mark.parametrize("case", BAD)

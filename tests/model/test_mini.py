@@ -85,15 +85,19 @@ def test_the_result_follows_the_skeleton_and_not_another_one(shipped):
 
     def error(start):
         made = shipped(
-            fitted, skeletons[start : start + 33], hands[start : start + 33], prompt, num_inference_steps=2,
+            fitted,
+            skeletons[start : start + 33],
+            hands[start : start + 33],
+            prompt,
+            num_inference_steps=2,
             output_type="uint8",
-        )  # fmt: skip
+        )
         return np.square(made.frames[0] - truth).mean()
 
     assert error(0) < 0.7 * error(100)
 
 
-def test_the_number_format_is_what_the_processor_computes_in(monkeypatch):
+def test_the_dtype_is_what_the_processor_computes_in(monkeypatch):
     for instructions, found in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda instructions=instructions: instructions)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)

@@ -31,7 +31,7 @@ WRONG = [
     (INDEX, "negative_prompt", ["a"]), (INDEX, "skeleton_colors", "pink"), (INDEX, "trained_size", [64]),
     (INSIDE, "num_layers", None), (INSIDE, "patch_size", []), (INSIDE, "patch_size", [1, 2, "2"]),
     (CODING, "scale_factor_spatial", 0), (CODING, "scale_factor_temporal", [4]), (SCHEDULE, "shift", "much"),
-]  # fmt: skip
+]  # fmt: skip  # a table, read in rows
 
 
 @pytest.mark.parametrize(("file", "setting", "value"), WRONG)

@@ -44,7 +44,7 @@ def tiny_wan_vae():
     return AutoencoderKLWan(
         base_dim=8, z_dim=16, dim_mult=[1, 1, 1], num_res_blocks=1, temperal_downsample=[True, True], patch_size=2,
         in_channels=12, out_channels=12, latents_mean=[0.0] * 16, latents_std=[1.0] * 16,
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,9 @@ def test_the_call_takes_and_gives_what_diffusers_users_expect(mini, frames):
     expected = run(mini, frames)
     noise = mini.noise(len(frames), frames.shape[1:3], 42)
     assert np.array_equal(run(mini, frames, latents=noise), expected)
-    (levels,) = mini(PIL.Image.fromarray(frames[0]), frames, frames[::-1], "a woman dances", num_inference_steps=2,
-                     return_dict=False)  # fmt: skip
+    (levels,) = mini(
+        PIL.Image.fromarray(frames[0]), frames, frames[::-1], "a woman dances", num_inference_steps=2, return_dict=False
+    )
     assert levels.dtype == np.float32
     assert np.array_equal((levels * 255).round().astype(np.uint8)[0], expected)
     options = {"num_inference_steps": 2, "hands": frames[::-1], "prompt": "a woman dances"}

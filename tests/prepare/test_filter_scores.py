@@ -37,10 +37,13 @@ def scene(seed=0):
     """A picture with structure of every size."""
     random = np.random.default_rng(seed)
     layers = [
-        cv2.resize(random.integers(0, 256, (HEIGHT // size, WIDTH // size, 3)).astype(np.float32), (WIDTH, HEIGHT),
-                   interpolation=cv2.INTER_CUBIC)
+        cv2.resize(
+            random.integers(0, 256, (HEIGHT // size, WIDTH // size, 3)).astype(np.float32),
+            (WIDTH, HEIGHT),
+            interpolation=cv2.INTER_CUBIC,
+        )
         for size in (4, 12, 36)
-    ]  # fmt: skip
+    ]
     return np.clip(np.mean(layers, axis=0), 0, 255).astype(np.uint8)
 
 

@@ -65,9 +65,14 @@ def test_changed_content_is_another_video(folder):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("nowhere", "no such file"), ("*.mp4", "no video"), ("memory://no/such.mp4", "cannot be reached"),
-     ("nokind://host/a.mp4", "nokind"), ("http://127.0.0.1:9/a.mp4", "cannot be reached")],
-)  # fmt: skip
+    [
+        ("nowhere", "no such file"),
+        ("*.mp4", "no video"),
+        ("memory://no/such.mp4", "cannot be reached"),
+        ("nokind://host/a.mp4", "nokind"),
+        ("http://127.0.0.1:9/a.mp4", "cannot be reached"),
+    ],
+)
 def test_inputs_that_are_not_there(text, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PosegenError, match=message):
@@ -167,7 +172,7 @@ def test_a_list_at_a_url_names_no_file_of_this_machine_and_no_other_list(folder,
     ["{folder}/b/same.mp4", "../a.mp4", "b/../../a.mp4", "%2e%2e/a.mp4", "b%2F..%2fa.mp4", "file://{folder}/b/same.mp4",
      "s3://bucket/a.mp4", "memory://a.mp4", "simplecache::file://{folder}/b/same.mp4", "zip://a::{folder}/b.zip",
      "\\\\host\\a.mp4", "..\\a.mp4"],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_a_list_at_a_url_names_what_is_beside_it_or_of_its_kind(folder, server, entry):
     entry = entry.replace("{folder}", str(folder))
     (folder / "list.json").write_text(json.dumps(["b/same.mp4", entry]))
@@ -203,8 +208,10 @@ def test_a_list_of_too_many_names_or_too_long_ones_is_refused(folder, monkeypatc
 def test_only_ends_of_lines_part_the_names_of_a_list(folder):
     (folder / "list.txt").write_text("one\u2028two.mp4\r\nthree.mp4\rfour.mp4\n\n# five\n", newline="")
     assert [Path(video.url).name for video in find_videos([str(folder / "list.txt")])] == [
-        "four.mp4", "one\u2028two.mp4", "three.mp4",
-    ]  # fmt: skip
+        "four.mp4",
+        "one\u2028two.mp4",
+        "three.mp4",
+    ]
 
 
 @pytest.fixture
@@ -302,7 +309,7 @@ def test_a_place_that_cannot_be_written_says_so(kind, tmp_path):
      (f"[clips]\nsizes = {[[96, 64]] * 101}\n", "1 to 100"), ("[output]\nclips_per_shard = 1000000\n", "1 to 100000"),
      ("[filters.thresholds.person_area]\nminimum = 'x'\n", "must be float"),
      ("clips = 3", "must be a table"), ("[", "TOML"), ('[conditions]\npose = "sapiens1"\n', "pose_weights")],
-)  # fmt: skip
+)  # fmt: skip  # short arguments, read in rows
 def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(text)

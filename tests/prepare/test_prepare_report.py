@@ -29,22 +29,27 @@ def rows(clips, seed=0):
             "clip": f"clip{number} </script><b>", "source": f"video {number // 5}", "start": 4.0 * number,
             "end": 4.0 * number + 3.6, "width": 640, "height": 360 + 360 * (number % 2), "fps": 24.0, "kept": kept,
             "dropped_by": dropped, "reason": "", "thumbnail": cv2.imencode(".jpg", picture)[1].tobytes(), **scores,
-        })  # fmt: skip
+        })  # fmt: skip  # a table, read in rows
     repeats = next(row for row in found if row["kept"])
     repeats.update(kept=False, dropped_by=["duplicate"])
     none = dict.fromkeys(COLUMNS)
     found.append({"clip": "", "source": "broken", "start": 0.0, "end": 0.0, "width": 0, "height": 0, "fps": 0.0,
                   "kept": False, "dropped_by": ["error"], "reason": "<not> a video", "thumbnail": b"",
-                  **none})  # fmt: skip
+                  **none})  # fmt: skip  # a table, read in rows
     return found
 
 
 def written(folder, found):
-    schema = pa.schema([
-        *((name, pa.string()) for name in ("clip", "source", "reason")), ("dropped_by", pa.list_(pa.string())),
-        *((name, pa.float64()) for name in ("start", "end", "fps", *COLUMNS)),
-        *((name, pa.int64()) for name in ("width", "height")), ("kept", pa.bool_()), ("thumbnail", pa.binary()),
-    ])  # fmt: skip
+    schema = pa.schema(
+        [
+            *((name, pa.string()) for name in ("clip", "source", "reason")),
+            ("dropped_by", pa.list_(pa.string())),
+            *((name, pa.float64()) for name in ("start", "end", "fps", *COLUMNS)),
+            *((name, pa.int64()) for name in ("width", "height")),
+            ("kept", pa.bool_()),
+            ("thumbnail", pa.binary()),
+        ]
+    )
     pq.write_table(pa.Table.from_pylist(found, schema=schema), folder / "index.parquet")
     return folder / "index.parquet"
 
@@ -145,8 +150,10 @@ def test_thresholds_can_be_tried_in_a_browser(browser, tmp_path, width):
     page.fill("input[data-filter=blur]", "0.25")
     assert page.inner_text("#would").startswith(f"{passing(blur=Threshold('sharpness', minimum=0.25))} of 200 ")
     assert page.input_value("#recipe").split("\n")[:3] == [
-        "[filters.thresholds.blur]", 'column = "sharpness"', "minimum = 0.25"
-    ]  # fmt: skip
+        "[filters.thresholds.blur]",
+        'column = "sharpness"',
+        "minimum = 0.25",
+    ]
     # dragging: the line of person_area to the right end of its histogram drops (nearly) everything
     page.locator("#filter-person_area svg").evaluate("(svg) => svg.scrollIntoView({ block: 'center' })")
     area = page.locator("#filter-person_area .catch").bounding_box()

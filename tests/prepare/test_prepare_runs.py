@@ -121,7 +121,7 @@ def test_training_takes_it(warm, undisturbed, tmp_path):
     done = warm.run_posegen(
         "train", "base", "--recipe", recipe, "--output", tmp_path / "run", "--data", undisturbed,
         "--validation", undisturbed, "--cache", tmp_path / "cache",
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "run/base/metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if "train/loss" in record] == [1]
@@ -142,7 +142,7 @@ def test_clips_are_encoded_for_a_training_in_the_same_run(warm, raw, undisturbed
     done = warm.run_posegen(
         "train", "base", "--recipe", training, "--output", tmp_path / "run", "--data", output,
         "--validation", output, "--cache", output / "cache",
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     assert done.returncode == 0, done.stderr
     again = {path: path.stat().st_mtime_ns for path in (output / "cache").glob("*.safetensors")}
     assert again == files, "nothing is encoded"
@@ -205,8 +205,9 @@ def test_two_nodes_with_a_killed_worker_make_the_same(warm, raw, undisturbed, tm
         output, recipe = tmp_path / "set", write_recipe(tmp_path, RECIPE.replace("workers = 1", "workers = 2"))
         process = warm.posegen(
             *arguments_of(raw, output, "--ray", address, recipe=recipe),
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
         try:
             wait_for(lambda: any(output.glob("work/scores-*/*/*.json")), process)
             workers = [each for each in family(cluster) if "isolated" in " ".join(each.cmdline())]

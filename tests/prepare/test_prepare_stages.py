@@ -65,8 +65,11 @@ def workers_have_their_libraries(request, copied_workers):
 
 
 @given(
-    st.floats(0.1, 60), st.lists(st.floats(0.05, 59), max_size=6), st.integers(0, 20), st.floats(4, 30),
-)  # fmt: skip
+    st.floats(0.1, 60),
+    st.lists(st.floats(0.05, 59), max_size=6),
+    st.integers(0, 20),
+    st.floats(4, 30),
+)
 @settings(max_examples=60)
 def test_clips_lie_in_scenes_and_never_overlap(duration, cuts, quarter, fps):
     shape = ClipSettings(num_frames=1 + 4 * quarter, fps=fps, sizes=((96, 64),))
@@ -136,9 +139,13 @@ def test_splits_are_of_whole_videos_and_do_not_hang_on_the_others_names():
 
 @pytest.mark.parametrize(
     ("lengths", "share", "taken", "told"),
-    [((1000, 1000), 0.02, 1000, True), ((1000, 900, 30, 8), 0.02, 38, False), ((500, 500, 7), 0.1, 7, True),
-     ((1, 1, 1), 0.02, 1, False)],
-)  # fmt: skip
+    [
+        ((1000, 1000), 0.02, 1000, True),
+        ((1000, 900, 30, 8), 0.02, 38, False),
+        ((500, 500, 7), 0.1, 7, True),
+        ((1, 1, 1), 0.02, 1, False),
+    ],
+)
 def test_validation_does_not_swallow_the_data(lengths, share, taken, told, caplog):
     keys = [f"{video:012x}-{start:09d}" for video, length in enumerate(lengths) for start in range(length)]
     splits = draw_splits(keys, share)
@@ -360,13 +367,15 @@ def test_a_defect_or_a_lack_of_gpu_memory_is_told_and_tried_again(tmp_path, monk
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
-    [('[filters]\npeople = "rtdetr"\npeople_weights = "no/model"\n', "no/model are not on.*people_weights"),
-     ('[filters]\nface = "yunet"\nface_weights = "no.onnx"\n', "face_weights no.onnx: there is no such file"),
-     ('[filters]\nimage_quality = "qalign"\nquality_weights = "/none"\n', "quality_weights /none: there is no such"),
-     ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*pose_weights"),
-     ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*normals_weights"),
-     ('[conditions]\ncaption_model = "no/words"\n', "no/words are not on.*caption_model")],
-)  # fmt: skip
+    [
+        ('[filters]\npeople = "rtdetr"\npeople_weights = "no/model"\n', "no/model are not on.*people_weights"),
+        ('[filters]\nface = "yunet"\nface_weights = "no.onnx"\n', "face_weights no.onnx: there is no such file"),
+        ('[filters]\nimage_quality = "qalign"\nquality_weights = "/none"\n', "quality_weights /none: there is no such"),
+        ('[conditions]\npose = "vitpose"\npose_weights = "no/pose"\n', "no/pose are not on.*pose_weights"),
+        ('[conditions]\nnormals = "sapiens2"\nnormals_weights = "no/maps"\n', "no/maps are not on.*normals_weights"),
+        ('[conditions]\ncaption_model = "no/words"\n', "no/words are not on.*caption_model"),
+    ],
+)
 def test_missing_weights_are_named_before_any_work(recipe, message, tmp_path):
     person_video(tmp_path / "in" / "a.mp4", seconds=0.2)
     with pytest.raises(PosegenError, match=message):
@@ -427,10 +436,12 @@ def test_weights_are_measured_where_they_lie(tmp_path):
     recipe = PrepareRecipe(
         filters=FilterSettings(people="rtdetr", people_weights=str(tmp_path / "detector")),
         conditions=ConditionSettings(
-            pose="vitpose", pose_weights=str(tmp_path / "pose.pth"), detector_weights=str(tmp_path / "detector"),
+            pose="vitpose",
+            pose_weights=str(tmp_path / "pose.pth"),
+            detector_weights=str(tmp_path / "detector"),
             caption_model=str(tmp_path / "words"),
         ),
-    )  # fmt: skip
+    )
     assert measure_weights(recipe) == WeightSizes(scoring=3000, sampling=2000 + 3000 + 5000)
     assert measure_weights(PrepareRecipe()) == WeightSizes()
 

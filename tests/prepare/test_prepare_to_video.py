@@ -58,12 +58,27 @@ def test_raw_video_becomes_a_model_that_makes_a_video(narrow, tmp_path):
     training = tmp_path / "training.toml"
     training.write_text(TRAINING.format(model=narrow))
     run("train", "base", "--recipe", training, "--output", runs, "--data", data, "--validation", data,
-        "--cache", tmp_path / "cache")  # fmt: skip
+        "--cache", tmp_path / "cache")  # fmt: skip  # short arguments, read in rows
     records = [json.loads(line) for line in (runs / "base" / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if "train/loss" in record] == [1, 2, 3, 4]
 
     reference = Path(posegen.__file__).parent / "demo" / "reference.png"
-    run("generate", "--reference", reference, "--driving", tmp_path / "videos" / "tall 0.mp4", "--output", video,
-        "--model", runs / "base" / "model", "--size", "96x64", "--steps", 1, "--sharing", "off")  # fmt: skip
+    run(
+        "generate",
+        "--reference",
+        reference,
+        "--driving",
+        tmp_path / "videos" / "tall 0.mp4",
+        "--output",
+        video,
+        "--model",
+        runs / "base" / "model",
+        "--size",
+        "96x64",
+        "--steps",
+        1,
+        "--sharing",
+        "off",
+    )
     made = probe_video(video)
     assert (made.height, made.width, made.num_frames) == (96, 64, 12)

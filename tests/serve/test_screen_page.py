@@ -35,7 +35,7 @@ def folder(tmp_path):
          "end": number + 1.0, "width": 128, "height": 96, "fps": 10.0, "kept": number != 2,
          "dropped_by": ["blur"] if number == 2 else [], "sharpness": 0.1 * number, "thumbnail": picture}
         for number in range(6)
-    ]  # fmt: skip
+    ]  # fmt: skip  # a table, read in rows
     rows.append({**rows[0], "clip": "", "kept": False, "dropped_by": ["error"], "sharpness": None})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "index.parquet", row_group_size=2)
     return tmp_path
@@ -64,8 +64,9 @@ def test_clips_are_screened_by_keyboard(browser, folder, tmp_path, width):
     def at(done, moment):
         page.wait_for_function(
             "([done, moment]) => document.getElementById('at').textContent.startsWith(`${done} of 6`) && "
-            "document.getElementById('name').textContent.includes(moment)", arg=[done, moment]
-        )  # fmt: skip
+            "document.getElementById('name').textContent.includes(moment)",
+            arg=[done, moment],
+        )
 
     page.goto(f"http://127.0.0.1:{server.port}/")
     at(0, "0.0–1.0 s")

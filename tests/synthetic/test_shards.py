@@ -166,7 +166,7 @@ def test_no_person_is_in_training_and_validation():
         split: {(name, seed) for place in rows for name, seed in ((place.identity, place.identity_seed),
                 (place.reference_identity, place.reference_identity_seed))}
         for split, rows in places.items()
-    }  # fmt: skip
+    }  # fmt: skip  # a table, read in rows
     for validation in ("val-same", "val-cross"):
         assert not {name for name, _ in people["train"]} & {name for name, _ in people[validation]}
         assert not {seed for _, seed in people["train"]} & {seed for _, seed in people[validation]}

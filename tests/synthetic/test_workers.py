@@ -91,9 +91,11 @@ def test_no_process_outlives_its_parent(number, tmp_path):
     started = tmp_path / "started"
     started.mkdir()
     parent = subprocess.Popen(
-        [sys.executable, program, started], stderr=subprocess.PIPE, start_new_session=True,
+        [sys.executable, program, started],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (ignored in background runs)
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 60
     while len(list(started.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)

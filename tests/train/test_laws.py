@@ -37,7 +37,7 @@ def make_stage(folder: Path, stage="base", **settings) -> DiffusionStage:
     shards = open_shards(folder / "shards", "train")
     pipeline = build_mini(adapters=False)
     common = {"phases": (PHASE,), "precision": "fp32", "text_dropout": 0.0, "hand_skeleton_dropout": 0.0,
-              "hand_normal_dropout": 0.0, "validation_clips": 1, **settings}  # fmt: skip
+              "hand_normal_dropout": 0.0, "validation_clips": 1, **settings}  # fmt: skip  # a table, read in rows
     cache = LatentCache(folder / "cache", pipeline, torch.float32)
     made = DiffusionStage(pipeline, KINDS[stage](**common), ModelSettings("mini"), shards, shards, cache)
     made.prepare(lambda *_: None, 0, 1, CPU)
@@ -202,9 +202,14 @@ def test_activations_are_what_autograd_really_keeps():
     prepare_transformer(model, settings, "fp32")
     with kept_by_autograd(model) as kept:
         model(
-            torch.randn(1, 32, 3, 8, 8), torch.randn(1, 36, 3, 8, 8), torch.randn(1, 32, 3, 8, 8),
-            torch.randn(1, 32, 1, 8, 8), torch.tensor([500.0]), torch.randn(1, 16, 64), torch.randn(1, 65, 64),
-        )  # fmt: skip
+            torch.randn(1, 32, 3, 8, 8),
+            torch.randn(1, 36, 3, 8, 8),
+            torch.randn(1, 32, 3, 8, 8),
+            torch.randn(1, 32, 1, 8, 8),
+            torch.tensor([500.0]),
+            torch.randn(1, 16, 64),
+            torch.randn(1, 65, 64),
+        )
     assert memory.activations == pytest.approx(sum(kept.values()), rel=0.15)
     assert memory.tokens == 4 * 16
 

@@ -130,8 +130,16 @@ def test_channel_weights_count_channels():
             return (torch.zeros_like(hidden_states),)
 
     shape = (2, 3, 1, 2, 2)
-    batch = FlowBatch(torch.zeros(shape), torch.zeros(shape), None, None, torch.zeros(2, 1, 1), None,
-                      torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1, 1).expand(shape), torch.ones(2))  # fmt: skip
+    batch = FlowBatch(
+        torch.zeros(shape),
+        torch.zeros(shape),
+        None,
+        None,
+        torch.zeros(2, 1, 1),
+        None,
+        torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1, 1).expand(shape),
+        torch.ones(2),
+    )
     assert flow_matching_loss(Nothing(), batch).tolist() == pytest.approx([14 / 3] * 2)
     weighted = flow_matching_loss(Nothing(), batch, torch.tensor([3.0, 0.0, 0.0]))
     assert weighted.tolist() == pytest.approx([1.0] * 2)

@@ -65,10 +65,15 @@ def test_errors_of_making_reach_who_takes():
 
 def test_every_tensor_of_a_batch_is_moved_and_none_stays_none():
     batch = FlowBatch(
-        latents=torch.zeros(1, 4, 1, 2, 2), condition_latents=torch.zeros(1, 8, 1, 2, 2), hand_latents=None,
-        reference_latents=None, text=torch.zeros(1, 3, 5), image=None, noise=torch.zeros(1, 4, 1, 2, 2),
+        latents=torch.zeros(1, 4, 1, 2, 2),
+        condition_latents=torch.zeros(1, 8, 1, 2, 2),
+        hand_latents=None,
+        reference_latents=None,
+        text=torch.zeros(1, 3, 5),
+        image=None,
+        noise=torch.zeros(1, 4, 1, 2, 2),
         sigmas=torch.zeros(1),
-    )  # fmt: skip
+    )
     moved = placed_on(batch, ELSEWHERE)
     assert moved.hand_latents is None
     assert {t.device.type for t in vars(moved).values() if t is not None} == {"meta"}

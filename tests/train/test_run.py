@@ -73,8 +73,9 @@ def test_the_stages_follow_each_other(pretrained, based, make_run, tmp_path):
     for name, tensor in last.transformer.state_dict().items():
         if ".base_layer." in name:
             assert torch.equal(tensor, plain[name.replace(".base_layer.", ".")]), f"{name} was frozen, and changed"
-    adapters = {name: load_file(stitch / "adapters" / name / "pytorch_lora_weights.safetensors")
-                for name in ("base", "stitch")}  # fmt: skip
+    adapters = {
+        name: load_file(stitch / "adapters" / name / "pytorch_lora_weights.safetensors") for name in ("base", "stitch")
+    }
     kept = load_file(base / "adapters" / "base" / "pytorch_lora_weights.safetensors")
     assert all(torch.equal(adapters["base"][name], kept[name]) for name in kept)
     assert any(not torch.equal(adapters["stitch"][name], kept[name]) for name in kept)
@@ -108,10 +109,13 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, based, m
     train(stage, *make_run(broken, start, **often))
     assert_same_bits(whole / stage / "model", broken / stage / "model")
     losses = [
-        [json.loads(line)["train/loss"] for line in (folder / stage / "metrics.jsonl").read_text().splitlines()
-         if "train/loss" in line]
+        [
+            json.loads(line)["train/loss"]
+            for line in (folder / stage / "metrics.jsonl").read_text().splitlines()
+            if "train/loss" in line
+        ]
         for folder in (whole, broken)
-    ]  # fmt: skip
+    ]
     assert losses[0] == losses[1]
 
 
@@ -139,7 +143,7 @@ def test_a_killed_process_goes_on(warm, pretrained, based, make_run, make_recipe
         "train", "base", "--recipe", make_recipe("killed.toml", base="checkpoint_every = 1\n"), "--output", killed,
         "--data", shards, "--validation", shards, "--cache", shards / "cache", "--init", pretrained,
         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )  # fmt: skip  # short arguments, read in rows
     checkpoints = killed / "base" / "checkpoints"
     try:
         while process.poll() is None and not list(checkpoints.glob("step-0000001/state.json")):
@@ -319,7 +323,7 @@ def run_twice(warm, program, arguments):
             "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         })
         for rank in ("0", "1")
-    ]  # fmt: skip
+    ]  # fmt: skip  # a table, read in rows
     try:
         errors = [process.communicate(timeout=240)[1] for process in processes]
     finally:
@@ -407,8 +411,10 @@ def test_two_processes_train_from_a_url_as_from_the_folder(warm, pretrained, mak
         done = run_twice_by_torchrun(warm, tmp_path, BY_COMMAND, list(map(str, arguments)))
         assert done.returncode == 0, done.stderr[-3000:]
         assert sorted({name for name, _ in server.asked if name.endswith(".tar")}) == [
-            "train-000000.tar", "train-000001.tar", "val-same-000000.tar"
-        ]  # fmt: skip
+            "train-000000.tar",
+            "train-000001.tar",
+            "val-same-000000.tar",
+        ]
         assert len([name for name, _ in server.asked if name.endswith(".tar")]) == 3, "each once for both processes"
     assert_same_bits(*(tmp_path / name / "run" / "base" / "model" for name in ("folder", "url")))
 

@@ -102,8 +102,11 @@ def stage(mixed):
 def test_a_shard_of_several_sizes_is_read_as_one_for_each(mixed):
     shards = open_shards(mixed, "train")
     assert [({sample.size for sample in shard.samples}, len(shard.samples)) for shard in shards] == [
-        ({WIDE}, 2), ({TALL}, 3), ({WIDE}, 2), ({TALL}, 3)
-    ]  # fmt: skip
+        ({WIDE}, 2),
+        ({TALL}, 3),
+        ({WIDE}, 2),
+        ({TALL}, 3),
+    ]
 
 
 def test_processes_and_parts_of_a_step_have_one_size_and_both_sizes_come(stage):

@@ -86,7 +86,7 @@ Command = (
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
 )
 _COMMANDS = tuple(get_args(command)[1].name for command in get_args(Command))
-Settings = (
+CommandConfig = (
     GenerateConfig
     | ExtractConfig
     | PreviewConfig
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(guarded(lambda: dispatch(parse(arguments))))
 
 
-def parse(arguments: list[str] | None) -> Settings:
+def parse(arguments: list[str] | None) -> CommandConfig:
     """Read the arguments into a settings object; raises `PosegenError` for invalid ones.
 
     Raises `SystemExit` after printing help or the version.
@@ -153,7 +153,7 @@ def parse(arguments: list[str] | None) -> Settings:
         raise
 
 
-def dispatch(config: Settings) -> None:
+def dispatch(config: CommandConfig) -> None:
     """Pass the settings to the function that does the work."""
     check_inputs(config)
     if type(config) in _EXTRA_OF:
@@ -169,7 +169,7 @@ def dispatch(config: Settings) -> None:
     work()
 
 
-def _work_of(config: Settings) -> Callable[[], None]:
+def _work_of(config: CommandConfig) -> Callable[[], None]:
     """Import and return the function that does the work."""
     match config:
         case SynthConfig():

@@ -16,7 +16,7 @@ from posegen.extras import require_extra
 from posegen.generate.extract_job import extract_job
 from posegen.generate.job.job_folder import side_by_side_path, work_folder
 from posegen.generate.long_video import generate_video
-from posegen.generate.preview.preview_pictures import preview_job
+from posegen.generate.preview.preview_job import preview_job
 from posegen.generate.prompting import prompt_for
 from posegen.model.sources import NAMES, describe_model
 

@@ -13,8 +13,10 @@ def run(config: EvaluateConfig | BenchmarkConfig | AblateConfig) -> None:
             from posegen.evaluate.making import make_benchmark
 
             path = make_benchmark(config, terminal)
-            terminal.say(f"wrote {path}; put results into a folder, named like its clips, and score them: "
-                         f"posegen evaluate --benchmark {path} --methods NAME=FOLDER --output report")  # fmt: skip
+            terminal.say(
+                f"wrote {path}; put results into a folder, named like its clips, and score them: "
+                f"posegen evaluate --benchmark {path} --methods NAME=FOLDER --output report"
+            )
             return
         from posegen.evaluate.evaluation import evaluate
         from posegen.evaluate.report.html_report import write_report

@@ -31,7 +31,7 @@ ADDRESS_SPACE = 4_000_000_000
 """Bytes that a process must be allowed to map: the libraries alone map 2.8 GB."""
 _RESUMES = "finished work is kept, and the same command resumes"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread",
-              "failed to map", "not enough memory", "bad_alloc")  # fmt: skip
+              "failed to map", "not enough memory", "bad_alloc")  # fmt: skip  # a table, read in rows
 _UNREADABLE = (EOFError, ArithmeticError, RecursionError, zipfile.BadZipFile, zlib.error)
 _SYSTEM_LIBRARY = re.compile(r"(\S+\.(?:so|dylib|dll)[.\d]*): cannot open shared object file")
 _KEPT_LOGS = 20

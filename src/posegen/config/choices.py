@@ -8,6 +8,8 @@ SharingStore = Literal["auto", "memory", "disk", "recompute"]
 SharingPrecision = Literal["auto", "same", "bf16", "int10", "fp8"]
 LongMethod = Literal["interleaved", "autoregressive", "freenoise", "independent"]
 Framing = Literal["close-up", "half-body", "full-body", "distant"]
+"""How much of a person is seen, as the `release` preset of background sharing tells it. Synthetic clips have their own
+words in `synthetic/scene.py`, since their cameras are never distant."""
 FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
 Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]

@@ -72,9 +72,12 @@ class Clip:
         """The shape of one frame of an array by the clip's description, None where that does not tell it."""
         height, width = self.sample.size
         return {
-            "frames": (height, width, 3), "normals": (height, width, 3), "masks": (height, width),
-            "keypoints": (133, 2), "visibility": (133,),
-        }.get(name)  # fmt: skip
+            "frames": (height, width, 3),
+            "normals": (height, width, 3),
+            "masks": (height, width),
+            "keypoints": (133, 2),
+            "visibility": (133,),
+        }.get(name)
 
     def array(self, name: str) -> np.ndarray:
         """Return one array of the sample."""
@@ -142,11 +145,11 @@ class Clip:
 _FACE_MIRROR = (
     *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
     41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
-)  # fmt: skip
+)  # fmt: skip  # a table, read in rows
 _MIRROR = np.array([
     0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 20, 21, 22, 17, 18, 19,
     *(23 + point for point in _FACE_MIRROR), *range(112, 133), *range(91, 112),
-])  # fmt: skip
+])  # fmt: skip  # a table, read in rows
 """Index of the keypoint that each of the 133 becomes in a mirror."""
 
 

@@ -1,4 +1,4 @@
-"""Scores results against ground truth and for themselves, and compares methods.
+"""Scores results with and without ground truth, and compares methods.
 
 Nothing here depends on the model that made the frames.
 """

@@ -100,15 +100,20 @@ ABLATIONS = {
         "val-same",
         _fixed(off={"pose_guidance": 1.0}, **{f"{scale:g}": {"pose_guidance": scale} for scale in (1.5, 2.0, 3.0)}),
     ),
-}  # fmt: skip
+}
 
 
 def benchmark_of(config: AblateConfig) -> BenchmarkConfig:
     """Settings of the synthetic benchmark that an ablation uses by default."""
     return BenchmarkConfig(
-        ABLATIONS[config.name].kind, config.output / "benchmark", clips=config.clips, seconds=config.seconds,
-        size=config.size, seed=config.seed, model=config.model,
-    )  # fmt: skip
+        ABLATIONS[config.name].kind,
+        config.output / "benchmark",
+        clips=config.clips,
+        seconds=config.seconds,
+        size=config.size,
+        seed=config.seed,
+        model=config.model,
+    )
 
 
 def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[Path]]:
@@ -128,8 +133,9 @@ def ablate(config: AblateConfig, progress: Progress) -> tuple[Evaluation, list[P
         progress.update("videos of all variants", done, len(wanted))
         make_variant(variant_config(config, clip, name, variants[name]), progress)
     methods = tuple(f"{name}={config.output / 'videos' / name}" for name in variants)
-    scored = EvaluateConfig(source, methods, config.output / "report", "native", resample=True, cache=config.cache,
-                            device=config.device)  # fmt: skip
+    scored = EvaluateConfig(
+        source, methods, config.output / "report", "native", resample=True, cache=config.cache, device=config.device
+    )
     evaluation = evaluate(scored, progress)
     paths = write_report(evaluation, scored, progress)
     return evaluation, [*paths, *write_summary(config, ablation, variants, evaluation)]
@@ -139,8 +145,13 @@ def variant_config(config: AblateConfig, clip: BenchmarkClip, name: str, changes
     """Settings of one video of one variant: the usual ones, without retargeting where the clip is aligned."""
     if clip.motion is None:
         raise PosegenError(f"clip {clip.name} has neither a driving video nor a ground truth")
-    settings: Changes = {"seed": config.seed, "steps": config.steps, "device": config.device,
-                         "pose_guidance": config.pose_guidance, "pose_strength": config.pose_strength}  # fmt: skip
+    settings: Changes = {
+        "seed": config.seed,
+        "steps": config.steps,
+        "device": config.device,
+        "pose_guidance": config.pose_guidance,
+        "pose_strength": config.pose_strength,
+    }
     if clip.aligned and "retarget" in {field.name for field in dataclasses.fields(GenerateConfig)}:
         settings["retarget"] = "off"
     return GenerateConfig(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics.scores import frame_distances, motion_chance, motion_score, psnr
+from posegen.evaluate.metrics.pixel_formulas import frame_distances, motion_chance, motion_score, psnr
 from posegen.generate.video_plan import VideoPlan
 from posegen.media.data_files import read_npz
 from posegen.media.files import write_whole

@@ -1,4 +1,4 @@
-"""The story of an evaluation: benchmark + folders of results -> scores of every clip -> tables.
+"""Runs an evaluation: benchmark + folders of results -> scores of every clip -> tables.
 
 Each part is in the file imported here; `report/` writes the report.
 """
@@ -17,7 +17,8 @@ from posegen.devices import choose_device
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import Benchmark, read_benchmark
 from posegen.evaluate.matching import Matched, Result, match, parse_methods
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Flicker, FrameDifferences, Metric, Score
+from posegen.evaluate.metrics.metric import ClipScores, Metric, Score
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
 from posegen.evaluate.protocols import Protocol, find_protocol
 from posegen.evaluate.report.score_tables import Cell, best_methods, frechet_cell, mean_cell
 from posegen.evaluate.scoring import TRUTH, Scoring
@@ -98,7 +99,7 @@ def _score(
 
 def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
     """The metrics of the settings, with their networks loaded and checked."""
-    from posegen.evaluate.metrics import networks
+    from posegen.evaluate.metrics import lpips_fid_fvd
     from posegen.evaluate.metrics.embedded import LiteMetrics
     from posegen.evaluate.metrics.faces import ArcFace
     from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
@@ -106,11 +107,11 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
     device = choose_device(config.device)
     metrics: list[Metric] = [FrameDifferences()]
     if config.lpips is not None:
-        metrics.append(networks.LpipsMetric(config.lpips, device))
+        metrics.append(lpips_fid_fvd.LpipsMetric(config.lpips, device))
     for path, make in (
-        (config.inception, networks.fid),
-        (config.resnet3d, networks.fid_vid),
-        (config.i3d, networks.fvd),
+        (config.inception, lpips_fid_fvd.fid),
+        (config.resnet3d, lpips_fid_fvd.fid_vid),
+        (config.i3d, lpips_fid_fvd.fvd),
     ):
         if path is not None:
             metrics.append(make(path, device))
@@ -125,7 +126,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
 
 
 def _without_ground_truth(config: EvaluateConfig, device: torch.device) -> list[Metric]:
-    from posegen.evaluate.metrics.quality import DinoMetric, QualityMetric
+    from posegen.evaluate.metrics.dino_and_q_align import DinoMetric, QualityMetric
 
     metrics: list[Metric] = []
     if config.q_align is not None:
@@ -169,7 +170,7 @@ def tabulate(
     fitted = frozenset(score.name for metric in metrics if metric.fitted for score in metric.scores)
     return Evaluation(
         benchmark, rules, tuple(methods), results, tuple(scores), clips, cells, best, fitted, tuple(warnings)
-    )  # fmt: skip
+    )
 
 
 def _counted(clips: Mapping[str, Mapping[str, ClipScores]]) -> list[str]:

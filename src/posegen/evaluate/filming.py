@@ -5,6 +5,7 @@ video itself without an estimator's errors in between.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,31 +21,39 @@ from posegen.errors import PosegenError
 from posegen.evaluate.comparison import save_person
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import VideoWriter
-from posegen.synthetic.clip import Frame
+from posegen.synthetic.clip import RenderedFrame
+from posegen.types import Size
 
 
-def film(
-    frames: Iterable[Frame],
-    driving: Path,
-    folder: Path,
-    fps: Fraction,
-    frame_size: tuple[int, int],
-    size: tuple[int, int],
-    drawing: Drawing,
-    crf: int = 16,
-) -> Conditions:
-    """Write the frames, which have `frame_size` (H, W), to `driving`, and their conditions at `size` to `folder`.
+@dataclass(frozen=True)
+class FilmFormat:
+    """The form of a filmed clip.
+
+    frame_size: (H, W) of the rendered frames and of the driving video; size: of the conditions. drawing: how skeletons
+    are drawn. crf: quality of the driving video, as in `VideoWriter`.
+    """
+
+    fps: Fraction
+    frame_size: Size
+    size: Size
+    drawing: Drawing
+    crf: int = 16
+
+
+def film(frames: Iterable[RenderedFrame], driving: Path, folder: Path, form: FilmFormat) -> Conditions:
+    """Write the frames to the video `driving`, and their conditions to `folder`.
 
     The person's masks are written beside the conditions (`comparison.load_person`). Raises `PosegenError` unless both
     sizes have one shape.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    fps, frame_size, size, drawing = form.fps, form.frame_size, form.size, form.drawing
     fit = plan_fit(frame_size, size, "crop")
     if fit.scaled != size:
         raise PosegenError(f"a film of {frame_size} cannot have conditions of {size}: their shapes differ")
     keypoints, scores, person = [], [], []
     with (
-        VideoWriter(driving, fps, size=frame_size, crf=crf) as video,
+        VideoWriter(driving, fps, size=frame_size, crf=form.crf) as video,
         VideoWriter(folder / SKELETON, fps, size=size, codec="h264rgb") as skeletons,
         VideoWriter(folder / HAND_NORMALS, fps, size=size, codec="h264rgb") as hands,
     ):
@@ -62,7 +71,7 @@ def film(
     return save_conditions(folder, sequence, inputs, ["exact keypoints and hand normals of a synthetic person"])
 
 
-def fitted_hands(frame: Frame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
+def fitted_hands(frame: RenderedFrame, fit: Fit) -> UInt8[np.ndarray, "height width 3"]:
     """The frame's hand normals (n + 1) / 2 · 255 at the fit's target size, black outside; edges stay sharp.
 
     A pixel is the mean over the hand's part of it; pixels that the hand covers half or less are black.

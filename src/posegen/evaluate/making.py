@@ -73,7 +73,7 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
     """Render clips of people in no training data, with exact keypoints; existing clips are kept."""
     require_extra("synthetic", "a benchmark of synthetic people")
     from posegen.data.clips import Drawing
-    from posegen.evaluate.filming import film
+    from posegen.evaluate.filming import FilmFormat, film
     from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
     from posegen.synthetic.shard_writer import ShardSettings, place_of
 
@@ -91,8 +91,9 @@ def _synthetic(config: BenchmarkConfig, clip_size: Size, size: Size, progress: P
             place = place_of(ShardSettings(config.kind, config.clips, config.seed), number)
             clip = SyntheticClip(place.identity_seed, place.seed, settings, place.framing)
             done.unlink(missing_ok=True)
-            film(clip.frames(), folder / "driving.mp4", folder / "conditions", fps, (height, width), size,
-                 Drawing(model.draw_scale, model.skeleton_colors), crf=12)  # fmt: skip
+            drawing = Drawing(model.draw_scale, model.skeleton_colors)
+            form = FilmFormat(fps, (height, width), size, drawing, crf=12)
+            film(clip.frames(), folder / "driving.mp4", folder / "conditions", form)
             shown = clip
             if config.kind == "val-cross":
                 shown = SyntheticClip(place.reference_identity_seed, place.reference_seed, settings, place.framing)

@@ -112,8 +112,9 @@ def match(
     if extra:
         matched.notes.append(f"{len(extra)} more than the benchmark's clips, not scored: {some(extra)}")
     if matched.missing:
-        matched.notes.insert(0, f"{len(matched.missing)} of {len(benchmark.clips)} clips are not scored: "
-                                f"{some(matched.missing)}")  # fmt: skip
+        matched.notes.insert(
+            0, f"{len(matched.missing)} of {len(benchmark.clips)} clips are not scored: {some(matched.missing)}"
+        )
     return matched
 
 

@@ -27,7 +27,7 @@ from posegen.evaluate.benchmark_file import BenchmarkClip
 from posegen.evaluate.footage import Footage
 from posegen.evaluate.matching import Result
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Metric
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Metric
 from posegen.evaluate.protocols import Protocol
 from posegen.media.checksums import forget_checksum, state_of, write_checked, write_checksum
 from posegen.media.data_files import parse_json, read_npz
@@ -214,11 +214,11 @@ def load_scores(path: Path) -> ClipScores | None:
         plain = parse_json(str(data["scores"]), str(path), allow_nan=True)
         names = dict.fromkeys(key.rsplit("/", 1)[0] for key in data if key != "scores")
         features = {
-            name: FeatureSet.of_arrays({
-                key.rsplit("/", 1)[1]: data[key] for key in data if key.rsplit("/", 1)[0] == name
-            })
+            name: FeatureSet.of_arrays(
+                {key.rsplit("/", 1)[1]: data[key] for key in data if key.rsplit("/", 1)[0] == name}
+            )
             for name in names
-        }  # fmt: skip
+        }
     except _UNREADABLE:
         logger.warning("%s is damaged or has no checksum: these scores are measured again", path)
         return None

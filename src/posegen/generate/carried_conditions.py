@@ -1,4 +1,4 @@
-"""Carries the driving video's conditions to the reference person, as was asked for (`--retarget`).
+"""Retargets the driving video's conditions to the reference person, as `--retarget` says.
 
 How it is done is `conditions/retargeting.py`'s; here it is decided what can be done, and reported where that is less
 than what was asked for.

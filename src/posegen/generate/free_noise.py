@@ -1,4 +1,4 @@
-"""Long video by FreeNoise (arXiv 2310.15169), to compare the method with: one long latent video, windows that overlap.
+"""Long video by FreeNoise (arXiv 2310.15169), for comparison: one long latent video, windows that overlap.
 
 Every window starts from the same noise in another order (noise rescheduling), and at each step the windows' velocities
 are averaged, weighted towards each window's middle (window-based fusion, here of predictions, since this transformer
@@ -94,12 +94,7 @@ class FreeNoise:
                 conditioning = inputs.conditioning(segment).to(device, transformer.dtype)
                 with torch.no_grad():
                     predicted = guided_velocity(
-                        transformer,
-                        latents[:, :, part].to(device),
-                        timestep,
-                        conditioning,
-                        sampling.guidance,
-                        pose_guidance=sampling.pose_guidance,
+                        transformer, latents[:, :, part].to(device), timestep, conditioning, sampling
                     )
                 velocity[:, :, part] += (weights / shares[part]).view(1, 1, -1, 1, 1) * predicted.cpu()
                 done += 1

@@ -1,4 +1,4 @@
-"""The story of posegen: reference image + driving video -> a video of any length.
+"""Makes a video of any length from a reference image and a driving video: the whole process on one screen.
 
 inputs -> conditions -> plan -> per segment (encode -> denoise -> decode) -> blend -> write. Each verb lives in a file
 of its own; this one only says in which order they happen, and fails before expensive work where it can.

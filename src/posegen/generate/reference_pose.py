@@ -1,4 +1,4 @@
-"""The person of the reference image, looked for once, and the image at the size of the result, cropped to keep them.
+"""Finds the person in the reference image, once, and fits the image to the result so that the person stays in it.
 
 Prompt, crop, framing and retargeting all need the person; each asks the same `ReferencePose`, and where none asks, no
 estimator is loaded.

@@ -76,12 +76,14 @@ class SeamReport:
             own = self.own_frames(segment)
             if own:
                 part, shift = colours[own.start : own.stop], self.backgrounds.get(segment.name)
-                rows.append({
-                    "segment": segment.name,
-                    "mean": _rounded(part.mean(axis=0)),
-                    "deviation": _rounded(part.std(axis=0)),
-                    "background": None if shift is None else _rounded(shift),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "segment": segment.name,
+                        "mean": _rounded(part.mean(axis=0)),
+                        "deviation": _rounded(part.std(axis=0)),
+                        "background": None if shift is None else _rounded(shift),
+                    }
+                )
         return rows
 
     def colour_drift(self) -> float:

@@ -33,10 +33,7 @@ class SegmentInputs:
 
     def passes(self) -> list[tuple[int, Branch]]:
         """Step and branch of guidance of each forward pass of a segment, in order."""
-        sampling = self.sampling
-        return forward_passes(
-            self.pipeline.scheduler.config.shift, sampling.steps, sampling.guidance, sampling.pose_guidance
-        )
+        return forward_passes(self.pipeline.scheduler.config.shift, self.sampling)
 
     def indices(self, segment: Segment) -> Int[np.ndarray, " frames"]:
         """The driving video's frames of a segment; past its end they are reflected."""

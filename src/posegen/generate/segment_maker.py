@@ -4,7 +4,8 @@ The order follows from what is asked for: the video is read in order of time, a 
 neighbours made, a base segment the anchor. Sampling, codecs and cross-fading are done elsewhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from posegen.generate.background.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_path
@@ -17,7 +18,15 @@ from posegen.heap import trim_heap
 from posegen.media.checksums import remove_checked, state_of
 from posegen.media.image import write_image
 from posegen.model.background_store import Branch
-from posegen.model.denoise import Background, Conditioning, denoise, no_background, predict_velocity
+from posegen.model.denoise import (
+    NO_HOOKS,
+    BackgroundOfStep,
+    Conditioning,
+    StepHooks,
+    denoise,
+    no_background,
+    predict_velocity,
+)
 from posegen.model.latents import iterate_decoded
 from posegen.model.sharing import BackgroundSharing, SharingPass
 from posegen.model.tensor_types import Latents
@@ -82,7 +91,7 @@ class SegmentMaker:
         return segment != sharing.anchor and segment not in sharing.alone
 
     def _keep_masks(self, segment: Segment) -> None:
-        """What a base segment that was just denoised has taken from the anchor, whether it is to be drawn or not."""
+        """Keep the masks of what a base segment that was just denoised has taken from the anchor, drawn or not."""
         if self.background is None or not self._takes_background(segment):
             return
         masks = self.background.masks()
@@ -125,7 +134,8 @@ class SegmentMaker:
         if background is None or sharing is None or segment in sharing.alone:
             return self._generate(segment)
         if segment == sharing.anchor:
-            frames = self._decode(self._denoise(segment, background.record, on_latents=background.on_latents))
+            recording = StepHooks(on_latents=background.on_latents)
+            frames = self._decode(self._denoise(segment, background.record, hooks=recording))
             background.recorded()
             return frames
         self._need_background(background, sharing.anchor)
@@ -138,12 +148,8 @@ class SegmentMaker:
         if not self.job.has(anchor):
             self.frames_of(anchor)
             return
-        self._denoise(
-            anchor,
-            background.record,
-            stop_after=background.steps_to_record,
-            on_latents=background.on_latents,
-        )
+        only_shared = StepHooks(on_latents=background.on_latents, stop_after=background.steps_to_record)
+        self._denoise(anchor, background.record, hooks=only_shared)
         background.recorded()
 
     def _replay(self, anchor: Segment, step: int, branch: Branch, latents: Latents, recording: SharingPass) -> None:
@@ -173,7 +179,7 @@ class SegmentMaker:
     def _generate(
         self,
         segment: Segment,
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
         head: PreservedFrames | None = None,
         tail: PreservedFrames | None = None,
     ) -> Iterator[Frame]:
@@ -185,27 +191,23 @@ class SegmentMaker:
     def _denoise(
         self,
         segment: Segment,
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
         head: PreservedFrames | None = None,
         tail: PreservedFrames | None = None,
-        stop_after: int | None = None,
-        on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
+        hooks: StepHooks = NO_HOOKS,
     ) -> Latents:
         conditioning = self.inputs.conditioning(segment, head, tail)
         self.pipeline.use_adapter("base" if segment.kind == "base" else "stitch")
-        total = self.sampling.steps if stop_after is None else stop_after
-        task = f"segment {segment.name}" if stop_after is None else f"background of {segment.name}"
+        whole = hooks.stop_after is None
+        total = self.sampling.steps if hooks.stop_after is None else hooks.stop_after
+        task = f"segment {segment.name}" if whole else f"background of {segment.name}"
         self.progress.update(task, 0, total)
         return denoise(
             self.pipeline.transformer,
             self.pipeline.scheduler,
             self.inputs.noise(segment.stop - segment.start),
             conditioning,
-            self.sampling.steps,
-            self.sampling.guidance,
+            self.sampling,
             background,
-            pose_guidance=self.sampling.pose_guidance,
-            on_step=lambda step: self.progress.update(task, step, total),
-            stop_after=stop_after,
-            on_latents=on_latents,
+            replace(hooks, on_step=lambda step: self.progress.update(task, step, total)),
         )

@@ -1,8 +1,8 @@
-"""The plan of a long video: which segments there are, where they lie and how they overlap. Pure arithmetic.
+"""Plans a long video: its segments, their positions and overlaps. Pure arithmetic.
 
-The method's plan ("interleaved"): base segments of N frames stand at period 2N - head - tail; a stitch segment bridges
+PoseGen's plan ("interleaved"): base segments of N frames stand at period 2N - head - tail; a stitch segment bridges
 each pair, sharing `head` frames with the one before and `tail` with the one after (PoseGen, section "interleaved
-segment generation"). What it is compared with: "autoregressive", each segment is given the last `head` frames of the
+segment generation"). For comparison: "autoregressive", each segment gets the last `head` frames of the
 one before; "independent", segments side by side; "freenoise", windows that overlap by half. The last segments may pass
 the end of the video; `reflect_indices` says with which frames their conditions are padded.
 This file knows nothing of pixels, latents or models.

@@ -1,4 +1,4 @@
-"""Plans a video, cheaply but for the prompt: writes it if none was given, fits the reference image, estimates needs."""
+"""Plans a video: writes the prompt if none was given (the only slow part), fits the reference, estimates needs."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Pictures and videos in and out of files: the only code of posegen that touches codecs."""
+"""Reads and writes images and videos: the only code of posegen that touches codecs."""

@@ -47,6 +47,7 @@ class VideoWriter:
     cannot be written, also from `write` and on leaving (disk full).
     """
 
+    # more than seven arguments: each is an option that most callers leave out, as in `open`
     def __init__(
         self,
         path: str | os.PathLike[str],

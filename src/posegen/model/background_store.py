@@ -1,7 +1,7 @@
 """Stores the anchor segment's keys and values: on the device, in host memory, or in files.
 
-One protocol, three stores. `sharing.py` decides what is kept, and when; `generate/background/shared_background.py`
-chooses a store that fits, or a fourth way (keeping almost nothing and running the anchor again). Stores that are not on
+One protocol, three stores. `sharing.py` decides what is kept, and when; `generate/background/store_choice.py` chooses
+a store that fits, or a fourth way (keeping almost nothing and running the anchor again). Stores that are not on
 the device read the next place while the current one is in use.
 """
 

@@ -81,9 +81,23 @@ class PoseGuidance:
 
 
 UNGUIDED = PoseGuidance()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Steps and guidance of a segment.
+
+    steps: of the whole schedule. guidance: scale of classifier-free guidance; 1 switches it off.
+    """
+
+    steps: int
+    guidance: float = 5.0
+    pose_guidance: PoseGuidance = UNGUIDED
+
+
 TIMESTEPS = 1000
 """Training steps of the scheduler: a timestep is this number times the noise level."""
-Background = Callable[[int, Branch], Any]
+BackgroundOfStep = Callable[[int, Branch], Any]
 """Function of (step, branch) that returns the transformer's `background` argument."""
 
 
@@ -100,18 +114,16 @@ def flow_sigmas(num_steps: int) -> Float[np.ndarray, " steps"]:
     return 1.0 - np.arange(num_steps, dtype=np.float64) / num_steps
 
 
-def forward_passes(
-    shift: float, num_steps: int, guidance_scale: float, pose_guidance: PoseGuidance
-) -> list[tuple[int, Branch]]:
+def forward_passes(shift: float, sampling: Sampling) -> list[tuple[int, Branch]]:
     """List step and branch of each forward pass of `denoise`, in order; `shift` is the scheduler's."""
-    levels = flow_sigmas(num_steps)
+    levels = flow_sigmas(sampling.steps)
     levels = shift * levels / (1 + (shift - 1) * levels)
     passes: list[tuple[int, Branch]] = []
     for step, level in enumerate(levels.tolist()):
         passes.append((step, "positive"))
-        if guidance_scale != 1.0:
+        if sampling.guidance != 1.0:
             passes.append((step, "negative"))
-        if pose_guidance.leads(level):
+        if sampling.pose_guidance.leads(level):
             passes.append((step, "unposed"))
     return passes
 
@@ -154,9 +166,8 @@ def guided_velocity(
     latents: Latents,
     timestep: torch.Tensor,
     conditioning: Conditioning,
-    guidance_scale: float,
+    sampling: Sampling,
     background: Callable[[Branch], Any] = lambda branch: None,
-    pose_guidance: PoseGuidance = UNGUIDED,
 ) -> Latents:
     """Predict the guided velocity: u_negative + s (u_positive - u_negative) + (s_pose - 1) (u_positive - u_unposed).
 
@@ -167,12 +178,30 @@ def guided_velocity(
         return predict_velocity(transformer, latents, timestep, conditioning, branch, background(branch))
 
     guided = positive = predict("positive")
-    if guidance_scale != 1.0 and conditioning.negative_text is not None:
+    if sampling.guidance != 1.0 and conditioning.negative_text is not None:
         negative = predict("negative")
-        guided = negative + guidance_scale * (positive - negative)
-    if pose_guidance.leads(float(timestep) / TIMESTEPS):
-        guided = guided + (pose_guidance.scale - 1.0) * (positive - predict("unposed"))
+        guided = negative + sampling.guidance * (positive - negative)
+    if sampling.pose_guidance.leads(float(timestep) / TIMESTEPS):
+        guided = guided + (sampling.pose_guidance.scale - 1.0) * (positive - predict("unposed"))
     return guided
+
+
+@dataclass(frozen=True)
+class StepHooks:
+    """Callbacks between the steps of `denoise`, and an early end.
+
+    on_step: called with the number of finished steps. on_latents: called with a step and its initial latents.
+    change_latents: gets a step, its timestep and its result, and returns the latents of the next step.
+    stop_after: ends after that many steps, to record an anchor's background again without finishing it.
+    """
+
+    on_step: Callable[[int], None] = lambda step: None
+    on_latents: Callable[[int, Latents], None] = lambda step, latents: None
+    change_latents: Callable[[int, torch.Tensor, Latents], Latents] | None = None
+    stop_after: int | None = None
+
+
+NO_HOOKS = StepHooks()
 
 
 @torch.no_grad()
@@ -181,39 +210,25 @@ def denoise(
     scheduler: Any,
     noise: Latents,
     conditioning: Conditioning,
-    num_steps: int,
-    guidance_scale: float = 5.0,
-    background: Background = no_background,
-    on_step: Callable[[int], None] = lambda step: None,
-    stop_after: int | None = None,
-    on_latents: Callable[[int, Latents], None] = lambda step, latents: None,
-    pose_guidance: PoseGuidance = UNGUIDED,
-    change_latents: Callable[[int, torch.Tensor, Latents], Latents] | None = None,
+    sampling: Sampling,
+    background: BackgroundOfStep = no_background,
+    hooks: StepHooks = NO_HOOKS,
 ) -> Latents:
     """Integrate the flow from `noise` (float32) to clean latents with classifier-free guidance.
 
-    `stop_after` ends early, after that many steps: for recording an anchor's background again without finishing it.
-    `on_step` is called with the number of finished steps, `on_latents` with the initial latents of each step;
-    `change_latents` gets each step's number, timestep and result, and returns the latents of the next step. Latents
-    stay float32 between steps, whatever the transformer's dtype.
+    Latents stay float32 between steps, whatever the transformer's dtype.
     """
     device = transformer.device
-    scheduler.set_timesteps(sigmas=flow_sigmas(num_steps).tolist(), device=device)
+    scheduler.set_timesteps(sigmas=flow_sigmas(sampling.steps).tolist(), device=device)
     conditioning = conditioning.to(device, transformer.dtype)
     latents = noise.to(device=device, dtype=torch.float32)
-    for step, timestep in enumerate(scheduler.timesteps[:stop_after]):
-        on_latents(step, latents)
+    for step, timestep in enumerate(scheduler.timesteps[: hooks.stop_after]):
+        hooks.on_latents(step, latents)
         velocity = guided_velocity(
-            transformer,
-            latents,
-            timestep,
-            conditioning,
-            guidance_scale,
-            functools.partial(background, step),
-            pose_guidance,
+            transformer, latents, timestep, conditioning, sampling, functools.partial(background, step)
         )
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-        if change_latents is not None:
-            latents = change_latents(step, timestep, latents)
-        on_step(step + 1)
+        if hooks.change_latents is not None:
+            latents = hooks.change_latents(step, timestep, latents)
+        hooks.on_step(step + 1)
     return latents

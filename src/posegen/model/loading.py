@@ -17,7 +17,7 @@ from torch import Tensor
 from posegen.errors import PosegenError, logger
 from posegen.media.data_files import read_json, read_json_object
 from posegen.media.tensors import check_header
-from posegen.model.lora import NEW_EMBEDDINGS, attach_weights, use_adapter
+from posegen.model.lora import NEW_EMBEDDINGS, AdapterForm, attach_weights, use_adapter
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.transformer import PoseGenTransformer3DModel
 
@@ -170,7 +170,8 @@ def _attach_release_lora(
     if len(ranks) != 1:
         raise PosegenError(f"{source}: LoRA weights of one rank expected, got ranks {sorted(ranks)}")
     rank = ranks.pop()  # published with scale 1: alpha = rank
-    attach_weights(model, adapter, lora | whole, rank=rank, alpha=rank, source=source, fully_trained=RELEASE_WHOLE)
+    form = AdapterForm(rank, rank, fully_trained=RELEASE_WHOLE)
+    attach_weights(model, adapter, lora | whole, form, source)
     use_adapter(model, adapter, trainable=False)
 
 

@@ -10,6 +10,7 @@ Adapters are trained, and chosen for segments, elsewhere.
 import json
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -172,36 +173,39 @@ def load_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str 
         with safe_open(file, framework="pt") as opened:
             config = parse_json((opened.metadata() or {})[LORA_ADAPTER_METADATA_KEY], str(file))
         weights = load_file(file)
-        settings = {
-            "rank": config["r"],
-            "alpha": config["lora_alpha"],
-            "targets": config["target_modules"],
-            "fully_trained": config["modules_to_save"] or [],
-        }
-        attach_weights(transformer, name, weights, **settings, source=str(file))
+        fully_trained = config["modules_to_save"] or []
+        form = AdapterForm(config["r"], config["lora_alpha"], config["target_modules"], fully_trained)
+        attach_weights(transformer, name, weights, form, str(file))
     except PosegenError:
         raise
     except Exception as error:
         raise PosegenError(f"{file} is not an adapter written by posegen: {error}") from error
 
 
+@dataclass(frozen=True)
+class AdapterForm:
+    """Rank and alpha of an adapter's weights, and the modules that have them, as for `add_adapter`."""
+
+    rank: int
+    alpha: int | float
+    targets: Iterable[str] = TARGETS
+    fully_trained: Iterable[str] = NEW_EMBEDDINGS
+
+
 def attach_weights(
     transformer: PoseGenTransformer3DModel,
     name: str,
     weights: Mapping[str, torch.Tensor],
-    rank: int,
-    alpha: int | float,
+    form: AdapterForm,
     source: str,
-    targets: Iterable[str] = TARGETS,
-    fully_trained: Iterable[str] = NEW_EMBEDDINGS,
 ) -> None:
-    """Attach an adapter with weights in peft's names, without the adapter's name.
+    """Attach an adapter with weights in peft's names, without the adapter's name; `source` names them in errors.
 
     Raises:
         PosegenError: weights are missing, extra or misshapen; the transformer is left unchanged.
     """
     previous = active_adapter(transformer)
-    add_adapter(transformer, name, rank, alpha, targets, fully_trained)
+    add_adapter(transformer, name, form.rank, form.alpha, form.targets, form.fully_trained)
     expected = get_peft_model_state_dict(transformer, adapter_name=name)
     try:
         check_weights(

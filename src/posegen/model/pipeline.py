@@ -27,7 +27,16 @@ from posegen.media.data_files import read_json_object
 from posegen.media.tensors import check_header, saving_errors
 from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
-from posegen.model.denoise import Background, Conditioning, PoseGuidance, PoseLatents, denoise, no_background
+from posegen.model.denoise import (
+    BackgroundOfStep,
+    Conditioning,
+    PoseGuidance,
+    PoseLatents,
+    Sampling,
+    StepHooks,
+    denoise,
+    no_background,
+)
 from posegen.model.latents import decode_latents, encode_frames, preserve_mask
 from posegen.model.loading import load_transformer, loading_errors, without_adapters
 from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
@@ -70,6 +79,7 @@ class PoseGenPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
 
+    # one argument for each module and setting: diffusers writes them to, and reads them from, `model_index.json`
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -319,6 +329,7 @@ class PoseGenPipeline(DiffusionPipeline):
         if kind in lora.adapter_names(self.transformer):
             lora.use_adapter(self.transformer, kind, trainable=False)
 
+    # one argument for each choice of the user, named as in diffusers' own pipelines
     @torch.no_grad()
     def __call__(
         self,
@@ -339,7 +350,7 @@ class PoseGenPipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-        background: Background = no_background,
+        background: BackgroundOfStep = no_background,
     ) -> PoseGenPipelineOutput | tuple[Any]:
         """Generate one segment: frames like `skeleton` (F, H, W, 3), of the person in `reference` (H, W, 3).
 
@@ -396,12 +407,12 @@ class PoseGenPipeline(DiffusionPipeline):
                 self.scheduler,
                 self._draw_noise(shape, generator) if latents is None else latents,
                 conditioning,
-                num_steps,
-                guidance,
+                Sampling(num_steps, guidance, pose_guidance),
                 background,
-                on_step=lambda step: bar.update(),
-                pose_guidance=pose_guidance,
-                change_latents=self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs),
+                StepHooks(
+                    on_step=lambda step: bar.update(),
+                    change_latents=self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs),
+                ),
             )
         frames = result if output_type == "latent" else as_output(decode_latents(self.vae, result), output_type)
         self.maybe_free_model_hooks()

@@ -57,6 +57,7 @@ class PoseGenAttnProcessor:
     _attention_backend = None
     _parallel_config = None
 
+    # the first five arguments are those with which diffusers calls every attention processor
     def __call__(
         self,
         attn: WanAttention,
@@ -217,6 +218,7 @@ class PoseGenTransformerBlock(WanTransformerBlock):
         self.attn1.set_processor(PoseGenAttnProcessor())
         self.attn2.set_processor(PoseGenAttnProcessor())
 
+    # tensors by name, as in Wan's block: hooks for offloading and context parallelism find them by these names
     def forward(
         self,
         hidden_states: Float[Tensor, "b n d"],
@@ -350,6 +352,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
         "proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
     }
 
+    # one argument for each value of `config.json`, as diffusers' models have it
     @register_to_config
     def __init__(
         self,
@@ -441,6 +444,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
+    # one argument for each input, as diffusers' transformers have it
     @apply_lora_scale("attention_kwargs")
     def forward(
         self,

@@ -23,7 +23,7 @@ import filelock
 import psutil
 
 from posegen.errors import PosegenError, logger
-from posegen.prepare.stages.clip_stage import ClipStage, Row
+from posegen.prepare.stages.clip_stage import ClipStage, TaskRow
 from posegen.prepare.stages.clip_stages import LookStage, ScoreStage
 from posegen.prepare.stages.messages import VideoTask, from_text, to_text
 from posegen.prepare.stages.stage_work import Work, tasks_of
@@ -175,7 +175,7 @@ def _results(dataset: Any) -> Iterator[Any]:
         yield from_text(row["result"])
 
 
-def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
+def _run_task(row: TaskRow, work: Work, stage: type[ClipStage]) -> TaskRow:
     """Run a stage as a task; its process is kept between the tasks of one worker."""
     key = (stage.__name__, f"{work.output.url} {work.recipe}")
     if key not in _STAGES:
@@ -186,7 +186,7 @@ def _run_task(row: Row, work: Work, stage: type[ClipStage]) -> Row:
     return _STAGES[key](row)
 
 
-def _score_tasks(row: Row, work: Work) -> list[Row]:
+def _score_tasks(row: TaskRow, work: Work) -> list[TaskRow]:
     """Return the scoring tasks of a video that was looked through, as rows."""
     if row.get("fatal"):
         return [row]

@@ -1,4 +1,4 @@
-"""The story of `posegen prepare`: raw video -> shards and an index.
+"""Runs `posegen prepare`: raw video -> shards and an index.
 
 Find videos; look through them and score their clips; judge, and drop near-duplicates; make samples of kept clips;
 draw the splits, pack shards, write the index; encode clips for a training. A run that was killed resumes: every stage

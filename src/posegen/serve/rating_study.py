@@ -32,13 +32,15 @@ from posegen.serve.local_server import POLICY, json_body, json_response, start_s
 
 _SUFFIXES, _CODECS = (".mp4", ".webm"), ("h264", "vp8", "vp9", "av1")
 """Files that browsers play; of H.264 only 4:2:0 in 8 bits."""
-_ROUTES = Map([
-    Rule("/", endpoint="page"),
-    Rule("/next", endpoint="next", methods=["GET"]),
-    Rule("/enter", endpoint="enter", methods=["POST"]),
-    Rule("/answer", endpoint="answer", methods=["POST"]),
-    Rule("/media/<token>/<side>", endpoint="media", methods=["GET"]),
-])  # fmt: skip
+_ROUTES = Map(
+    [
+        Rule("/", endpoint="page"),
+        Rule("/next", endpoint="next", methods=["GET"]),
+        Rule("/enter", endpoint="enter", methods=["POST"]),
+        Rule("/answer", endpoint="answer", methods=["POST"]),
+        Rule("/media/<token>/<side>", endpoint="media", methods=["GET"]),
+    ]
+)
 _LARGEST_BODY = 10_000
 
 
@@ -78,8 +80,9 @@ def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tup
     videos: dict[str, list[str]] = {}
     for clip, method in found:
         videos.setdefault(clip, []).append(method)
-    opened = Study(config.output / "answers.sqlite", videos, "\n".join(digests), config.pairwise, config.per_person,
-                   config.seed)  # fmt: skip
+    opened = Study(
+        config.output / "answers.sqlite", videos, "\n".join(digests), config.pairwise, config.per_person, config.seed
+    )
     files = {key: _playable(each, config.output / "videos") for key, each in found.items() if not config.results}
     return opened, files, {clip.name: clip.reference for clip in benchmark.clips}
 
@@ -163,8 +166,9 @@ class StudyPage:
         else:
             raise NotFound
         # no name, date or checksum of the file: they could tell which method made it
-        sent = send_file(path, request.environ, mimetype=_mimetype(path), conditional=True, etag=False,
-                             last_modified=0, max_age=0)  # fmt: skip
+        sent = send_file(
+            path, request.environ, mimetype=_mimetype(path), conditional=True, etag=False, last_modified=0, max_age=0
+        )
         sent.headers.pop("Content-Disposition", None)
         return sent
 

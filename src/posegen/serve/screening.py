@@ -30,14 +30,16 @@ from posegen.prepare.summary_page import index_errors, open_index
 from posegen.progress import Progress
 from posegen.serve.local_server import POLICY, json_body, json_response, start_server
 
-_ROUTES = Map([
-    Rule("/", endpoint="page"),
-    Rule("/next", endpoint="next", methods=["GET"]),
-    Rule("/say", endpoint="say", methods=["POST"]),
-    Rule("/undo", endpoint="undo", methods=["POST"]),
-    Rule("/video/<int:row>", endpoint="video", methods=["GET"]),
-    Rule("/picture/<int:row>", endpoint="picture", methods=["GET"]),
-])  # fmt: skip
+_ROUTES = Map(
+    [
+        Rule("/", endpoint="page"),
+        Rule("/next", endpoint="next", methods=["GET"]),
+        Rule("/say", endpoint="say", methods=["POST"]),
+        Rule("/undo", endpoint="undo", methods=["POST"]),
+        Rule("/video/<int:row>", endpoint="video", methods=["GET"]),
+        Rule("/picture/<int:row>", endpoint="picture", methods=["GET"]),
+    ]
+)
 _SIDE, _MAXIMUM_FPS = 640, 30
 """Longer side and maximum frame rate of the videos shown."""
 MAX_ROWS = 1_000_000
@@ -188,8 +190,16 @@ class ScreenPage:
 
     def _shown(self, row: Row, answered: dict[str, Answer]) -> dict[str, Any]:
         done = sum(each.clip in answered for each in self.rows)
-        clip = {"row": row.number, "name": row.clip, "source": row.source, "start": row.start, "end": row.end,
-                "kept": row.kept, "dropped_by": row.dropped_by, "facts": row.facts}  # fmt: skip
+        clip = {
+            "row": row.number,
+            "name": row.clip,
+            "source": row.source,
+            "start": row.start,
+            "end": row.end,
+            "kept": row.kept,
+            "dropped_by": row.dropped_by,
+            "facts": row.facts,
+        }
         return {"clip": clip, "done": done, "total": len(self.rows), "following": None}
 
     def cut(self, row: Row) -> Path:

@@ -29,7 +29,7 @@ from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS, draw_background, d
 from posegen.synthetic.skin import bake_skin
 
 PERSON, LEFT_HAND, RIGHT_HAND, FACE = 1, 2, 4, 8
-"""Bits of `Frame.masks`."""
+"""Bits of `RenderedFrame.masks`."""
 _DETAILED_FROM = 384
 """Height in pixels from which garments are modelled finer."""
 
@@ -60,7 +60,7 @@ class SyntheticClipSettings:
 
 
 @dataclass(frozen=True)
-class Frame:
+class RenderedFrame:
     """One frame with its ground truth."""
 
     rgb: UInt8[np.ndarray, "H W 3"]
@@ -140,13 +140,13 @@ class SyntheticClip:
         self.subject = person.identity.subject
         self.caption = caption(person.identity, self._background, self._lights, self.framing)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[RenderedFrame]:
         """The frames of the clip, in order."""
         person = self._start()
         for number in range(self.settings.num_frames):
             yield self._frame(person, number)
 
-    def reference(self) -> Frame:
+    def reference(self) -> RenderedFrame:
         """One frame of the same clip, possibly of the second after its end."""
         return self._frame(self._start(), self._reference_frame)
 
@@ -156,7 +156,7 @@ class SyntheticClip:
         person.renderer.start_clip(self._camera, self._lights, self._background, self._seed, centre)
         return person
 
-    def _frame(self, person: Person, number: int) -> Frame:
+    def _frame(self, person: Person, number: int) -> RenderedFrame:
         transforms, actions = self._transforms[number], self._actions[number]
         person.renderer.pose(transforms, actions)
         picture = person.renderer.render()
@@ -164,7 +164,7 @@ class SyntheticClip:
         keypoints, visibility = seen(self._camera, points, picture.depth)
         bits = (picture.coverage > 0.5) * np.array([PERSON, LEFT_HAND, RIGHT_HAND, FACE], np.uint8)
         masks = np.bitwise_or.reduce(bits.astype(np.uint8), axis=2)
-        return Frame(picture.rgb, picture.normals, picture.depth, masks, keypoints, visibility)
+        return RenderedFrame(picture.rgb, picture.normals, picture.depth, masks, keypoints, visibility)
 
 
 def _move(random: np.random.Generator, body: Body, framing: str, frames: int, fps: float) -> tuple[str, Pose]:

@@ -16,7 +16,7 @@ from posegen.synthetic.identity import Identity
 
 @dataclass(frozen=True)
 class Style:
-    """How strands of one style grow."""
+    """Growth of the strands of one style."""
 
     strands: int
     length: tuple[float, float]

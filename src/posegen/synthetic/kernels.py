@@ -2,7 +2,8 @@
 """warp kernels on the CPU: skinning, depth-buffered drawing, soft shadows, sky visibility and shading of people.
 
 Written for serial launches on warp's `cpu` device: `draw` writes its depth buffer without atomics. Backgrounds and skin
-textures have kernels of their own files.
+textures have kernels of their own files. Each array is an argument of its own, however many there are, so that a launch
+shows what is read and what is written.
 
 Traps: a float that changes in a loop starts as `float(0.0)`; a variable cannot change its type; `no_type_check` keeps
 test-time type checkers away from functions that warp compiles.

@@ -12,6 +12,8 @@ from posegen.synthetic.body import Body
 from posegen.synthetic.identity import Colour, article, linear, named_colour
 
 FRAMINGS = ("close-up", "half-body", "three-quarter", "full-body")
+"""How the camera frames a person. `config.Framing`, which is measured on keypoints, has other words: three-quarter is
+measured as half-body, and no camera here is distant."""
 FRAMING_SHARES = (0.2, 0.35, 0.2, 0.25)
 """Share of clips with each framing."""
 SETTINGS = ("room", "studio", "park", "street", "beach", "city")

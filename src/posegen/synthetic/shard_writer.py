@@ -22,7 +22,7 @@ from posegen.digests import file_digest
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.data_files import parse_json, read_json
 from posegen.media.files import output_errors, read_kept
-from posegen.synthetic.clip import Frame, SyntheticClip, SyntheticClipSettings, prepare
+from posegen.synthetic.clip import RenderedFrame, SyntheticClip, SyntheticClipSettings, prepare
 from posegen.synthetic.scene import FRAMING_SHARES, FRAMINGS
 from posegen.synthetic.workers import run_in_processes
 
@@ -177,7 +177,7 @@ def samples(settings: ShardSettings, shard: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _stacked(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
+def _stacked(frames: Iterable[RenderedFrame]) -> dict[str, np.ndarray]:
     """Arrays over frames; normals (n + 1) / 2 * 255, 128 where there is no surface."""
     rows: dict[str, list[np.ndarray]] = {}
     for frame in frames:  # one by one: only bytes are kept, not normals and depths as floats

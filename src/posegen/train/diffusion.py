@@ -21,7 +21,7 @@ from posegen.data.latent_cache import LatentCache, LatentItems, ends_of_stitch
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
-from posegen.model.denoise import Conditioning, PoseLatents, denoise
+from posegen.model.denoise import Conditioning, PoseLatents, Sampling, denoise
 from posegen.model.latents import decode_latents, preserve_mask
 from posegen.model.pipeline import PoseGenPipeline
 from posegen.model.sources import save_adapters
@@ -251,8 +251,7 @@ class DiffusionStage:
                 None,
                 batch.image,
             ),
-            self.settings.sample_steps,
-            guidance_scale=1.0,
+            Sampling(self.settings.sample_steps, guidance=1.0),
         )
         videos = [
             decode_latents(self.cache.vae, latents) for latents in (batch.latents, row["condition"][None], generated)

@@ -69,7 +69,7 @@ class StageSettings:
     without_effect: ClassVar[frozenset[str]] = frozenset({
         "accumulate", "checkpoint_every", "keep_checkpoints", "log_every", "max_bad_steps", "sample_steps", "strategy",
         "validate_every", "validation_clips",
-    })  # fmt: skip
+    })  # fmt: skip  # short arguments, read in rows
     """Settings that do not change the weights: a checkpoint may be resumed with other values of them."""
     replaced_by: ClassVar[dict[str, str]] = {}
     """Settings that another one, if set, makes meaningless: a recipe must not name both."""

@@ -1,4 +1,4 @@
-"""The story of training one stage: checks, data, starting model, loop, export.
+"""Trains one stage: checks, data, starting model, loop, export.
 
 Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
 and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.

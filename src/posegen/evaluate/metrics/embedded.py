@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from posegen.evaluate.metrics.frechet import FeatureSet
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.metrics.network_weights import load_weights
 from posegen.evaluate.metrics.perceptual import unit_difference
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.protocols import reduced
 from posegen.extras import require_extra
 from posegen.types import Frames
@@ -79,7 +79,7 @@ class LiteMetrics:
                   "(stand-in for FVD and FID-VID, on another scale)"),
             Score("Lite steadiness", "higher", NAME, per="step", digits=4,
                   about="cosine similarity of neighbouring frames' pooled features (stand-in for DINO consistency)"),
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

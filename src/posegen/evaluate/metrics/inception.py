@@ -66,19 +66,23 @@ class _Mixed(nn.Module):
 def _mixed_5(inputs: int, pool: int) -> _Mixed:
     layers = {
         "branch1x1": _Conv(inputs, 64, 1),
-        "branch5x5_1": _Conv(inputs, 48, 1), "branch5x5_2": _Conv(48, 64, 5),
-        "branch3x3dbl_1": _Conv(inputs, 64, 1), "branch3x3dbl_2": _Conv(64, 96, 3), "branch3x3dbl_3": _Conv(96, 96, 3),
+        "branch5x5_1": _Conv(inputs, 48, 1),
+        "branch5x5_2": _Conv(48, 64, 5),
+        "branch3x3dbl_1": _Conv(inputs, 64, 1),
+        "branch3x3dbl_2": _Conv(64, 96, 3),
+        "branch3x3dbl_3": _Conv(96, 96, 3),
         "branch_pool": _Conv(inputs, pool, 1),
-    }  # fmt: skip
+    }
     return _Mixed(layers, [*_runs("branch1x1", "branch5x5_ 2", "branch3x3dbl_ 3")], "average")
 
 
 def _mixed_6a() -> _Mixed:
     layers = {
         "branch3x3": _Conv(288, 384, 3, 2, pad=False),
-        "branch3x3dbl_1": _Conv(288, 64, 1), "branch3x3dbl_2": _Conv(64, 96, 3),
+        "branch3x3dbl_1": _Conv(288, 64, 1),
+        "branch3x3dbl_2": _Conv(64, 96, 3),
         "branch3x3dbl_3": _Conv(96, 96, 3, 2, pad=False),
-    }  # fmt: skip
+    }
     return _Mixed(layers, [*_runs("branch3x3", "branch3x3dbl_ 3")], None)
 
 
@@ -86,22 +90,28 @@ def _mixed_6(width: int) -> _Mixed:
     row, column = (1, 7), (7, 1)
     layers = {
         "branch1x1": _Conv(768, 192, 1),
-        "branch7x7_1": _Conv(768, width, 1), "branch7x7_2": _Conv(width, width, row),
+        "branch7x7_1": _Conv(768, width, 1),
+        "branch7x7_2": _Conv(width, width, row),
         "branch7x7_3": _Conv(width, 192, column),
-        "branch7x7dbl_1": _Conv(768, width, 1), "branch7x7dbl_2": _Conv(width, width, column),
-        "branch7x7dbl_3": _Conv(width, width, row), "branch7x7dbl_4": _Conv(width, width, column),
+        "branch7x7dbl_1": _Conv(768, width, 1),
+        "branch7x7dbl_2": _Conv(width, width, column),
+        "branch7x7dbl_3": _Conv(width, width, row),
+        "branch7x7dbl_4": _Conv(width, width, column),
         "branch7x7dbl_5": _Conv(width, 192, row),
         "branch_pool": _Conv(768, 192, 1),
-    }  # fmt: skip
+    }
     return _Mixed(layers, [*_runs("branch1x1", "branch7x7_ 3", "branch7x7dbl_ 5")], "average")
 
 
 def _mixed_7a() -> _Mixed:
     layers = {
-        "branch3x3_1": _Conv(768, 192, 1), "branch3x3_2": _Conv(192, 320, 3, 2, pad=False),
-        "branch7x7x3_1": _Conv(768, 192, 1), "branch7x7x3_2": _Conv(192, 192, (1, 7)),
-        "branch7x7x3_3": _Conv(192, 192, (7, 1)), "branch7x7x3_4": _Conv(192, 192, 3, 2, pad=False),
-    }  # fmt: skip
+        "branch3x3_1": _Conv(768, 192, 1),
+        "branch3x3_2": _Conv(192, 320, 3, 2, pad=False),
+        "branch7x7x3_1": _Conv(768, 192, 1),
+        "branch7x7x3_2": _Conv(192, 192, (1, 7)),
+        "branch7x7x3_3": _Conv(192, 192, (7, 1)),
+        "branch7x7x3_4": _Conv(192, 192, 3, 2, pad=False),
+    }
     return _Mixed(layers, [*_runs("branch3x3_ 2", "branch7x7x3_ 4")], None)
 
 
@@ -109,12 +119,15 @@ def _mixed_7(inputs: int, pool: str) -> _Mixed:
     row, column = (1, 3), (3, 1)
     layers = {
         "branch1x1": _Conv(inputs, 320, 1),
-        "branch3x3_1": _Conv(inputs, 384, 1), "branch3x3_2a": _Conv(384, 384, row),
+        "branch3x3_1": _Conv(inputs, 384, 1),
+        "branch3x3_2a": _Conv(384, 384, row),
         "branch3x3_2b": _Conv(384, 384, column),
-        "branch3x3dbl_1": _Conv(inputs, 448, 1), "branch3x3dbl_2": _Conv(448, 384, 3),
-        "branch3x3dbl_3a": _Conv(384, 384, row), "branch3x3dbl_3b": _Conv(384, 384, column),
+        "branch3x3dbl_1": _Conv(inputs, 448, 1),
+        "branch3x3dbl_2": _Conv(448, 384, 3),
+        "branch3x3dbl_3a": _Conv(384, 384, row),
+        "branch3x3dbl_3b": _Conv(384, 384, column),
         "branch_pool": _Conv(inputs, 192, 1),
-    }  # fmt: skip
+    }
     chains: list[list[str | tuple[str, str]]] = [
         ["branch1x1"],
         ["branch3x3_1", ("branch3x3_2a", "branch3x3_2b")],

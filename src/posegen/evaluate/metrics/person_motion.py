@@ -17,8 +17,8 @@ from posegen.conditions.estimators.mediapipe import hand_square
 from posegen.conditions.keypoints import BODY, HANDS, INDEX, SEEN, PersonPose
 from posegen.conditions.tracking import shoulders_seen
 from posegen.evaluate.metrics.appearance import Appearance, describe_appearance
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
-from posegen.evaluate.metrics.scores import psnr_per_frame
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.pixel_formulas import psnr_per_frame
 from posegen.types import Frames, Image
 
 _WIDENED = 0.15
@@ -63,7 +63,7 @@ class PeopleMetrics:
                   "box (and outside the driving person's, where places agree); a moving camera counts too"),
             Score("appearance drift", "lower", name, per="second", unit="ΔE", digits=2,
                   about="difference of the colours of hair, face, clothes and limbs from the reference image's"),
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
         if face:
             about = "cosine similarity of the face with the reference image's; frames without a face are counted"
             self.scores += (Score("identity (ArcFace)", "higher", face.name, per=per, about=about),)
@@ -234,7 +234,7 @@ class HandRegions:
     scores = (
         Score("PSNR of hands", "higher", "driving keypoints", per="sampled frame", unit="dB", digits=2,
               about="in squares around the driving hands; only where driving and result show the person at one place"),
-    )  # fmt: skip
+    )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

@@ -2,7 +2,7 @@
 
 Frames are uint8 RGB, masks say where the person is (and is meant to be); differences are in units of 0..255. The scores
 "background drift" and "appearance drift" of `person_motion.py` are other measures, for videos without masks. Single
-frames are scored by `scores.py`, flicker at seams by `generate/seams.py`.
+frames are scored by `pixel_metrics.py`, flicker at seams by `generate/seams.py`.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ from posegen.digests import content_digest
 from posegen.errors import logger
 from posegen.evaluate.evaluation import Evaluation, default_cache
 from posegen.evaluate.footage import Footage
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Score
+from posegen.evaluate.metrics.metric import ClipScores, Score
 from posegen.evaluate.report import text_reports
 from posegen.evaluate.report.score_tables import worst_first
 from posegen.evaluate.scoring import TRUTH
@@ -86,16 +86,20 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         if not found:
             continue
         result = next(evaluation.results[row][clip.name] for row in found)
-        curves = {score.name: {row: _decimated(each, score) for row, each in found.items() if score.name in each.curves}
-                  for score in per_clip}  # fmt: skip
-        clips.append({
-            "name": clip.name,
-            "fps": float(result.footage.fps),
-            "frames": max(evaluation.results[row][clip.name].num_frames for row in found),
-            "values": {row: each.values for row, each in found.items()},
-            "curves": {name: rows for name, rows in curves.items() if rows},
-            "videos": [],
-        })  # fmt: skip
+        curves = {
+            score.name: {row: _decimated(each, score) for row, each in found.items() if score.name in each.curves}
+            for score in per_clip
+        }
+        clips.append(
+            {
+                "name": clip.name,
+                "fps": float(result.footage.fps),
+                "frames": max(evaluation.results[row][clip.name].num_frames for row in found),
+                "values": {row: each.values for row, each in found.items()},
+                "curves": {name: rows for name, rows in curves.items() if rows},
+                "videos": [],
+            }
+        )
     return {
         "rows": evaluation.rows,
         "truth": TRUTH,

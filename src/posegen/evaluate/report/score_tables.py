@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
-from posegen.evaluate.metrics.pixel_metrics import ClipScores, Score
+from posegen.evaluate.metrics.metric import ClipScores, Score
 
 Scores = Mapping[str, ClipScores]
 """Clip -> its scores."""

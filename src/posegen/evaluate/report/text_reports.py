@@ -5,11 +5,11 @@ import io
 from collections.abc import Sequence
 
 from posegen.evaluate.evaluation import Evaluation
-from posegen.evaluate.metrics.pixel_metrics import Score
+from posegen.evaluate.metrics.metric import Score
 from posegen.evaluate.report.score_tables import Cell
 
 _COLUMNS = ("method", "score", "better", "unit", "value", "low", "high", "clips", "samples", "protocol", "resolution",
-            "window", "stride", "network")  # fmt: skip
+            "window", "stride", "network")  # fmt: skip  # a table, read in rows
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -111,7 +111,7 @@ def scores_csv(evaluation: Evaluation) -> str:
                 windows = (rules.window, rules.stride) if score.per == "window" else ("", "")
                 rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high,
                              len(cell.clips), cell.samples, rules.name, sizes[0] if len(sizes) == 1 else "several",
-                             *windows, score.network])  # fmt: skip
+                             *windows, score.network])  # fmt: skip  # a table, read in rows
     return _csv(rows)
 
 

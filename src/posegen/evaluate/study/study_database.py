@@ -115,8 +115,9 @@ class Study:
                 connection.execute("INSERT INTO study VALUES (1, ?)", (wanted,))
             (found,) = connection.execute("SELECT identity FROM study").fetchone()
         if found != wanted:
-            raise PosegenError(f"{path} holds the answers of another study (other clips, methods or videos): choose "
-                               "another --output")  # fmt: skip
+            raise PosegenError(
+                f"{path} holds the answers of another study (other clips, methods or videos): choose another --output"
+            )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -197,8 +198,9 @@ class Study:
             (total,) = connection.execute("SELECT count(*) FROM questions WHERE person = ?", (number,)).fetchone()
             row = connection.execute(
                 f"SELECT token, clip, first, second, place FROM questions WHERE person = ? AND NOT {_ANSWERED} "
-                "ORDER BY place LIMIT 1", (number,),
-            ).fetchone()  # fmt: skip
+                "ORDER BY place LIMIT 1",
+                (number,),
+            ).fetchone()
         return None if row is None else Question.of(row, total)
 
     def question(self, person: str, token: str) -> Question:

@@ -118,12 +118,14 @@ def krippendorff_alpha(ratings: Sequence[Rating]) -> float | None:
 def markdown(results: StudyResults) -> str:
     """The tables; best in bold."""
     lines = [
-        "# User study", "",
+        "# User study",
+        "",
         f"{results.people} people. Ratings from 0 to 5; in brackets 95 % intervals over people and clips. "
-        "Comparisons won: a tie counts half.", "",
+        "Comparisons won: a tie counts half.",
+        "",
         "| method | " + " | ".join(ASPECTS) + " | comparisons won | ratings |",
         "|---" * (len(ASPECTS) + 3) + "|",
-    ]  # fmt: skip
+    ]
     best = {
         aspect: max((found.value for (_, each), found in results.means.items() if each == aspect), default=None)
         for aspect in ASPECTS

@@ -1,1 +1,1 @@
-"""The background that base segments share: whose it is, what is kept of it, and where."""
+"""Background sharing between base segments: the anchor, steps and layers, the store, the subject masks."""

@@ -1,4 +1,4 @@
-"""Choose the anchor segment, and the segments excluded from sharing, by the background motion of the driving video.
+"""Chooses the anchor segment, and the segments excluded from sharing, by the background motion of the driving video.
 
 The anchor is the base segment whose background moves least; base segments filmed from elsewhere must not take its
 background. What is done with the answer, and whether the user chose another anchor, is the caller's concern.
@@ -48,7 +48,7 @@ class UnsafeSegment:
 
 
 def segment_movement(motion: BackgroundMotion, plan: SegmentPlan, segment: Segment) -> float:
-    """How much the background moves in a segment, in diagonals of the picture; infinite if there is a cut in it.
+    """Measure the background motion in a segment, in diagonals of the image; infinite if there is a cut in it.
 
     The mean distance of its frames' camera from that of its middle frame, plus what else moves in the background within
     a second. Raises `ValueError` if motion and plan are of different videos.
@@ -95,7 +95,7 @@ def _most_taken(motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"
 
 
 def _in_other_scenes(motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"]) -> list[int]:
-    """How many base segments cannot take each one's background because of its scene alone, at least."""
+    """Count, for each base segment, those that cannot take its background because of its scene alone (a minimum)."""
     scenes = motion.scene[frames]
     whole = (scenes == scenes[:, :1]).all(axis=1)
     least = frames.shape[1] - _rank(frames)  # frames elsewhere that make a segment unsafe
@@ -106,7 +106,7 @@ def _in_other_scenes(motion: BackgroundMotion, frames: Int[np.ndarray, "bases fr
 def _differences(
     motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"], anchor: int
 ) -> Float[np.ndarray, " bases"]:
-    """How far the camera of each base segment is from the anchor's, in diagonals, but for a tenth of the frames."""
+    """Distance of each base segment's camera from the anchor's, in diagonals, except in a tenth of the frames."""
     distances = motion.distance(np.broadcast_to(frames[anchor], frames.shape), frames)
     return np.asarray(np.partition(distances, _rank(frames), axis=1)[:, _rank(frames)])
 

@@ -1,4 +1,4 @@
-"""The subject masks of background sharing, kept beside the segments, and pictures of them, to be looked at.
+"""Keeps the subject masks of background sharing beside the segments, and draws them for inspection.
 
 They show what counts as the person, and what is taken. The masks are made in `model/sharing.py`.
 """
@@ -28,7 +28,7 @@ def masks_folder(output: Path) -> Path:
 
 
 def masks_path(segment: Path) -> Path:
-    """Where the masks of a segment are kept: beside its frames."""
+    """Path of a segment's masks, beside its frames."""
     return segment.with_suffix(".masks.npz")
 
 
@@ -40,7 +40,7 @@ def keep_masks(path: Path, anchor: SubjectMasks, subject: SubjectMasks) -> None:
 
 
 def kept_masks(path: Path) -> tuple[SubjectMasks, SubjectMasks] | None:
-    """What `keep_masks` wrote; None where there is nothing, or it is damaged, which is reported in one line."""
+    """Read the masks that `keep_masks` wrote; None without any, or where they are damaged, which is logged."""
     state = state_of(path)
     if state != "intact":
         if state == "damaged":

@@ -1,4 +1,4 @@
-"""Resolve the steps and layers in which base segments share their background, and the dtype that it is kept in.
+"""Resolves the steps and layers in which base segments share their background, and the dtype in which it is kept.
 
 Which segment is the anchor depends on the driving video, and is `sharing_plan.py`'s concern.
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from posegen.config import Framing, GenerateConfig
-from posegen.generate.background.shared_background import Need, choose_precision
+from posegen.generate.background.store_choice import Need, choose_precision
 from posegen.model.background_store import StorePrecision
-from posegen.model.denoise import PoseGuidance, forward_passes
+from posegen.model.denoise import Sampling, forward_passes
 from posegen.model.sharing import SharingConfig, make_sharing_config
 from posegen.model.sources import ModelDescription
 from posegen.types import Size
@@ -40,14 +40,12 @@ class AnchorPasses:
     model: ModelDescription
     size: Size
     dtype: torch.dtype
-    steps: int
-    guidance: float
-    pose_guidance: PoseGuidance
+    sampling: Sampling
 
     def need(self, sharing: SharingConfig, precision: StorePrecision) -> Need:
         """Bytes that stores need for the anchor's passes in the shared steps."""
         model = self.model
-        passes = forward_passes(model.flow_shift, self.steps, self.guidance, self.pose_guidance)
+        passes = forward_passes(model.flow_shift, self.sampling)
         shared = sum(step in sharing.steps for step, _ in passes)
         tokens = sum(model.tokens(self.size))
         return Need.of(sharing, tokens, model.dim, shared, precision, self.dtype.itemsize)
@@ -81,7 +79,7 @@ def _shared_steps_and_layers(
     """None where nothing is shared: switched off, one base segment, or another way to a long video."""
     if config.sharing == "off" or config.long_method != "interleaved" or num_bases == 1:
         return None
-    steps, layers = passes.steps, passes.model.num_layers
+    steps, layers = passes.sampling.steps, passes.model.num_layers
     sharing = make_sharing_config(config.sharing, steps, layers, framing)
     if config.sharing_steps is not None:
         sharing = replace(sharing, steps=range(min(config.sharing_steps, steps)))

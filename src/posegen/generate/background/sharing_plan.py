@@ -13,7 +13,7 @@ from posegen.config import GenerateConfig
 from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
 from posegen.generate.background.mask_pictures import masks_folder
-from posegen.generate.background.shared_background import StoreKind
+from posegen.generate.background.store_choice import StoreKind
 from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.planning.job_needs import JobNeeds
 from posegen.generate.planning.resolved_settings import ResolvedSettings, reframed

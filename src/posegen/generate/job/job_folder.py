@@ -68,7 +68,7 @@ def job_folder(output: Path, settings: dict[str, Any]) -> Path:
 
 
 def background_folder(folder: Path) -> Path:
-    """Where in its folder a job keeps the background that its segments share, while they are made."""
+    """Path of the shared background in a job's folder, where it is kept while segments are made."""
     return folder / "background"
 
 
@@ -230,7 +230,7 @@ class Job:
         return max(0, progress.background_files - len(sizes)) * each
 
     def _result_bytes_per_frame(self) -> float | None:
-        """Of the growing video; None where there is none, or the number of frames to come is not known."""
+        """Bytes per frame of the growing video; None without one, or if the number of frames to come is unknown."""
         path = growing_path(self.output)
         if not self.progress.num_frames or not path.is_file():
             return None
@@ -246,11 +246,11 @@ class Job:
     # -- segments ------------------------------------------------------------------------------------------------------
 
     def path(self, segment: Segment) -> Path:
-        """Where the segment's frames are kept."""
+        """Path of the segment's frames."""
         return self.segments / f"{segment.name}.mkv"
 
     def has(self, segment: Segment) -> bool:
-        """Whether the segment is finished and undamaged (its file is read). A damaged one is said, and removed."""
+        """Return whether the segment is finished and undamaged, by its file. A damaged one is reported and removed."""
         state = state_of(self.path(segment), self.folder.name)
         if state == "unchecked":
             logger.info("segment %s was kept without a checksum: it is made again", segment.name)

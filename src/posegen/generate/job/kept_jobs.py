@@ -1,4 +1,4 @@
-"""List and remove jobs that are kept in a folder of results, with their progress and size.
+"""Lists and removes jobs that are kept in a folder of results, with their progress and size.
 
 It looks at folders only: nothing is loaded, and segments are counted, not checked. A job that is locked is being worked
 on and is never touched; nor is any of an output that is locked while none of its jobs is: one of them is about to be.
@@ -117,7 +117,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _may_begin(work: Path) -> bool:
-    """Whether a process holds the output without a job yet: it may be about to go on with any of them."""
+    """Return whether a process holds the output without a job yet: it may be about to resume any of them."""
     return _is_locked(work) and not any(_is_locked(folder) for folder in work.glob("job-*"))
 
 

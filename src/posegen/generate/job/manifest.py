@@ -86,7 +86,7 @@ class Manifest:
 
 
 def manifest_path(folder: Path) -> Path:
-    """Where a job keeps its manifest."""
+    """Path of a job's manifest."""
     return folder / "manifest.json"
 
 
@@ -128,7 +128,7 @@ def _excerpts(old: str, new: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a job is; `segments` that are finished are counted from their files."""
+    """Progress of a job; finished `segments` are counted from their files."""
 
     segments: int = 0
     """How many there will be; 0 while that is not known, and where none are kept."""

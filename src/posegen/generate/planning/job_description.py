@@ -2,7 +2,7 @@
 
 from posegen.config import GenerateConfig
 from posegen.generate.background.resolved_sharing import ResolvedSharing
-from posegen.generate.background.shared_background import describe_precision
+from posegen.generate.background.store_choice import describe_precision
 from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.planning.job_needs import JobNeeds
 from posegen.generate.planning.resolved_settings import ResolvedSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posegen.errors import PosegenError
-from posegen.generate.background.shared_background import Room, StoreChoice, choose_store
+from posegen.generate.background.store_choice import Room, StoreChoice, choose_store
 from posegen.generate.job.job_folder import background_sizes, work_folder
 from posegen.generate.job.manifest import JobProgress
 from posegen.generate.planning.job_inputs import JobInputs

@@ -23,21 +23,18 @@ from posegen.generate.segments import SegmentPlan, plan_segments
 from posegen.media.audio import Sound, check_sound
 from posegen.media.fitting import Fit, check_size, plan_fit
 from posegen.media.video import count_frames, shown_frames
-from posegen.model.denoise import PoseGuidance
+from posegen.model.denoise import PoseGuidance, Sampling
 from posegen.model.sources import ModelDescription
 from posegen.types import Size
 
 
-@dataclass(frozen=True)
-class SamplingSettings:
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings(Sampling):
     """Everything that leads the sampling of each segment, beside its conditions and the reference image."""
 
     prompt: str
     negative_prompt: str
     seed: int
-    steps: int
-    guidance: float
-    pose_guidance: PoseGuidance
     pose_strength: float
     hands: bool = True
     reference_tokens: bool = True
@@ -86,7 +83,7 @@ def resolve_settings(inputs: JobInputs) -> ResolvedSettings:
     dtype = choose_dtype(config.dtype, device)
     plan = plan_job(num_frames, model, config)
     framing: Framing = "half-body" if config.framing == "auto" else config.framing
-    passes = AnchorPasses(model, size, dtype, sampling.steps, sampling.guidance, sampling.pose_guidance)
+    passes = AnchorPasses(model, size, dtype, sampling)
     budget = None if config.memory_budget is None else parse_bytes(config.memory_budget)
     settings = ResolvedSettings(
         size=size,
@@ -121,9 +118,7 @@ def plan_job(num_frames: int, model: ModelDescription, config: GenerateConfig) -
 def reframed(inputs: JobInputs, settings: ResolvedSettings, framing: Framing) -> ResolvedSettings:
     """The settings with the framing that was measured, and what is shared by it."""
     sampling, sharing = settings.sampling, settings.sharing
-    passes = AnchorPasses(
-        inputs.model, settings.size, settings.dtype, sampling.steps, sampling.guidance, sampling.pose_guidance
-    )
+    passes = AnchorPasses(inputs.model, settings.size, settings.dtype, sampling)
     bases = len(settings.plan.base_segments)
     shared = resolve_sharing(inputs.config, passes, bases, framing, settings.budget, sharing.precision)
     return replace(settings, sharing=shared)

@@ -1,6 +1,6 @@
-"""Draws a preview: one picture to look at, and a short video of the sampled frames.
+"""Draws a preview: an image, and a short video of the sampled frames.
 
-What is drawn was found out by `preview_job.py`. Rows of the picture: reference, driving frames with skeletons, the same
+`look_ahead.py` finds what is drawn. Rows of the picture: reference, driving frames with skeletons, the same
 skeletons on the reference, hand normals; then the segments in time, and what to expect in words.
 """
 
@@ -14,13 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from posegen.conditions.drawings import drawn
 from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.skeleton import draw_skeleton
-from posegen.config import PreviewConfig
-from posegen.generate.planning.job_inputs import protect_inputs
-from posegen.generate.preview.preview_job import Preview, look_ahead, preview_paths
-from posegen.media.files import check_writable
+from posegen.generate.preview.look_ahead import Preview
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
-from posegen.progress import NullProgress, Progress
 from posegen.types import Frame
 
 COLUMNS = 7
@@ -29,17 +25,6 @@ _WIDTH, _HEIGHT, _GAP, _FONT, _LINE = 250, 300, 6, 15, 20
 _INK, _PAPER, _WARNING = (30, 30, 34), (250, 250, 248), (176, 52, 20)
 _KINDS = {"base": (92, 134, 190), "stitch": (160, 186, 216), "chain": (92, 134, 190), "window": (160, 186, 216)}
 _ANCHOR, _ALONE = (40, 120, 80), (200, 110, 60)
-
-
-def preview_job(config: PreviewConfig, progress: Progress | None = None) -> tuple[Preview, Path, Path]:
-    """Look ahead at a job; return what was found, the picture and the video. Raises `PosegenError`."""
-    progress = progress or NullProgress()
-    picture, video = preview_paths(config.output)
-    protect_inputs(config, (picture, video))
-    check_writable(config.output.parent)
-    found = look_ahead(config, progress)
-    write_preview(found, picture, video)
-    return found, picture, video
 
 
 def write_preview(preview: Preview, picture: Path, video: Path) -> None:

@@ -2,7 +2,8 @@
 
 A filter turns a sampled clip into scores, which are kept for every clip, kept or dropped; thresholds are applied to
 scores, so that they can be changed later without decoding videos again. Each score is measured in one of
-`person_filters.py`, `picture_filters.py`, `motion_filters.py` and `overlays.py`.
+`person_filters.py`, `picture_filters.py`, `motion_filters.py`, `overlays.py` and, by a vision-language model,
+`rating_filter.py`.
 """
 
 import math

@@ -181,7 +181,7 @@ class _Fit:
 
     @property
     def pixels(self) -> float:
-        """How far it moves."""
+        """Distance in pixels by which this place moves the picture."""
         return self.place.distance * float(np.hypot(*self.both.shape))
 
     @functools.cached_property

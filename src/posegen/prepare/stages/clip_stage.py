@@ -20,7 +20,7 @@ from posegen.prepare.store import take_damaged
 from posegen.prepare.video_sources import Video, local_copy
 
 Result = TypeVar("Result")
-Row = dict[str, str]
+TaskRow = dict[str, str]
 """A row of Ray Data: "task" and "result" are messages as text, "damaged" a list in JSON, "fatal" a line of text."""
 
 
@@ -37,7 +37,7 @@ class ClipStage:
         memory = compute.memory_gb * 1e9 + 2 * self.weights_bytes(work)
         self._child = Isolated(functools.partial(make_in_worker, work, self.models), compute.timeout, memory)
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: TaskRow) -> TaskRow:
         """Do the task of a row and return its result as a row.
 
         An error of writing, or one that concerns every clip, becomes "fatal"; failures of single clips are results.
@@ -128,7 +128,7 @@ def without_path(found: Result | Failure, path: Path, video: Video) -> Result | 
     return found
 
 
-def run_here(stage: type[ClipStage], work: Work, tasks: Iterator[Any]) -> Iterator[Row]:
+def run_here(stage: type[ClipStage], work: Work, tasks: Iterator[Any]) -> Iterator[TaskRow]:
     """Do tasks one after the other in this process, for tests and measurements."""
     worker = stage(work)
     try:

@@ -155,7 +155,7 @@ def write_index(work: Work, rows: Iterable[dict[str, Any]], columns: list[str]) 
         "height": whole, "fps": number, "rotation": whole, "hdr": flag, "num_frames": whole, "kept": flag,
         "stage": text, "dropped_by": pa.list_(text), "reason": text, "duplicate_of": text, "split": text,
         "shard": text, "caption": text, "tags": pa.list_(text), "thumbnail": pa.binary(), "preview": text,
-    }  # fmt: skip
+    }  # fmt: skip  # a table, read in rows
     schema = pa.schema([*kinds.items(), *((column, number) for column in columns)])
     schema = schema.with_metadata({"posegen": json.dumps(settings_of(work), sort_keys=True)})
     with tempfile.TemporaryDirectory(prefix="posegen-index-") as folder:

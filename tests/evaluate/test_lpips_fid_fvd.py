@@ -1,4 +1,4 @@
-"""The field's networks with random weights, against forwards written from the weights' names alone; and wrong files."""
+"""LPIPS, FID, FID-VID and FVD with random weights, against forwards written from the weights' names; wrong files."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics import networks
+from posegen.evaluate.metrics import lpips_fid_fvd
 from posegen.evaluate.metrics.inception import FidInception, inception_input, load_inception
 from posegen.evaluate.metrics.perceptual import Lpips, Vgg16, load_lpips
 from posegen.evaluate.metrics.video_networks import (
@@ -75,17 +75,23 @@ def test_inception_is_the_published_one():
     maps = conv("Conv2d_2b_3x3", conv("Conv2d_2a_3x3", conv("Conv2d_1a_3x3", pictures, 2)), 1, one)
     maps = functional.max_pool2d(conv("Conv2d_4a_3x3", conv("Conv2d_3b_1x1", functional.max_pool2d(maps, 3, 2))), 3, 2)
     for block in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
-        maps = torch.cat([
-            chain(block, maps, ("branch1x1", none)),
-            chain(block, maps, ("branch5x5_1", none), ("branch5x5_2", two)),
-            chain(block, maps, ("branch3x3dbl_1", none), ("branch3x3dbl_2", one), ("branch3x3dbl_3", one)),
-            pool(block, maps),
-        ], 1)  # fmt: skip
-    maps = torch.cat([
-        chain("Mixed_6a", maps, ("branch3x3", none, 2)),
-        chain("Mixed_6a", maps, ("branch3x3dbl_1", none), ("branch3x3dbl_2", one), ("branch3x3dbl_3", none, 2)),
-        functional.max_pool2d(maps, 3, 2),
-    ], 1)  # fmt: skip
+        maps = torch.cat(
+            [
+                chain(block, maps, ("branch1x1", none)),
+                chain(block, maps, ("branch5x5_1", none), ("branch5x5_2", two)),
+                chain(block, maps, ("branch3x3dbl_1", none), ("branch3x3dbl_2", one), ("branch3x3dbl_3", one)),
+                pool(block, maps),
+            ],
+            1,
+        )
+    maps = torch.cat(
+        [
+            chain("Mixed_6a", maps, ("branch3x3", none, 2)),
+            chain("Mixed_6a", maps, ("branch3x3dbl_1", none), ("branch3x3dbl_2", one), ("branch3x3dbl_3", none, 2)),
+            functional.max_pool2d(maps, 3, 2),
+        ],
+        1,
+    )
     for block in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
         maps = torch.cat([
             chain(block, maps, ("branch1x1", none)),
@@ -93,22 +99,27 @@ def test_inception_is_the_published_one():
             chain(block, maps, ("branch7x7dbl_1", none), ("branch7x7dbl_2", column), ("branch7x7dbl_3", row),
                   ("branch7x7dbl_4", column), ("branch7x7dbl_5", row)),
             pool(block, maps),
-        ], 1)  # fmt: skip
+        ], 1)  # fmt: skip  # a table, read in rows
     maps = torch.cat([
         chain("Mixed_7a", maps, ("branch3x3_1", none), ("branch3x3_2", none, 2)),
         chain("Mixed_7a", maps, ("branch7x7x3_1", none), ("branch7x7x3_2", row), ("branch7x7x3_3", column),
               ("branch7x7x3_4", none, 2)),
         functional.max_pool2d(maps, 3, 2),
-    ], 1)  # fmt: skip
+    ], 1)  # fmt: skip  # a table, read in rows
     for block, kind in (("Mixed_7b", "average"), ("Mixed_7c", "maximum")):
         three = chain(block, maps, ("branch3x3_1", none))
         double = chain(block, maps, ("branch3x3dbl_1", none), ("branch3x3dbl_2", one))
-        maps = torch.cat([
-            chain(block, maps, ("branch1x1", none)),
-            chain(block, three, ("branch3x3_2a", (0, 1))), chain(block, three, ("branch3x3_2b", (1, 0))),
-            chain(block, double, ("branch3x3dbl_3a", (0, 1))), chain(block, double, ("branch3x3dbl_3b", (1, 0))),
-            pool(block, maps, kind),
-        ], 1)  # fmt: skip
+        maps = torch.cat(
+            [
+                chain(block, maps, ("branch1x1", none)),
+                chain(block, three, ("branch3x3_2a", (0, 1))),
+                chain(block, three, ("branch3x3_2b", (1, 0))),
+                chain(block, double, ("branch3x3dbl_3a", (0, 1))),
+                chain(block, double, ("branch3x3dbl_3b", (1, 0))),
+                pool(block, maps, kind),
+            ],
+            1,
+        )
     expected = maps.mean(dim=(2, 3))
     assert expected.std() > 1e-3
     torch.testing.assert_close(model(pictures), expected, rtol=1e-4, atol=1e-4)
@@ -141,12 +152,15 @@ def test_i3d_is_the_published_one():
     for group, blocks, after in ((3, "bc", (3, 2)), (4, "bcdef", (2, 2)), (5, "bc", None)):
         for letter in blocks:
             block = f"Mixed_{group}{letter}"
-            maps = torch.cat([
-                unit(f"{block}.b0", maps),
-                unit(f"{block}.b1b", unit(f"{block}.b1a", maps)),
-                unit(f"{block}.b2b", unit(f"{block}.b2a", maps)),
-                unit(f"{block}.b3b", pool(maps, (3, 3, 3), (1, 1, 1))),
-            ], 1)  # fmt: skip
+            maps = torch.cat(
+                [
+                    unit(f"{block}.b0", maps),
+                    unit(f"{block}.b1b", unit(f"{block}.b1a", maps)),
+                    unit(f"{block}.b2b", unit(f"{block}.b2a", maps)),
+                    unit(f"{block}.b3b", pool(maps, (3, 3, 3), (1, 1, 1))),
+                ],
+                1,
+            )
         if after is not None:
             maps = pool(maps, (after[0],) * 3, (after[1],) * 3)
     assert maps.shape == (1, 1024, 2, 7, 7)
@@ -229,7 +243,7 @@ def features_of_windows(network, frames, side, scale, shift):
 def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
     network = randomised(FidInception())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    metric, frames = networks.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
+    metric, frames = lpips_fid_fvd.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
     found = run(metric, frames, rules=RULES)
     pictures = torch.tensor(frames.transpose(0, 3, 1, 2) / 255, dtype=torch.float32)
     expected = np.concatenate([network(inception_input(each[None])).numpy() for each in pictures])
@@ -242,7 +256,7 @@ def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
 def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
     network = randomised(ResNet3D())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    metric, score = networks.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
+    metric, score = lpips_fid_fvd.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
     sets = [frames_of(0), frames_of(1) // 2]
     left, right = (run(metric, frames, rules=RULES) for frames in sets)
     rows = [features_of_windows(network, frames, 112, 1, -np.array([114.7748, 107.7354, 99.475])) for frames in sets]
@@ -260,7 +274,7 @@ def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
 def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
     network = randomised(I3D())
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    metric, frames = networks.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
+    metric, frames = lpips_fid_fvd.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
     found = run(metric, frames, rules=RULES)
     expected = features_of_windows(network, frames, 224, 1 / 127.5, -1)
     np.testing.assert_allclose(found.features["FVD"].arrays()["rows"], expected, rtol=1e-3, atol=1e-4)
@@ -275,11 +289,13 @@ def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
         if key.startswith("classifier"):  # not looked at, and 500 MB
             state[key] = torch.zeros(1).expand(state[key].shape)
     torch.save(state, tmp_path / "weights.pth")
-    metric, model = networks.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
+    metric, model = lpips_fid_fvd.LpipsMetric(tmp_path / "weights.pth", CPU), Lpips(network)
     frames, ground_truth = frames_of(0)[:3, :32, :32], frames_of(1)[:3, :32, :32]
     for rules, scale, shift in ((RULES, 1 / 255, 0), (find_protocol("native"), 1 / 127.5, -1)):
-        pair = [torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
-                for each in (frames, ground_truth)]  # fmt: skip
+        pair = [
+            torch.tensor(each.transpose(0, 3, 1, 2) * scale + shift, dtype=torch.float32)
+            for each in (frames, ground_truth)
+        ]
         found = run(metric, frames, ground_truth, rules=rules)
         np.testing.assert_allclose(found.curves["LPIPS"][1], model(*pair).numpy(), rtol=1e-4)
         assert found.values["LPIPS"] > 0

@@ -16,7 +16,7 @@ from posegen.digests import content_digest
 from posegen.evaluate.metrics import inception, perceptual, video_networks
 from posegen.evaluate.metrics.embedded import Windows
 from posegen.evaluate.metrics.frechet import FeatureSet
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _WINDOWS_ABOUT = "windows of the frames themselves; published tables pass theirs through GIFs of 256 colours first"
@@ -126,9 +126,13 @@ class LpipsMetric:
         self.network, self.device = perceptual.load_lpips(weights).to(device), device
         self.identity = f"LPIPS 1 {content_digest(weights)}"
         self.scores = (
-            Score("LPIPS", "lower", f"LPIPS 0.1, {perceptual.NAME}",
-                  about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for"),
-        )  # fmt: skip
+            Score(
+                "LPIPS",
+                "lower",
+                f"LPIPS 0.1, {perceptual.NAME}",
+                about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for",
+            ),
+        )
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""

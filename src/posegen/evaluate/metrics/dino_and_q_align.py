@@ -18,7 +18,7 @@ from posegen.conditions.estimators.model_weights import model_folder
 from posegen.conditions.visual_rating import RatingModel, load_whole, model_config
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
-from posegen.evaluate.metrics.pixel_metrics import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
+from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
 _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -45,7 +45,7 @@ class DinoMetric:
         self.scores = (
             Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
                   digits=4, about="cosine similarity of neighbouring frames; a still image scores 1"),
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
 
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
         """Unit vectors of frames."""
@@ -95,7 +95,7 @@ class QualityMetric:
             Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="1–5",
                   digits=3,
                   about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
-        )  # fmt: skip
+        )  # fmt: skip  # a table, read in rows
 
     def rate(self, frame: Frames) -> float:
         """The expected level, 1 to 5, of one frame (1, H, W, 3)."""

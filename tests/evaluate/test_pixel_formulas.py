@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from posegen.evaluate.metrics.scores import (
+from posegen.evaluate.metrics.pixel_formulas import (
     bootstrap_interval,
     frame_distances,
     l1_per_frame,

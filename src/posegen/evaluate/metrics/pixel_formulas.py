@@ -44,10 +44,12 @@ def l1_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, "
 def ssim_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, " frames"]:
     """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows, as in published tables."""
     _check_shapes(generated, ground_truth)
-    return np.array([
-        structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))
-        for left, right in zip(generated, ground_truth, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))
+            for left, right in zip(generated, ground_truth, strict=True)
+        ]
+    )
 
 
 def frame_distances(
