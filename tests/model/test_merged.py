@@ -87,10 +87,50 @@ def test_a_model_in_bfloat16_is_as_exact_with_products(model, inputs, monkeypatc
     assert errors[True] < 1.3 * errors[False] < 0.1
 
 
-def test_products_are_not_taken_in_float32_nor_in_training(monkeypatch):
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_gradients_of_attention_by_products_are_those_of_fused_attention(monkeypatch, pieces):
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(2, n, 3, 16, generator=generator, dtype=torch.float64) for n in (30, 50, 50)]
+    weights = torch.randn(2, 30, 3, 16, generator=generator, dtype=torch.float64)
+    monkeypatch.setattr(cpu_attention, "MAX_SCORES", 3 * 50 * 30 // pieces)
+
+    def fused(query, key, value):
+        return functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value))).transpose(
+            1, 2
+        )
+
+    gradients = []
+    for attend in (cpu_attention.attend, fused):
+        own = [tensor.clone().requires_grad_() for tensor in inputs]
+        gradients.append(torch.autograd.grad((attend(*own) * weights).sum(), own))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_products_are_taken_in_bfloat16_alone(monkeypatch):
     monkeypatch.setattr(cpu_attention, "suits_processor", lambda: True)
     query = torch.zeros(1, 2, 1, 4, dtype=torch.bfloat16)
-    assert not cpu_attention.is_preferred(query)
-    with torch.no_grad():
-        assert cpu_attention.is_preferred(query)
-        assert not cpu_attention.is_preferred(query.float())
+    assert cpu_attention.is_preferred(query)
+    assert not cpu_attention.is_preferred(query.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert cpu_attention.is_preferred(query.float())
+        assert cpu_attention.attend(*[query.float()] * 3).dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.float16):
+        assert not cpu_attention.is_preferred(query)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # torch's slower norms of float32 weights
+def test_training_in_autocast_is_as_exact_with_products(model, inputs, monkeypatch):
+    """Gradients of both ways differ from those in float32 by about as much."""
+    model.train().requires_grad_(True)
+    gradients = {}
+    for products in (None, False, True):
+        monkeypatch.setattr(cpu_attention, "suits_processor", lambda products=products: bool(products))
+        with torch.autocast("cpu", torch.bfloat16, enabled=products is not None):
+            loss = model(**vars(inputs), return_dict=False)[0].float().square().mean()
+        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        gradients[products] = torch.cat([one.flatten() for one in found if one is not None])
+    exact = gradients.pop(None)
+    errors = {products: float((found - exact).norm() / exact.norm()) for products, found in gradients.items()}
+    assert errors[True] != errors[False]
+    assert errors[True] < 1.3 * errors[False] < 0.2

@@ -1,7 +1,7 @@
 """Rates visual quality as Q-Align does: by the probabilities of the words excellent, good, fair, poor and bad.
 
 Works with any image-and-text model that transformers has a class for; it should have been trained to rate as Q-Align
-was. Filters use it for samples of a clip, `evaluate/metrics/quality.py` for results.
+was. Filters use it for samples of a clip, `evaluate/metrics/dino_and_q_align.py` for results.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from posegen.data.encoding import Encoding
 from posegen.data.latent_cache import LatentCache, is_whole
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
+from posegen.heap import keep_freed_memory
 from posegen.model.sources import load_for_encoding
 
 _cache: LatentCache | None = None
@@ -83,6 +84,8 @@ def _start(
 ) -> None:
     global _cache  # noqa: PLW0603  (a pool's initializer has no other way)
     torch.set_num_threads(1)
+    if device == "cpu":
+        keep_freed_memory()
     _cache = LatentCache(folder, load_for_encoding(model, frozen), dtype)
     assert _cache.identity == identity, "the encoders of a model differ from the training's"
     _cache.to(torch.device(device))

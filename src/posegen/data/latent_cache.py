@@ -26,7 +26,7 @@ from posegen.data.shards import Sample, Shard, tolerate
 from posegen.errors import OutputError, PosegenError, logger
 from posegen.media.checksums import forget_checksum, state_of, write_checksum
 from posegen.media.tensors import save_safetensors
-from posegen.model.latents import encode_frames
+from posegen.model.latents import encode_frames, use_channels_last
 from posegen.model.pipeline import PoseGenPipeline
 
 FORMAT = 1
@@ -101,6 +101,7 @@ class LatentCache:
         self.vae = copy.deepcopy(pipeline.vae).requires_grad_(False)
         for tensor in (*self.vae.parameters(), *self.vae.buffers()):
             tensor.data = tensor.data.to(dtype)
+        use_channels_last(self.vae)
         self._encoders = _digest_of_encoders(pipeline)
 
     def prepare(

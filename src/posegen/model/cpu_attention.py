@@ -3,7 +3,9 @@
 torch 2.13's fused attention for CPUs is fast in bfloat16 only with AMX. On a processor that has AVX-512 bfloat16
 instructions but no AMX, plain matrix products use them, and fused attention does not. Scores are then rounded to
 bfloat16, which adds about a tenth to the error that a forward pass in bfloat16 has anyway; benchmarks/cpu_forward.py
-measures time and error. Whether it is used depends on the processor alone, so that a resumed job computes as it began.
+measures time and error, benchmarks/cpu_training.py those of gradients. In training, scores are computed again in the
+backward pass, as fused attention does. Whether it is used depends on the processor alone, so that a resumed job or
+training computes as it began.
 """
 
 import functools
@@ -11,6 +13,7 @@ import functools
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 MAX_SCORES = 2**25
 """Maximum elements of the score matrix, 64 MB; more queries are processed in pieces."""
@@ -23,14 +26,19 @@ def suits_processor() -> bool:
 
 
 def is_preferred(query: Tensor) -> bool:
-    """Return True if `attend` should be used for these queries: bfloat16, on such a processor, not in training."""
+    """Return True if `attend` should be used for these queries: on such a processor, in bfloat16 or autocast to it."""
     return (
         query.device.type == "cpu"
-        and query.dtype == torch.bfloat16
-        and not torch.is_grad_enabled()
+        and _computes_bfloat16(query)
         and not torch.compiler.is_compiling()
         and suits_processor()
     )
+
+
+def _computes_bfloat16(query: Tensor) -> bool:
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return query.dtype == torch.bfloat16
 
 
 def attend(
@@ -39,9 +47,30 @@ def attend(
     value: Float[Tensor, "b m heads width"],
 ) -> Float[Tensor, "b n heads width"]:
     """Compute softmax(query · key / sqrt(width)) · value for each head, without a mask."""
+    if torch.is_autocast_enabled("cpu"):
+        query, key, value = (tensor.to(torch.get_autocast_dtype("cpu")) for tensor in (query, key, value))
     query, key, value = (tensor.transpose(1, 2).contiguous() for tensor in (query, key, value))
     query = query * query.shape[-1] ** -0.5
     key = key.transpose(-1, -2)
-    rows = max(1, MAX_SCORES // (query.shape[0] * query.shape[1] * key.shape[-1]))
-    pieces = [torch.matmul(torch.softmax(torch.matmul(piece, key), -1), value) for piece in query.split(rows, dim=2)]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value)):
+        pieces = [  # one item at a time: the backward pass holds several score matrices
+            torch.cat(
+                [checkpoint(_products, rows, k, v, use_reentrant=False, preserve_rng_state=False)
+                 for rows in q.split(_rows(q, k), dim=1)],
+                dim=1,
+            )
+            for q, k, v in zip(query, key, value, strict=True)
+        ]  # fmt: skip
+        return torch.stack(pieces).transpose(1, 2)
+    pieces = [_products(rows, key, value) for rows in query.split(_rows(query, key), dim=2)]
     return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)).transpose(1, 2)
+
+
+def _rows(query: Tensor, key: Tensor) -> int:
+    """Return the number of queries whose scores are computed at once."""
+    matrices = query.shape[:-2].numel()
+    return max(1, MAX_SCORES // (matrices * key.shape[-1]))
+
+
+def _products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.matmul(torch.softmax(torch.matmul(query, key), -1), value)

@@ -38,6 +38,14 @@ def _statistics(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return mean.view(1, -1, 1, 1, 1), deviation.view(1, -1, 1, 1, 1)
 
 
+def use_channels_last(vae: Any) -> None:
+    """Store the weights of an autoencoder on a CPU channels-last: 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)."""
+    if vae.device.type == "cpu":
+        for module in vae.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def encode_frames(vae: Any, frames: Frames) -> Latents:
     """Encode to the mode of the VAE's distribution, normalised. Raises `PosegenError` unless F = 1 + k · stride.

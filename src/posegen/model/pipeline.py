@@ -37,7 +37,7 @@ from posegen.model.denoise import (
     denoise,
     no_background,
 )
-from posegen.model.latents import decode_latents, encode_frames, preserve_mask
+from posegen.model.latents import decode_latents, encode_frames, preserve_mask, use_channels_last
 from posegen.model.loading import load_transformer, loading_errors, without_adapters
 from posegen.model.merged import MergedAdapters, extra_bytes, is_mergeable
 from posegen.model.tensor_types import Latents
@@ -297,10 +297,7 @@ class PoseGenPipeline(DiffusionPipeline):
     def prepare_for_inference(self) -> None:
         """Optimise for inference only (no saving or training): merged adapters, channels-last convolutions."""
         self.merge_adapters()
-        if self.vae.device.type == "cpu":
-            for module in self.vae.modules():
-                if isinstance(module, torch.nn.Conv2d):  # 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)
-                    module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+        use_channels_last(self.vae)
 
     def merge_adapters(self) -> bool:
         """Merge all adapters for inference and keep the weights of each, if the device has room; call it last.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from posegen.errors import PosegenError
+from posegen.heap import keep_freed_memory
 from posegen.model import lora_files, mini
 from posegen.model.folder_sources import (
     ADAPTED,
@@ -138,6 +139,8 @@ def load_pipeline(name: str, device: torch.device, dtype: torch.dtype, loras: Se
     """
     pipeline = find_source(name).load(dtype)
     lora_files.add_loras(pipeline.transformer, loras)
+    if device.type == "cpu":
+        keep_freed_memory()
     return pipeline.to(device)
 
 
