@@ -53,17 +53,19 @@ def attend(
     query = query * query.shape[-1] ** -0.5
     key = key.transpose(-1, -2)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value)):
-        pieces = [  # one item at a time: the backward pass holds several score matrices
-            torch.cat(
-                [checkpoint(_products, rows, k, v, use_reentrant=False, preserve_rng_state=False)
-                 for rows in q.split(_rows(q, k), dim=1)],
-                dim=1,
-            )
-            for q, k, v in zip(query, key, value, strict=True)
-        ]  # fmt: skip
-        return torch.stack(pieces).transpose(1, 2)
+        items = zip(query, key, value, strict=True)  # one at a time: the backward pass holds several score matrices
+        return torch.stack([_with_gradients(*item) for item in items]).transpose(1, 2)
     pieces = [_products(rows, key, value) for rows in query.split(_rows(query, key), dim=2)]
     return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)).transpose(1, 2)
+
+
+def _with_gradients(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return the attention of one item; scores are computed again in the backward pass."""
+    pieces = query.split(_rows(query, key), dim=1)
+    return torch.cat(
+        [checkpoint(_products, rows, key, value, use_reentrant=False, preserve_rng_state=False) for rows in pieces],
+        dim=1,
+    )
 
 
 def _rows(query: Tensor, key: Tensor) -> int:
