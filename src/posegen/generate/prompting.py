@@ -1,7 +1,7 @@
 """The prompt of a job: the user's own, or one written for the reference image by a model or by a template.
 
 The user's text always wins and is not touched. What is written always names the person, because background sharing
-needs that. How colours and pictures become words is `conditions/description.py`'s and `vision_language.py`'s.
+needs that. How colours and pictures become words is `conditions/prompt_template.py`'s and `vision_language.py`'s.
 """
 
 import gc
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posegen.conditions.description import SHOTS, describe_reference, with_subject
+from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig

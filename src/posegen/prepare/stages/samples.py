@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.camera import person_mask
-from posegen.conditions.description import SHOTS, describe_reference, with_subject
+from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.interfaces import PoseEstimator
