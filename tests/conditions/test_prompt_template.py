@@ -8,9 +8,9 @@ from skimage import data
 
 from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
-from posegen.conditions.prompt_template import describe_reference, with_subject
 from posegen.conditions.extraction import find_reference_pose
 from posegen.conditions.keypoints import INDEX
+from posegen.conditions.prompt_template import describe_reference, with_subject
 from posegen.conditions.subject_words import find_subjects
 from posegen.media.image import read_image
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig
 from posegen.devices import choose_device
 from posegen.digests import file_digest

@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.camera import person_mask
-from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.interfaces import PoseEstimator
@@ -25,6 +24,7 @@ from posegen.conditions.extraction import estimate_pose, fit_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
+from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
 from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import shoulders_seen
 from posegen.config import DEFAULT_PROMPT, Framing
