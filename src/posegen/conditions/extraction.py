@@ -38,9 +38,11 @@ from posegen.conditions.folder import (
     find_conditions,
     save_conditions,
 )
-from posegen.conditions.framing import describe_back
+from posegen.conditions.frame_edges import settle_edges
+from posegen.conditions.framing import describe_back, without_hidden_faces
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
+from posegen.conditions.joined_hands import join_hands
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.skeleton import Colors, draw_skeleton
@@ -116,6 +118,8 @@ def extract_conditions(
         if chosen.smoothing:
             pose, repaired = smooth_poses(pose, tracking.cuts)
             report.append(repaired.describe())
+        pose = without_hidden_faces(pose, tracking.cuts) if chosen.pose == "mediapipe" else pose
+        pose = settle_edges(join_hands(pose, tracking.cuts), tracking.cuts)
         report.append(describe_back(pose.keypoints, pose.scores))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.task_files import task_file
-from posegen.conditions.framing import from_behind
+from posegen.conditions.framing import FACE_NAMES, from_behind
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
@@ -263,7 +263,7 @@ def without_hidden_face(person: PersonPose) -> PersonPose:
     if not from_behind(person.keypoints, person.scores):
         return person
     scores = person.scores.copy()
-    scores[[INDEX["nose"], INDEX["left_eye"], INDEX["right_eye"]]] = 0
+    scores[[INDEX[name] for name in FACE_NAMES]] = 0
     return PersonPose(person.keypoints, scores, person.hands)
 
 
