@@ -18,8 +18,6 @@ from scipy.ndimage import grey_closing, grey_opening  # type: ignore[import-unty
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, PIECE, SEEN, PoseSequence
 
-VERSION = "1"
-"""Version, increased when the same keypoints would give another result."""
 MARGIN = 0.03
 """Distance from the edge, in the person's heights, up to which a point that was inside stays drawn."""
 ARM_MARGIN = 0.2

@@ -29,7 +29,8 @@ _TURNED, _EYES = 0.25, 0.02
 """Minimum reversed distance of shoulders and of eyes, in torso lengths, of a person seen from behind."""
 _RARELY = 0.03
 _MOMENT = 0.1
-"""Maximum duration in seconds of a view from behind, or from the front, that is not believed between two longer ones."""
+"""Maximum duration in seconds of a view from behind, or from the front, between two longer ones that counts as an
+error."""
 FACE_NAMES = ("nose", "left_eye", "right_eye")
 """Points that cannot be seen from behind."""
 _LENGTHS = (

@@ -14,8 +14,6 @@ from jaxtyping import Bool, Float
 
 from posegen.conditions.keypoints import HAND_DRAWN, HAND_FOUND, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 
-VERSION = "1"
-"""Version, increased when the same keypoints would give another result."""
 FADE = 0.15
 """Seconds in which the wrist moves from the body's position to the root of a hand that appears, and back."""
 _KEPT_SCORE = 0.5

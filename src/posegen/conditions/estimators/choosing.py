@@ -13,9 +13,8 @@ from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.model_weights import DEFAULTS, LARGER_ESTIMATORS, find_weights, identity
-from posegen.conditions.frame_edges import VERSION as EDGES
+from posegen.conditions.finishing import VERSION as FINISHING
 from posegen.conditions.hands import CapsuleHandNormals
-from posegen.conditions.joined_hands import VERSION as JOINING
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
 from posegen.config import EstimatorConfig
@@ -27,7 +26,7 @@ Given = TypeVar("Given")
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """Return the names that identify the chosen estimators and the smoothing in a manifest, without loading them."""
-    smoothing: tuple[str, ...] = () if draws_given_skeletons(config) else (f"hands joined {JOINING}, edges {EDGES}",)
+    smoothing: tuple[str, ...] = () if draws_given_skeletons(config) else (f"finishing {FINISHING}",)
     smoothing += (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
