@@ -19,6 +19,7 @@ from posegen.conditions.estimators.file import video_of_pictures
 from posegen.conditions.extraction import fit_pose
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
 from posegen.conditions.hand_maps import make_hand_maps
+from posegen.conditions.joined_hands import join_hands_of
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.tracking import people_seen, same_person
 from posegen.config import EstimatorConfig
@@ -79,7 +80,7 @@ def sample_conditions(
                     most = max(most, len(found))
                     followed = same_person(followed, found) or followed
                     person = followed if found else None
-                    people.append(estimator.add_hands(frame, person) if hands and person else person)
+                    people.append(join_hands_of(estimator.add_hands(frame, person)) if hands and person else person)
                     progress(len(people))
         finally:
             estimator.close()
