@@ -244,7 +244,7 @@ def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(media, mo
         if side == 1:
             return None
         looks.append(round(crop.side_length / hand_square(person, side)[1], 3))
-        return (np.zeros((21, 3), np.float32), 0.9) if looks[-1] in shown else None
+        return np.zeros((21, 3), np.float32) if looks[-1] in shown else None
 
     def looked(estimator, *sizes):
         shown[:], looks[:] = sizes, []
@@ -290,7 +290,7 @@ def test_one_hand_followed_from_both_wrists_is_searched_for_again(clip, monkeypa
     (person,) = estimator.estimate(frame)
     right = estimator.add_hands(frame, person)  # now both are followed
     points = np.concatenate([right.keypoints[RIGHT_HAND], right.hands[1][:, 2:]], axis=1)
-    monkeypatch.setattr(MediaPipePose, "_find_hand", lambda *_: (points, 0.9))
+    monkeypatch.setattr(MediaPipePose, "_find_hand", lambda *_: points)
     again = estimator.add_hands(frame, person)
     assert np.array_equal(again.keypoints, right.keypoints)
     assert again.scores[LEFT_HAND.start] >= SEEN

@@ -131,18 +131,15 @@ def _join_wrist(
     joints[rootless, 0, :2], joints[rootless, 0, 2] = keypoints[rootless, wrist], 0
     offset = np.where(rooted[:, None], keypoints[:, root] - keypoints[:, wrist], 0)
     frames = np.flatnonzero(rooted & known)
-    if len(frames):
-        every = np.arange(len(keypoints))
-        after = np.clip(np.searchsorted(frames, every), 0, len(frames) - 1)
-        before = np.clip(after - 1, 0, None)
-        moves = np.zeros((len(keypoints), 2))
-        total = np.zeros(len(keypoints))
-        for nearest in (frames[before], frames[after]):
-            share = np.clip(1 - np.abs(every - nearest) / (FADE * fps + 1), 0, 1)
+    fading = np.flatnonzero(known & ~rooted)
+    if len(frames) and len(fading):
+        after = np.searchsorted(frames, fading)
+        moves, total = np.zeros((len(fading), 2)), np.zeros(len(fading))
+        for place, exists in ((after - 1, after > 0), (after, after < len(frames))):
+            nearest = frames[place.clip(0, len(frames) - 1)]
+            share = np.where(exists, np.clip(1 - np.abs(fading - nearest) / (FADE * fps + 1), 0, 1), 0)
             moves += share[:, None] * offset[nearest]
             total += share
-        moves /= np.maximum(total, 1)[:, None]
-        fading = known & ~rooted
-        keypoints[fading, wrist] += moves[fading].astype(np.float32)
+        keypoints[fading, wrist] += (moves / np.maximum(total, 1)[:, None]).astype(np.float32)
     keypoints[rooted, wrist] = keypoints[rooted, root]
     scores[rooted, wrist] = np.maximum(np.abs(scores[rooted, wrist]), scores[rooted, root])
