@@ -43,6 +43,15 @@ def test_a_face_does_not_blink_and_cuts_are_kept_apart():
     assert (cut.scores[30:, FACE] == 0).all()
 
 
+def test_a_head_that_looks_over_a_shoulder_keeps_its_face():
+    back = reversed_in(slice(0, 60))
+    back.keypoints[:, FACE, 0] += 18  # ears are 16 pixels to either side
+    assert (finish_pose(back, guesses_faces=True)[0].scores[:, FACE] == 0).all()
+    back.keypoints[:, FACE, 0] += 24
+    assert from_behind(back.keypoints, back.scores).all()
+    assert (finish_pose(back, guesses_faces=True)[0].scores[:, FACE] >= SEEN).all()
+
+
 def test_finishing_twice_changes_no_score():
     pose = reversed_in(slice(20, 30))
     once, _ = finish_pose(pose, guesses_faces=True)

@@ -28,6 +28,8 @@ _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_eye"
 _TURNED, _EYES = 0.25, 0.02
 """Minimum reversed distance of shoulders and of eyes, in torso lengths, of a person seen from behind."""
 _RARELY = 0.03
+_PROFILE = 2.2
+"""Distance of the nose from the middle of the ears, in halves of the ears' distance, of a head in profile."""
 _MOMENT = 0.1
 """Maximum duration in seconds of a view from behind, or from the front, between two longer ones that counts as an
 error."""
@@ -99,15 +101,31 @@ def from_behind(
     return np.asarray(seen["left_shoulder"] & seen["right_shoulder"] & (shoulders < -_TURNED) & ~facing)
 
 
+def face_hidden(
+    keypoints: Float[np.ndarray, "*frames 133 2"], scores: Float[np.ndarray, "*frames 133"]
+) -> Bool[np.ndarray, "*frames"]:
+    """Return True for frames that show the person's back, and no profile of a head that looks over a shoulder.
+
+    In profile, the nose is farther from the ears than they are from each other.
+    """
+    nose, left, right = (keypoints[..., INDEX[name], :] for name in ("nose", "left_ear", "right_ear"))
+    span = right - left
+    length = np.maximum(np.linalg.norm(span, axis=-1), 1e-6)
+    along = np.abs(((nose - (left + right) / 2) * span).sum(axis=-1)) / length
+    seen = (scores[..., [INDEX["nose"], INDEX["left_ear"], INDEX["right_ear"]]] >= SEEN).all(axis=-1)
+    profile = seen & (along > _PROFILE * length / 2)
+    return np.asarray(from_behind(keypoints, scores) & ~profile)
+
+
 def without_hidden_faces(pose: PoseSequence, cuts: Sequence[int] = ()) -> PoseSequence:
-    """Remove nose and eyes in the frames of a clip that show the person's back.
+    """Remove nose and eyes in the frames of a clip in which they are hidden by the head.
 
     `cuts`: first frames of new scenes. Moments (`_MOMENT`) are decided like the frames around them. For estimators that
     report faces they cannot see.
     """
     scores = pose.scores.copy()
     for start, stop in pairwise((0, *cuts, len(pose))):
-        behind = from_behind(pose.keypoints[start:stop], scores[start:stop])
+        behind = face_hidden(pose.keypoints[start:stop], scores[start:stop])
         size = 2 * round(_MOMENT * float(pose.fps)) + 1
         steady = median_filter(behind.astype(np.uint8), min(size, len(behind)), mode="nearest") > 0
         rows = start + np.flatnonzero(steady)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.task_files import task_file
-from posegen.conditions.framing import FACE_NAMES, from_behind
+from posegen.conditions.framing import FACE_NAMES, face_hidden
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
@@ -260,7 +260,7 @@ def body_pose(landmarks: Any, width: int, height: int, in_clip: bool = False) ->
 
 def without_hidden_face(person: PersonPose) -> PersonPose:
     """Remove nose and eyes of a person seen from behind; BlazePose reports them with high scores all the same."""
-    if not from_behind(person.keypoints, person.scores):
+    if not face_hidden(person.keypoints, person.scores):
         return person
     scores = person.scores.copy()
     scores[[INDEX[name] for name in FACE_NAMES]] = 0
