@@ -105,7 +105,8 @@ def _fit_in_space(
     ]
     enough = both.sum(axis=1) >= 3
     size = np.where(enough & (spreads[0] > 1e-3), spreads[1] / np.maximum(spreads[0], 1e-3), 1.0)
-    off = np.where(both.any(axis=1)[:, None], middles[1] - size[:, None] * middles[0], 0)
+    common = weight.sum(axis=1, keepdims=True) > 0
+    off = np.where(common, middles[1] - size[:, None] * middles[0], 0)
     apart = np.linalg.norm(space * size[:, None, None] + off[:, None] - flat, axis=-1)
     palm = np.linalg.norm(joints[:, 9] - joints[:, 0], axis=-1) * size
     alike = (weight * apart).sum(axis=1) <= _SAME_SHAPE * np.maximum(np.nan_to_num(palm), 1)
