@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from test_smoothing import FPS, standing
 
+from posegen.conditions import joined_hands
+from posegen.conditions.finishing import finish_person
 from posegen.conditions.hands import CapsuleHandNormals, palm_length
-from posegen.conditions.joined_hands import FADE, join_hands, join_hands_of
+from posegen.conditions.joined_hands import FADE, join_hands
 from posegen.conditions.keypoints import HAND_DRAWN, HANDS, INDEX, LEFT_HAND, PersonPose, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
 
@@ -52,7 +54,7 @@ def test_wrist_and_root_are_one_point_and_the_hand_stays_where_it_was_found():
     assert np.array_equal(after.keypoints[:, WRIST], after.keypoints[:, LEFT_HAND.start])
     assert np.allclose(after.keypoints[:, LEFT_HAND], before.keypoints[:, LEFT_HAND])
     assert np.allclose(after.hands[:, 0], before.hands[:, 0])
-    one = join_hands_of(before[3])
+    one = finish_person(before[3], before.size)
     assert np.array_equal(one.keypoints[WRIST], one.keypoints[LEFT_HAND.start])
 
 
@@ -112,6 +114,17 @@ def test_a_forearm_without_a_wrist_ends_at_the_hand():
     after = join_hands(before)
     assert (after.scores[:, WRIST] >= HAND_DRAWN).all()
     assert np.array_equal(after.keypoints[:, WRIST], after.keypoints[:, LEFT_HAND.start])
+
+
+def test_a_long_clip_is_what_its_pieces_are(monkeypatch):
+    before = apart(40)
+    before.scores[10:30, LEFT_HAND] = 0.6
+    before.hands[12:, 0] = np.nan
+    whole = join_hands(before)
+    monkeypatch.setattr(joined_hands, "PIECE", 7)
+    pieces = join_hands(before)
+    for name in ("keypoints", "scores", "hands"):
+        assert np.array_equal(getattr(pieces, name), getattr(whole, name), equal_nan=True)
 
 
 def test_a_clip_without_hands_stays_as_it_is():

@@ -5,11 +5,12 @@ behind are removed, and the edge of the frame is last, because it needs the fina
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from posegen.conditions.frame_edges import settle_edges
 from posegen.conditions.framing import without_hidden_faces
 from posegen.conditions.joined_hands import join_hands
-from posegen.conditions.keypoints import PoseSequence
+from posegen.conditions.keypoints import PersonPose, PoseSequence
 from posegen.conditions.smoothing import SmoothingReport, smooth_poses
 
 VERSION = "1"
@@ -30,3 +31,9 @@ def finish_pose(
     if guesses_faces:
         pose = without_hidden_faces(pose, cuts)
     return settle_edges(join_hands(pose, cuts), cuts), repaired
+
+
+def finish_person(person: PersonPose, size: tuple[int, int], guesses_faces: bool = False) -> PersonPose:
+    """Finish the person of a single frame of (height, width), as `finish_pose` does without smoothing."""
+    one = PoseSequence(person.keypoints[None], person.scores[None], person.hands[None], size, Fraction(1))
+    return finish_pose(one, (), smooths=False, guesses_faces=guesses_faces)[0][0]

@@ -32,8 +32,8 @@ _ARMS = tuple((INDEX[f"{side}_elbow"], INDEX[f"{side}_wrist"]) for side in ("lef
 def settle_edges(pose: PoseSequence, cuts: Sequence[int] = ()) -> PoseSequence:
     """Return the clip with scores that are positive for drawn points and negative for other points outside.
 
-    `cuts`: first frames of new scenes. Points inside the frame with negative scores become positive: they were outside
-    before they were smoothed, or moved.
+    `cuts`: first frames of new scenes. Signs are decided by the places: points may have been moved in or out since they
+    were found.
     """
     if not (pose.scores < 0).any():
         return pose

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float
 
-from posegen.conditions.keypoints import HAND_DRAWN, HAND_FOUND, HANDS, INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.keypoints import HAND_DRAWN, HAND_FOUND, HANDS, INDEX, PIECE, SEEN, PoseSequence
 
 FADE = 0.15
 """Seconds in which the wrist moves from the body's position to the root of a hand that appears, and back."""
@@ -35,19 +35,14 @@ def join_hands(pose: PoseSequence, cuts: Sequence[int] = ()) -> PoseSequence:
     for start, stop in pairwise((0, *cuts, len(pose))):
         scene = slice(start, stop)
         for side in range(len(HANDS)):
-            found = _whole_hand(keypoints[scene], scores[scene], hands[scene, side], side)
+            drawn = _kept_on(scores[scene, HANDS[side]])
+            found = np.zeros(stop - start, bool)
+            for first in range(0, len(found), PIECE):  # in constant memory
+                part = slice(first, first + PIECE)
+                rows = slice(start + first, min(start + first + PIECE, stop))
+                found[part] = _whole_hand(keypoints[rows], scores[rows], hands[rows, side], side, drawn[part])
             _join_wrist(keypoints[scene], scores[scene], hands[scene, side], side, found, float(pose.fps))
     return PoseSequence(keypoints, scores, hands, pose.size, pose.fps)
-
-
-def join_hands_of(person: PersonPose) -> PersonPose:
-    """Return the person of a single image with whole hands at the ends of the forearms."""
-    keypoints, scores = person.keypoints.astype(np.float32), person.scores.copy()
-    hands = person.hands.astype(np.float32)
-    for side in range(len(HANDS)):
-        found = _whole_hand(keypoints[None], scores[None], hands[None, side], side)
-        _join_wrist(keypoints[None], scores[None], hands[None, side], side, found, 1.0)
-    return PersonPose(keypoints, scores, hands)
 
 
 def _whole_hand(
@@ -55,11 +50,14 @@ def _whole_hand(
     scores: Float[np.ndarray, "frames 133"],
     joints: Float[np.ndarray, "frames 21 3"],
     side: int,
+    drawn: Bool[np.ndarray, " frames"],
 ) -> Bool[np.ndarray, " frames"]:
-    """Give a hand the same joints in keypoints and in space, in place; return the frames that have one."""
+    """Give a hand the same joints in keypoints and in space, in place; return the frames that have one.
+
+    drawn: frames in which the keypoints are certain enough to be drawn.
+    """
     places, rated = keypoints[:, HANDS[side]], scores[:, HANDS[side]]  # views
     deep = np.isfinite(joints).all(axis=(1, 2))
-    drawn = _kept_on(rated)
     found = deep | drawn
     seen = rated >= SEEN
     # keypoints that are too uncertain to be drawn give way to a hand that was found in space

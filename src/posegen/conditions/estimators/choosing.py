@@ -99,7 +99,7 @@ def make_pose_estimator(
     """
     match config.pose:
         case "mediapipe":
-            return MediaPipePose(single_image=samples is not None)
+            return MediaPipePose(single_image=samples is not None, in_clip=True)
         case "file":
             given = FilePose(_needed(config.pose_file, "--pose-file"), size, shown, num_source_frames, samples)
             logger.info("%s", given.description)

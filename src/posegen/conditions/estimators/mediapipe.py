@@ -102,7 +102,9 @@ class HandCrop:
 class MediaPipePose:
     """`PoseEstimator` with MediaPipe. Frames of one clip must come in order; make a new one for each clip.
 
-    `single_image=True` processes each frame independently (for images). Raises `PosegenError` without set-up.
+    `single_image=True` processes each frame independently (for images). `in_clip`: the frames are of a clip, whose
+    hidden faces and points outside the frame are decided later (`finishing.py`); by default unless `single_image`.
+    Raises `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -110,10 +112,11 @@ class MediaPipePose:
     finds_hands = False
     keeps_everybody = False
 
-    def __init__(self, single_image: bool = False) -> None:
+    def __init__(self, single_image: bool = False, in_clip: bool | None = None) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
         self.version = f"{version('mediapipe')} {VERSION}"
         self._single_image = single_image
+        self._in_clip = not single_image if in_clip is None else in_clip
         self._time = 0
         with silenced_stderr():
             import mediapipe
@@ -163,8 +166,7 @@ class MediaPipePose:
         """Find the bodies and feet of the people in an RGB frame."""
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
-        in_clip = not self._single_image
-        return [body_pose(landmarks, width, height, in_clip) for landmarks in result.pose_landmarks]
+        return [body_pose(landmarks, width, height, self._in_clip) for landmarks in result.pose_landmarks]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
         """Find the people in the next frames."""
