@@ -24,9 +24,10 @@ import numpy as np
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.extraction import estimate_pose
+from posegen.conditions.finishing import finish_pose
 from posegen.conditions.folder import HAND_NORMALS
-from posegen.conditions.hands import CapsuleHandNormals
-from posegen.conditions.keypoints import BODY, FEET, HANDS, INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.hands import CapsuleHandNormals, palm_length
+from posegen.conditions.keypoints import BODY, FEET, HAND_DRAWN, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 from posegen.data.clips import Drawing
 from posegen.errors import PosegenError
 from posegen.evaluate.filming import FilmFormat, film
@@ -94,12 +95,41 @@ def turn_around(clip: SyntheticClip) -> None:
 
 
 def embedded(clip: Filmed) -> PoseSequence:
-    """Estimate as `posegen extract` does. Other ways can stand beside it: each is a function of a clip."""
+    """Estimate as `posegen extract` does, without finishing. Other ways can stand beside it: functions of a clip."""
     estimator = MediaPipePose()
     try:
         return estimate_pose(clip.video, estimator, FPS)[0]
     finally:
         estimator.close()
+
+
+def finished(pose: PoseSequence) -> PoseSequence:
+    """Measure what is drawn of what the embedded estimator finds."""
+    return finish_pose(pose, guesses_faces=True)[0]
+
+
+def drawn_hands(found: list[PoseSequence], drawn: list[PoseSequence]) -> dict[str, float]:
+    """Percent of the found hands that skeleton and hand normals show, hands that only one of them shows, and the
+    distance of the forearm's end to the hand's root in palm lengths, at the 95th percentile.
+    """
+    were, both, one, apart = [], [], [], []
+    for before, after in zip(found, drawn, strict=True):
+        for side, (hand, wrist) in enumerate(zip(HANDS, ("left_wrist", "right_wrist"), strict=True)):
+            skeleton = (after.scores[:, hand] >= HAND_DRAWN).any(axis=1)
+            normals = np.isfinite(after.hands[:, side]).any(axis=(1, 2))
+            were.append(np.isfinite(before.hands[:, side]).all(axis=(1, 2)))
+            both.append(skeleton & normals)
+            one.append(skeleton ^ normals)
+            shown = skeleton & (after.scores[:, INDEX[wrist]] >= SEEN)
+            way = after.keypoints[shown, hand.start] - after.keypoints[shown, INDEX[wrist]]
+            palms = [palm_length(joints) for joints in after.hands[shown, side]]
+            apart.append(np.linalg.norm(way, axis=1) / np.array(palms))
+    every = np.concatenate(were)
+    return {
+        "found_hands_that_are_drawn_percent": round(100 * float(np.concatenate(both)[every].mean()), 1),
+        "hands_in_one_of_the_two_videos_only": int(np.concatenate(one).sum()),
+        "forearm_to_hand_in_palms_percentile_95": round(float(np.percentile(np.concatenate(apart), 95)), 3),
+    }
 
 
 def hands_at_true_wrists(clip: Filmed) -> PoseSequence:
@@ -244,9 +274,15 @@ def main() -> None:
             count = arguments.clips if group != "from behind" else max(1, arguments.clips // 2)
             pairs = list(seen_clips(folder, group, count, arguments.frames))
             clips, poses = [clip for clip, _ in pairs], [pose for _, pose in pairs]
-            figures[group] = {"clips": count, "clips_with_a_person_found": len(pairs), **summary(clips, poses),
-                              "sides_swapped_percent_of_frames": sides_swapped(clips, poses),
-                              "hidden_faces_drawn_percent": hidden_faces(clips, poses)}  # fmt: skip
+            done = [finished(pose) for pose in poses]
+            figures[group] = {
+                "clips": count,
+                "clips_with_a_person_found": len(pairs),
+                **summary(clips, poses),
+                "sides_swapped_percent_of_frames": sides_swapped(clips, poses),
+                "hidden_faces_drawn_percent": hidden_faces(clips, done),
+                "finished": {**summary(clips, done), "drawn": drawn_hands(poses, done)},
+            }
             if group != "from behind":
                 front += pairs
         clips, poses = [clip for clip, _ in front], [pose for _, pose in front]

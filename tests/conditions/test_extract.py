@@ -15,7 +15,7 @@ from posegen.conditions import extraction as extract
 from posegen.conditions.estimators import task_files
 from posegen.conditions.estimators.mediapipe import HandCrop, MediaPipePose, hand_square
 from posegen.conditions.extraction import extract_conditions, find_reference_pose, write_overlay
-from posegen.conditions.keypoints import FACE, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
+from posegen.conditions.keypoints import FACE, HAND_DRAWN, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError
@@ -235,6 +235,17 @@ def test_the_person_of_a_reference_is_found(media, name):
     assert (seen[:, 0] < image.shape[1]).all()
 
 
+def test_every_found_hand_is_drawn_at_the_end_of_its_forearm(extracted):
+    """Whichever hand it is taken for: in the skeleton, and in the hand normals."""
+    pose = extracted.pose
+    for side, (hand, wrist) in enumerate(((LEFT_HAND, "left_wrist"), (RIGHT_HAND, "right_wrist"))):
+        found = np.isfinite(pose.hands[:, side]).all(axis=(1, 2))
+        assert found.mean() > 0.8
+        assert ((pose.scores[:, hand] >= HAND_DRAWN).all(axis=1) == found).all()
+        assert np.array_equal(pose.keypoints[found, INDEX[wrist]], pose.keypoints[found, hand.start])
+        assert np.array_equal(pose.keypoints[found, hand], pose.hands[found, side, :, :2])
+
+
 def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(media, monkeypatch):
     image = read_image(media / "man.png")
     shown: list[float] = []  # sizes that show the hand
@@ -244,7 +255,7 @@ def test_a_hand_is_looked_for_where_it_was_and_a_lost_one_once_a_frame(media, mo
         if side == 1:
             return None
         looks.append(round(crop.side_length / hand_square(person, side)[1], 3))
-        return (np.zeros((21, 3), np.float32), 0.9) if looks[-1] in shown else None
+        return np.zeros((21, 3), np.float32) if looks[-1] in shown else None
 
     def looked(estimator, *sizes):
         shown[:], looks[:] = sizes, []
@@ -290,7 +301,7 @@ def test_one_hand_followed_from_both_wrists_is_searched_for_again(clip, monkeypa
     (person,) = estimator.estimate(frame)
     right = estimator.add_hands(frame, person)  # now both are followed
     points = np.concatenate([right.keypoints[RIGHT_HAND], right.hands[1][:, 2:]], axis=1)
-    monkeypatch.setattr(MediaPipePose, "_find_hand", lambda *_: (points, 0.9))
+    monkeypatch.setattr(MediaPipePose, "_find_hand", lambda *_: points)
     again = estimator.add_hands(frame, person)
     assert np.array_equal(again.keypoints, right.keypoints)
     assert again.scores[LEFT_HAND.start] >= SEEN

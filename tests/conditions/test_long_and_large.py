@@ -12,7 +12,7 @@ import pytest
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.extraction import estimate_pose, extract_conditions
 from posegen.conditions.folder import check_conditions, open_conditions
-from posegen.conditions.keypoints import INDEX
+from posegen.conditions.keypoints import HANDS, INDEX
 from posegen.config import EstimatorConfig, ExtractConfig
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
@@ -37,6 +37,8 @@ def numbered(tmp_path_factory):
     film(folder / "video.mp4", (np.full((*SIZE, 3), 2 * number, np.uint8) for number in range(90)))
     points, scores = keypoint_writers.people(1, SIZE)
     points = points + np.arange(90, dtype=np.float32)[:, None, None] * 0.25
+    for wrist, hand in zip(("left_wrist", "right_wrist"), HANDS, strict=True):
+        points[:, INDEX[wrist]] = points[:, hand.start]  # as they are drawn
     scores = np.repeat(scores, 90, axis=0)
     return folder / "video.mp4", keypoint_writers.write_published(folder / "points", points, scores, SIZE), points
 

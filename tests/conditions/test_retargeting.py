@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from people import clip_of, one, scaled, walk, without
 
 from posegen.conditions import keypoints
-from posegen.conditions.keypoints import BODY, FACE, HANDS, INDEX, SEEN
+from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN
 from posegen.conditions.proportions import GROUPS, bone_vectors, compare
 from posegen.conditions.retargeting import align, retarget
 
@@ -189,12 +189,25 @@ def test_nothing_in_common_is_nothing():
     assert align(nobody, (0.0, 0.0, 10.0, 10.0)) is None
 
 
-def test_points_outside_the_picture_are_not_seen():
+def test_points_far_outside_the_picture_are_not_seen_but_keep_their_place():
     driving = walk(24)
     moved = retarget(driving, one(walk(1, height=900, place=(300, 500)))).pose
-    outside = (moved.keypoints < -1).any(axis=-1) | (moved.keypoints > (600, 700)).any(axis=-1)
-    assert outside[:, BODY].any()
-    assert (moved.scores[outside] == 0).all()
+    margin = 0.1 * 900
+    legs = [INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("knee", "ankle")]
+    outside = (moved.keypoints[:, legs] < -margin).any(axis=-1) | (
+        moved.keypoints[:, legs] > np.array((600, 700)) + margin
+    ).any(axis=-1)
+    assert outside.any()
+    assert (moved.scores[:, legs][outside] == -driving.scores[:, legs][outside]).all()
+
+
+def test_a_point_estimated_outside_the_picture_is_drawn_where_retargeting_moves_it_in():
+    driving = walk(24)
+    scores = driving.scores.copy()
+    elbow = INDEX["left_elbow"]
+    scores[:, elbow] *= -1
+    moved = retarget(clip_of(driving.keypoints, scores), one(walk(1))).pose
+    assert (moved.scores[:, elbow] > 0).all()
 
 
 def test_boxes_are_aligned():

@@ -171,6 +171,99 @@ def test_an_outlier_is_rejected_and_a_jump_of_the_whole_person_is_not():
     assert np.abs(smoothed.keypoints[:, BODY] - points[:, BODY]).max() < 0.1  # nothing is carried across the cut
 
 
+def walking(time, speed=0.9):
+    """Walks to the right, at this many heights a second."""
+    points = standing(len(time)).keypoints.astype(float)
+    points[..., 0] += 400 * speed * time[:, None]
+    points[..., 1] += 8 * np.abs(np.sin(4 * np.pi * time))[:, None]
+    return points
+
+
+def waving(time, hertz=3.0):
+    """Waves a forearm from side to side about the elbow."""
+    points = standing(len(time)).keypoints.astype(float)
+    angle = 0.9 * np.sin(2 * np.pi * hertz * time)
+    wrist = points[:, INDEX["left_elbow"]] + 62 * np.stack([np.sin(angle), -np.cos(angle)], 1)
+    points[:, LEFT_HAND] += (wrist - points[:, INDEX["left_wrist"]])[:, None]
+    points[:, INDEX["left_wrist"]] = wrist
+    return points
+
+
+def kicking(time):
+    """Kicks once with a straight leg, 90 degrees high, in a third of a second."""
+    points = standing(len(time)).keypoints.astype(float)
+    angle = 1.6 * np.exp(-(((time - time.mean()) / 0.117) ** 2))
+    hip = points[:, INDEX["left_hip"]]
+    for name, length in (("knee", 98), ("ankle", 196), ("heel", 200), ("big_toe", 205), ("small_toe", 205)):
+        points[:, INDEX[f"left_{name}"]] = hip + length * np.stack([np.sin(angle), np.cos(angle)], 1)
+    return points
+
+
+def jumping(time):
+    """Jumps once, for half a second."""
+    points = standing(len(time)).keypoints.astype(float)
+    points[..., 1] -= 400 * np.maximum(0.5 * 5.6 * (0.25**2 - (time - time.mean()) ** 2), 0)[:, None]
+    return points
+
+
+def spinning(time):
+    """Turns round twice a second."""
+    points = standing(len(time)).keypoints.astype(float)
+    points[..., 0] = 300 + (points[..., 0] - 300) * np.cos(4 * np.pi * time)[:, None]
+    return points
+
+
+@pytest.mark.parametrize("fps", [24, 60])
+@pytest.mark.parametrize("movement", [walking, waving, kicking, jumping, spinning])
+def test_fast_movements_have_no_outliers(movement, fps):
+    points = movement(np.arange(2 * fps) / fps)
+    noisy = points + np.random.default_rng(0).normal(0, 0.4, points.shape)
+    smoothed, report = smooth_poses(sequence(noisy, standing(len(points)).scores, fps))
+    assert (report.outliers, report.swapped) == (0, 0)
+    assert np.abs(smoothed.keypoints[:, BODY] - points[:, BODY]).max() < 0.05 * 400
+
+
+@pytest.mark.parametrize("fps", [24, 60])
+@pytest.mark.parametrize("movement", [walking, waving, jumping, spinning])
+def test_doubled_and_missing_frames_have_no_outliers(movement, fps):
+    time = np.arange(2 * fps) / fps
+    doubled = np.arange(len(time))
+    doubled[10::7] -= 1
+    missing = np.delete(np.arange(len(time)), np.arange(10, len(time), 7))
+    for shown in (doubled, missing):
+        points = movement(time)[shown]
+        _, report = smooth_poses(sequence(points, standing(len(points)).scores, fps))
+        assert report.outliers == 0
+
+
+@pytest.mark.parametrize("fps", [24, 30, 60])
+@pytest.mark.parametrize("movement", [walking, jumping, spinning])
+def test_outliers_of_somebody_who_moves_are_mended(movement, fps):
+    truth = movement(np.arange(2 * fps) / fps)
+    random = np.random.default_rng(2)
+    for name in ("left_shoulder", "right_hip", "right_knee", "left_elbow"):
+        points, first = truth.copy(), int(random.integers(8, len(truth) - 10))
+        jump = random.uniform(0.4, 0.51) * 400
+        direction = random.uniform(0, 2 * np.pi)
+        wrong = slice(first, first + round(0.04 * fps) + 1)
+        points[wrong, INDEX[name]] += jump * np.array([np.cos(direction), np.sin(direction)])
+        smoothed, report = smooth_poses(sequence(points, standing(len(points)).scores, fps))
+        assert report.outliers == len(points[wrong])
+        assert np.abs(smoothed.keypoints[:, INDEX[name]] - truth[:, INDEX[name]]).max() < 0.05 * 400
+
+
+@pytest.mark.parametrize(
+    "names", [("hip", "knee", "ankle", "big_toe", "small_toe", "heel"), ("eye", "ear"), ("shoulder", "elbow", "wrist")]
+)
+def test_parts_that_face_another_way_than_the_body_are_put_right_from_the_first_frame(names):
+    """Exchanged in the first half of the clip: movement alone could not tell which half is wrong."""
+    still = standing(40)
+    wrong = mirrored_names(still.keypoints.astype(float), slice(0, 24), names)
+    smoothed, report = smooth_poses(changed(still, wrong))
+    assert report.swapped == 24
+    assert np.abs(smoothed.keypoints[:, BODY] - still.keypoints[:, BODY]).max() < 1
+
+
 def test_short_gaps_are_filled_and_long_ones_are_not():
     moving = standing(48).keypoints + np.arange(48)[:, None, None] * np.array([3.0, 0])
     scores = standing(48).scores.copy()

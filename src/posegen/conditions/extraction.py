@@ -29,6 +29,7 @@ from posegen.conditions.estimators.choosing import (
 )
 from posegen.conditions.estimators.file import video_of_pictures
 from posegen.conditions.estimators.interfaces import PoseEstimator
+from posegen.conditions.finishing import finish_pose
 from posegen.conditions.folder import (
     HAND_NORMALS,
     MANIFEST,
@@ -44,7 +45,6 @@ from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.skeleton import Colors, draw_skeleton
-from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, people_seen
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError, logger
@@ -113,9 +113,8 @@ def extract_conditions(
                 logger.warning("%s", warning)
         report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
         report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
-        if chosen.smoothing:
-            pose, repaired = smooth_poses(pose, tracking.cuts)
-            report.append(repaired.describe())
+        pose, repaired = finish_pose(pose, tracking.cuts, chosen.smoothing, guesses_faces=chosen.pose == "mediapipe")
+        report.append(repaired.describe())
         report.append(describe_back(pose.keypoints, pose.scores))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)

@@ -5,10 +5,14 @@ and the lower edge, by the size of the parts that are seen. Joints that are miss
 frames therefore matter little. Pixels are not used.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import median_filter  # type: ignore[import-untyped]
 
-from posegen.conditions.keypoints import INDEX, SEEN
+from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
 from posegen.config import Framing
 from posegen.errors import PosegenError
 
@@ -24,6 +28,13 @@ _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "left_eye"
 _TURNED, _EYES = 0.25, 0.02
 """Minimum reversed distance of shoulders and of eyes, in torso lengths, of a person seen from behind."""
 _RARELY = 0.03
+_PROFILE = 2.2
+"""Distance of the nose from the middle of the ears, in halves of the ears' distance, of a head in profile."""
+_MOMENT = 0.1
+"""Maximum duration in seconds of a view from behind, or from the front, between two longer ones that counts as an
+error."""
+FACE_NAMES = ("nose", "left_eye", "right_eye")
+"""Points that cannot be seen from behind."""
 _LENGTHS = (
     # the least foreshortened parts first; then arms, which sometimes point at the camera; then the others
     {"left_shoulder right_shoulder": 0.21}
@@ -88,6 +99,38 @@ def from_behind(
     eyes = _cross(places["left_eye"] - places["right_eye"], down) / length**2
     facing = seen["left_eye"] & seen["right_eye"] & (eyes > -_EYES)
     return np.asarray(seen["left_shoulder"] & seen["right_shoulder"] & (shoulders < -_TURNED) & ~facing)
+
+
+def face_hidden(
+    keypoints: Float[np.ndarray, "*frames 133 2"], scores: Float[np.ndarray, "*frames 133"]
+) -> Bool[np.ndarray, "*frames"]:
+    """Return True for frames that show the person's back, and no profile of a head that looks over a shoulder.
+
+    In profile, the nose is farther from the ears than they are from each other.
+    """
+    nose, left, right = (keypoints[..., INDEX[name], :] for name in ("nose", "left_ear", "right_ear"))
+    span = right - left
+    length = np.maximum(np.linalg.norm(span, axis=-1), 1e-6)
+    along = np.abs(((nose - (left + right) / 2) * span).sum(axis=-1)) / length
+    seen = (scores[..., [INDEX["nose"], INDEX["left_ear"], INDEX["right_ear"]]] >= SEEN).all(axis=-1)
+    profile = seen & (along > _PROFILE * length / 2)
+    return np.asarray(from_behind(keypoints, scores) & ~profile)
+
+
+def without_hidden_faces(pose: PoseSequence, cuts: Sequence[int] = ()) -> PoseSequence:
+    """Remove nose and eyes in the frames of a clip in which they are hidden by the head.
+
+    `cuts`: first frames of new scenes. Moments (`_MOMENT`) are decided like the frames around them. For estimators that
+    report faces they cannot see.
+    """
+    scores = pose.scores.copy()
+    for start, stop in pairwise((0, *cuts, len(pose))):
+        behind = face_hidden(pose.keypoints[start:stop], scores[start:stop])
+        size = 2 * round(_MOMENT * float(pose.fps)) + 1
+        steady = median_filter(behind.astype(np.uint8), min(size, len(behind)), mode="nearest") > 0
+        rows = start + np.flatnonzero(steady)
+        scores[rows[:, None], [INDEX[name] for name in FACE_NAMES]] = 0
+    return PoseSequence(pose.keypoints, scores, pose.hands, pose.size, pose.fps)
 
 
 def describe_back(keypoints: Float[np.ndarray, "frames 133 2"], scores: Float[np.ndarray, "frames 133"]) -> str | None:

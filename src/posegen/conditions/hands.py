@@ -18,6 +18,12 @@ _PALM = ((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (1, 5), (5, 9), (9, 13), (13,
 _RADII = np.array([0.20, 0.17, 0.14, 0.12, 0.10, *(0.13, 0.11, 0.10, 0.085) * 4], np.float32)
 """Radius at each joint, in palm lengths (wrist to middle knuckle): the usual proportions of a hand."""
 
+_MEASURES = (
+    (0, 9, 1.0), (0, 13, 0.95), (0, 5, 1.0), (0, 17, 0.9), (9, 10, 0.45), (5, 6, 0.45), (13, 14, 0.4), (17, 18, 0.35),
+    (10, 11, 0.27), (6, 7, 0.25), (14, 15, 0.25), (18, 19, 0.2), (1, 2, 0.4), (2, 3, 0.33), (3, 4, 0.27),
+)  # fmt: skip  # a table, read in rows
+"""Bones (first joint, second joint, length in palm lengths) by which a hand is measured, the best first."""
+
 
 class CapsuleHandNormals:
     """`HandNormalEstimator` that needs no model of its own."""
@@ -32,7 +38,7 @@ class CapsuleHandNormals:
         image = np.zeros((*size, 3), np.uint8)
         depth = np.full(size, -np.inf, np.float32)
         for joints in person.hands:
-            if np.isfinite(joints).all():
+            if np.isfinite(joints).any():
                 _draw_hand(image, depth, joints)
         return image
 
@@ -47,17 +53,29 @@ class CapsuleHandNormals:
 
 
 def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: Float[np.ndarray, "21 3"]) -> None:
-    """Draw one hand (pixels; z away from the camera) into image and depth (larger is nearer), in place."""
+    """Draw one hand (pixels; z away from the camera) into image and depth (larger is nearer), in place.
+
+    Bones with an end that is not known (NaN) are left out.
+    """
     scale = palm_length(joints)
     radii = _RADII * scale
     points = joints * np.array([1, 1, -1], np.float32)  # z towards the camera
+    known = np.isfinite(joints).all(axis=1)
     for start, stop in (*_PALM, *_FINGERS):
-        _draw_capsule(image, depth, points[start], points[stop], float(radii[start]), float(radii[stop]))
+        if known[start] and known[stop]:
+            _draw_capsule(image, depth, points[start], points[stop], float(radii[start]), float(radii[stop]))
 
 
 def palm_length(joints: Float[np.ndarray, "21 3"]) -> float:
-    """Return the distance from wrist to middle knuckle in space, in pixels; at least 1."""
-    return max(float(np.linalg.norm(joints[9] - joints[0])), 1.0)
+    """Return the distance from wrist to middle knuckle in space, in pixels; at least 1.
+
+    If one of them is not known (NaN), it is estimated from another bone.
+    """
+    for start, stop, palms in _MEASURES:
+        length = float(np.linalg.norm(joints[stop] - joints[start]))
+        if np.isfinite(length):
+            return max(length / palms, 1.0)
+    return 1.0
 
 
 def _draw_capsule(

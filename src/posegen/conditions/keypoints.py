@@ -1,7 +1,8 @@
 """Keypoints in the COCO-WholeBody layout: of one person in one frame, and of one person through a clip.
 
-Coordinates are pixels of the frame (x right, y down), scores 0 (not seen) to 1. Keypoints are found, tracked and drawn
-elsewhere.
+Coordinates are pixels of the frame (x right, y down), scores 0 (not seen) to 1. A negative score marks a point that an
+estimator places outside the frame: it counts as not seen, its absolute value is the estimator's score of the position.
+Keypoints are found, tracked and drawn elsewhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,8 @@ SEEN = 0.3
 """Minimum score of a keypoint that counts as seen."""
 HAND_DRAWN = 0.7
 """Minimum score of a hand joint that is drawn."""
+HAND_FOUND = 0.9
+"""Score of the joints of a hand that a model found without a score of its own for them."""
 PIECE = 4096
 """Number of frames that are processed at once, so that long clips need no more memory than short ones."""
 

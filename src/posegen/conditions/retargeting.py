@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from posegen.conditions.frame_edges import settle_edges
 from posegen.conditions.keypoints import BODY_NAMES, FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
 from posegen.conditions.placing import shift_to
 from posegen.conditions.proportions import Proportions, compare
@@ -63,8 +64,8 @@ _CONTACT = 0.015
 class Retargeted:
     """Clip retargeted to the reference.
 
-    pose: in pixels of the result; points outside the frame count as not seen, as with estimators. hands: for each frame
-    and hand (scale, x, y) such that a point p of the hand is now at scale · p + (x, y). report: for the user.
+    pose: in pixels of the result; points outside the frame are drawn as far as `frame_edges.py` says. hands: for each
+    frame and hand (scale, x, y) such that a point p of the hand is now at scale · p + (x, y). report: for the user.
     """
 
     pose: PoseSequence
@@ -315,11 +316,12 @@ def _in_pieces(
     for part in pose.pieces():
         points, hands[part] = carried(part)
         outside = (points < -0.5).any(axis=-1) | (points[..., 0] > width - 0.5) | (points[..., 1] > height - 0.5)
-        keypoints[part], scores[part] = points, np.where(outside, 0, pose.scores[part])
+        keypoints[part] = points
+        scores[part] = np.where(outside, -np.abs(pose.scores[part]), pose.scores[part])
         moved = pose.hands[part] * hands[part, :, None, :1]
         moved[..., :2] += hands[part, :, None, 1:]
         joints[part] = moved
-    return Retargeted(PoseSequence(keypoints, scores, joints, pose.size, pose.fps), hands, report)
+    return Retargeted(settle_edges(PoseSequence(keypoints, scores, joints, pose.size, pose.fps)), hands, report)
 
 
 def _describe(proportions: Proportions, anchor_scale: float, on_feet: bool) -> str:

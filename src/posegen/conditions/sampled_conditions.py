@@ -17,6 +17,7 @@ from posegen.conditions.cuts import look_for_cuts
 from posegen.conditions.estimators.choosing import given_skeletons, make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.file import video_of_pictures
 from posegen.conditions.extraction import fit_pose
+from posegen.conditions.finishing import finish_person
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
@@ -79,7 +80,8 @@ def sample_conditions(
                     most = max(most, len(found))
                     followed = same_person(followed, found) or followed
                     person = followed if found else None
-                    people.append(estimator.add_hands(frame, person) if hands and person else person)
+                    person = estimator.add_hands(frame, person) if hands and person else person
+                    people.append(finish_person(person, size, chosen.pose == "mediapipe") if person else None)
                     progress(len(people))
         finally:
             estimator.close()

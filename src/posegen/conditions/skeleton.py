@@ -55,7 +55,7 @@ def draw_skeleton(
     hand_threshold: float = HAND_DRAWN,
     colors: Colors = "openpose",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw COCO-WholeBody keypoints (pixels, x right, y down) with scores (0..1) on black.
+    """Draw COCO-WholeBody keypoints (pixels, x right, y down) with scores (0..1; below 0 counts as 0) on black.
 
     size: (height, width) in pixels. A link is drawn if both its ends reach the threshold; the neck is the middle of the
     shoulders, with their mean score; a hand's joint is drawn only as an end of a drawn link; the face never is. Points
@@ -68,7 +68,7 @@ def draw_skeleton(
     if colors not in ("openpose", "release"):
         raise ValueError(f"colors must be 'openpose' or 'release', not {colors!r}")
     image = np.zeros((*size, 3), dtype=np.uint8)
-    points = np.concatenate([keypoints, scores[:, None]], axis=1)
+    points = np.concatenate([keypoints, np.maximum(scores, 0)[:, None]], axis=1)
     usable = np.isfinite(points).all(axis=1) & (np.abs(points[:, :2]) < _FARTHEST).all(axis=1)
     points = np.where(usable[:, None], points, np.array([0, 0, -np.inf], dtype=points.dtype))
 

@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solveh_banded  # type: ignore[import-untyped]
 from scipy.ndimage import maximum_filter1d, median_filter  # type: ignore[import-untyped]
 
+from posegen.conditions.frame_edges import outside_by
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY_NAMES, HANDS, INDEX, PIECE, SEEN, PoseSequence
 
-VERSION = "2"
+VERSION = "3"
 """Version, increased when the same keypoints would give another result."""
 OVERLAP = 256
 """Frames by which pieces overlap: far more than any operation here reaches."""
@@ -25,21 +26,33 @@ MAX_GAP = 0.25
 """Maximum gap in seconds over which a point or a hand is filled in."""
 MIN_CUTOFF, CUTOFF_PER_SPEED = 1.2, 5.0
 """Cutoff frequency in hertz of a point at rest, and its increase per person's height per second of speed."""
-MAX_ACCELERATION = 60.0
-"""Maximum acceleration in heights per second squared; an excursion and return above it is an outlier."""
+MAX_ACCELERATION = {"wrist": 120.0, "ankle": 120.0, "big_toe": 120.0, "small_toe": 120.0, "heel": 120.0}
+TRUNK_ACCELERATION, LIMB_ACCELERATION = 45.0, 75.0
+"""Maximum acceleration in heights per second squared of hands and feet, of nose, eyes, ears, shoulders and hips, and of
+elbows and knees. An excursion and return above it is an outlier."""
+EXCURSION = 0.125
+"""Maximum duration of an outlier in seconds; at least three frames."""
 _FLOOR = 0.04
 """Minimum size of an outlier in heights; smaller excursions are left to the smoothing."""
 _SWAP_COST = 0.5
 """Cost of a swap in heights per second: sides count as swapped if that saves more movement than this."""
+_TWIST_COST = 1.5
+"""Cost in heights per second of shoulders and hips, or shoulders and eyes, that face opposite ways."""
+_TWISTED = {"hip": (0.03, 0.1), "eye": (0.012, 0.03)}
+"""Width in heights, as seen in the frame, from which hips or eyes count as facing a way, and at which they fully do."""
 _SAME_HAND = 0.15
 """Maximum distance, point by point, in palm lengths, of two detections of the same hand."""
 _BLIP = 0.07
 """Minimum duration in seconds of a detected hand with none before and after; shorter detections are dropped."""
 
-_UPPER = ("eye", "ear", "shoulder", "elbow", "wrist")
-_LOWER = ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
-_GROUPS = ((_UPPER, ("shoulder", "elbow", "wrist"), True), (_LOWER, ("hip", "knee", "ankle"), False))
-"""Points that swap together, joints that reveal it, and True if the hands swap with them."""
+_GROUPS = (
+    (("shoulder", "elbow", "wrist"), ("shoulder", "elbow", "wrist")),
+    (("hip", "knee", "ankle", "big_toe", "small_toe", "heel"), ("hip", "knee", "ankle")),
+    (("eye", "ear"), ("eye", "ear")),
+)
+"""Arms, legs and head: points whose sides are swapped together, and those that reveal it. Hands go with the arms."""
+_STATES = np.array(list(np.ndindex(2, 2, 2)))
+"""Each combination of swapped (1) and other (0) groups."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,16 @@ def smooth_poses(pose: PoseSequence, cuts: Sequence[int] = ()) -> tuple[PoseSequ
             repaired += _smooth_piece(points, score, hand, fps, kept)
             result.keypoints[first:last] = points[kept]
             result.scores[first:last], result.hands[first:last] = score[kept], hand[kept]
+    _mark_outside(result, pose.scores)
     return result, repaired
+
+
+def _mark_outside(pose: PoseSequence, given: Float[np.ndarray, "frames 133"]) -> None:
+    """Make the scores of points outside the frame negative, in place, if the estimator marks such points."""
+    marked = np.flatnonzero((given < 0).any(axis=0))
+    for part in pose.pieces():
+        outside = outside_by(pose.keypoints[part][:, marked], pose.size) > 0
+        pose.scores[part, marked] = np.where(outside, -1, 1) * np.abs(pose.scores[part, marked])
 
 
 def _smooth_piece(
@@ -95,11 +117,16 @@ def _smooth_piece(
     fps: float,
     kept: slice,
 ) -> SmoothingReport:
-    """Repair and smooth one scene, or a piece of it, in place; return the repairs in the frames `kept`."""
+    """Repair and smooth one scene, or a piece of it, in place; return the repairs in the frames `kept`.
+
+    Points outside the frame do not tell sizes and sides, but are repaired and smoothed like all others, so that they
+    cross its edge evenly. Scores become positive.
+    """
     height = _person_height(points, scores)
     if height is None:
         return SmoothingReport(0, 0, 0)
     swapped = _repair_sides(points, scores, hands, height, fps)
+    np.abs(scores, out=scores)
     _drop_doubtful_hands(points, scores, hands, fps)
     filled = _fill_hands(points, scores, hands, fps)
     outliers = _smooth_scene(points, scores, hands, height, fps)
@@ -127,56 +154,95 @@ def _repair_sides(
     fps: float,
 ) -> Bool[np.ndarray, " frames"]:
     """Swap left and right, in place, where an estimator confused them for a while; return those frames."""
-    changed = np.zeros(len(points), bool)
-    for names, telling, with_hands in _GROUPS:
-        swap = _swapped_frames(points, scores, height, fps, telling)
+    swaps = _STATES[_swapped_frames(points, scores, height, fps)].astype(bool)
+    for group, (names, _) in enumerate(_GROUPS):
+        frames = np.flatnonzero(swaps[:, group])
         left, right = ([INDEX[f"{side}_{name}"] for name in names] for side in ("left", "right"))
-        if with_hands:
+        if group == 0:
             left += range(HANDS[0].start, HANDS[0].stop)
             right += range(HANDS[1].start, HANDS[1].stop)
-            hands[swap] = hands[swap][:, ::-1]
-        frames = np.flatnonzero(swap)[:, None]
+            hands[frames] = hands[frames][:, ::-1]
         for values in (points, scores):
-            values[frames, [*left, *right]] = values[frames, [*right, *left]]
-        changed |= swap
-    return changed
+            values[frames[:, None], [*left, *right]] = values[frames[:, None], [*right, *left]]
+    return np.asarray(swaps.any(axis=1))
 
 
 def _swapped_frames(
-    points: np.ndarray, scores: np.ndarray, height: np.ndarray, fps: float, names: Sequence[str]
-) -> Bool[np.ndarray, " frames"]:
-    """Find frames with swapped sides: the sequence of choices with minimum acceleration, by dynamic programming.
+    points: np.ndarray, scores: np.ndarray, height: np.ndarray, fps: float
+) -> Int[np.ndarray, " frames"]:
+    """Return the number in `_STATES` of each frame: the sequence with minimum cost, by dynamic programming.
 
-    Acceleration, not speed: limbs that cross, as in walking seen from the side, keep their velocity.
+    Cost is acceleration (not speed: limbs that cross, as in walking seen from the side, keep their velocity), a little
+    for each swap, and more where parts of one body would face opposite ways.
     """
     count = len(points)
+    if count < 3:
+        return np.zeros(count, int)
+    jumps = np.zeros((count - 2, *[len(_STATES)] * 3), np.float32)  # states of three frames in a row
+    for group, (_, telling) in enumerate(_GROUPS):
+        own = _STATES[:, group]
+        jumps += _accelerations(points, scores, height, telling)[:, own[:, None, None], own[:, None], own]
+    penalty = _STATES.sum(axis=1) * _SWAP_COST / fps + _twists(points, scores, height) * _TWIST_COST / fps
+    cost = penalty[0, :, None] + penalty[1]
+    came_from = np.zeros((count, len(_STATES), len(_STATES)), np.int8)
+    for frame in range(2, count):
+        options = cost[:, :, None] + jumps[frame - 2]
+        came_from[frame] = options.argmin(axis=0)
+        cost = options.min(axis=0) + penalty[frame]
+    before, last = (int(index) for index in np.unravel_index(cost.argmin(), cost.shape))
+    choices = np.zeros(count, int)
+    for frame in range(count - 1, 1, -1):
+        choices[frame] = last
+        before, last = int(came_from[frame, before, last]), before
+    choices[1], choices[0] = last, before
+    return choices
+
+
+def _accelerations(
+    points: np.ndarray, scores: np.ndarray, height: np.ndarray, names: Sequence[str]
+) -> Float[np.ndarray, "frames 2 2 2"]:
+    """Return the mean acceleration of some joints, in heights, if each of three frames in a row is swapped or not."""
     straight = [INDEX[f"{side}_{name}"] for side in ("left", "right") for name in names]
     exchanged = straight[len(names) :] + straight[: len(names)]
-    if count < 3:
-        return np.zeros(count, bool)
-    seen = scores[:, straight] >= SEEN
-    both = seen & (scores[:, exchanged] >= SEEN)
+    both = (scores[:, straight] >= SEEN) & (scores[:, exchanged] >= SEEN)
     valid = both[2:] & both[1:-1] & both[:-2]
     share = 1.0 / np.maximum(valid.sum(axis=1), 1)
     places = points[:, [straight, exchanged]].transpose(1, 0, 2, 3)  # choice, frame, point, xy
-    jumps = np.zeros((2, 2, 2, count - 2))  # choices of three frames in a row
+    jumps = np.zeros((len(points) - 2, 2, 2, 2), np.float32)
     for first, second, third in np.ndindex(2, 2, 2):
         bend = np.linalg.norm(places[third, 2:] - 2 * places[second, 1:-1] + places[first, :-2], axis=-1)
-        jumps[first, second, third] = np.where(valid, np.minimum(bend / height[2:, None], 0.5), 0).sum(axis=1) * share
-    penalty = np.array([0.0, _SWAP_COST / fps])
-    cost = penalty[:, None] + penalty[None, :]
-    came_from = np.zeros((count, 2, 2), np.int8)
-    for frame in range(2, count):
-        options = cost[:, :, None] + jumps[..., frame - 2] + penalty
-        came_from[frame] = options.argmin(axis=0)
-        cost = options.min(axis=0)
-    before, last = (int(index) for index in np.unravel_index(cost.argmin(), (2, 2)))
-    choices = np.zeros(count, bool)
-    for frame in range(count - 1, 1, -1):
-        choices[frame] = bool(last)
-        before, last = int(came_from[frame, before, last]), before
-    choices[1], choices[0] = bool(last), bool(before)
-    return choices
+        bend = np.where(valid, np.minimum(bend / height[2:, None], 0.5), 0)
+        jumps[:, first, second, third] = bend.sum(axis=1) * share
+    return jumps
+
+
+def _twists(points: np.ndarray, scores: np.ndarray, height: np.ndarray) -> Float[np.ndarray, "frames states"]:
+    """Return how clearly shoulders face another way than hips and eyes in each state: 0 to 1 for each of the two."""
+    shoulders = _facing(points, scores, height, "shoulder", _TWISTED["hip"])
+    twists = np.zeros((len(points), len(_STATES)))
+    for group, name in ((1, "hip"), (2, "eye")):
+        other = _facing(points, scores, height, name, _TWISTED[name])
+        same = _STATES[:, 0] == _STATES[:, group]
+        product = shoulders * other  # positive where both face the same way as they are
+        twists += np.maximum(np.where(same, -product[:, None], product[:, None]), 0)
+    return twists
+
+
+def _facing(
+    points: np.ndarray, scores: np.ndarray, height: np.ndarray, name: str, widths: tuple[float, float]
+) -> Float[np.ndarray, " frames"]:
+    """Return 1 if a pair of joints is seen from the front, -1 from behind, less sideways; 0 if not seen."""
+    left, right = INDEX[f"left_{name}"], INDEX[f"right_{name}"]
+    hips, shoulders = (
+        points[:, [INDEX[f"left_{part}"], INDEX[f"right_{part}"]]].mean(axis=1) for part in ("hip", "shoulder")
+    )
+    trunk = [INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("hip", "shoulder")]
+    down = np.where((np.abs(scores[:, trunk]) >= SEEN).all(axis=1)[:, None], hips - shoulders, (0.0, 1.0))
+    down /= np.maximum(np.linalg.norm(down, axis=1, keepdims=True), 1e-6)
+    across = points[:, left] - points[:, right]
+    width = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]) / height
+    clear = np.clip((np.abs(width) - widths[0]) / (widths[1] - widths[0]), 0, 1)
+    return np.asarray(np.where((scores[:, [left, right]] >= SEEN).all(axis=1), np.sign(width) * clear, 0))
 
 
 def _drop_doubtful_hands(points: np.ndarray, scores: np.ndarray, hands: np.ndarray, fps: float) -> None:
@@ -227,9 +293,9 @@ def _smooth_scene(
 ) -> Int[np.ndarray, " frames"]:
     """Smooth body, feet and hands of a scene in place; return the number of outliers in each frame."""
     outliers = np.zeros(len(points), int)
-    for index in range(len(BODY_NAMES)):
+    for index, name in enumerate(BODY_NAMES):
         seen = scores[:, index] >= SEEN
-        wrong = _excursions(points[:, index], seen, height, fps)
+        wrong = _excursions(points[:, index], seen, height, fps, _max_acceleration(name))
         outliers += wrong
         stiffness = _stiffness(points[:, index], seen & ~wrong, height, fps)
         _smooth_point(points[:, index], scores[:, index], seen & ~wrong, stiffness, fps)
@@ -238,7 +304,7 @@ def _smooth_scene(
         if not seen.any():
             continue
         middle = points[:, hand].mean(axis=1)
-        wrong = _excursions(middle, seen, height, fps)
+        wrong = _excursions(middle, seen, height, fps, MAX_ACCELERATION["wrist"])
         outliers += wrong
         stiffness = _stiffness(middle, seen & ~wrong, height, fps)
         known = np.isfinite(hands[:, side]).all(axis=(1, 2)) & ~wrong
@@ -253,20 +319,32 @@ def _smooth_scene(
     return outliers
 
 
+def _max_acceleration(name: str) -> float:
+    part = name.removeprefix("left_").removeprefix("right_")
+    return MAX_ACCELERATION.get(part, LIMB_ACCELERATION if part in ("elbow", "knee") else TRUNK_ACCELERATION)
+
+
 def _excursions(
-    places: Float[np.ndarray, "frames 2"], seen: Bool[np.ndarray, " frames"], height: np.ndarray, fps: float
+    places: Float[np.ndarray, "frames 2"],
+    seen: Bool[np.ndarray, " frames"],
+    height: np.ndarray,
+    fps: float,
+    acceleration: float,
 ) -> Bool[np.ndarray, " frames"]:
-    """Find frames in which a point jumps away for one to three frames, faster than people move."""
+    """Find frames in which a point jumps away and returns, faster than people move.
+
+    The jump must also be farther than the way between both of its ends: a person who moves on is nowhere farther from
+    the path than that, also where frames are doubled or missing.
+    """
     wrong = np.zeros(len(places), bool)
-    for width in (1, 2, 3):
+    for width in range(1, max(3, round(EXCURSION * fps)) + 1):
         if len(places) < width + 2:
             break
         before, after = places[: -width - 1], places[width + 1 :]
         # half of acceleration · time², from the middle of the excursion to its ends
-        limit = np.maximum(_FLOOR, 0.5 * MAX_ACCELERATION * ((width + 1) / 2 / fps) ** 2) * height[: -width - 1]
-        ends_seen = seen[: -width - 1] & seen[width + 1 :] & ~wrong[: -width - 1] & ~wrong[width + 1 :]
-        steady = np.linalg.norm(after - before, axis=1) < 0.5 * limit
-        out = ends_seen & steady
+        limit = np.maximum(_FLOOR, 0.5 * acceleration * ((width + 1) / 2 / fps) ** 2) * height[: -width - 1]
+        limit = np.maximum(limit, np.linalg.norm(after - before, axis=1))
+        out = seen[: -width - 1] & seen[width + 1 :] & ~wrong[: -width - 1] & ~wrong[width + 1 :]
         for step in range(1, width + 1):
             inside = places[step : step + len(before)]
             share = step / (width + 1)

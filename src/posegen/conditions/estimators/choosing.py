@@ -13,6 +13,7 @@ from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.model_weights import DEFAULTS, LARGER_ESTIMATORS, find_weights, identity
+from posegen.conditions.finishing import VERSION as FINISHING
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
@@ -25,7 +26,8 @@ Given = TypeVar("Given")
 
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """Return the names that identify the chosen estimators and the smoothing in a manifest, without loading them."""
-    smoothing = (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
+    smoothing: tuple[str, ...] = () if draws_given_skeletons(config) else (f"finishing {FINISHING}",)
+    smoothing += (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
@@ -97,7 +99,7 @@ def make_pose_estimator(
     """
     match config.pose:
         case "mediapipe":
-            return MediaPipePose(single_image=samples is not None)
+            return MediaPipePose(single_image=samples is not None, in_clip=True)
         case "file":
             given = FilePose(_needed(config.pose_file, "--pose-file"), size, shown, num_source_frames, samples)
             logger.info("%s", given.description)

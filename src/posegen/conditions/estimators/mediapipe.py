@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.task_files import task_file
-from posegen.conditions.framing import from_behind
-from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
+from posegen.conditions.framing import FACE_NAMES, face_hidden
+from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
-VERSION = "2"
+VERSION = "3"
 """Version, increased when the same frames would give other keypoints."""
 MAX_PEOPLE = 4
 """Maximum number of people searched in a frame; more than one is only needed to follow the right one and to warn."""
@@ -32,7 +32,7 @@ CROP = 256
 SIZES: tuple[float, ...] = (1.0, 1.4)
 """Relative sizes of the square, tried in turn: the larger one includes a palm that the first one cuts off."""
 HAND_SCORE = 0.5
-"""Minimum confidence of a hand."""
+"""Minimum confidence of the palm's detection, and of the hand's presence at its joints."""
 BLAZE = {
     "nose": 0,
     "left_eye": 2,
@@ -60,8 +60,8 @@ BLAZE = {
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
 
 
-Hand = tuple[Float[np.ndarray, "21 3"], float]
-"""Points of a hand (x, y in pixels of the frame, z in the same unit), and its confidence."""
+Hand = Float[np.ndarray, "21 3"]
+"""Joints of a hand: x, y in pixels of the frame, z in the same unit."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,27 @@ class HandCrop:
         return cls(picture, corner, side_length)
 
     def nearest_hand(self, result: Any, person: PersonPose, side: int) -> Hand | None:
-        """Return the found hand nearest to the person's wrist, if it is near."""
+        """Return the found hand nearest to the person's wrist, if it is near.
+
+        Handedness is ignored: its score rates left against right, not whether there is a hand.
+        """
         wrist = _wrist(person, side)
         best, nearest = None, 0.3 * self.side_length  # a hand farther away is the other one, or another person's
-        for landmarks, handedness in zip(result.hand_landmarks, result.handedness, strict=True):
+        for landmarks in result.hand_landmarks:
             points = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32) * self.side_length
             points[:, :2] += self.corner
             distance = float(np.linalg.norm(points[0, :2] - wrist))
-            if handedness[0].score >= HAND_SCORE and distance < nearest:
-                best, nearest = (points, float(handedness[0].score)), distance
+            if distance < nearest:
+                best, nearest = points, distance
         return best
 
 
 class MediaPipePose:
     """`PoseEstimator` with MediaPipe. Frames of one clip must come in order; make a new one for each clip.
 
-    `single_image=True` processes each frame independently (for images). Raises `PosegenError` without set-up.
+    `single_image=True` processes each frame independently (for images). `in_clip`: the frames are of a clip, whose
+    hidden faces and points outside the frame are decided later (`finishing.py`); by default unless `single_image`.
+    Raises `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -107,10 +112,11 @@ class MediaPipePose:
     finds_hands = False
     keeps_everybody = False
 
-    def __init__(self, single_image: bool = False) -> None:
+    def __init__(self, single_image: bool = False, in_clip: bool | None = None) -> None:
         pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
         self.version = f"{version('mediapipe')} {VERSION}"
         self._single_image = single_image
+        self._in_clip = not single_image if in_clip is None else in_clip
         self._time = 0
         with silenced_stderr():
             import mediapipe
@@ -131,6 +137,7 @@ class MediaPipePose:
                     running_mode=mode,
                     num_hands=hands,
                     min_hand_detection_confidence=HAND_SCORE,
+                    min_hand_presence_confidence=HAND_SCORE,
                 )
                 return vision.HandLandmarker.create_from_options(options)
 
@@ -159,7 +166,7 @@ class MediaPipePose:
         """Find the bodies and feet of the people in an RGB frame."""
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
-        return [body_pose(landmarks, width, height) for landmarks in result.pose_landmarks]
+        return [body_pose(landmarks, width, height, self._in_clip) for landmarks in result.pose_landmarks]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
         """Find the people in the next frames."""
@@ -174,9 +181,8 @@ class MediaPipePose:
             found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
         for side, hand in enumerate(found):
             if hand is not None:
-                points, score = hand
-                keypoints[HANDS[side]], scores[HANDS[side]] = points[:, :2], score
-                hands[side] = points - np.array([0, 0, points[0, 2]], np.float32)
+                keypoints[HANDS[side]], scores[HANDS[side]] = hand[:, :2], HAND_FOUND
+                hands[side] = hand - np.array([0, 0, hand[0, 2]], np.float32)
         return PersonPose(keypoints, scores, hands)
 
     def _find_hand(self, frame: Frame, person: PersonPose, side: int) -> Hand | None:
@@ -231,29 +237,35 @@ def _is_one_hand(found: Sequence[Hand | None]) -> bool:
     """Return True if the same hand was found at both wrists."""
     if any(hand is None for hand in found):
         return False
-    left, right = (hand[0][:, :2] for hand in found if hand is not None)
+    left, right = (hand[:, :2] for hand in found if hand is not None)
     size = min(float(np.linalg.norm(np.ptp(points, axis=0))) for points in (left, right))
     return float(np.linalg.norm(left - right, axis=1).mean()) < 0.2 * size
 
 
-def body_pose(landmarks: Any, width: int, height: int) -> PersonPose:
-    """Convert one person's landmarks to keypoints in pixels of the frame; points outside it get score 0."""
+def body_pose(landmarks: Any, width: int, height: int, in_clip: bool = False) -> PersonPose:
+    """Convert one person's landmarks to keypoints in pixels of the frame.
+
+    In a single image, points outside it get score 0, and a face seen from behind is removed. In a clip both are decided
+    once all frames are known: points outside get negative scores, and the face stays.
+    """
     keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
     scores = np.zeros(NUM_KEYPOINTS, np.float32)
     for name, number in BLAZE.items():
         point = landmarks[number]
         keypoints[INDEX[name]] = point.x * width, point.y * height
         inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses points outside the frame, COCO never does
-        scores[INDEX[name]] = min(point.visibility, point.presence) if inside else 0.0
-    return without_hidden_face(PersonPose(keypoints, scores))
+        score = min(point.visibility, point.presence)
+        scores[INDEX[name]] = score if inside else -score if in_clip else 0.0
+    person = PersonPose(keypoints, scores)
+    return person if in_clip else without_hidden_face(person)
 
 
 def without_hidden_face(person: PersonPose) -> PersonPose:
     """Remove nose and eyes of a person seen from behind; BlazePose reports them with high scores all the same."""
-    if not from_behind(person.keypoints, person.scores):
+    if not face_hidden(person.keypoints, person.scores):
         return person
     scores = person.scores.copy()
-    scores[[INDEX["nose"], INDEX["left_eye"], INDEX["right_eye"]]] = 0
+    scores[[INDEX[name] for name in FACE_NAMES]] = 0
     return PersonPose(person.keypoints, scores, person.hands)
 
 

@@ -21,11 +21,11 @@ from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.extraction import estimate_pose, fit_pose
+from posegen.conditions.finishing import finish_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
 from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
-from posegen.conditions.smoothing import smooth_poses
 from posegen.conditions.tracking import shoulders_seen
 from posegen.config import DEFAULT_PROMPT, Framing
 from posegen.data.clips import LEFT_HAND_BIT, OUTSIDE, PERSON_BIT, RIGHT_HAND_BIT, VIDEO, VISIBLE
@@ -125,7 +125,7 @@ class SampleMaker:
         share = 1 - tracking.missing / tracking.num_frames
         if share < self._conditions.least_seen:
             raise PosegenError(f"the person is followed in {100 * share:.0f} % of the frames only")
-        return smooth_poses(pose, tracking.cuts)[0]
+        return finish_pose(pose, tracking.cuts, guesses_faces=self._conditions.pose == "mediapipe")[0]
 
     def _make_estimator(self) -> PoseEstimator:
         """Load the pose estimator; sizes and frames matter to keypoint files only, which are not used here."""
