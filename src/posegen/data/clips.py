@@ -2,26 +2,29 @@
 
 Skeletons are drawn exactly as they are when videos are generated; hand frames are camera-space normals, black outside
 the hands. Arrays of a sample's `.npz`: `frames` (F, H, W, 3) uint8, unless they are a video (`.mkv`), `keypoints`
-(F, 133, 2) pixels, `visibility` (F, 133), `masks` (F, H, W) bits, `normals` (F, H, W, 3) uint8, `reference` (H, W, 3)
-uint8.
+(F, 133, 2) pixels, also outside the frame, or (0, 0) where unknown, `visibility` (F, 133), `masks` (F, H, W) bits,
+`normals` (F, H, W, 3) uint8, `reference` (H, W, 3) uint8.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND
+from posegen.conditions.frame_edges import outside_by, settle_edges
+from posegen.conditions.keypoints import LEFT_HAND, RIGHT_HAND, PoseSequence, empty_hands
 from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.data.fetching import UnreachableURLError
 from posegen.data.shards import Sample
 from posegen.errors import OutputError, PosegenError
 from posegen.media.data_files import parse_npz
 from posegen.media.packed import unpack_frames
-from posegen.types import Frames
+from posegen.types import Frames, Size
 
 VIDEO = "mkv"
 """The part of a sample that holds its frames, if they are not among the arrays."""
@@ -35,6 +38,8 @@ _POINTS_BYTES = 133 * 2 * 8
 """Bytes of a frame's keypoints."""
 _HAND_SEEN = 0.5
 """Share of a hand's joints that must be visible: fewer, and an estimator would not find it."""
+_USUAL_FPS = 16
+"""Frames per second of clips whose description has none."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +126,19 @@ class Clip:
         """Return the person's mask, bool (F, H, W)."""
         return (self.array("masks")[start:stop] & PERSON_BIT) > 0
 
+    @functools.cached_property
+    def _scores(self) -> Float[np.ndarray, "frames 133"]:
+        fps = Fraction(str(self.sample.description.get("fps", _USUAL_FPS)))
+        return clip_scores(self.array("keypoints"), self.array("visibility"), self.sample.size, fps)
+
     def skeletons(self, start: int, stop: int, hands: bool = True) -> Frames:
         """Return skeleton frames at the clip's size, with or without hands, uint8 RGB (F, H, W, 3)."""
         height, width = self.sample.size
         scale = self.drawing.draw_scale
-        points, visibility = self.array("keypoints"), self.array("visibility")
+        points = self.array("keypoints")
         drawn = []
         for number in range(start, stop):
-            scores = keypoint_scores(visibility[number])
+            scores = self._scores[number].copy()
             if not hands:
                 scores[[*range(133)[LEFT_HAND], *range(133)[RIGHT_HAND]]] = 0.0
             size = (height * scale, width * scale)
@@ -170,6 +180,23 @@ def mirror(name: str, array: np.ndarray, width: int) -> np.ndarray:
     if name == "normals":
         array[..., 0] = 255 - array[..., 0]
     return array
+
+
+def clip_scores(
+    keypoints: Float[np.ndarray, "frames 133 2"], visibility: UInt8[np.ndarray, "frames 133"], size: Size, fps: Fraction
+) -> Float[np.ndarray, "frames 133"]:
+    """Return the scores of a clip as an extraction would finish them: drawn points have 1, others outside -1, or 0.
+
+    keypoints: pixels of frames of `size` (height, width); those outside have true places, or any inside if unknown.
+    """
+    scores = np.stack([keypoint_scores(row) for row in visibility])
+    points = keypoints.astype(np.float32)
+    scores[(visibility == OUTSIDE) & (outside_by(points, size) > 0)] = -1.0
+    for hand in (LEFT_HAND, RIGHT_HAND):
+        absent = ~(scores[:, hand] > 0).any(axis=1)
+        scores[absent, hand] = 0.0
+    no_hands = np.stack([empty_hands()] * len(points))
+    return settle_edges(PoseSequence(points, scores, no_hands, size, fps)).scores
 
 
 def keypoint_scores(visibility: np.ndarray) -> Float[np.ndarray, " 133"]:

@@ -29,7 +29,7 @@ from posegen.media.tensors import save_safetensors
 from posegen.model.latents import encode_frames, use_channels_last
 from posegen.model.pipeline import PoseGenPipeline
 
-FORMAT = 1
+FORMAT = 2
 FRAMEWISE = {"latents", "condition", "condition_without_hands", "hands"}
 """Tensors of a window with a time axis, (c, f, h, w)."""
 GREY = 128

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions, Inputs, save_conditions
 from posegen.conditions.keypoints import PoseSequence, empty_hands
 from posegen.conditions.skeleton import draw_skeleton
-from posegen.data.clips import LEFT_HAND_BIT, PERSON_BIT, RIGHT_HAND_BIT, Drawing, keypoint_scores
+from posegen.data.clips import LEFT_HAND_BIT, PERSON_BIT, RIGHT_HAND_BIT, Drawing, clip_scores
 from posegen.errors import PosegenError
 from posegen.evaluate.comparison import save_person
 from posegen.media.fitting import Fit, plan_fit
@@ -51,22 +51,24 @@ def film(frames: Iterable[RenderedFrame], driving: Path, folder: Path, form: Fil
     fit = plan_fit(frame_size, size, "crop")
     if fit.scaled != size:
         raise PosegenError(f"a film of {frame_size} cannot have conditions of {size}: their shapes differ")
-    keypoints, scores, person = [], [], []
+    keypoints, visibility, person = [], [], []
     with (
         VideoWriter(driving, fps, size=frame_size, crf=form.crf) as video,
-        VideoWriter(folder / SKELETON, fps, size=size, codec="h264rgb") as skeletons,
         VideoWriter(folder / HAND_NORMALS, fps, size=size, codec="h264rgb") as hands,
     ):
         for frame in frames:
             video.write(frame.rgb)
             keypoints.append(frame.keypoints.astype(np.float32))
-            scores.append(keypoint_scores(frame.visibility))
-            skeletons.write(_skeleton(keypoints[-1] * (size[0] / frame_size[0]), scores[-1], size, drawing))
+            visibility.append(frame.visibility)
             hands.write(fitted_hands(frame, fit))
             person.append(_share((frame.masks & PERSON_BIT) > 0, fit) > 0.5)
+    scores = clip_scores(np.stack(keypoints), np.stack(visibility), frame_size, fps)
+    with VideoWriter(folder / SKELETON, fps, size=size, codec="h264rgb") as skeletons:
+        for points, score in zip(keypoints, scores, strict=True):
+            skeletons.write(_skeleton(points * (size[0] / frame_size[0]), score, size, drawing))
     save_person(folder, np.stack(person))
     no_hands = np.stack([empty_hands()] * len(keypoints))
-    sequence = PoseSequence(np.stack(keypoints), np.stack(scores), no_hands, frame_size, fps)
+    sequence = PoseSequence(np.stack(keypoints), scores, no_hands, frame_size, fps)
     inputs = Inputs.of(driving, fit, fps, True, drawing.colors, drawing.draw_scale, "renderer")
     return save_conditions(folder, sequence, inputs, ["exact keypoints and hand normals of a synthetic person"])
 

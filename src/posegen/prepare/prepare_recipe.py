@@ -21,7 +21,7 @@ from posegen.media.packed import PackedCodec
 from posegen.prepare.filters.clip_filters import FilterSettings
 from posegen.recipes.lookup import load_recipe
 
-FORMAT = 3
+FORMAT = 4
 """Raised when kept results change their meaning: they are then made anew."""
 MAX_FRAMES, MAX_SIZES, MAX_CLIPS_PER_SHARD, MAX_WORKERS = 10_001, 100, 100_000, 10_000
 """What goes beyond is taken for a slip."""

@@ -85,7 +85,7 @@ class SampleMaker:
         visibility = np.stack([_visibility(person, self._conditions, fit.target) for person in fitted])
         number = _reference(visibility, key)
         caption = self._caption(frames[number], fitted[number], pose, fit)
-        keypoints = np.stack([person.keypoints for person in fitted]).astype(np.float32)
+        keypoints = np.stack([_known_places(person, self._conditions) for person in fitted])
         arrays = {
             "normals": np.where(drawn(maps)[..., None], maps, np.uint8(128)),
             "masks": np.stack([_masks(person, image) for person, image in zip(fitted, maps, strict=True)]),
@@ -162,14 +162,24 @@ def _captions(settings: ConditionSettings, device: str) -> Any:
     return VisionLanguageModel(settings.caption_model, place, dtype, "[conditions] caption_model")
 
 
-def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
-    """Return the visibility of keypoints: `VISIBLE` where the score is high enough and the point in the picture."""
+def _least_scores(settings: ConditionSettings) -> Float[np.ndarray, " 133"]:
     least = np.full(133, settings.body_threshold)
     for hand in HANDS:
         least[hand] = settings.hand_threshold
+    return least
+
+
+def _known_places(person: PersonPose, settings: ConditionSettings) -> Float[np.ndarray, "133 2"]:
+    """Return the keypoints, (0, 0) where they are not known: a place outside the frame means that it is."""
+    known = np.abs(person.scores) >= _least_scores(settings)
+    return np.where(known[:, None], person.keypoints, 0).astype(np.float32)
+
+
+def _visibility(person: PersonPose, settings: ConditionSettings, size: tuple[int, int]) -> UInt8[np.ndarray, " 133"]:
+    """Return the visibility of keypoints: `VISIBLE` where the score is high enough and the point in the picture."""
     x, y = person.keypoints[:, 0], person.keypoints[:, 1]
     inside = (x >= 0) & (y >= 0) & (x <= size[1] - 1) & (y <= size[0] - 1)
-    return np.where((person.scores >= least) & inside, VISIBLE, OUTSIDE).astype(np.uint8)
+    return np.where((person.scores >= _least_scores(settings)) & inside, VISIBLE, OUTSIDE).astype(np.uint8)
 
 
 def _reference(visibility: UInt8[np.ndarray, "frames 133"], key: str) -> int:
