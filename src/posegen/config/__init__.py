@@ -6,7 +6,7 @@ imported here, and no model or file is touched: paths are checked when they are 
 
 from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
-from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_size
+from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_person, parse_size
 from posegen.config.choices import (
     DEFAULT_PROMPT,
     MAX_FPS,
@@ -18,6 +18,7 @@ from posegen.config.choices import (
     FramingChoice,
     LongMethod,
     NormalsChoice,
+    PersonChoice,
     PoseChoice,
     RetargetMode,
     SharingPrecision,
@@ -55,6 +56,7 @@ __all__ = [
     "JobsConfig",
     "LongMethod",
     "NormalsChoice",
+    "PersonChoice",
     "PoseChoice",
     "PrepareConfig",
     "PreviewConfig",
@@ -71,5 +73,6 @@ __all__ = [
     "parse_bytes",
     "parse_fps",
     "parse_lora",
+    "parse_person",
     "parse_size",
 ]
