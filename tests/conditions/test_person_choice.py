@@ -37,13 +37,13 @@ def test_a_point_in_two_boxes_means_the_smaller_person():
 
 
 def test_a_number_that_nobody_has_is_refused_with_the_count():
-    with pytest.raises(PosegenError, match=r"--reference-person 4.* 3 people .*the picture"):
+    with pytest.raises(PosegenError, match=r"reference_person 4.* 3 people .*the picture"):
         choose_person(PEOPLE, 4, "--reference-person", "the picture")
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "biggest", "3,", "1,2,3", "nan,1", "99999", "²"])
 def test_what_is_no_choice_is_refused(text):
-    with pytest.raises(PosegenError, match="--reference-person"):
+    with pytest.raises(PosegenError, match="reference_person"):
         parse_person(text, "--reference-person")
 
 
