@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.conditions.people import walk
+from people import walk
 
 from posegen.conditions.person_choice import choose_person, draw_numbered_boxes, from_left
 from posegen.config import parse_person

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from planned_jobs import described, identity, planned
-from posegen.conditions.extraction import draw_fitted, find_reference_pose, fit_pose
+from posegen.conditions.extraction import draw_fitted, fit_pose
 from posegen.conditions.folder import open_conditions
 from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
+from posegen.conditions.reference_person import find_reference_people
 from posegen.conditions.retargeted_conditions import MADE_FROM, fit_sequence
 from posegen.errors import PosegenError
 from posegen.generate import reference_pose
@@ -40,7 +41,7 @@ def reference(media):
     """The man of the reference image, in a 96x64 picture."""
     picture = read_image(media / "man.png")
     fit = plan_fit(picture.shape[:2], (96, 64), "crop")
-    return FittedReference(picture, fit, fit_pose(find_reference_pose(picture), fit))
+    return FittedReference(picture, fit, fit_pose(find_reference_people(picture).chosen, fit))
 
 
 def carried(video, mode, reference, folder, listener):
@@ -98,13 +99,13 @@ def test_off_is_off_and_the_settings_tell_them_apart(lean, reference, tmp_path):
 
 def test_the_person_is_looked_for_once_and_only_where_somebody_asks(lean, monkeypatch):
     """By the prompt, the crop and the retargeting together; the driving video's own estimator does not count."""
-    looks, find = [], find_reference_pose
+    looks, find = [], find_reference_people
 
     def watched(*arguments):
         looks.append(arguments)
         return find(*arguments)
 
-    monkeypatch.setattr(reference_pose, "find_reference_pose", watched)
+    monkeypatch.setattr(reference_pose, "find_reference_people", watched)
     generate_video(replace(lean, prompt=None, retarget="full", sharing="off", anchor=None, steps=1))
     assert len(looks) == 1
     look_ahead(replace(lean, prompt=None, retarget="full"), Listener(), samples=2)

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config.checks import check_range, check_subject, parse_bytes, parse_fps, parse_lora, parse_size
+from posegen.config.checks import (
+    check_range,
+    check_subject,
+    parse_bytes,
+    parse_fps,
+    parse_lora,
+    parse_person,
+    parse_size,
+)
 from posegen.config.choices import (
     DataType,
     FitMode,
@@ -95,6 +103,9 @@ class GenerateConfig(EstimatorConfig):
     retarget: RetargetMode = "full"
     """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
     not at all."""
+    reference_person: str = "largest"
+    """Person of the reference image, if it shows several: largest, left, right, a number (`posegen preview` numbers
+    them from the left), or a point on them as X,Y in pixels of the image."""
     hands: bool = True
     """Use hand normals as a condition."""
     reference_tokens: bool = True
@@ -115,6 +126,7 @@ class GenerateConfig(EstimatorConfig):
         for text in self.lora:
             parse_lora(text)
         self._check_hands(self.hands)
+        parse_person(self.reference_person, "--reference-person")
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:

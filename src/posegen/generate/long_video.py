@@ -40,7 +40,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     progress = progress or NullProgress()
     inputs = read_inputs(config)
     settings = resolve_settings(inputs)
-    pose = ReferencePose(inputs.reference, config, config.device)
+    pose = ReferencePose.of(inputs.reference, config)
     if config.dry_run:
         video = plan_video(inputs, settings, pose, progress)
         progress.say(video.description)

@@ -7,10 +7,11 @@ estimator is loaded.
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from posegen.conditions.extraction import find_reference_pose, fit_pose
+from posegen.conditions.extraction import fit_pose
 from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.reference_person import NO_PEOPLE, ReferencePeople, find_reference_people
 from posegen.conditions.subject_box import find_subject_box
-from posegen.config import EstimatorConfig, FitMode, GenerateConfig
+from posegen.config import EstimatorConfig, FitMode, GenerateConfig, PersonChoice, parse_person
 from posegen.errors import PosegenError
 from posegen.media.fitting import Fit, plan_fit
 from posegen.progress import Progress
@@ -23,14 +24,26 @@ _AROUND = 0.15
 class ReferencePose:
     """The person of one image, found when somebody first asks."""
 
-    def __init__(self, image: Image, chosen: EstimatorConfig, device: str) -> None:
-        """image: uint8 sRGB (H, W, 3); chosen: the estimators."""
-        self.image, self._chosen, self._device = image, chosen, device
+    def __init__(
+        self, image: Image, estimators: EstimatorConfig, device: str, choice: PersonChoice = "largest"
+    ) -> None:
+        """Take the image, uint8 sRGB (H, W, 3), and which of its people is meant."""
+        self.image, self._estimators, self._device, self._choice = image, estimators, device, choice
+
+    @classmethod
+    def of(cls, image: Image, config: GenerateConfig) -> "ReferencePose":
+        """Take estimators and choice from the settings of a job."""
+        return cls(image, config, config.device, parse_person(config.reference_person, "--reference-person"))
 
     @cached_property
+    def found(self) -> ReferencePeople:
+        """The people, in pixels of the image. Raises `PosegenError`: no weights, or a choice that nobody fits."""
+        return find_reference_people(self.image, self._estimators, self._device, self._choice)
+
+    @property
     def person(self) -> PersonPose | None:
-        """The largest person, in pixels of the image; None if nobody is seen. Raises `PosegenError`: no weights."""
-        return find_reference_pose(self.image, self._chosen, self._device)
+        """The chosen person, in pixels of the image; None if nobody is seen. Raises `PosegenError` like `found`."""
+        return self.found.chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +51,13 @@ class FittedReference:
     """The reference image for a result of one size.
 
     source: the whole image. fit: how it becomes a picture of the result's size. person: in pixels of that picture; None
-    if nobody is seen, or nobody needs to know.
+    if nobody is seen, or nobody needs to know. found: everybody who is seen in the whole image, in its pixels.
     """
 
     source: Image
     fit: Fit
     person: PersonPose | None = None
+    found: ReferencePeople = NO_PEOPLE
 
     @cached_property
     def image(self) -> Image:
@@ -72,7 +86,7 @@ def look_at_reference(
             "no person is found in the reference image: use a picture that shows one clearly, or pass "
             "--no-person-check to go on anyway"
         )
-    reference = _with_person(reference, pose.person, box)
+    reference = _with_person(reference, pose.found, box)
     if reference.fit.centre != (0.5, 0.5):
         progress.say("reference: cropped about the person, not about its middle")
     return reference
@@ -81,7 +95,7 @@ def look_at_reference(
 def show_person(reference: FittedReference, pose: ReferencePose, config: GenerateConfig) -> FittedReference:
     """Find the person to show them, whatever the settings want; the crop is that of `look_at_reference`."""
     box = _subject_box(reference.source, pose.person, config) if _is_looked_for(config) else None
-    return _with_person(reference, pose.person, box)
+    return _with_person(reference, pose.found, box)
 
 
 def _is_looked_for(config: GenerateConfig) -> bool:
@@ -101,7 +115,8 @@ def _subject_box(
 
 
 def _with_person(
-    reference: FittedReference, person: PersonPose | None, box: tuple[float, float, float, float] | None
+    reference: FittedReference, found: ReferencePeople, box: tuple[float, float, float, float] | None
 ) -> FittedReference:
     fit = reference.fit if box is None else reference.fit.keeping(box)
-    return replace(reference, fit=fit, person=None if person is None else fit_pose(person, fit))
+    person = None if found.chosen is None else fit_pose(found.chosen, fit)
+    return replace(reference, fit=fit, person=person, found=found)

@@ -73,7 +73,7 @@ class Preview:
 def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLES) -> Preview:
     """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
     inputs = read_inputs(config)
-    person = ReferencePose(inputs.reference, config, config.device)
+    person = ReferencePose.of(inputs.reference, config)
     video = plan_video(inputs, resolve_settings(inputs), person, progress)
     settings = video.settings
     count, fps, start = settings.num_frames, settings.fps, settings.start or 0.0
