@@ -1,6 +1,7 @@
-"""Chooses one of several people as asked for (`--person`, `--reference-person`), and draws their numbers.
+"""Chooses one of several people in an image as asked for, and draws their numbers.
 
-The text of the setting is read in `config/checks.py`. Tracking the choice through a video is not done here.
+The text of `--person` and `--reference-person` is read in `config/checks.py`. Tracking the choice through a video is
+not done here.
 """
 
 from collections.abc import Mapping, Sequence

@@ -114,10 +114,10 @@ def _found_again(image: Image, estimator: PoseEstimator, person: PersonPose) -> 
 
 def _second_look(image: Image, estimator: PoseEstimator, looks: int = 1) -> list[PersonPose]:
     """Return the plausible people that the best looks show, those of at least so many `looks`."""
-    for views in (_whole_views, *(partial(_parts, share=share) for share in _PARTS)):
+    for views in (_whole_views(image), *(_parts(image, share) for share in _PARTS)):
         sightings = [
             found
-            for picture, back in views(image)
+            for picture, back in views
             for person in people_seen(estimator.estimate(picture), estimator.keeps_everybody)
             if is_plausible(found := _inside(person, back, image))
         ]
@@ -171,7 +171,7 @@ def _whole_views(image: Image) -> Iterator[tuple[View, Back]]:
         edge = round(share * max(height, width))
         picture = cv2.copyMakeBorder(image, edge, edge, edge, edge, border, value=mean)
         scale = 1.0 if wanted is None else wanted / picture.shape[0]
-        yield _scaled(picture, scale), lambda points, scale=scale, edge=edge: (points + 0.5) / scale - 0.5 - edge
+        yield _scaled(picture, scale), partial(_back, scale=scale, corner=np.array([-edge, -edge]))
 
 
 def _parts(image: Image, share: float) -> Iterator[tuple[View, Back]]:
@@ -186,8 +186,12 @@ def _parts(image: Image, share: float) -> Iterator[tuple[View, Back]]:
 
 def _part(image: Image, box: tuple[int, int, int, int], scale: float) -> tuple[View, Back]:
     left, top, right, bottom = box
-    corner = np.array([left, top])
-    return _scaled(image[top:bottom, left:right], scale), lambda points: (points + 0.5) / scale - 0.5 + corner
+    return _scaled(image[top:bottom, left:right], scale), partial(_back, scale=scale, corner=np.array([left, top]))
+
+
+def _back(points: np.ndarray, scale: float, corner: np.ndarray) -> np.ndarray:
+    """Map points of a view, scaled from a part whose corner is at `corner` (x, y), to the image."""
+    return np.asarray((points + 0.5) / scale - 0.5 + corner)
 
 
 def _scaled(picture: UInt8[np.ndarray, "height width 3"], scale: float) -> View:

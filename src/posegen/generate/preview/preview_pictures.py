@@ -79,8 +79,8 @@ def _sheet(preview: Preview) -> Frame:
             place = (_GAP + column * (small[0] + _GAP), _GAP + row * (small[1] + _GAP))
             sheet.paste(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS), place)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
-    row = (2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8)
-    draw.text(row, "hand normals", font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
+    label = (2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8)
+    draw.text(label, "hand normals", font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
     for column, number in enumerate(chosen):
         moment = f"{preview.numbers[number] / float(plan.settings.fps):.1f} s"
         place = (2 * _GAP + (column + 1) * (small[0] + _GAP), 2 * _GAP)
