@@ -190,3 +190,22 @@ def test_a_model_of_one_size_makes_that_size(lean, tmp_path, media):
     asked = described(replace(mini, reference=wide, size="144x256"))
     assert "NOTE       the model 'mini' was trained at 256x144 only" in asked
     assert describe_model("wan2.1-i2v-14b-480p").size_for((720, 1280)) == (480, 832)
+
+
+def test_a_crop_keeps_the_head_and_says_what_it_cuts_off(lean, tmp_path, media):
+    """A tall picture in a wide result: about its middle, the crop would show the trunk alone."""
+    man = read_image(media / "man.png")
+    tall = np.full((2 * man.shape[0], man.shape[1], 3), 200, np.uint8)
+    tall[-man.shape[0] :] = man
+    write_image(tmp_path / "tall.png", tall)
+    config = replace(
+        lean, conditions=None, size="64x128", retarget="full", reference=tmp_path / "tall.png", person_check=True
+    )
+    listener = Listener()
+    about = looked_at(planned(config), listener)
+    nose = about.person.keypoints[INDEX["nose"]]
+    assert 0 < nose[1] < 64
+    assert any("cut off" in line and "--fit pad" in line for line in listener.lines)
+    padded = Listener()
+    looked_at(planned(replace(config, fit="pad")), padded)
+    assert padded.lines == []

@@ -13,11 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from posegen.conditions.keypoints import BODY_NAMES, FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
+from posegen.conditions.person_in_frame import Box
 from posegen.conditions.placing import shift_to
 from posegen.conditions.proportions import Proportions, compare
-
-Box = tuple[float, float, float, float]
-"""Box (left, top, right, bottom) in pixels."""
 
 _CHAINS = tuple(
     (f"{side}_{joint}", f"{side}_{parent}" if parent != "hips" else "hips", group)

@@ -9,16 +9,17 @@ from functools import cached_property
 
 from posegen.conditions.extraction import fit_pose
 from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.person_in_frame import Box, important_boxes, parts_outside
 from posegen.conditions.reference_person import NO_PEOPLE, ReferencePeople, find_reference_people
 from posegen.conditions.subject_box import find_subject_box
 from posegen.config import EstimatorConfig, FitMode, GenerateConfig, PersonChoice, parse_person
 from posegen.errors import PosegenError
-from posegen.media.fitting import Fit, plan_fit
+from posegen.media.fitting import Fit, choose_size, plan_fit
 from posegen.progress import Progress
 from posegen.types import Image, Size
 
-_AROUND = 0.15
-"""Of the longer side of the box about a person's points: hair and hands reach farther than they do."""
+_SIZE_MULTIPLE = 16
+"""Sides of the size that is proposed for a reference of which a part is cut off are multiples of this."""
 
 
 class ReferencePose:
@@ -80,22 +81,35 @@ def look_at_reference(
     """
     if not _is_looked_for(config):
         return reference
-    box = _subject_box(reference.source, pose.person, config)
-    if box is None and config.person_check:
+    boxes = _subject_boxes(reference.source, pose.person, config)
+    if not boxes and config.person_check:
         raise PosegenError(
             "no person is found in the reference image: use a picture that shows one clearly, or pass "
             "--no-person-check to go on anyway"
         )
-    reference = _with_person(reference, pose.found, box)
+    reference = _with_person(reference, pose.found, boxes)
     if reference.fit.centre != (0.5, 0.5):
         progress.say("reference: cropped about the person, not about its middle")
+    for line in describe_cut_off(reference):
+        progress.say(line)
     return reference
 
 
 def show_person(reference: FittedReference, pose: ReferencePose, config: GenerateConfig) -> FittedReference:
     """Find the person to show them, whatever the settings want; the crop is that of `look_at_reference`."""
-    box = _subject_box(reference.source, pose.person, config) if _is_looked_for(config) else None
-    return _with_person(reference, pose.found, box)
+    boxes = _subject_boxes(reference.source, pose.person, config) if _is_looked_for(config) else []
+    return _with_person(reference, pose.found, boxes)
+
+
+def describe_cut_off(reference: FittedReference) -> list[str]:
+    """Return a line that names the parts of the person that the crop cuts off; none if there are none."""
+    fit = reference.fit
+    parts = [] if reference.person is None else parts_outside(reference.person, fit.target)
+    if not parts or fit.mode == "pad":
+        return []
+    height, width = choose_size(fit.source, fit.target[0] * fit.target[1], _SIZE_MULTIPLE)
+    named = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    return [f"the reference's {named} are cut off: --fit pad or --size {height}x{width} shows them"]
 
 
 def _is_looked_for(config: GenerateConfig) -> bool:
@@ -103,20 +117,15 @@ def _is_looked_for(config: GenerateConfig) -> bool:
     return config.retarget != "off" or config.person_check
 
 
-def _subject_box(
-    image: Image, person: PersonPose | None, config: GenerateConfig
-) -> tuple[float, float, float, float] | None:
-    """Box (left, top, right, bottom; pixels) about the person, or about what stands out if that is wanted."""
-    if person is None:
-        return None if config.retarget == "off" else find_subject_box(image)
-    left, top, right, bottom = person.box
-    more = _AROUND * max(right - left, bottom - top)
-    return left - more, top - more, right + more, bottom + more
+def _subject_boxes(image: Image, person: PersonPose | None, config: GenerateConfig) -> list[Box]:
+    """Boxes about the person, the most important part first, or about what stands out if that is wanted."""
+    if person is not None:
+        return important_boxes(person)
+    box = None if config.retarget == "off" else find_subject_box(image)
+    return [] if box is None else [box]
 
 
-def _with_person(
-    reference: FittedReference, found: ReferencePeople, box: tuple[float, float, float, float] | None
-) -> FittedReference:
-    fit = reference.fit if box is None else reference.fit.keeping(box)
+def _with_person(reference: FittedReference, found: ReferencePeople, boxes: list[Box]) -> FittedReference:
+    fit = reference.fit.keeping(*boxes)
     person = None if found.chosen is None else fit_pose(found.chosen, fit)
     return replace(reference, fit=fit, person=person, found=found)

@@ -29,7 +29,7 @@ from posegen.generate.background.anchor import choose_anchor, describe_unsafe, u
 from posegen.generate.carried_conditions import carry_over
 from posegen.generate.planning.job_inputs import JobInputs, read_inputs
 from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
-from posegen.generate.reference_pose import ReferencePose, show_person
+from posegen.generate.reference_pose import ReferencePose, describe_cut_off, show_person
 from posegen.generate.segments import Segment
 from posegen.generate.video_plan import VideoPlan, plan_video
 from posegen.media.fitting import Fit, plan_fit
@@ -84,6 +84,7 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     seen = np.array([each is not None for each in found.people])
     reference = show_person(video.reference, person, config)
     warnings = [] if reference.person is not None else ["no person is found in the reference image"]
+    warnings += describe_cut_off(reference)
     sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
     moved, lines = carry_over(config.retarget, sampled, reference)
     warnings += lines
