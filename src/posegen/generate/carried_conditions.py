@@ -9,7 +9,7 @@ from pathlib import Path
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
-from posegen.conditions.retargeting import Retargeted, align, retarget
+from posegen.conditions.retargeting import Retargeted, align, describe_outside, retarget
 from posegen.conditions.subject_box import find_subject_box
 from posegen.config import RetargetMode
 from posegen.generate.reference_pose import FittedReference
@@ -33,7 +33,7 @@ def carry_over(
     if person is not None:
         moved = retarget(pose, person) if mode == "full" else align(pose, person.box, person)
         if moved is not None:
-            return moved, []
+            return moved, _about_outside(moved, pose)
         why = "the reference and the driving video show no part of a body in common"
         box = person.box
     else:
@@ -44,7 +44,13 @@ def carry_over(
     moved = align(pose, box)
     if moved is None:
         return None, [f"{why}: the skeleton stays where it is in the driving video"]
-    return moved, [f"{why}: the skeleton is only moved to the box of what stands out in it (posegen preview shows it)"]
+    line = f"{why}: the skeleton is only moved to the box of what stands out in it (posegen preview shows it)"
+    return moved, [line, *_about_outside(moved, pose)]
+
+
+def _about_outside(moved: Retargeted, pose: PoseSequence) -> list[str]:
+    line = describe_outside(moved.pose, pose.scores)
+    return [] if line is None else [line]
 
 
 def carry_conditions(
