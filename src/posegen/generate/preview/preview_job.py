@@ -110,7 +110,8 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     alone: tuple[Segment, ...] = ()
     if settings.sharing.config is not None:
         plan, asked = settings.plan, config.anchor
-        anchor = choose_anchor(motion, plan) if asked is None else plan.base_segments[asked]
+        shown = _nearest(seen, numbers, count)
+        anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
         unsafe = unsafe_segments(motion, plan, anchor)
         line = describe_unsafe(unsafe)
         warnings += [line] if line else []
@@ -186,13 +187,17 @@ def _motion(frames: UInt8[np.ndarray, "samples h w 3"], pose: PoseSequence, fit:
 
 def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], count: int) -> BackgroundMotion:
     """For each frame of the result what the sample nearest to it says."""
-    middles = (numbers[1:] + numbers[:-1]) / 2
-    nearest = np.searchsorted(middles, np.arange(count))
+    nearest = _nearest(np.arange(len(numbers)), numbers, count)
     apart = max(1.0, count / len(numbers))  # frames between samples: a sample's movement is that of all of them
     return BackgroundMotion(
         motion.turn[nearest], motion.shift[nearest], motion.scene[nearest], motion.known[nearest],
         motion.residual[nearest] / apart, motion.fps,
     )  # fmt: skip
+
+
+def _nearest(values: np.ndarray, numbers: Int[np.ndarray, " samples"], count: int) -> np.ndarray:
+    """Return for each frame of the result the value of the sample nearest to it."""
+    return np.asarray(values[np.searchsorted((numbers[1:] + numbers[:-1]) / 2, np.arange(count))])
 
 
 def _about_people(moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int) -> list[str]:
