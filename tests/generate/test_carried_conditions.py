@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from people import walk
 from planned_jobs import described, identity, planned
+from posegen.conditions.background_motion import BackgroundMotion
 from posegen.conditions.extraction import draw_fitted, fit_pose
 from posegen.conditions.folder import open_conditions
 from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
@@ -46,7 +48,8 @@ def reference(media):
 
 def carried(video, mode, reference, folder, listener):
     fit, model = video.settings.driving_fit, video.inputs.model
-    return carry_conditions(mode, video.inputs.conditions, fit, reference, model, folder, listener)
+    config = replace(video.inputs.config, retarget=mode)
+    return carry_conditions(config, video.inputs.conditions, fit, reference, model, folder, listener)
 
 
 def looked_at(video, listener):
@@ -209,3 +212,61 @@ def test_a_crop_keeps_the_head_and_says_what_it_cuts_off(lean, tmp_path, media):
     padded = Listener()
     looked_at(planned(replace(config, fit="pad")), padded)
     assert padded.lines == []
+
+
+def followed_walk(step, frames=48):
+    """Return somebody who walks while the camera follows them, and the path of the background."""
+    pose = walk(frames, height=300, place=(300, 380), size=(700, 900))
+    moved = -step * np.arange(frames) / np.hypot(700, 900)
+    motion = BackgroundMotion(
+        np.ones(frames, complex), moved + 0j, np.zeros(frames, int), np.ones(frames, bool), np.zeros(frames), 24.0
+    )
+    return pose, motion
+
+
+def placed_reference():
+    person = walk(1, height=300, place=(200, 400), size=(700, 900))[0]
+    return FittedReference(np.zeros((700, 900, 3), np.uint8), plan_fit((700, 900), (700, 900), "crop"), person)
+
+
+def test_a_person_whom_the_camera_follows_walks_through_the_picture():
+    pose, motion = followed_walk(8.0)
+    moved, lines = carry_over("full", pose, placed_reference(), "auto", motion)
+    assert lines == []
+    assert "camera's motion is taken out" in moved.report
+    nose = moved.pose.keypoints[:, INDEX["nose"]]
+    assert nose[-1, 0] - nose[0, 0] == pytest.approx(8 * 47, rel=0.05)
+    assert np.ptp(nose[:, 1]) < 15
+    heels = moved.pose.keypoints[:, [INDEX["left_heel"], INDEX["right_heel"]], 1].max(axis=1)
+    assert np.ptp(heels) < 8  # on the ground
+    assert (moved.pose.scores[:, INDEX["nose"]] >= SEEN).all()
+    follows, _ = carry_over("full", pose, placed_reference(), "follow", motion)
+    assert np.ptp(follows.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert "camera" not in follows.report
+
+
+def test_a_walk_out_of_the_frame_is_left_to_the_camera_unless_it_is_asked_for():
+    pose, motion = followed_walk(60.0)
+    moved, lines = carry_over("full", pose, placed_reference(), "auto", motion)
+    assert np.ptp(moved.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert ["--camera still" in line for line in lines] == [True]
+    still, said = carry_over("full", pose, placed_reference(), "still", motion)
+    assert np.ptp(still.pose.keypoints[:, INDEX["nose"], 0]) > 2000
+    assert ["out of the result's frame" in line for line in said] == [True]
+
+
+@pytest.mark.parametrize("mode", ["full", "align"])
+def test_a_path_that_is_hardly_known_stays_in_the_skeleton_and_it_is_said(mode):
+    pose, motion = followed_walk(8.0)
+    motion = replace(motion, known=np.arange(48) < 30)
+    moved, lines = carry_over(mode, pose, placed_reference(), "auto", motion)
+    assert np.ptp(moved.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert ["known in 62 %" in line for line in lines] == [True]
+    unmoved = replace(motion, shift=np.zeros(48, complex))
+    assert carry_over(mode, pose, placed_reference(), "auto", unmoved)[1] == []
+    assert len(carry_over(mode, pose, placed_reference(), "still", unmoved)[1]) == 1
+
+
+def test_off_and_still_contradict_each_other(lean):
+    with pytest.raises(PosegenError, match="camera still"):
+        replace(lean, retarget="off", camera="still")

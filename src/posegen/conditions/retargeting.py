@@ -142,21 +142,34 @@ def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> 
     return _in_pieces(pose, lambda part: (pose.keypoints[part] * scale + shift, hands), report)
 
 
-def describe_outside(moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]) -> str | None:
-    """Describe in one line how often head and trunk of the retargeted person are outside the frame; None if rarely.
+def _outside(
+    moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]
+) -> tuple[Bool[np.ndarray, "frames 2"], Bool[np.ndarray, "frames 2"]]:
+    """Return masks of where nose and middle of the shoulders are outside the frame, and of where they are known."""
+    outside, known = np.zeros((len(moved), 2), bool), np.zeros((len(moved), 2), bool)
+    for part in moved.pieces():
+        points, seen = core_points(moved.keypoints[part].astype(np.float64), scores[part] >= SEEN)
+        known[part] = seen[:, :2]
+        outside[part] = outside_frame(points[:, :2], moved.size) & known[part]
+    return outside, known
+
+
+def share_outside(moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]) -> float:
+    """Return the fraction of the frames in which head or shoulders of the retargeted person are outside the frame.
 
     scores: of the driving person, in whose frames they are seen.
     """
-    seen_anywhere = scores >= SEEN
-    shares = np.zeros(3)
-    outside, shown = np.zeros((len(moved), 3), bool), np.zeros((len(moved), 3), bool)
-    for part in moved.pieces():
-        points, shown[part] = core_points(moved.keypoints[part].astype(np.float64), seen_anywhere[part])
-        outside[part] = outside_frame(points, moved.size) & shown[part]
-    shares = outside.sum(axis=0) / np.maximum(shown.sum(axis=0), 1)
+    outside, known = _outside(moved, scores)
+    return float(outside.any(axis=1).sum()) / max(int(known.any(axis=1).sum()), 1)
+
+
+def describe_outside(moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]) -> str | None:
+    """Describe in one line how often head and shoulders are outside the frame; None if rarely. As `share_outside`."""
+    outside, known = _outside(moved, scores)
+    shares = outside.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     named = [
         f"the {name} in {100 * share:.0f} %"
-        for name, share in zip(("head", "shoulders"), shares[:2], strict=True)
+        for name, share in zip(("head", "shoulders"), shares.tolist(), strict=True)
         if share > _TOLD_OUTSIDE
     ]
     if not named:

@@ -4,36 +4,93 @@ How it is done is `conditions/retargeting.py`'s; here it is decided what can be 
 than what was asked for.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+from posegen.conditions.background_motion import MOTION, BackgroundMotion, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
-from posegen.conditions.retargeting import Retargeted, align, describe_outside, retarget
+from posegen.conditions.retargeting import Retargeted, align, describe_outside, retarget, share_outside
+from posegen.conditions.still_camera import SteadyCamera, is_reliable, moves
 from posegen.conditions.subject_box import find_subject_box
-from posegen.config import RetargetMode
+from posegen.config import CameraMode, GenerateConfig, RetargetMode
 from posegen.generate.reference_pose import FittedReference
 from posegen.media.fitting import Fit
 from posegen.model.sources import ModelDescription
 from posegen.progress import Progress
 
+_MUCH_MORE = 0.15
+"""Fraction of the frames that may lose head or shoulders by taking the camera's motion out, with `--camera auto`."""
+
 
 def carry_over(
-    mode: RetargetMode, pose: PoseSequence, reference: FittedReference
+    mode: RetargetMode,
+    pose: PoseSequence,
+    reference: FittedReference,
+    camera: CameraMode = "follow",
+    motion: BackgroundMotion | None = None,
 ) -> tuple[Retargeted | None, list[str]]:
-    """The clip's person (in pixels of the result) carried to the reference, or None; and lines that say why not so.
+    """Carry the clip's person (in pixels of the result) to the reference; None, and lines that say why, if impossible.
 
-    Without a person in the reference, or with nothing in common with them, the boxes of both are aligned.
+    motion: of the background in the clip's frames, to take the camera's motion out. Without a person in the reference,
+    or with nothing in common with them, the boxes of both are aligned.
     """
     if mode == "off":
         return None, []
     if not (pose.scores >= SEEN).any():
         return None, ["--retarget: of drawn skeletons without keypoints joints are not known; they stay as they are"]
+    following = _carried(mode, pose, reference)
+    if following[0] is None or motion is None or camera == "follow":
+        return _with_outside(*following, pose)
+    if not is_reliable(motion):
+        lines = _about_unknown_camera(camera, motion)
+        return _with_outside(following[0], [*following[1], *lines], pose)
+    if not moves(motion):
+        return _with_outside(*following, pose)
+    steady = SteadyCamera.of(motion, pose.size)
+    moved, lines = _carried(mode, steady.steady(pose), reference)
+    if moved is None:
+        return _with_outside(*following, pose)
+    share = share_outside(moved.pose, pose.scores)
+    if camera == "auto" and share > share_outside(following[0].pose, pose.scores) + _MUCH_MORE:
+        line = (
+            "camera: the skeleton moves with the driving video's camera; with that taken out the person would be out "
+            f"of the frame in {100 * share:.0f} % of the frames (--camera still)"
+        )
+        return _with_outside(following[0], [*following[1], line], pose)
+    moved = replace(
+        moved,
+        hands=steady.before(moved.hands, pose),
+        report=f"{moved.report}; the camera's motion is taken out (--camera follow keeps it)",
+    )
+    return _with_outside(moved, lines, pose)
+
+
+def _about_unknown_camera(camera: CameraMode, motion: BackgroundMotion) -> list[str]:
+    """Return a line where the camera's motion matters or is asked for, but is not known well enough."""
+    if camera == "auto" and not moves(motion):
+        return []
+    return [
+        f"camera: its motion is known in {100 * motion.known.mean():.0f} % of the frames only, so it stays in the "
+        "skeleton"
+    ]
+
+
+def _with_outside(
+    moved: Retargeted | None, lines: list[str], pose: PoseSequence
+) -> tuple[Retargeted | None, list[str]]:
+    line = None if moved is None else describe_outside(moved.pose, pose.scores)
+    return moved, lines if line is None else [*lines, line]
+
+
+def _carried(mode: RetargetMode, pose: PoseSequence, reference: FittedReference) -> tuple[Retargeted | None, list[str]]:
+    """Carry the person to the reference as they are filmed; lines say where that is less than was asked for."""
     why, person = "no person is found in the reference image", reference.person
     if person is not None:
         moved = retarget(pose, person) if mode == "full" else align(pose, person.box, person)
         if moved is not None:
-            return moved, _about_outside(moved, pose)
+            return moved, []
         why = "the reference and the driving video show no part of a body in common"
         box = person.box
     else:
@@ -44,17 +101,11 @@ def carry_over(
     moved = align(pose, box)
     if moved is None:
         return None, [f"{why}: the skeleton stays where it is in the driving video"]
-    line = f"{why}: the skeleton is only moved to the box of what stands out in it (posegen preview shows it)"
-    return moved, [line, *_about_outside(moved, pose)]
-
-
-def _about_outside(moved: Retargeted, pose: PoseSequence) -> list[str]:
-    line = describe_outside(moved.pose, pose.scores)
-    return [] if line is None else [line]
+    return moved, [f"{why}: the skeleton is only moved to the box of what stands out in it (posegen preview shows it)"]
 
 
 def carry_conditions(
-    mode: RetargetMode,
+    config: GenerateConfig,
     conditions: Conditions,
     driving_fit: Fit,
     reference: FittedReference,
@@ -64,12 +115,22 @@ def carry_conditions(
 ) -> Conditions:
     """The conditions of the result: carried to the reference and kept in `folder`, or the driving video's as they are.
 
-    driving_fit: how the driving video becomes a video of the result's size.
+    driving_fit: how the driving video becomes a video of the result's size. The motion of its camera is kept beside
+    `folder`, where background sharing looks for it too.
     """
-    if mode == "off":
+    if config.retarget == "off":
         return conditions
     pose = fit_sequence(conditions.pose, driving_fit)
-    moved, lines = carry_over(mode, pose, reference)
+    motion = None
+    if config.camera != "follow" and (pose.scores >= SEEN).any():
+        motion = measure_background_motion(
+            config.driving,
+            conditions,
+            driving_fit,
+            folder.parent / MOTION,
+            lambda done, total: progress.update("background motion", done, total),
+        )
+    moved, lines = carry_over(config.retarget, pose, reference, config.camera, motion)
     for line in lines:
         progress.say(line)
     if moved is None:

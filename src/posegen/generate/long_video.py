@@ -67,7 +67,7 @@ def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
     job.record_disk_usage(estimate_disk_usage(inputs, settings, needs, plan))
     sharing = plan_sharing(config, settings, needs, driving, plan, folder, progress)
     conditions = carry_conditions(
-        config.retarget, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
+        config, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
     )
     trim_heap()  # estimators leave as much as a small model takes
     pipeline = load_pipeline(config.model, settings.device, settings.dtype, inputs.loras)

@@ -6,6 +6,8 @@ The keypoints and the video are looked at here; the rules are `conditions/framin
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from posegen.conditions.background_motion import MOTION, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.framing import choose_framing
@@ -92,7 +94,7 @@ def plan_sharing(
         lambda done, total: progress.update("background motion", done, total),
     )
     asked = config.anchor
-    shown = (conditions.pose.scores >= SEEN).any(axis=1)
+    shown = np.asarray((conditions.pose.scores >= SEEN).any(axis=1))
     anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
     unsafe = unsafe_segments(motion, plan, anchor)
     progress.say(motion.describe())

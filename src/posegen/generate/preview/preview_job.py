@@ -86,7 +86,9 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     warnings = [] if reference.person is not None else ["no person is found in the reference image"]
     warnings += describe_cut_off(reference)
     sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
-    moved, lines = carry_over(config.retarget, sampled, reference)
+    sampled_motion = _motion(found.frames, pose, fit)
+    followed = None if sampled_motion.scene.max() > len(found.cuts) else sampled_motion  # too sparse to be compared
+    moved, lines = carry_over(config.retarget, sampled, reference, config.camera, followed)
     warnings += lines
     line = describe_cuts(found.cuts, fps, start)
     warnings += [line] if line else []
@@ -104,7 +106,7 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")
-    motion = _spread(_motion(found.frames, pose, fit), numbers, count)
+    motion = _spread(sampled_motion, numbers, count)
     notes.append(motion.describe())
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
