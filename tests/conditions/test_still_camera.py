@@ -71,6 +71,16 @@ def test_a_measured_path_is_taken_out(tmp_path):
     assert np.abs(shown.keypoints - pose.keypoints).max() > 0.1 * np.hypot(*filmed.SIZE)  # it was far more
 
 
+def test_a_path_in_whole_frames_is_that_of_a_part_of_them():
+    pose = walk(FRAMES, step=3.0, size=SIZE)
+    motion = motion_of(*PATHS["all at once"])
+    fit = plan_fit(SIZE, (400, 200), "crop").keeping((500.0, 0.0, 590.0, 50.0))
+    shown = filmed_by(pose, motion)
+    fitted = clip_of(fit.apply_points(shown.keypoints), shown.scores, fit.target)
+    steady = SteadyCamera.of(motion, SIZE).fitted(fit).steady(fitted)
+    assert np.abs(steady.keypoints - fit.apply_points(pose.keypoints)).max() < 0.5
+
+
 def test_each_scene_is_steadied_alone():
     scene = np.repeat([0, 1], FRAMES // 2)
     part = np.tile(np.arange(FRAMES // 2) / FRAMES, 2)

@@ -12,17 +12,18 @@ from jaxtyping import Complex, Float
 
 from posegen.conditions.background_motion import STILL, BackgroundMotion
 from posegen.conditions.keypoints import HANDS, INDEX, SEEN, PoseSequence
+from posegen.media.fitting import Fit
 
 _KNOWN = 0.9
 """Minimum fraction of the frames in which the camera's path must be known."""
 
 
-def moves(motion: BackgroundMotion) -> bool:
-    """Return True if the camera is known to move within a scene."""
+def moves(motion: BackgroundMotion, minimum: float = STILL) -> bool:
+    """Return True if the camera is known to move by more than `minimum` image diagonals within a scene."""
     if not motion.known.any():
         return False
     first = np.searchsorted(motion.scene, motion.scene)
-    return bool(motion.distance(first, np.arange(len(motion)))[motion.known].max() > STILL)
+    return bool(motion.distance(first, np.arange(len(motion)))[motion.known].max() > minimum)
 
 
 def is_reliable(motion: BackgroundMotion) -> bool:
@@ -34,7 +35,7 @@ def is_reliable(motion: BackgroundMotion) -> bool:
 class SteadyCamera:
     """Transforms that take the camera's motion out of each frame's points: z -> turn · z + shift.
 
-    In pixels of the result as complex numbers x + iy. A scene is seen as from its usual zoom and roll.
+    In pixels as complex numbers x + iy. A scene is seen as from its usual zoom and roll.
     """
 
     turn: Complex[np.ndarray, " frames"]
@@ -53,6 +54,12 @@ class SteadyCamera:
             usual[frames] = np.exp(complex(np.median(logarithm.real), np.median(logarithm.imag)))
         turn = usual / motion.turn
         return cls(turn, centre - turn * (centre + diagonal * motion.shift))
+
+    def fitted(self, fit: Fit) -> "SteadyCamera":
+        """Return the same transforms for points in pixels of the fitted frames."""
+        corner, across = fit.apply_points(np.array([[0.0, 0.0], [1.0, 1.0]]))
+        scale, offset = float((across - corner).mean()), complex(*corner)
+        return SteadyCamera(self.turn, scale * self.shift + offset - self.turn * offset)
 
     def points(self, points: Float[np.ndarray, "frames *any 2"], frames: slice = slice(None)) -> np.ndarray:
         """Map points (x, y) of some of the frames."""

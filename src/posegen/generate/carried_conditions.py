@@ -7,7 +7,7 @@ than what was asked for.
 from dataclasses import replace
 from pathlib import Path
 
-from posegen.conditions.background_motion import MOTION, BackgroundMotion, measure_background_motion
+from posegen.conditions.background_motion import MOTION, STILL, BackgroundMotion, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
@@ -16,10 +16,14 @@ from posegen.conditions.still_camera import SteadyCamera, is_reliable, moves
 from posegen.conditions.subject_box import find_subject_box
 from posegen.config import CameraMode, GenerateConfig, RetargetMode
 from posegen.generate.reference_pose import FittedReference
-from posegen.media.fitting import Fit
+from posegen.media.fitting import Fit, plan_fit
 from posegen.model.sources import ModelDescription
 from posegen.progress import Progress
 
+_NOTICED = 0.02
+"""Movement of the camera in image diagonals up to which `--camera auto` leaves the skeleton as it was filmed."""
+_CAMERA = "camera_motion.npz"
+"""File that keeps the motion of whole frames, where the result shows only a part of them."""
 _MUCH_MORE = 0.15
 """Fraction of the frames that may lose head or shoulders by taking the camera's motion out, with `--camera auto`."""
 
@@ -30,11 +34,13 @@ def carry_over(
     reference: FittedReference,
     camera: CameraMode = "follow",
     motion: BackgroundMotion | None = None,
+    whole: Fit | None = None,
 ) -> tuple[Retargeted | None, list[str]]:
     """Carry the clip's person (in pixels of the result) to the reference; None, and lines that say why, if impossible.
 
-    motion: of the background in the clip's frames, to take the camera's motion out. Without a person in the reference,
-    or with nothing in common with them, the boxes of both are aligned.
+    motion: of the background in the clip's frames, to take the camera's motion out; measured in frames of the result's
+    size, or in whole ones, which `whole` fits to that size. Without a person in the reference, or with nothing in
+    common with them, the boxes of both are aligned.
     """
     if mode == "off":
         return None, []
@@ -46,9 +52,11 @@ def carry_over(
     if not is_reliable(motion):
         lines = _about_unknown_camera(camera, motion)
         return _with_outside(following[0], [*following[1], *lines], pose)
-    if not moves(motion):
+    if not moves(motion, STILL if camera == "still" else _NOTICED):
         return _with_outside(*following, pose)
-    steady = SteadyCamera.of(motion, pose.size)
+    steady = (
+        SteadyCamera.of(motion, pose.size) if whole is None else SteadyCamera.of(motion, whole.source).fitted(whole)
+    )
     moved, lines = _carried(mode, steady.steady(pose), reference)
     if moved is None:
         return _with_outside(*following, pose)
@@ -69,7 +77,7 @@ def carry_over(
 
 def _about_unknown_camera(camera: CameraMode, motion: BackgroundMotion) -> list[str]:
     """Return a line where the camera's motion matters or is asked for, but is not known well enough."""
-    if camera == "auto" and not moves(motion):
+    if camera == "auto" and not moves(motion, _NOTICED):
         return []
     return [
         f"camera: its motion is known in {100 * motion.known.mean():.0f} % of the frames only, so it stays in the "
@@ -116,21 +124,24 @@ def carry_conditions(
     """The conditions of the result: carried to the reference and kept in `folder`, or the driving video's as they are.
 
     driving_fit: how the driving video becomes a video of the result's size. The motion of its camera is kept beside
-    `folder`, where background sharing looks for it too.
+    `folder`; where the result shows the whole frames, it is the one that background sharing has measured.
     """
     if config.retarget == "off":
         return conditions
     pose = fit_sequence(conditions.pose, driving_fit)
-    motion = None
+    motion, whole = None, None
     if config.camera != "follow" and (pose.scores >= SEEN).any():
+        # a crop may leave little but the person, so the camera is measured in the whole frames
+        cropped = driving_fit.mode == "crop" and driving_fit.scaled != driving_fit.target
         motion = measure_background_motion(
             config.driving,
             conditions,
-            driving_fit,
-            folder.parent / MOTION,
-            lambda done, total: progress.update("background motion", done, total),
+            plan_fit(driving_fit.source, driving_fit.source, "crop") if cropped else driving_fit,
+            folder.parent / (_CAMERA if cropped else MOTION),
+            lambda done, total: progress.update("camera", done, total),
         )
-    moved, lines = carry_over(config.retarget, pose, reference, config.camera, motion)
+        whole = driving_fit if cropped else None
+    moved, lines = carry_over(config.retarget, pose, reference, config.camera, motion, whole)
     for line in lines:
         progress.say(line)
     if moved is None:
