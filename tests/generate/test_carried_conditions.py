@@ -267,6 +267,15 @@ def test_a_path_that_is_hardly_known_stays_in_the_skeleton_and_it_is_said(mode):
     assert len(carry_over(mode, pose, placed_reference(), "still", unmoved)[1]) == 1
 
 
+def test_with_off_a_head_outside_the_frame_is_only_reported(lean, reference, tmp_path):
+    video, listener = planned(lean), Listener()
+    conditions = video.inputs.conditions
+    high = replace(conditions, pose=replace(conditions.pose, keypoints=conditions.pose.keypoints - [0, 1000]))
+    above = replace(video, inputs=replace(video.inputs, conditions=high))
+    assert carried(above, "off", reference, tmp_path / "moved", listener) is high
+    assert ["the head in 100 %" in line for line in listener.lines] == [True]
+
+
 def test_off_and_still_contradict_each_other(lean):
     with pytest.raises(PosegenError, match="camera still"):
         replace(lean, retarget="off", camera="still")

@@ -126,9 +126,12 @@ def carry_conditions(
     driving_fit: how the driving video becomes a video of the result's size. The motion of its camera is kept beside
     `folder`; where the result shows the whole frames, it is the one that background sharing has measured.
     """
-    if config.retarget == "off":
-        return conditions
     pose = fit_sequence(conditions.pose, driving_fit)
+    if config.retarget == "off":
+        line = describe_outside(pose, conditions.pose.scores)
+        if line is not None:
+            progress.say(line)
+        return conditions
     motion, whole = None, None
     if config.camera != "follow" and (pose.scores >= SEEN).any():
         # a crop may leave little but the person, so the camera is measured in the whole frames
