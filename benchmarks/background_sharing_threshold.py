@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from posegen.conditions.camera import person_mask
-from posegen.conditions.extraction import find_reference_pose
+from posegen.conditions.reference_person import find_reference_people
 from posegen.media.image import read_image
 from posegen.media.video import iterate_frames
 from results_file import write_result
@@ -38,7 +38,7 @@ def plate(path: Path) -> np.ndarray:
     except ValueError:
         picture = next(iterate_frames(path))
     scale = STANDARD / WINDOW / max(picture.shape[:2])
-    person = find_reference_pose(picture)
+    person = find_reference_people(picture).chosen
     size = (round(picture.shape[0] * scale), round(picture.shape[1] * scale))
     small = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
     mask = person_mask(person.keypoints * scale, person.scores, size).astype(np.uint8)

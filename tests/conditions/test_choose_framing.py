@@ -7,9 +7,10 @@ import pytest
 from skimage import data
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose
-from posegen.conditions.extraction import estimate_pose, find_reference_pose
+from posegen.conditions.extraction import estimate_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import INDEX
+from posegen.conditions.reference_person import find_reference_people
 from posegen.errors import PosegenError
 from posegen.media.image import read_image
 
@@ -64,7 +65,7 @@ def test_nobody_is_an_error_that_says_what_to_do():
 
 
 def framing_of_picture(image):
-    person = find_reference_pose(image)
+    person = find_reference_people(image).chosen
     return choose_framing(person.keypoints[None], person.scores[None], image.shape[:2])
 
 

@@ -14,8 +14,9 @@ from skimage import data
 from posegen.conditions import extraction as extract
 from posegen.conditions.estimators import task_files
 from posegen.conditions.estimators.mediapipe import HandCrop, MediaPipePose, hand_square
-from posegen.conditions.extraction import extract_conditions, find_reference_pose, write_overlay
+from posegen.conditions.extraction import extract_conditions, write_overlay
 from posegen.conditions.keypoints import FACE, HAND_DRAWN, INDEX, LEFT_HAND, RIGHT_HAND, SEEN, PoseSequence
+from posegen.conditions.reference_person import find_reference_people
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.config import EstimatorConfig
 from posegen.errors import PosegenError
@@ -228,7 +229,7 @@ def test_several_people_are_reported_and_the_larger_is_followed(clip, tmp_path, 
 @pytest.mark.parametrize("name", ["rendered", "photo"])
 def test_the_person_of_a_reference_is_found(media, name):
     image = read_image(media / "man.png") if name == "rendered" else data.astronaut()
-    person = find_reference_pose(image)
+    person = find_reference_people(image).chosen
     seen = person.keypoints[:13][person.scores[:13] >= SEEN]
     assert len(seen) >= 7
     assert (seen >= 0).all()
@@ -309,7 +310,7 @@ def test_one_hand_followed_from_both_wrists_is_searched_for_again(clip, monkeypa
 
 
 def test_in_a_grey_picture_nobody_is_found():
-    assert find_reference_pose(np.full((300, 200, 3), 127, np.uint8)) is None
+    assert find_reference_people(np.full((300, 200, 3), 127, np.uint8)).chosen is None
 
 
 def test_a_frame_with_padded_rows_is_seen_all_the_same(media):

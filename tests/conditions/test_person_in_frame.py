@@ -5,8 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from posegen.conditions.keypoints import PoseSequence
-from posegen.conditions.person_in_frame import describe_place
+from people import walk
+from posegen.conditions.keypoints import INDEX, PersonPose, PoseSequence
+from posegen.conditions.person_in_frame import describe_place, head_box, important_boxes, parts_outside
 
 SIZE = (360, 640)
 
@@ -50,3 +51,36 @@ def test_a_person_who_is_mostly_outside_is_one(shift):
     half.keypoints[:10] += shift
     (line,) = describe_place(half)
     assert "in 10 of 20" in line
+
+
+def test_a_head_reaches_above_the_eyes_by_what_its_size_says():
+    """Of a standing adult of 400 pixels the nose lies 0.085 heights below the crown."""
+    person = walk(1, height=400.0)[0]
+    nose = person.keypoints[INDEX["nose"]]
+    left, top, right, bottom = head_box(person)
+    assert left < nose[0] < right
+    assert 0.085 * 400 <= nose[1] - top <= 2 * 0.085 * 400
+    assert nose[1] < bottom < person.keypoints[INDEX["left_shoulder"], 1]
+    over = PersonPose(person.keypoints * [1, -1] + [0, 700], person.scores)  # upside down
+    assert head_box(over) == pytest.approx((left, 700 - bottom, right, 700 - top))
+
+
+def test_boxes_are_nested_and_without_a_face_there_is_no_head():
+    person = walk(1)[0]
+    head, torso, whole = important_boxes(person)
+    assert torso[0] <= head[0]
+    assert torso[1] == head[1]
+    assert torso[3] > head[3]
+    assert whole[3] > torso[3]
+    scores = person.scores.copy()
+    scores[:5] = 0
+    assert head_box(PersonPose(person.keypoints, scores)) is None
+    assert len(important_boxes(PersonPose(person.keypoints, scores))) == 2
+
+
+def test_parts_outside_are_named_from_the_head_down():
+    person = walk(1, height=400.0, place=(300.0, 300.0))[0]
+    assert parts_outside(person, (700, 600)) == []
+    assert parts_outside(person, (400, 600)) == ["legs"]
+    above = PersonPose(person.keypoints - [0, 190], person.scores)
+    assert parts_outside(above, (700, 600)) == ["head", "shoulders"]

@@ -8,9 +8,9 @@ from skimage import data
 
 from posegen.conditions.body_parts import PARTS, part_regions
 from posegen.conditions.colours import CLOTHES, HAIR, main_colours, name_colour
-from posegen.conditions.extraction import find_reference_pose
 from posegen.conditions.keypoints import INDEX
 from posegen.conditions.prompt_template import describe_reference, with_subject
+from posegen.conditions.reference_person import find_reference_people
 from posegen.conditions.subject_words import find_subjects
 from posegen.media.image import read_image
 
@@ -81,7 +81,7 @@ def test_the_most_frequent_colour_comes_first_and_always():
 def test_people_are_described(media):
     man, astronaut = read_image(media / "man.png"), data.astronaut()
     for image, words in ((man, ("white hair", "blue top", "green bottoms")), (astronaut, ("orange top",))):
-        person = find_reference_pose(image)
+        person = find_reference_people(image).chosen
         prompt = describe_reference(
             image, person.keypoints.astype(np.float64), person.scores.astype(np.float64), "half-body"
         )

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from people import clip_of, one, scaled, walk, without
 
+from people import clip_of, one, scaled, walk, without
 from posegen.conditions import keypoints
 from posegen.conditions.keypoints import FACE, HANDS, INDEX, SEEN
+from posegen.conditions.placing import core_points, outside_frame
 from posegen.conditions.proportions import GROUPS, bone_vectors, compare
-from posegen.conditions.retargeting import align, retarget
+from posegen.conditions.retargeting import align, describe_outside, retarget
 
 LARGE = (4000, 4000)
 POINTS = np.r_[0:23, 91:133]
@@ -261,3 +262,49 @@ def test_memory_is_little_more_than_the_result(monkeypatch, mode):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * sum(values.nbytes for values in (moved.pose.keypoints, moved.pose.scores, moved.pose.hands))
+
+
+def outside(moved):
+    points, shown = core_points(moved.pose.keypoints.astype(np.float64), np.ones((len(moved.pose), 133), bool))
+    return float((outside_frame(points, moved.pose.size) & shown).mean())
+
+
+@pytest.mark.parametrize("mode", ["full", "align"])
+def test_a_person_who_would_leave_the_frame_is_shifted_and_it_is_said(mode):
+    """The reference, in the pose of an early frame, stands at the right; the driving person walks farther right."""
+    pose = walk(24, height=300, place=(150, 300), step=12)  # 276 pixels
+    reference = walk(24, height=300, place=(520, 300))[2]
+    moved = retarget(pose, reference) if mode == "full" else align(pose, reference.box, reference)
+    assert outside(moved) == 0
+    assert "left to stay in the frame" in moved.report
+    assert describe_outside(moved.pose, pose.scores) is None
+    assert abs(moved.pose[0].extent / reference.extent - 1) < 0.2  # the size stays
+
+
+def test_a_person_who_stays_in_the_frame_stands_where_the_reference_does():
+    reference = walk(1, height=300, place=(520, 300))[0]
+    moved = retarget(walk(24, height=300, place=(150, 300)), reference)
+    assert "stay in the frame" not in moved.report
+    assert abs(moved.pose.keypoints[:, 0, 0] - 520).max() < 5
+
+
+def test_a_person_too_large_a_way_for_the_frame_is_reported_with_the_share():
+    reference = walk(1, height=600, place=(300, 400))[0]
+    pose = walk(96, height=150, place=(60, 300), step=5)  # 475 pixels, four times that as large as the reference
+    moved = retarget(pose, reference)
+    assert moved.pose.scores.shape == pose.scores.shape
+    line = describe_outside(moved.pose, pose.scores)
+    x = moved.pose.keypoints[:, INDEX["nose"], 0]
+    share = float(((x < -0.5) | (x > 599.5)).mean())
+    assert 0.2 < share < 0.8
+    assert f"the head in {100 * share:.0f} %" in line
+
+
+def test_up_and_down_nobody_who_stands_is_shifted_for_a_few_frames():
+    """A jump out of the frame must not lift the feet off the ground in the whole clip."""
+    reference = walk(1, height=400, place=(300, 380))[0]
+    pose = walk(48, height=400, place=(300, 380))
+    pose.keypoints[20:24, :, 1] -= 300
+    moved = retarget(pose, reference)
+    assert "stay in the frame" not in moved.report
+    assert describe_outside(moved.pose, pose.scores) is not None

@@ -23,7 +23,7 @@ from posegen.generate.background.anchor import (
     segment_movement,
     unsafe_segments,
 )
-from posegen.generate.segments import plan_segments
+from posegen.generate.segments import plan_segments, reflect_indices
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter
 
@@ -54,6 +54,36 @@ def test_a_background_that_stands_still_makes_the_first_segment_the_anchor():
     assert choose_anchor(still, PLAN) == PLAN.base_segments[0]
     assert unsafe_segments(still, PLAN, PLAN.base_segments[0]) == []
     assert describe_unsafe([]) is None
+
+
+def test_an_end_card_without_anybody_is_not_the_anchor():
+    """It stands still, and the person's background shakes; the longest scene would be the card's too."""
+    random = np.random.default_rng(0)
+    scene = np.repeat([0, 1], [70, 90])
+    offsets = np.where(scene == 0, random.normal(0, 0.02, 160), 0)
+    motion = motion_of(offsets, scene=scene)
+    person = scene == 0
+    assert choose_anchor(motion, PLAN, person) == PLAN.base_segments[0]
+    assert choose_anchor(motion, PLAN) != PLAN.base_segments[0]
+    assert choose_anchor(motion, PLAN, np.zeros(160, bool)) == choose_anchor(motion, PLAN)  # nobody is ever seen
+
+
+def test_the_anchor_comes_from_the_longest_scene_that_shows_the_person():
+    """The first scene stands still, the second, which is longer, moves a little."""
+    random = np.random.default_rng(0)
+    scene = np.repeat([0, 1], [45, 115])
+    motion = motion_of(np.where(scene == 1, random.normal(0, 0.01, 160), 0), scene=scene)
+    assert choose_anchor(motion, PLAN) in PLAN.base_segments[1:]
+    mostly_first = np.arange(160) < 66  # the second scene shows the person in 21 frames only
+    assert choose_anchor(motion, PLAN, mostly_first) == PLAN.base_segments[0]
+    with pytest.raises(ValueError, match="159"):
+        choose_anchor(motion, PLAN, mostly_first[:159])
+
+
+def test_where_no_segment_shows_the_person_throughout_the_one_that_shows_them_most_is_taken():
+    person = np.zeros(160, bool)
+    person[60:80] = True  # 20 of the second segment's 33 frames
+    assert choose_anchor(motion_of(np.zeros(160)), PLAN, person) == PLAN.base_segments[1]
 
 
 @pytest.mark.parametrize("stillest", range(4))
@@ -160,7 +190,10 @@ def test_the_anchor_is_the_still_one_whose_background_most_others_can_take(frame
         0.1 * random.integers(0, 3, frames)[np.arange(frames) // 20] + random.normal(0, amount / 10, frames),
         scene=scene,
     )
-    movements = {base: segment_movement(motion, plan, base) for base in plan.base_segments}
+    inside = {base: scene[reflect_indices(base.start, base.stop, frames)] for base in plan.base_segments}
+    lengths = {base: int((scene == found[0]).sum()) if len(set(found)) == 1 else 0 for base, found in inside.items()}
+    longest = [base for base, length in lengths.items() if length == max(lengths.values())]
+    movements = {base: segment_movement(motion, plan, base) for base in longest}
     least = min(movements.values())
     still = [base for base, moves in movements.items() if moves <= least + ALIKE or moves == least]
     best = min(still, key=lambda base: (len(unsafe_segments(motion, plan, base)), base.index))

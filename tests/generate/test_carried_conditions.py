@@ -7,10 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from people import walk
 from planned_jobs import described, identity, planned
-from posegen.conditions.extraction import draw_fitted, find_reference_pose, fit_pose
+from posegen.conditions.background_motion import BackgroundMotion
+from posegen.conditions.extraction import draw_fitted, fit_pose
 from posegen.conditions.folder import open_conditions
 from posegen.conditions.keypoints import INDEX, SEEN, PoseSequence
+from posegen.conditions.reference_person import find_reference_people
 from posegen.conditions.retargeted_conditions import MADE_FROM, fit_sequence
 from posegen.errors import PosegenError
 from posegen.generate import reference_pose
@@ -40,12 +43,13 @@ def reference(media):
     """The man of the reference image, in a 96x64 picture."""
     picture = read_image(media / "man.png")
     fit = plan_fit(picture.shape[:2], (96, 64), "crop")
-    return FittedReference(picture, fit, fit_pose(find_reference_pose(picture), fit))
+    return FittedReference(picture, fit, fit_pose(find_reference_people(picture).chosen, fit))
 
 
 def carried(video, mode, reference, folder, listener):
     fit, model = video.settings.driving_fit, video.inputs.model
-    return carry_conditions(mode, video.inputs.conditions, fit, reference, model, folder, listener)
+    config = replace(video.inputs.config, retarget=mode)
+    return carry_conditions(config, video.inputs.conditions, fit, reference, model, folder, listener)
 
 
 def looked_at(video, listener):
@@ -98,13 +102,13 @@ def test_off_is_off_and_the_settings_tell_them_apart(lean, reference, tmp_path):
 
 def test_the_person_is_looked_for_once_and_only_where_somebody_asks(lean, monkeypatch):
     """By the prompt, the crop and the retargeting together; the driving video's own estimator does not count."""
-    looks, find = [], find_reference_pose
+    looks, find = [], find_reference_people
 
     def watched(*arguments):
         looks.append(arguments)
         return find(*arguments)
 
-    monkeypatch.setattr(reference_pose, "find_reference_pose", watched)
+    monkeypatch.setattr(reference_pose, "find_reference_people", watched)
     generate_video(replace(lean, prompt=None, retarget="full", sharing="off", anchor=None, steps=1))
     assert len(looks) == 1
     look_ahead(replace(lean, prompt=None, retarget="full"), Listener(), samples=2)
@@ -189,3 +193,89 @@ def test_a_model_of_one_size_makes_that_size(lean, tmp_path, media):
     asked = described(replace(mini, reference=wide, size="144x256"))
     assert "NOTE       the model 'mini' was trained at 256x144 only" in asked
     assert describe_model("wan2.1-i2v-14b-480p").size_for((720, 1280)) == (480, 832)
+
+
+def test_a_crop_keeps_the_head_and_says_what_it_cuts_off(lean, tmp_path, media):
+    """A tall picture in a wide result: about its middle, the crop would show the trunk alone."""
+    man = read_image(media / "man.png")
+    tall = np.full((2 * man.shape[0], man.shape[1], 3), 200, np.uint8)
+    tall[-man.shape[0] :] = man
+    write_image(tmp_path / "tall.png", tall)
+    config = replace(
+        lean, conditions=None, size="64x128", retarget="full", reference=tmp_path / "tall.png", person_check=True
+    )
+    listener = Listener()
+    about = looked_at(planned(config), listener)
+    nose = about.person.keypoints[INDEX["nose"]]
+    assert 0 < nose[1] < 64
+    assert any("cut off" in line and "--fit pad" in line for line in listener.lines)
+    padded = Listener()
+    looked_at(planned(replace(config, fit="pad")), padded)
+    assert padded.lines == []
+
+
+def followed_walk(step, frames=48):
+    """Return somebody who walks while the camera follows them, and the path of the background."""
+    pose = walk(frames, height=300, place=(300, 380), size=(700, 900))
+    moved = -step * np.arange(frames) / np.hypot(700, 900)
+    motion = BackgroundMotion(
+        np.ones(frames, complex), moved + 0j, np.zeros(frames, int), np.ones(frames, bool), np.zeros(frames), 24.0
+    )
+    return pose, motion
+
+
+def placed_reference():
+    person = walk(1, height=300, place=(200, 400), size=(700, 900))[0]
+    return FittedReference(np.zeros((700, 900, 3), np.uint8), plan_fit((700, 900), (700, 900), "crop"), person)
+
+
+def test_a_person_whom_the_camera_follows_walks_through_the_picture():
+    pose, motion = followed_walk(8.0)
+    moved, lines = carry_over("full", pose, placed_reference(), "auto", motion)
+    assert lines == []
+    assert "camera's motion is taken out" in moved.report
+    nose = moved.pose.keypoints[:, INDEX["nose"]]
+    assert nose[-1, 0] - nose[0, 0] == pytest.approx(8 * 47, rel=0.05)
+    assert np.ptp(nose[:, 1]) < 15
+    heels = moved.pose.keypoints[:, [INDEX["left_heel"], INDEX["right_heel"]], 1].max(axis=1)
+    assert np.ptp(heels) < 8  # on the ground
+    assert (moved.pose.scores[:, INDEX["nose"]] >= SEEN).all()
+    follows, _ = carry_over("full", pose, placed_reference(), "follow", motion)
+    assert np.ptp(follows.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert "camera" not in follows.report
+
+
+def test_a_walk_out_of_the_frame_is_left_to_the_camera_unless_it_is_asked_for():
+    pose, motion = followed_walk(60.0)
+    moved, lines = carry_over("full", pose, placed_reference(), "auto", motion)
+    assert np.ptp(moved.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert ["--camera still" in line for line in lines] == [True]
+    still, said = carry_over("full", pose, placed_reference(), "still", motion)
+    assert np.ptp(still.pose.keypoints[:, INDEX["nose"], 0]) > 2000
+    assert ["out of the result's frame" in line for line in said] == [True]
+
+
+@pytest.mark.parametrize("mode", ["full", "align"])
+def test_a_path_that_is_hardly_known_stays_in_the_skeleton_and_it_is_said(mode):
+    pose, motion = followed_walk(8.0)
+    motion = replace(motion, known=np.arange(48) < 30)
+    moved, lines = carry_over(mode, pose, placed_reference(), "auto", motion)
+    assert np.ptp(moved.pose.keypoints[:, INDEX["nose"], 0]) < 5
+    assert ["known in 62 %" in line for line in lines] == [True]
+    unmoved = replace(motion, shift=np.zeros(48, complex))
+    assert carry_over(mode, pose, placed_reference(), "auto", unmoved)[1] == []
+    assert len(carry_over(mode, pose, placed_reference(), "still", unmoved)[1]) == 1
+
+
+def test_with_off_a_head_outside_the_frame_is_only_reported(lean, reference, tmp_path):
+    video, listener = planned(lean), Listener()
+    conditions = video.inputs.conditions
+    high = replace(conditions, pose=replace(conditions.pose, keypoints=conditions.pose.keypoints - [0, 1000]))
+    above = replace(video, inputs=replace(video.inputs, conditions=high))
+    assert carried(above, "off", reference, tmp_path / "moved", listener) is high
+    assert ["the head in 100 %" in line for line in listener.lines] == [True]
+
+
+def test_off_and_still_contradict_each_other(lean):
+    with pytest.raises(PosegenError, match="camera still"):
+        replace(lean, retarget="off", camera="still")

@@ -153,3 +153,24 @@ def test_a_moved_crop_shows_what_it_was_moved_to():
     assert (rows.min(), rows.max()) == (20, 29)
     assert columns.max() - columns.min() == 9
     assert plan_fit((100, 300), (50, 25), "crop").apply(image).max() == 0
+
+
+def test_the_first_of_several_boxes_is_shown_before_the_others():
+    """A head above a body that is too tall for the crop: the head stays, then as much of the rest as there is room."""
+    fit = plan_fit((400, 100), (100, 100), "crop")
+    head, torso, person = (40.0, 20.0, 60.0, 50.0), (30.0, 20.0, 70.0, 110.0), (20.0, 10.0, 80.0, 390.0)
+    shown = (-fit.keeping(head, torso, person).offset[0], -fit.keeping(head, torso, person).offset[0] + 100)
+    assert shown == (20, 120)  # head and torso whole, and no more above them than is needed
+    only = fit.keeping(person)
+    assert only.offset[0] == -150  # about its middle
+    assert fit.keeping(head, person).offset[0] == -20
+    far = (30.0, 250.0, 70.0, 330.0)  # cannot be shown with the head
+    assert fit.keeping(head, far).offset[0] == -20
+    assert fit.keeping(far, head).offset[0] == -230
+    assert fit.keeping() == fit
+
+
+def test_a_fit_at_another_size_shows_the_same_part():
+    fit = plan_fit((400, 100), (100, 100), "crop").keeping((0.0, 0.0, 10.0, 10.0))
+    assert fit.at_size((200, 200)).centre == fit.centre
+    assert fit.at_size((200, 200)).offset[0] == 2 * fit.offset[0]

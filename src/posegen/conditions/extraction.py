@@ -24,7 +24,6 @@ from posegen.conditions.estimators.choosing import (
     given_skeletons,
     make_normal_estimator,
     make_pose_estimator,
-    make_reference_estimator,
     weights_of,
 )
 from posegen.conditions.estimators.file import video_of_pictures
@@ -201,27 +200,6 @@ def estimate_pose(
         tuple(cuts),
     )
     return filled, report
-
-
-def find_reference_pose(
-    image: UInt8[np.ndarray, "height width 3"],
-    chosen: EstimatorConfig = EstimatorConfig(),  # noqa: B008 - it is frozen
-    device: str = "auto",
-) -> PersonPose | None:
-    """Find the person in a reference image, the largest if there are several (then logs a warning); None without any.
-
-    Raises `PosegenError` for missing weights.
-    """
-    estimator = make_reference_estimator(chosen, device)
-    try:
-        people = people_seen(estimator.estimate(image), estimator.keeps_everybody)
-        if not people:
-            return None
-        if len(people) > 1:
-            logger.warning("%d people are in the reference image: using the largest one", len(people))
-        return estimator.add_hands(image, max(people, key=lambda person: person.area))
-    finally:
-        estimator.close()
 
 
 def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:

@@ -14,11 +14,9 @@ from jaxtyping import Bool, Float
 
 from posegen.conditions.frame_edges import settle_edges
 from posegen.conditions.keypoints import BODY_NAMES, FACE, HANDS, INDEX, SEEN, PersonPose, PoseSequence
-from posegen.conditions.placing import shift_to
+from posegen.conditions.person_in_frame import Box
+from posegen.conditions.placing import core_points, outside_frame, shift_into_frame, shift_to
 from posegen.conditions.proportions import Proportions, compare
-
-Box = tuple[float, float, float, float]
-"""Box (left, top, right, bottom) in pixels."""
 
 _CHAINS = tuple(
     (f"{side}_{joint}", f"{side}_{parent}" if parent != "hips" else "hips", group)
@@ -60,6 +58,10 @@ _CONTACT = 0.015
 """Distance in heights within which feet count as equally low."""
 
 
+_TOLD_OUTSIDE = 0.05
+"""Fraction of the frames with head or shoulders outside the frame from which it is reported."""
+
+
 @dataclass(frozen=True)
 class Retargeted:
     """Clip retargeted to the reference.
@@ -98,13 +100,16 @@ def retarget(pose: PoseSequence, reference: PersonPose) -> Retargeted | None:
     shift = shift_to(bent, source.seen, target.points[0], target.seen[0], away, near, height)
     if shift is None:
         return None
+    inward = _shift_inward(bent + shift, source.seen, pose.size, reference, on_feet)
+    shift = shift + inward
 
     def carried(part: slice) -> tuple[np.ndarray, np.ndarray]:
         piece = source.part(part)
         moved = _bend(piece, ratios) + way[part, None] + shift
         return moved, _hands_moved(piece, moved, ratios["forearms"])
 
-    return _in_pieces(pose, carried, _describe(proportions, anchor_scale, on_feet))
+    report = _describe(proportions, anchor_scale, on_feet) + _describe_inward(inward, pose.size)
+    return _in_pieces(pose, carried, report)
 
 
 def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> Retargeted | None:
@@ -129,9 +134,75 @@ def align(pose: PoseSequence, box: Box, reference: PersonPose | None = None) -> 
     size, wanted = high - low, np.array(box[2:]) - np.array(box[:2])
     scale = float(np.linalg.norm(wanted) / max(float(np.linalg.norm(size)), 1.0))
     shift = (np.array(box[:2]) + np.array(box[2:])) / 2 - scale * (low + high) / 2
+    body = pose.keypoints[:, : len(BODY_NAMES)] * scale + shift
+    inward = _shift_inward(body, pose.scores >= SEEN, pose.size, reference, on_feet=False)
+    shift = shift + inward
     hands = np.array([scale, *shift])
     report = f"the driving skeleton is aligned with the reference by its box: scaled by {scale:.2f}"
+    report += _describe_inward(inward, pose.size)
     return _in_pieces(pose, lambda part: (pose.keypoints[part] * scale + shift, hands), report)
+
+
+def _outside(
+    moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]
+) -> tuple[Bool[np.ndarray, "frames 2"], Bool[np.ndarray, "frames 2"]]:
+    """Return masks of where nose and middle of the shoulders are outside the frame, and of where they are known."""
+    outside, known = np.zeros((len(moved), 2), bool), np.zeros((len(moved), 2), bool)
+    for part in moved.pieces():
+        points, seen = core_points(moved.keypoints[part].astype(np.float64), scores[part] >= SEEN)
+        known[part] = seen[:, :2]
+        outside[part] = outside_frame(points[:, :2], moved.size) & known[part]
+    return outside, known
+
+
+def share_outside(moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]) -> float:
+    """Return the fraction of the frames in which head or shoulders of the retargeted person are outside the frame.
+
+    scores: of the driving person, in whose frames they are seen.
+    """
+    outside, known = _outside(moved, scores)
+    return float(outside.any(axis=1).sum()) / max(int(known.any(axis=1).sum()), 1)
+
+
+def describe_outside(moved: PoseSequence, scores: Float[np.ndarray, "frames 133"]) -> str | None:
+    """Describe in one line how often head and shoulders are outside the frame; None if rarely. As `share_outside`."""
+    outside, known = _outside(moved, scores)
+    shares = outside.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    named = [
+        f"the {name} in {100 * share:.0f} %"
+        for name, share in zip(("head", "shoulders"), shares.tolist(), strict=True)
+        if share > _TOLD_OUTSIDE
+    ]
+    if not named:
+        return None
+    return (
+        f"the person moves out of the result's frame: {' and '.join(named)} of the frames (preview shows where; a "
+        "reference that shows more around the person, --fit pad or another --size leaves more room)"
+    )
+
+
+def _shift_inward(
+    body: Float[np.ndarray, "frames body 2"],
+    seen: Bool[np.ndarray, "frames 133"],
+    size: tuple[int, int],
+    reference: PersonPose | None,
+    on_feet: bool,
+) -> Float[np.ndarray, " 2"]:
+    """Return the further shift that keeps head and torso in the frame, where the reference shows them there."""
+    points, shown = core_points(body, seen)
+    if reference is not None:
+        there, known = core_points(reference.keypoints[None].astype(np.float64), (reference.scores >= SEEN)[None])
+        shown = shown & known & ~outside_frame(there, size)
+    return shift_into_frame(points, shown, size, on_feet)
+
+
+def _describe_inward(inward: Float[np.ndarray, " 2"], size: tuple[int, int]) -> str:
+    parts = [
+        f"{100 * abs(by) / side:.0f} % {more if by > 0 else less}"
+        for by, side, less, more in ((inward[0], size[1], "left", "right"), (inward[1], size[0], "up", "down"))
+        if abs(by) >= 0.005 * side
+    ]
+    return f"; shifted by {' and '.join(parts)} to stay in the frame" if parts else ""
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ imported here, and no model or file is touched: paths are checked when they are 
 
 from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
-from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_size
+from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_person, parse_size
 from posegen.config.choices import (
     DEFAULT_PROMPT,
     MAX_FPS,
     MAX_SIDE,
     NEGATIVE_PROMPT,
+    CameraMode,
     DataType,
     FitMode,
     Framing,
     FramingChoice,
     LongMethod,
     NormalsChoice,
+    PersonChoice,
     PoseChoice,
     RetargetMode,
     SharingPrecision,
@@ -44,6 +46,7 @@ __all__ = [
     "NEGATIVE_PROMPT",
     "AblateConfig",
     "BenchmarkConfig",
+    "CameraMode",
     "DataType",
     "EstimatorConfig",
     "EvaluateConfig",
@@ -55,6 +58,7 @@ __all__ = [
     "JobsConfig",
     "LongMethod",
     "NormalsChoice",
+    "PersonChoice",
     "PoseChoice",
     "PrepareConfig",
     "PreviewConfig",
@@ -71,5 +75,6 @@ __all__ = [
     "parse_bytes",
     "parse_fps",
     "parse_lora",
+    "parse_person",
     "parse_size",
 ]

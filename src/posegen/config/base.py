@@ -12,6 +12,8 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from posegen.errors import PosegenError
 
+_NUMBERS_TOO = ("fps", "person", "reference_person")
+"""Settings that are texts, for which Python callers may pass a number."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", Path: "a path"}
 
 
@@ -27,7 +29,7 @@ class Settings:
                 object.__setattr__(self, field.name, Path(value))
             elif isinstance(value, list) and any(get_origin(kind) is tuple for kind in allowed):
                 object.__setattr__(self, field.name, tuple(value))
-            elif field.name == "fps" and isinstance(value, numbers.Real) and not isinstance(value, bool):
+            elif field.name in _NUMBERS_TOO and isinstance(value, numbers.Real) and not isinstance(value, bool):
                 object.__setattr__(self, field.name, str(value))
             elif not any(_fits(value, kind) for kind in allowed):
                 option = f"--{field.name.replace('_', '-')}"

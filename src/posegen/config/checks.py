@@ -4,9 +4,12 @@ import math
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
-from posegen.config.choices import MAX_FPS, MAX_SIDE
+from posegen.config.choices import MAX_FPS, MAX_SIDE, PersonChoice
 from posegen.errors import PosegenError
+
+_PLACES: tuple[Literal["largest", "left", "right"], ...] = ("largest", "left", "right")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -40,6 +43,22 @@ def parse_lora(text: str) -> tuple[Path, float]:
         raise PosegenError(f"--lora {text!r}: write FILE or FILE:STRENGTH")
     check_range(f"--lora {file}: the strength", float(strength), -100, 100)
     return Path(file), float(strength)
+
+
+def parse_person(text: str, setting: str = "--person") -> PersonChoice:
+    """Read "largest", "left", "right", a number from 1, or a point "X,Y" in pixels; raises `PosegenError` else."""
+    word = text.strip().lower()
+    for place in _PLACES:
+        if word == place:
+            return place
+    if re.fullmatch(r"[1-9]\d{0,3}", word):
+        return int(word)
+    if point := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*,\s*(\d{1,6}(?:\.\d+)?)", word):
+        return float(point[1]), float(point[2])
+    raise PosegenError(
+        f"{setting} {text!r:.80} is not a choice: write largest, left, right, a number from 1 (from the left), or a "
+        "point on the person as X,Y in pixels"
+    )
 
 
 def parse_bytes(text: str) -> int:

@@ -15,7 +15,10 @@ Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
 PoseChoice = Literal["mediapipe", "vitpose", "sapiens2", "sapiens1", "file"]
 RetargetMode = Literal["full", "align", "off"]
+CameraMode = Literal["auto", "follow", "still"]
 NormalsChoice = Literal["mediapipe", "sapiens2", "sapiens1", "file"]
+PersonChoice = Literal["largest", "left", "right"] | int | tuple[float, float]
+"""One of several people in a picture: by size or place, by number (from 1), or by a point (x, y) in pixels."""
 
 MAX_SIDE = 8192
 """Maximum side in pixels; a larger size is treated as a typing error."""

@@ -6,8 +6,17 @@ from typing import Annotated
 
 import tyro
 
-from posegen.config.checks import check_range, check_subject, parse_bytes, parse_fps, parse_lora, parse_size
+from posegen.config.checks import (
+    check_range,
+    check_subject,
+    parse_bytes,
+    parse_fps,
+    parse_lora,
+    parse_person,
+    parse_size,
+)
 from posegen.config.choices import (
+    CameraMode,
     DataType,
     FitMode,
     FramingChoice,
@@ -95,6 +104,13 @@ class GenerateConfig(EstimatorConfig):
     retarget: RetargetMode = "full"
     """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
     not at all."""
+    camera: CameraMode = "auto"
+    """Motion of the driving video's camera: taken out of the retargeted movement (still), since the background of the
+    result stands still, or left in it (follow). auto takes it out where it is measured in nearly all frames and the
+    person then stays in the frame."""
+    reference_person: str = "largest"
+    """Person of the reference image, if it shows several: largest, left, right, a number (`posegen preview` numbers
+    them from the left), or a point on them as X,Y in pixels of the image."""
     hands: bool = True
     """Use hand normals as a condition."""
     reference_tokens: bool = True
@@ -115,6 +131,7 @@ class GenerateConfig(EstimatorConfig):
         for text in self.lora:
             parse_lora(text)
         self._check_hands(self.hands)
+        parse_person(self.reference_person, "--reference-person")
         if self.size is not None:
             parse_size(self.size)
         if self.fps is not None:
@@ -141,6 +158,11 @@ class GenerateConfig(EstimatorConfig):
             raise PosegenError("--prompt is empty: describe the video, or omit the option")
         if self.prompt is not None and self.prompt_model is not None:
             raise PosegenError("--prompt and --prompt-model contradict each other: omit one of them")
+        if self.camera == "still" and self.retarget == "off":
+            raise PosegenError(
+                "--camera still and --retarget off contradict each other: off leaves the skeleton where it is in the "
+                "driving video; omit one of them"
+            )
         check_subject(self.subject)
         self._check_sharing()
 

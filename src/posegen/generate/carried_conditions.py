@@ -4,31 +4,96 @@ How it is done is `conditions/retargeting.py`'s; here it is decided what can be 
 than what was asked for.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+from posegen.conditions.background_motion import MOTION, STILL, BackgroundMotion, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
-from posegen.conditions.retargeting import Retargeted, align, retarget
+from posegen.conditions.retargeting import Retargeted, align, describe_outside, retarget, share_outside
+from posegen.conditions.still_camera import SteadyCamera, is_reliable, moves
 from posegen.conditions.subject_box import find_subject_box
-from posegen.config import RetargetMode
+from posegen.config import CameraMode, GenerateConfig, RetargetMode
 from posegen.generate.reference_pose import FittedReference
-from posegen.media.fitting import Fit
+from posegen.media.fitting import Fit, plan_fit
 from posegen.model.sources import ModelDescription
 from posegen.progress import Progress
 
+_NOTICED = 0.02
+"""Movement of the camera in image diagonals up to which `--camera auto` leaves the skeleton as it was filmed."""
+_CAMERA = "camera_motion.npz"
+"""File that keeps the motion of whole frames, where the result shows only a part of them."""
+_MUCH_MORE = 0.15
+"""Fraction of the frames that may lose head or shoulders by taking the camera's motion out, with `--camera auto`."""
+
 
 def carry_over(
-    mode: RetargetMode, pose: PoseSequence, reference: FittedReference
+    mode: RetargetMode,
+    pose: PoseSequence,
+    reference: FittedReference,
+    camera: CameraMode = "follow",
+    motion: BackgroundMotion | None = None,
+    whole: Fit | None = None,
 ) -> tuple[Retargeted | None, list[str]]:
-    """The clip's person (in pixels of the result) carried to the reference, or None; and lines that say why not so.
+    """Carry the clip's person (in pixels of the result) to the reference; None, and lines that say why, if impossible.
 
-    Without a person in the reference, or with nothing in common with them, the boxes of both are aligned.
+    motion: of the background in the clip's frames, to take the camera's motion out; measured in frames of the result's
+    size, or in whole ones, which `whole` fits to that size. Without a person in the reference, or with nothing in
+    common with them, the boxes of both are aligned.
     """
     if mode == "off":
         return None, []
     if not (pose.scores >= SEEN).any():
         return None, ["--retarget: of drawn skeletons without keypoints joints are not known; they stay as they are"]
+    following = _carried(mode, pose, reference)
+    if following[0] is None or motion is None or camera == "follow":
+        return _with_outside(*following, pose)
+    if not is_reliable(motion):
+        lines = _about_unknown_camera(camera, motion)
+        return _with_outside(following[0], [*following[1], *lines], pose)
+    if not moves(motion, STILL if camera == "still" else _NOTICED):
+        return _with_outside(*following, pose)
+    steady = (
+        SteadyCamera.of(motion, pose.size) if whole is None else SteadyCamera.of(motion, whole.source).fitted(whole)
+    )
+    moved, lines = _carried(mode, steady.steady(pose), reference)
+    if moved is None:
+        return _with_outside(*following, pose)
+    share = share_outside(moved.pose, pose.scores)
+    if camera == "auto" and share > share_outside(following[0].pose, pose.scores) + _MUCH_MORE:
+        line = (
+            "camera: the skeleton moves with the driving video's camera; with that taken out the person would be out "
+            f"of the frame in {100 * share:.0f} % of the frames (--camera still)"
+        )
+        return _with_outside(following[0], [*following[1], line], pose)
+    moved = replace(
+        moved,
+        hands=steady.before(moved.hands, pose),
+        report=f"{moved.report}; the camera's motion is taken out (--camera follow keeps it)",
+    )
+    return _with_outside(moved, lines, pose)
+
+
+def _about_unknown_camera(camera: CameraMode, motion: BackgroundMotion) -> list[str]:
+    """Return a line where the camera's motion matters or is asked for, but is not known well enough."""
+    if camera == "auto" and not moves(motion, _NOTICED):
+        return []
+    return [
+        f"camera: its motion is known in {100 * motion.known.mean():.0f} % of the frames only, so it stays in the "
+        "skeleton"
+    ]
+
+
+def _with_outside(
+    moved: Retargeted | None, lines: list[str], pose: PoseSequence
+) -> tuple[Retargeted | None, list[str]]:
+    line = None if moved is None else describe_outside(moved.pose, pose.scores)
+    return moved, lines if line is None else [*lines, line]
+
+
+def _carried(mode: RetargetMode, pose: PoseSequence, reference: FittedReference) -> tuple[Retargeted | None, list[str]]:
+    """Carry the person to the reference as they are filmed; lines say where that is less than was asked for."""
     why, person = "no person is found in the reference image", reference.person
     if person is not None:
         moved = retarget(pose, person) if mode == "full" else align(pose, person.box, person)
@@ -48,7 +113,7 @@ def carry_over(
 
 
 def carry_conditions(
-    mode: RetargetMode,
+    config: GenerateConfig,
     conditions: Conditions,
     driving_fit: Fit,
     reference: FittedReference,
@@ -58,12 +123,28 @@ def carry_conditions(
 ) -> Conditions:
     """The conditions of the result: carried to the reference and kept in `folder`, or the driving video's as they are.
 
-    driving_fit: how the driving video becomes a video of the result's size.
+    driving_fit: how the driving video becomes a video of the result's size. The motion of its camera is kept beside
+    `folder`; where the result shows the whole frames, it is the one that background sharing has measured.
     """
-    if mode == "off":
-        return conditions
     pose = fit_sequence(conditions.pose, driving_fit)
-    moved, lines = carry_over(mode, pose, reference)
+    if config.retarget == "off":
+        line = describe_outside(pose, conditions.pose.scores)
+        if line is not None:
+            progress.say(line)
+        return conditions
+    motion, whole = None, None
+    if config.camera != "follow" and (pose.scores >= SEEN).any():
+        # a crop may leave little but the person, so the camera is measured in the whole frames
+        cropped = driving_fit.mode == "crop" and driving_fit.scaled != driving_fit.target
+        motion = measure_background_motion(
+            config.driving,
+            conditions,
+            plan_fit(driving_fit.source, driving_fit.source, "crop") if cropped else driving_fit,
+            folder.parent / (_CAMERA if cropped else MOTION),
+            lambda done, total: progress.update("camera", done, total),
+        )
+        whole = driving_fit if cropped else None
+    moved, lines = carry_over(config.retarget, pose, reference, config.camera, motion, whole)
     for line in lines:
         progress.say(line)
     if moved is None:

@@ -40,7 +40,7 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
     progress = progress or NullProgress()
     inputs = read_inputs(config)
     settings = resolve_settings(inputs)
-    pose = ReferencePose(inputs.reference, config, config.device)
+    pose = ReferencePose.of(inputs.reference, config)
     if config.dry_run:
         video = plan_video(inputs, settings, pose, progress)
         progress.say(video.description)
@@ -67,7 +67,7 @@ def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
     job.record_disk_usage(estimate_disk_usage(inputs, settings, needs, plan))
     sharing = plan_sharing(config, settings, needs, driving, plan, folder, progress)
     conditions = carry_conditions(
-        config.retarget, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
+        config, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
     )
     trim_heap()  # estimators leave as much as a small model takes
     pipeline = load_pipeline(config.model, settings.device, settings.dtype, inputs.loras)

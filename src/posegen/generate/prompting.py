@@ -12,7 +12,7 @@ import numpy as np
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import PersonPose
 from posegen.conditions.prompt_template import SHOTS, describe_reference, with_subject
-from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig
+from posegen.config import DEFAULT_PROMPT, EstimatorConfig, Framing, PromptConfig, parse_person
 from posegen.devices import choose_device
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
@@ -61,7 +61,8 @@ def with_prompt(
 def prompt_for(config: PromptConfig) -> tuple[str, str]:
     """The prompt for a picture, and words for its writer: `posegen prompt`."""
     framing: Framing | None = None if config.framing == "auto" else config.framing
-    pose = ReferencePose(read_image(config.reference), EstimatorConfig(), config.device)
+    image = read_image(config.reference)
+    pose = ReferencePose(image, EstimatorConfig(), config.device, parse_person(config.reference_person))
     return write_prompt(pose, config.subject, framing, config.prompt_model, config.device)
 
 

@@ -52,23 +52,30 @@ class Fit:
         )
         return top, left
 
-    def keeping(self, box: tuple[float, float, float, float]) -> "Fit":
-        """Return the fit with a crop that shows `box` (left, top, right, bottom; in the source's pixels).
+    def keeping(self, *boxes: tuple[float, float, float, float]) -> "Fit":
+        """Return the fit with a crop that shows the `boxes` (left, top, right, bottom; in the source's pixels).
 
-        If the crop about the middle of the image does not show all of the box, it is centred on the box instead, where
-        the image is large enough. Padding cuts nothing and is left unchanged.
+        The first box matters most: each further one moves the crop only where those before stay in it as they are. A
+        box that is too large for the crop is shown about its middle. If the crop about the middle of the image shows
+        all of them, or if the image is padded, which cuts nothing, the fit is left unchanged.
         """
         if self.mode == "pad":
             return self
         centres = []
-        for low, high, source, scaled, target in zip(
-            box[1::-1], box[:1:-1], self.source, self.scaled, self.target, strict=True
-        ):
-            begin, end = (min(max(edge / source, 0.0), 1.0) for edge in (low, high))
+        for axis, source, scaled, target in zip((1, 0), self.source, self.scaled, self.target, strict=True):
             half = target / scaled / 2
-            shown = 0.5 - half <= begin and end <= 0.5 + half
-            centres.append(0.5 if shown else min(max((begin + end) / 2, half), 1 - half))
+            low, high, middle = half, 1 - half, 0.5
+            for box in boxes:
+                begin, end = (min(max(edge / source, 0.0), 1.0) for edge in (box[axis], box[axis + 2]))
+                middle = (begin + end) / 2
+                first, last = (end - half, begin + half) if end - begin <= 2 * half else (middle, middle)
+                low, high = (min(max(bound, low), high) for bound in (first, last))
+            centres.append(0.5 if low <= 0.5 <= high else min(max(middle, low), high))
         return replace(self, centre=(centres[0], centres[1]))
+
+    def at_size(self, target: Size) -> "Fit":
+        """Return the same fit, with the same crop, to another size of the same shape."""
+        return replace(self, target=target)
 
     def apply(self, image: UInt8[np.ndarray, "h w 3"], pad_value: int = 0) -> UInt8[np.ndarray, "th tw 3"]:
         """Fit an image of size `source` to size `target`; padding has `pad_value` (0..255) in every channel."""

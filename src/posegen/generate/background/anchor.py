@@ -1,7 +1,8 @@
 """Chooses the anchor segment, and the segments excluded from sharing, by the background motion of the driving video.
 
-The anchor is the base segment whose background moves least; base segments filmed from elsewhere must not take its
-background. What is done with the answer, and whether the user chose another anchor, is the caller's concern.
+The anchor is the base segment of the longest scene whose background moves least while the person is in it, not a title
+or an end card; base segments filmed from elsewhere must not take its background. What is done with the answer, and
+whether the user chose another anchor, is the caller's concern.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.generate.segments import Segment, SegmentPlan, reflect_indices
@@ -33,6 +34,8 @@ makes of it.
 """
 ALIKE = 0.002
 """Segments whose movement differs by less than this are equally still: errors of measuring lie below."""
+_SHOWN = 0.9
+"""Fraction of the frames with the person from which a segment shows them."""
 _MOST_FRAMES = 0.9  # of a segment's frames must lie within SAFE: a wrong measurement or two do not count
 
 
@@ -60,15 +63,26 @@ def segment_movement(motion: BackgroundMotion, plan: SegmentPlan, segment: Segme
     return float(motion.distance(middle, frames).mean()) + motion.fps * float(besides.mean() if len(besides) else 0.0)
 
 
-def choose_anchor(motion: BackgroundMotion, plan: SegmentPlan) -> Segment:
-    """The base segment whose background moves least.
+def choose_anchor(
+    motion: BackgroundMotion, plan: SegmentPlan, person: Bool[np.ndarray, " frames"] | None = None
+) -> Segment:
+    """Choose the base segment of the longest scene whose background moves least.
 
-    Among equally still ones (to within `ALIKE`) the one whose background most others can take, then the earliest.
-    Segments in which the background could mostly not be seen come last. Raises `ValueError` as `segment_movement`.
+    person: the frames that show somebody; None if that is not known. Segments that show the person come first, then
+    those in which the background can mostly be seen, then those of the scene that shows the person longest. Among
+    equally still ones (to within `ALIKE`) the one is taken whose background most others can take, then the earliest.
+    Raises `ValueError` as `segment_movement`.
     """
     bases = plan.base_segments
-    seen = [motion.known[_frames(motion, plan, base)].mean() >= 0.5 for base in bases]
-    candidates = [base for base, enough in zip(bases, seen, strict=True) if enough] or list(bases)
+    person = np.ones(len(motion), bool) if person is None or not person.any() else person
+    if len(person) != len(motion):
+        raise ValueError(f"the person is known in {len(person)} frames, the background in {len(motion)}")
+    shown = np.array([person[_frames(motion, plan, base)].mean() for base in bases])
+    candidates = [base for base, share in zip(bases, shown, strict=True) if share >= min(_SHOWN, shown.max())]
+    seen = [motion.known[_frames(motion, plan, base)].mean() >= 0.5 for base in candidates]
+    candidates = [base for base, enough in zip(candidates, seen, strict=True) if enough] or candidates
+    lengths = _scene_lengths(motion, plan, candidates, person)
+    candidates = [base for base, length in zip(candidates, lengths, strict=True) if length == max(lengths)]
     movements = [segment_movement(motion, plan, base) for base in candidates]
     least = min(movements)
     still = [
@@ -77,6 +91,15 @@ def choose_anchor(motion: BackgroundMotion, plan: SegmentPlan) -> Segment:
         if moves <= least + ALIKE or moves == least  # infinities are equal too
     ]
     return bases[_most_taken(motion, _base_frames(motion, plan), [bases.index(base) for base in still])]
+
+
+def _scene_lengths(
+    motion: BackgroundMotion, plan: SegmentPlan, segments: Sequence[Segment], person: Bool[np.ndarray, " frames"]
+) -> list[int]:
+    """Count the frames with the person in the scene of each segment; 0 if a cut divides the segment."""
+    lengths = np.bincount(motion.scene, weights=person)
+    scenes = [np.unique(motion.scene[_frames(motion, plan, segment)]) for segment in segments]
+    return [int(lengths[found[0]]) if len(found) == 1 else 0 for found in scenes]
 
 
 def _most_taken(motion: BackgroundMotion, frames: Int[np.ndarray, "bases frames"], candidates: list[int]) -> int:

@@ -6,9 +6,12 @@ The keypoints and the video are looked at here; the rules are `conditions/framin
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from posegen.conditions.background_motion import MOTION, measure_background_motion
 from posegen.conditions.folder import Conditions
 from posegen.conditions.framing import choose_framing
+from posegen.conditions.keypoints import SEEN
 from posegen.config import GenerateConfig
 from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
@@ -91,7 +94,8 @@ def plan_sharing(
         lambda done, total: progress.update("background motion", done, total),
     )
     asked = config.anchor
-    anchor = choose_anchor(motion, plan) if asked is None else plan.base_segments[asked]
+    shown = np.asarray((conditions.pose.scores >= SEEN).any(axis=1))
+    anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
     unsafe = unsafe_segments(motion, plan, anchor)
     progress.say(motion.describe())
     why = "its background moves least" if asked is None else "as asked for"

@@ -28,7 +28,7 @@ from posegen.generate.background.anchor import choose_anchor, describe_unsafe, u
 from posegen.generate.carried_conditions import carry_over
 from posegen.generate.planning.job_inputs import JobInputs, read_inputs
 from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
-from posegen.generate.reference_pose import ReferencePose, show_person
+from posegen.generate.reference_pose import ReferencePose, describe_cut_off, show_person
 from posegen.generate.segments import Segment
 from posegen.generate.video_plan import VideoPlan, plan_video
 from posegen.media.fitting import Fit, plan_fit
@@ -72,7 +72,7 @@ class Preview:
 def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLES) -> Preview:
     """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
     inputs = read_inputs(config)
-    person = ReferencePose(inputs.reference, config, config.device)
+    person = ReferencePose.of(inputs.reference, config)
     video = plan_video(inputs, resolve_settings(inputs), person, progress)
     settings = video.settings
     count, fps, start = settings.num_frames, settings.fps, settings.start or 0.0
@@ -83,8 +83,11 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     seen = np.array([each is not None for each in found.people])
     reference = show_person(video.reference, person, config)
     warnings = [] if reference.person is not None else ["no person is found in the reference image"]
+    warnings += describe_cut_off(reference)
     sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
-    moved, lines = carry_over(config.retarget, sampled, reference)
+    sampled_motion = _motion(found.frames, pose, fit)
+    followed = None if sampled_motion.scene.max() > len(found.cuts) else sampled_motion  # too sparse to be compared
+    moved, lines = carry_over(config.retarget, sampled, reference, config.camera, followed)
     warnings += lines
     line = describe_cuts(found.cuts, fps, start)
     warnings += [line] if line else []
@@ -102,13 +105,14 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")
-    motion = _spread(_motion(found.frames, pose, fit), numbers, count)
+    motion = _spread(sampled_motion, numbers, count)
     notes.append(motion.describe())
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
     if settings.sharing.config is not None:
         plan, asked = settings.plan, config.anchor
-        anchor = choose_anchor(motion, plan) if asked is None else plan.base_segments[asked]
+        shown = _nearest(seen, numbers, count)
+        anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
         unsafe = unsafe_segments(motion, plan, anchor)
         line = describe_unsafe(unsafe)
         warnings += [line] if line else []
@@ -184,8 +188,7 @@ def _motion(frames: UInt8[np.ndarray, "samples h w 3"], pose: PoseSequence, fit:
 
 def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], count: int) -> BackgroundMotion:
     """For each frame of the result what the sample nearest to it says."""
-    middles = (numbers[1:] + numbers[:-1]) / 2
-    nearest = np.searchsorted(middles, np.arange(count))
+    nearest = _nearest(np.arange(len(numbers)), numbers, count)
     apart = max(1.0, count / len(numbers))  # frames between samples: a sample's movement is that of all of them
     return BackgroundMotion(
         motion.turn[nearest],
@@ -195,6 +198,11 @@ def _spread(motion: BackgroundMotion, numbers: Int[np.ndarray, " samples"], coun
         motion.residual[nearest] / apart,
         motion.fps,
     )
+
+
+def _nearest(values: np.ndarray, numbers: Int[np.ndarray, " samples"], count: int) -> np.ndarray:
+    """Return for each frame of the result the value of the sample nearest to it."""
+    return np.asarray(values[np.searchsorted((numbers[1:] + numbers[:-1]) / 2, np.arange(count))])
 
 
 def _about_people(moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int) -> list[str]:

@@ -12,9 +12,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from posegen.conditions.drawings import drawn
+from posegen.conditions.extraction import fit_pose
 from posegen.conditions.keypoints import PersonPose
+from posegen.conditions.person_choice import draw_numbered_boxes
 from posegen.conditions.skeleton import draw_skeleton
 from posegen.generate.preview.look_ahead import Preview
+from posegen.generate.reference_pose import FittedReference
+from posegen.media.fitting import plan_fit
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter
 from posegen.types import Frame
@@ -46,7 +50,7 @@ def _sheet(preview: Preview) -> Frame:
     rows = [
         [reference, *(driven_picture(preview, number) for number in chosen)],
         [over(reference, plan.reference.person), *(placed_picture(preview, number) for number in chosen)],
-        [np.full_like(reference, 250), *(_hands(preview, number) for number in chosen)],
+        [_reference_people(plan.reference), *(_hands(preview, number) for number in chosen)],
     ]
     scale = min(_WIDTH / width, _HEIGHT / height)
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -60,7 +64,8 @@ def _sheet(preview: Preview) -> Frame:
             place = (_GAP + column * (small[0] + _GAP), _GAP + row * (small[1] + _GAP))
             sheet.paste(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS), place)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
-    draw.text((2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8), "hand normals", font=font, fill=_INK)
+    label = (2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8)
+    draw.text(label, "hand normals", font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
     for column, number in enumerate(chosen):
         moment = f"{preview.numbers[number] / float(plan.settings.fps):.1f} s"
         place = (2 * _GAP + (column + 1) * (small[0] + _GAP), 2 * _GAP)
@@ -69,6 +74,16 @@ def _sheet(preview: Preview) -> Frame:
     for number, (line, colour) in enumerate(lines):
         draw.text((2 * _GAP, below + 90 + number * _LINE), line, font=font, fill=colour)
     return np.asarray(sheet)
+
+
+def _reference_people(reference: FittedReference) -> Frame:
+    """Return the whole reference image with its people numbered; blank if it shows one person or none."""
+    people, size = reference.found.people, reference.fit.target
+    if len(people) < 2:
+        return np.full((*size, 3), 250, np.uint8)
+    whole = plan_fit(reference.fit.source, size, "pad")
+    boxes = {number: fit_pose(person, whole).box for number, person in enumerate(people, 1)}
+    return draw_numbered_boxes(whole.apply(reference.source, 250), boxes, reference.found.number)
 
 
 def _draw_plan(
