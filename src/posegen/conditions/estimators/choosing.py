@@ -8,6 +8,7 @@ import numpy as np
 
 from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.heavy_pose import heavy_task_file
 from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
@@ -26,6 +27,8 @@ Given = TypeVar("Given")
 def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """Return the names that identify the chosen estimators and the smoothing in a manifest, without loading them."""
     smoothing = (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
+    if config.pose == "mediapipe" and heavy_task_file() is not None:
+        smoothing = (*smoothing, "second look heavy")
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.estimators.task_files import task_file
+from posegen.conditions.estimators.heavy_pose import heavy_task_file
+from posegen.conditions.estimators.task_files import POSE_BUNDLE, task_file
 from posegen.conditions.framing import from_behind
 from posegen.conditions.keypoints import HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
@@ -99,7 +100,8 @@ class HandCrop:
 class MediaPipePose:
     """`PoseEstimator` with MediaPipe. Frames of one clip must come in order; make a new one for each clip.
 
-    `single_image=True` processes each frame independently (for images). Raises `PosegenError` without set-up.
+    `single_image=True` processes each frame independently (for images); `heavy=True` uses the heavy pose model where
+    it was fetched (`heavy_pose`), half as fast. Raises `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -107,8 +109,10 @@ class MediaPipePose:
     finds_hands = False
     keeps_everybody = False
 
-    def __init__(self, single_image: bool = False) -> None:
-        pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
+    def __init__(self, single_image: bool = False, heavy: bool = False) -> None:
+        pose_file, hand_file = task_file(POSE_BUNDLE), task_file("hand.task")
+        if heavy:
+            pose_file = heavy_task_file() or pose_file
         self.version = f"{version('mediapipe')} {VERSION}"
         self._single_image = single_image
         self._time = 0
