@@ -357,6 +357,13 @@ def test_an_estimator_without_hands_gets_mediapipes(models, tmp_path, caplog):
     assert len({estimator_names(config), estimator_names(EstimatorConfig())}) == 2
 
 
+def test_an_estimator_without_a_maker_is_an_error_not_another_one():
+    config = EstimatorConfig()
+    object.__setattr__(config, "pose", "vitpose3")
+    with pytest.raises(PosegenError, match=r"vitpose3.*sapiens1"):
+        make_pose_estimator(config, (180, 320), [0], 1, "cpu")
+
+
 def test_keypoints_that_were_read_otherwise_are_not_taken_up_again(tmp_path, monkeypatch):
     points = EstimatorConfig(pose="file", pose_file=tmp_path / "k.json")
     pictures = EstimatorConfig(pose="file", pose_file=tmp_path / "skeleton.mkv")

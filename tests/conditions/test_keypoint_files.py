@@ -66,6 +66,84 @@ def test_names_of_other_bodies_are_refused_and_names_that_say_nothing_are_passed
         read_keypoints(path, SIZE)
 
 
+def named_otherwise(points, scores, form):
+    """Human3.6M's points with their names, each way that a file may give them."""
+    names = list(keypoint_writers.HUMAN36M)
+    places = [0 if place is None else place for place in keypoint_writers.HUMAN36M.values()]
+    flat = keypoint_writers.flat(points[places], scores[places])
+    person = {"keypoints": points[places].tolist(), "keypoint_scores": scores[places].tolist()}
+    by_number = {str(number): name for number, name in enumerate(names)}
+    return {
+        "dataset_meta": {
+            "dataset_meta": {"keypoint_id2name": by_number},
+            "instance_info": [{"frame_id": 1, "instances": [person]}],
+        },
+        "list": {"meta_info": {"keypoint_names": names}, "instance_info": [{"frame_id": 1, "instances": [person]}]},
+        "only category": {
+            "images": [{"id": 1, "file_name": "0.png"}],
+            "annotations": [{"image_id": 1, "keypoints": flat}],
+            "categories": [{"id": 1, "name": "person", "keypoints": names}],
+        },
+        "results": {
+            "meta_info": {"keypoint_id2name": by_number},
+            "predictions": [{"image_id": 0, "category_id": 1, "keypoints": flat, "score": 1.0}],
+        },
+    }[form]
+
+
+@pytest.mark.parametrize("form", ["dataset_meta", "list", "only category", "results"])
+def test_names_count_wherever_a_file_has_them(form, tmp_path):
+    points, scores = keypoint_writers.people(1, SIZE)
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps(named_otherwise(points[0], scores[0], form)))
+    ((person,),) = read_keypoints(path, SIZE).people
+    assert np.array_equal(np.flatnonzero(person.scores > 0), range(5, 17))
+    assert np.allclose(person.keypoints[5:17], points[0, 5:17], atol=1e-3)
+
+
+def test_names_in_an_npz_count(tmp_path):
+    points, scores = keypoint_writers.people(1, SIZE)
+    order = np.random.default_rng(5).permutation(17)
+    names = np.array(BODY_NAMES[:17])[order]
+    np.savez(tmp_path / "k.npz", keypoints=points[:, order], scores=scores[:, order], keypoint_names=names)
+    ((person,),) = read_keypoints(tmp_path / "k.npz", SIZE).people
+    assert np.allclose(person.keypoints[:17], points[0, :17], atol=1e-3)
+
+
+def in_metres():
+    """A body as MMPose's lifters write it: x and y about its middle, z up from the ground."""
+    random = np.random.default_rng(3)
+    return np.concatenate([random.uniform(-0.5, 0.5, (17, 2)), np.linspace(0, 1.7, 17)[:, None]], axis=1)
+
+
+@pytest.mark.parametrize("form", ["instances", "flat", "annotations", "keypoints_3d"])
+def test_a_body_in_metres_without_scores_is_refused_in_one_line(form, tmp_path):
+    places = in_metres()
+    content = {
+        "instances": [{"frame_id": 0, "instances": [{"keypoints": places.tolist()}]}],
+        "flat": [{"frame_id": 0, "instances": [{"keypoints": places.ravel().tolist()}]}],
+        "annotations": {
+            "images": [{"id": 1, "file_name": "0.png"}],
+            "annotations": [{"image_id": 1, "category_id": 1, "keypoints": places.ravel().tolist()}],
+        },
+        "keypoints_3d": [{"frame_id": 0, "instances": [{"keypoints_3d": places.tolist()}]}],
+    }[form]
+    path = tmp_path / "lifted.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(PosegenError, match="three coordinates"):
+        read_keypoints(path, SIZE)
+    np.savez(tmp_path / "lifted.npz", keypoints=places[None])
+    with pytest.raises(PosegenError, match="three coordinates"):
+        read_keypoints(tmp_path / "lifted.npz", SIZE)
+
+
+def test_lists_of_bare_numbers_are_refused_with_the_form_that_takes_them(tmp_path):
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps([in_metres().tolist()]))
+    with pytest.raises(PosegenError, match="NPZ"):
+        read_keypoints(path, SIZE)
+
+
 @pytest.mark.parametrize("scored", [True, False])
 def test_the_file_of_a_lifter_is_refused_in_one_line(scored, tmp_path):
     places = np.random.default_rng(3).normal(size=(17, 3)).tolist()

@@ -255,7 +255,11 @@ NEEDED_OPTIONS = {
 }
 """What each command cannot do without."""
 
-OPTIONS_OF_OTHERS = {("docs/results/prepare.md", "--only workers"): "benchmarks/prepare_speed.py"}
+OPTIONS_OF_OTHERS = {
+    ("docs/results/prepare.md", "--only workers"): "benchmarks/prepare_speed.py",
+    ("docs/results/conditions.md", "--against ../before"): "benchmarks/following.py",
+    ("docs/results/conditions.md", "--keep FOLDER"): "benchmarks/following.py",
+}
 """Options in prose that are not posegen's: (page, option) -> the file that reads it."""
 
 

@@ -50,6 +50,9 @@ class ModelsConfig:
 class SetupConfig:
     """Fetch MediaPipe's pose models, which are not in the package, and list which extras are installed."""
 
+    heavy_pose: bool = False
+    """Also fetch the heavy pose model with npm (41 MB): it looks again where the usual one failed."""
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -195,7 +198,7 @@ def _work_of(config: CommandConfig) -> Callable[[], None]:
         case SetupConfig():
             from posegen.apps.setup_command import set_up
 
-            return set_up
+            return partial(set_up, config.heavy_pose)
         case ScreenConfig():
             from posegen.apps.page_commands import serve_screening
 

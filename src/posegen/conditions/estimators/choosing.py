@@ -1,6 +1,6 @@
 """Creates the estimators chosen in the settings. Models are imported only when chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
+from posegen.conditions.estimators.heavy_pose import heavy_task_file
 from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
 from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
@@ -28,6 +29,8 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     """Return the names that identify the chosen estimators and the smoothing in a manifest, without loading them."""
     smoothing: tuple[str, ...] = () if draws_given_skeletons(config) else (f"finishing {FINISHING}",)
     smoothing += (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
+    if config.pose == "mediapipe" and heavy_task_file() is not None:
+        smoothing += ("second look heavy",)
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
@@ -139,19 +142,38 @@ def make_normal_estimator(config: EstimatorConfig, device: str = "auto") -> Hand
             raise PosegenError("--normals file takes hand normals from a video: it has no estimator")
 
 
-def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
-    weights, detector = config.pose_weights, config.detector_weights
-    if config.pose == "vitpose":
-        from posegen.conditions.estimators.vitpose import vitpose
+def _vitpose(config: EstimatorConfig, device: str) -> PoseEstimator:
+    from posegen.conditions.estimators.vitpose import vitpose
 
-        return vitpose(weights, detector, device)
-    if config.pose == "sapiens2":
-        from posegen.conditions.estimators.sapiens2 import sapiens2_pose
+    return vitpose(config.pose_weights, config.detector_weights, device)
 
-        return sapiens2_pose(weights, detector, device)
+
+def _sapiens2(config: EstimatorConfig, device: str) -> PoseEstimator:
+    from posegen.conditions.estimators.sapiens2 import sapiens2_pose
+
+    return sapiens2_pose(config.pose_weights, config.detector_weights, device)
+
+
+def _sapiens1(config: EstimatorConfig, device: str) -> PoseEstimator:
     from posegen.conditions.estimators.sapiens1 import sapiens1_pose
 
-    return sapiens1_pose(_needed(weights, "--pose-weights"), detector, device)
+    return sapiens1_pose(_needed(config.pose_weights, "--pose-weights"), config.detector_weights, device)
+
+
+_TOP_DOWN: dict[str, Callable[[EstimatorConfig, str], PoseEstimator]] = {
+    "vitpose": _vitpose,
+    "sapiens2": _sapiens2,
+    "sapiens1": _sapiens1,
+}
+"""Makers of the estimators that look at one detected person at a time, by their name in the settings."""
+
+
+def _make_top_down(config: EstimatorConfig, device: str) -> PoseEstimator:
+    """Create a top-down estimator. Raises `PosegenError` for a name that is not one of `_TOP_DOWN`."""
+    make = _TOP_DOWN.get(config.pose)
+    if make is None:
+        raise PosegenError(f"--pose {config.pose}: no top-down estimator has this name; known: {', '.join(_TOP_DOWN)}")
+    return make(config, device)
 
 
 def _needed(given: Given | None, option: str) -> Given:

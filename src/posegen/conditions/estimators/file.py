@@ -19,7 +19,7 @@ from posegen.media.fitting import Fit, plan_fit
 from posegen.media.video import iterate_frames, probe_video
 from posegen.types import Frame
 
-VERSION = "2"
+VERSION = "3"
 """Version, increased when the same file of keypoints would give other people."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02

@@ -22,6 +22,10 @@ MAX_PEOPLE = 500_000
 """Maximum number of people in all frames: an hour of five people. Each takes 2.5 kB."""
 _MAX_PEOPLE_IN_FRAME = 1000
 _MAX_CANVAS = 1e6
+_MAX_SCORE = 10.0
+_ABOVE_SCORES = 1.2
+_BODY_METRES = 4.0
+"""Maximum coordinate of a body in metres about its own middle."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,21 @@ def plane_of(points: np.ndarray, scores: np.ndarray | None, where: Path) -> tupl
         return points[..., :2], points[..., 3] if scores is None else scores  # MediaPipe: x, y, z, visibility
     third = points[..., 2]
     finite = third[np.isfinite(third)]
-    if points.shape[-1] == 4 or scores is not None or ((finite < 0) | (finite > 10)).any():
+    beyond = bool(((finite < 0) | (finite > _MAX_SCORE)).any())
+    if points.shape[-1] == 4 or scores is not None or beyond or is_in_space(points[..., :2], third):
         raise lifted(where)
     return points[..., :2], third
+
+
+def is_in_space(places: np.ndarray, third: np.ndarray) -> bool:
+    """Return True if three columns are a body in metres, not positions and scores.
+
+    No coordinate is far from the body's middle then, and heights are above any score; COCO's 0, 1, 2 are whole numbers.
+    """
+    finite, near = third[np.isfinite(third)], np.abs(places[np.isfinite(places)])
+    if not near.size or float(near.max()) > _BODY_METRES:
+        return False
+    return bool(((finite > _ABOVE_SCORES) & (finite != np.rint(finite))).any())
 
 
 def canvas_of(width: Any, height: Any) -> tuple[float, float] | None:

@@ -194,14 +194,18 @@ def _in_order(content: Content, given: Sequence[int | str | None]) -> tuple[Cont
 
 def _read_npz(path: Path, num_frames: int) -> Content:
     most = min(MAX_ARRAYS, _LEAST_ARRAYS + num_frames * _FRAME_ARRAYS)
-    names = ("keypoints", "scores", "hands", "size_hw", "dataset_name")
+    names = ("keypoints", "scores", "hands", "size_hw", "dataset_name", "keypoint_names")
     data = read_npz(path, f"keypoints of {num_frames} frames", names, most)
     if data["keypoints"].ndim and len(data["keypoints"]) > num_frames:
         raise PosegenError(
             f"{path} has keypoints of {len(data['keypoints'])} frames, but the driving video has {num_frames}: make "
             "them from this very video, one for each frame"
         )
-    layouts = layouts_of_meta({"dataset_name": str(data.get("dataset_name", ""))}, str(path))
+    meta = {
+        "dataset_name": str(data.get("dataset_name", "")),
+        "keypoint_names": data.get("keypoint_names", np.array([])).tolist(),
+    }
+    layouts = layouts_of_meta(meta, str(path))
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which counts as not seen
         points = data["keypoints"].astype(np.float32)
         given_scores = data["scores"].astype(np.float32) if "scores" in data else None

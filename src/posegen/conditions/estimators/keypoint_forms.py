@@ -50,7 +50,8 @@ def _parse_object(content: dict[str, Any], path: Path) -> Content | None:
     """Parse an object: a whole file with its description, or one frame."""
     if "annotations" in content:
         return _coco(content, path)
-    layouts = layouts_of_meta(content.get("meta_info", content), str(path))
+    described = next((content[name] for name in ("meta_info", "dataset_meta") if content.get(name)), content)
+    layouts = layouts_of_meta(described, str(path))
     for name in ("instance_info", "predictions", "frames"):
         frames = content.get(name)
         if isinstance(frames, list) and (frames or name == "instance_info"):
@@ -79,13 +80,18 @@ def _parse_list(content: list[Any], path: Path, layouts: Layouts = LAYOUTS) -> C
             return None
         return Content("", [Entry([]) for _ in content])
     if isinstance(first, list):
+        if first and isinstance(first[0], list) and _is_plain(first[0]):
+            raise PosegenError(
+                f"{path}: lists of numbers without names do not say what they are: put the same array into an NPZ, as "
+                "keypoints (frames, points, 2) and scores (frames, points)"
+            )
         if _is_point(first[0]) or (isinstance(first[0], list) and first[0] and _is_point(first[0][0])):
             return _MEDIAPIPE.content(
                 path, (Entry(landmark_people({"landmarks": frame}, path, layouts)) for frame in content)
             )
         return _MMPOSE.content(path, (Entry(instances(frame or [], path, layouts)) for frame in content))
     if "image_id" in first and "keypoints" in first:
-        return _results(content, path)
+        return _results(content, path, layouts)
     for form in _FORMS:
         if any(isinstance(frame, dict) and form.is_one(frame) for frame in content):
             return form.content(
@@ -107,6 +113,7 @@ def _entry(frame: dict[str, Any], people: People) -> Entry:
 def _coco(content: dict[str, Any], path: Path) -> Content:
     """Parse COCO annotations, with its names of points and sizes of images."""
     names = {category.get("id"): category.get("keypoints") for category in content.get("categories") or []}
+    only = next(iter(names.values())) if len(names) == 1 else None  # of people without a category
     layouts: dict[Any, Layouts] = {}
     images = {image["id"]: image for image in content.get("images") or []}
     found: dict[Any, People] = {image: [] for image in images}
@@ -120,7 +127,8 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
             )
         category = person.get("category_id")
         if category not in layouts:  # only of categories that people belong to: others may be animals
-            layouts[category] = layouts_with_names(names[category], str(path)) if names.get(category) else LAYOUTS
+            given = names.get(category, only if category is None else None)
+            layouts[category] = layouts_with_names(given, str(path)) if given else LAYOUTS
         found.setdefault(person["image_id"], []).append(annotated(person, path, layouts[category]))
     files = [image.get("file_name") for image in images.values()]
     in_names = numbers_in_names([str(name) for name in files]) if files and all(files) else None
@@ -135,12 +143,12 @@ def _coco(content: dict[str, Any], path: Path) -> Content:
     return Content("COCO annotations", entries, all_listed=bool(images))
 
 
-def _results(people: list[dict[str, Any]], path: Path) -> Content:
+def _results(people: list[dict[str, Any]], path: Path, layouts: Layouts) -> Content:
     """Parse results of AlphaPose and COCO: a list of people, each with its image."""
     found: dict[Any, People] = {}
     in_all_frames(people, path)
     for person in people:
-        found.setdefault(person["image_id"], []).append(annotated(person, path))
+        found.setdefault(person["image_id"], []).append(annotated(person, path, layouts))
     entries = [Entry(each, number) for number, each in found.items()]
     if all(isinstance(number, str) for number in found):
         return Content("AlphaPose results", entries, first=_alphapose_first(list(found)))
@@ -150,6 +158,12 @@ def _results(people: list[dict[str, Any]], path: Path) -> Content:
 def _alphapose_first(names: list[str]) -> int | None:
     """Return 0 for AlphaPose's names of video frames, 0.jpg, 1.jpg, ...; None for images with names of their own."""
     return 0 if all(re.fullmatch(r"0|[1-9]\d*\.\w+", Path(name).name) for name in names) else None
+
+
+def _is_plain(values: list[Any]) -> bool:
+    """Return True for a list of numbers, or of points that are such lists."""
+    inner = values[0] if values else None
+    return isinstance(inner, int | float) or (isinstance(inner, list) and bool(inner) and _is_plain(inner))
 
 
 def _is_point(value: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from posegen.conditions.estimators.keypoint_content import (
     People,
     in_one_frame,
+    is_in_space,
     lifted,
     numbers_of,
     person_of,
@@ -32,6 +33,8 @@ from posegen.errors import PosegenError
 _OPENPOSE_PARTS = {"face_keypoints": FACE, "hand_left_keypoints": LEFT_HAND, "hand_right_keypoints": RIGHT_HAND}
 COCO_PARTS = {"foot_kpts": FEET, "face_kpts": FACE, "lefthand_kpts": LEFT_HAND, "righthand_kpts": RIGHT_HAND}
 LANDMARKS = ("landmarks", "pose_landmarks", "poseLandmarks", "landmark")
+_LIFTED = ("keypoints_3d", "keypoints3d", "joints_3d", "joints3d", "poses_3d")
+"""Names under which tools write points in space alone."""
 HAND_LANDMARKS = {
     "left_hand_landmarks": LEFT_HAND,
     "leftHandLandmarks": LEFT_HAND,
@@ -44,6 +47,8 @@ def instances(people: list[dict[str, Any]], path: Path, layouts: Layouts = LAYOU
     """Read people of MMPose, Sapiens and the published code: separate points and scores; older ones x, y, score."""
     found = []
     for person in in_one_frame(people, path):
+        if "keypoints" not in person and any(name.lower() in _LIFTED for name in person):
+            raise lifted(path)
         given = person["keypoints"]
         if given and isinstance(given[0], dict):
             found.append(_points_by_name(given, path))
@@ -76,7 +81,10 @@ def _triples(values: Sequence[float] | None, where: Path) -> tuple[np.ndarray, n
     flat = numbers_of(values or []).ravel()
     if len(flat) % 3:
         raise PosegenError(f"{where}: {len(flat)} numbers are not a multiple of x, y, score")
-    return flat.reshape(-1, 3)[:, :2], flat.reshape(-1, 3)[:, 2]
+    columns = flat.reshape(-1, 3)
+    if is_in_space(columns[:, :2], columns[:, 2]):
+        raise lifted(where)
+    return columns[:, :2], columns[:, 2]
 
 
 def openpose_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> People:

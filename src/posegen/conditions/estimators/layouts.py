@@ -197,6 +197,9 @@ def layouts_of_meta(meta: Any, where: str) -> Layouts:
         names = {int(index): str(name) for index, name in meta["keypoint_id2name"].items()}
     elif isinstance(meta.get("keypoint_name2id"), dict):
         names = {int(index): str(name) for name, index in meta["keypoint_name2id"].items()}
+    for key in ("keypoint_names", "joint_names"):
+        if not names and isinstance(meta.get(key), list) and all(isinstance(name, str) for name in meta[key]):
+            names = dict(enumerate(meta[key]))
     if names and sorted(names) == list(range(len(names))):
         return layouts_with_names([names[index] for index in range(len(names))], where)
     data_set = str(meta.get("dataset_name", "")).lower()

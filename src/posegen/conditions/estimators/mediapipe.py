@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posegen.conditions.estimators.task_files import task_file
+from posegen.conditions.estimators.heavy_pose import heavy_task_file
+from posegen.conditions.estimators.task_files import POSE_BUNDLE, task_file
 from posegen.conditions.framing import FACE_NAMES, face_hidden
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
@@ -104,7 +105,8 @@ class MediaPipePose:
 
     `single_image=True` processes each frame independently (for images). `in_clip`: the frames are of a clip, whose
     hidden faces and points outside the frame are decided later (`finishing.py`); by default unless `single_image`.
-    Raises `PosegenError` without set-up.
+    `heavy=True` uses the heavy pose model where it was fetched (`heavy_pose`), half as fast. Raises `PosegenError`
+    without set-up.
     """
 
     name = "mediapipe"
@@ -112,8 +114,10 @@ class MediaPipePose:
     finds_hands = False
     keeps_everybody = False
 
-    def __init__(self, single_image: bool = False, in_clip: bool | None = None) -> None:
-        pose_file, hand_file = task_file("pose.task"), task_file("hand.task")
+    def __init__(self, single_image: bool = False, in_clip: bool | None = None, heavy: bool = False) -> None:
+        pose_file, hand_file = task_file(POSE_BUNDLE), task_file("hand.task")
+        if heavy:
+            pose_file = heavy_task_file() or pose_file
         self.version = f"{version('mediapipe')} {VERSION}"
         self._single_image = single_image
         self._in_clip = not single_image if in_clip is None else in_clip

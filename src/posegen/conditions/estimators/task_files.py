@@ -21,8 +21,9 @@ from posegen.errors import PosegenError, logger
 WHEEL = "mediapipe==0.10.21"
 TAGS = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64")
 """Platform of the wheel: all hold the same models, and with a fixed one every machine downloads the same file."""
+POSE_BUNDLE = "pose.task"
 BUNDLES = {
-    "pose.task": {
+    POSE_BUNDLE: {
         "pose_detector.tflite": "pose_detection/pose_detection.tflite",
         "pose_landmarks_detector.tflite": "pose_landmark/pose_landmark_full.tflite",
     },
@@ -36,13 +37,14 @@ SINGLE = {"face.tflite": "face_detection/face_detection_full_range_sparse.tflite
 SHA256: dict[str, str] = {
     "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
     "pose_landmark/pose_landmark_full.tflite": "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+    "pose_landmark/pose_landmark_heavy.tflite": "59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
     "palm_detection/palm_detection_full.tflite": "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
     "face_detection/face_detection_full_range_sparse.tflite": (
         "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1"
     ),
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
 }
-"""SHA-256 of the models in the wheel, before metadata is added."""
+"""SHA-256 of the models in the wheel (the heavy one: `heavy_pose`), before metadata is added."""
 WHEEL_MEGABYTES = 36
 COMMAND = "posegen setup"
 
@@ -107,11 +109,11 @@ def _model(wheel: zipfile.ZipFile, source: str) -> bytes:
     return checked(source, wheel.read(f"mediapipe/modules/{source}"))
 
 
-def checked(source: str, model: bytes) -> bytes:
+def checked(source: str, model: bytes, package: str = WHEEL) -> bytes:
     """Return the model if its SHA-256 is the known one. Raises `PosegenError`."""
     found = hashlib.sha256(model).hexdigest()
     if found != SHA256[source]:
-        raise PosegenError(f"{source} of {WHEEL} has SHA-256 {found}, not {SHA256[source]}: refusing to use it")
+        raise PosegenError(f"{source} of {package} has SHA-256 {found}, not {SHA256[source]}: refusing to use it")
     return model
 
 
