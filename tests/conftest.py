@@ -10,9 +10,12 @@ import filelock
 import hypothesis
 import pytest
 
+import typecheckers
+
 # Processes that start Ray for the first time in an empty HOME write its token at once, and do not know the others' then
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 gc.disable()  # until the tests begin: libraries make a million objects while they are imported, and keep them all
+typecheckers.use_beartype_alone_where_no_shape_is_named()
 hypothesis.settings.register_profile("posegen", deadline=None)  # machines may be slow, and have other work
 hypothesis.settings.load_profile("posegen")
 
