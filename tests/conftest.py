@@ -1,6 +1,7 @@
 """Fixtures that several test folders use."""
 
 import contextlib
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -9,8 +10,12 @@ import filelock
 import hypothesis
 import pytest
 
+import typecheckers
+
 # Processes that start Ray for the first time in an empty HOME write its token at once, and do not know the others' then
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+gc.disable()  # until the tests begin: libraries make a million objects while they are imported, and keep them all
+typecheckers.use_beartype_alone_where_no_shape_is_named()
 hypothesis.settings.register_profile("posegen", deadline=None)  # machines may be slow, and have other work
 hypothesis.settings.load_profile("posegen")
 
@@ -23,6 +28,11 @@ LONGEST = ("test_prepare_runs.py", "test_run.py", "test_killed_jobs.py", "test_l
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure():

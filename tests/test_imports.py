@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "posegen"
 FILES = sorted(SOURCE.rglob("*.py"))
 GROUND = {
     "errors", "types", "progress", "devices", "digests", "cache_folder", "extras", "heap", "offline", "quiet",
-    "callable_package",
+    "callable_package", "library_imports",
 }  # fmt: skip  # a table, read in rows
 """Files of the ground floor: used by all; they use nothing but each other."""
 ALLOWED = {

@@ -46,8 +46,11 @@ def load() -> None:
 
 def serve(path: str) -> None:
     """Fork a process for each request, until the last of those who hold a connection open lets go."""
+    from posegen.library_imports import imported_for_good
+
     os.environ.update(READ_AT_IMPORT)
-    load()
+    with imported_for_good():
+        load()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # of a server that ended
     listener = socket.socket(socket.AF_UNIX)

@@ -10,6 +10,8 @@ Importing this package is cheap: heavy dependencies are loaded on first use.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from posegen.library_imports import imported_for_good
+
 if TYPE_CHECKING:
     from posegen.api import evaluate as evaluate
     from posegen.api import extract as extract
@@ -54,7 +56,8 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - all are texts
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(_HOMES[name])
+    with imported_for_good():
+        home = importlib.import_module(_HOMES[name])
     return home if _HOMES[name] == f"posegen.{name}" else getattr(home, name)
 
 

@@ -9,24 +9,30 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from posegen.library_imports import imported_for_good
+
 
 def call_with(package: str, target: str) -> None:
     """Make the imported module `package` callable: a call is passed to `target`, written as "module:function"."""
     home, _, name = target.partition(":")
 
+    def function() -> Any:
+        with imported_for_good():
+            return getattr(importlib.import_module(home), name)
+
     class CallablePackage(ModuleType):
         def __call__(self, *arguments: Any, **options: Any) -> Any:
             """Call the function of the same name."""
-            return getattr(importlib.import_module(home), name)(*arguments, **options)
+            return function()(*arguments, **options)
 
         @property
         def __signature__(self) -> Any:
             import inspect
 
-            return inspect.signature(getattr(importlib.import_module(home), name))
+            return inspect.signature(function())
 
         @property
         def __wrapped__(self) -> Any:
-            return getattr(importlib.import_module(home), name)
+            return function()
 
     sys.modules[package].__class__ = CallablePackage

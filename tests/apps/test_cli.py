@@ -298,19 +298,6 @@ def test_dry_run_prints_the_plan_and_writes_nothing(warm, tmp_path, media):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_demo_makes_both_videos_from_the_bundled_inputs(narrow, tmp_path, capfd):
-    output = tmp_path / "demo.mp4"
-    arguments = ["demo", "--output", str(output), "--model", narrow, "--steps", "1"]
-    assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
-    result, beside = probe_video(output), probe_video(tmp_path / "demo_side_by_side.mp4")
-    assert (result.num_frames, result.fps, result.height, result.width) == (192, 16, 256, 144)
-    assert (beside.num_frames, beside.width) == (192, 4 * 144)
-    said = capfd.readouterr().err
-    assert f"wrote {output}" in said.replace("\n", "")
-    assert re.search(r"PSNR against the true video: \d+\.\d dB", said)
-    assert re.search(r"\d+ % \(by chance: [012] %\)", said)
-
-
 def test_extract_makes_conditions_and_an_overlay(tmp_path, media):
     driving = media / "presenter.mp4"
     arguments = [

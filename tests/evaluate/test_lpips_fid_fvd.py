@@ -29,8 +29,11 @@ from posegen.evaluate.report.score_tables import frechet_cell
 CPU = torch.device("cpu")
 
 
-def randomised(module):
-    """Random weights that keep activations in range, running statistics of batch norms included."""
+def randomised(make):
+    """A network of random weights that keep activations in range, running statistics of batch norms included."""
+    with torch.device("meta"):  # it draws none of its own
+        module = make()
+    module.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if value.ndim > 1:
@@ -39,6 +42,8 @@ def randomised(module):
             value.data.copy_(0.8 + 0.4 * torch.rand(value.shape, generator=generator))
         elif value.is_floating_point():
             value.data.copy_(0.1 * torch.randn(value.shape, generator=generator))
+        else:
+            value.data.zero_()
     return module.eval().requires_grad_(False)
 
 
@@ -48,7 +53,7 @@ def norm(state, name, maps, eps):
 
 
 def test_inception_is_the_published_one():
-    model = randomised(FidInception())
+    model = randomised(FidInception)
     state = model.state_dict()
     # torchvision's Inception v3 without its auxiliary head has 23,834,568 parameters, FID's eight classes more
     assert sum(value.numel() for value in model.parameters()) == 23_834_568 + 8 * 2049
@@ -135,7 +140,7 @@ def same(maps, kernel, stride):
 
 
 def test_i3d_is_the_published_one():
-    model = randomised(I3D())
+    model = randomised(I3D)
     state = model.state_dict()
 
     def unit(name, maps, stride=1):
@@ -170,7 +175,7 @@ def test_i3d_is_the_published_one():
 
 
 def test_the_residual_network_is_the_published_one(tmp_path):
-    model = randomised(ResNet3D())
+    model = randomised(ResNet3D)
     state = model.state_dict()
 
     def conv(name, maps, stride=1, padding=0):
@@ -198,7 +203,7 @@ def test_the_residual_network_is_the_published_one(tmp_path):
 
 
 def test_lpips_is_the_published_formula():
-    network = randomised(Vgg16())
+    network = randomised(Vgg16)
     # the published VGG-16 has 138,357,544 parameters
     assert sum(value.numel() for value in network.parameters()) == 138_357_544
     model = Lpips(network)
@@ -241,7 +246,7 @@ def features_of_windows(network, frames, side, scale, shift):
 
 
 def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
-    network = randomised(FidInception())
+    network = randomised(FidInception)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     metric, frames = lpips_fid_fvd.fid(tmp_path / "weights.pth", CPU), frames_of(0)[:5]
     found = run(metric, frames, rules=RULES)
@@ -254,7 +259,7 @@ def test_fid_is_of_all_frames_and_nothing_for_a_set_with_itself(tmp_path):
 
 
 def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
-    network = randomised(ResNet3D())
+    network = randomised(ResNet3D)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     metric, score = lpips_fid_fvd.fid_vid(tmp_path / "weights.pth", CPU), "FID-VID"
     sets = [frames_of(0), frames_of(1) // 2]
@@ -272,7 +277,7 @@ def test_fid_vid_is_the_distance_of_its_windows(tmp_path):
 
 
 def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
-    network = randomised(I3D())
+    network = randomised(I3D)
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     metric, frames = lpips_fid_fvd.fvd(tmp_path / "weights.pt", CPU), frames_of(0)
     found = run(metric, frames, rules=RULES)
@@ -283,7 +288,7 @@ def test_fvd_is_of_windows_from_minus_one_to_one(tmp_path):
 
 
 def test_lpips_is_of_each_frame_in_the_range_of_the_protocol(tmp_path):
-    network = randomised(Vgg16())
+    network = randomised(Vgg16)
     state = network.state_dict()
     for key in state:
         if key.startswith("classifier"):  # not looked at, and 500 MB

@@ -53,6 +53,32 @@ def narrow_is_loaded_once(narrow, loaded):
         yield
 
 
+@pytest.fixture(scope="session")
+def measured():
+    """Background motions by the hash of everything that they depend on."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def background_motion_is_measured_once(measured):
+    """Jobs of one driving video, size and conditions share what the first of them measured; each keeps its own file."""
+    from posegen.conditions import background_motion
+
+    measure = background_motion._measure
+
+    def measure_once(driving, conditions, fit, progress):
+        key = background_motion._key(driving, conditions, fit)
+        if key in measured:
+            progress(conditions.num_frames, conditions.num_frames)
+        else:
+            measured[key] = measure(driving, conditions, fit, progress)
+        return measured[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(background_motion, "_measure", measure_once)
+        yield
+
+
 @pytest.fixture
 def config(driving, media, tmp_path, narrow):
     return GenerateConfig(

@@ -12,7 +12,7 @@ COMMON = """
 precision = "fp32"
 log_every = 1
 validation_clips = 2
-sample_steps = 2
+sample_steps = 1
 """
 RECIPE = """
 name = "tiny"

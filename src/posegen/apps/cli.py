@@ -21,7 +21,6 @@ from posegen import __version__
 from posegen.apps.argument_errors import one_line
 from posegen.apps.failures import check_address_space, guarded
 from posegen.apps.input_checks import check_inputs
-from posegen.apps.library_imports import imported_for_good
 from posegen.config import (
     AblateConfig,
     BenchmarkConfig,
@@ -39,6 +38,7 @@ from posegen.config import (
 )
 from posegen.errors import PosegenError
 from posegen.extras import require_extra
+from posegen.library_imports import imported_for_good
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import IO, Any
 import psutil
 
 from posegen.errors import DiskFullError, OutputError, PosegenError
+from posegen.library_imports import imported_for_good
 
 _HEAD = struct.Struct("<Q")
 _LOOK = 0.25
@@ -180,18 +181,19 @@ def work() -> None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         function: Callable[[Any], Any] | None = None
         while True:
-            item, timeout = _receive(requests)
-            allow(timeout)  # by the system, even if Python itself hangs
-            try:
-                if function is None:  # the first item is what makes it
-                    function = item()
-                    answer: tuple[str, Any] = ("result", None)
-                else:
-                    answer = ("result", function(item))
-            except PosegenError as error:
-                answer = (_kind_of(error), str(error))
-            except Exception:
-                answer = ("failed", traceback.format_exc(limit=-6))
+            with imported_for_good() if function is None else contextlib.nullcontext():
+                item, timeout = _receive(requests)
+                allow(timeout)  # by the system, even if Python itself hangs
+                try:
+                    if function is None:  # the first item is what makes it
+                        function = item()
+                        answer: tuple[str, Any] = ("result", None)
+                    else:
+                        answer = ("result", function(item))
+                except PosegenError as error:
+                    answer = (_kind_of(error), str(error))
+                except Exception:
+                    answer = ("failed", traceback.format_exc(limit=-6))
             signal.alarm(0)
             _send(answers, answer)
 

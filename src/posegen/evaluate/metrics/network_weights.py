@@ -4,6 +4,7 @@ What each network is, is in the files of the networks.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,10 @@ Module = TypeVar("Module", bound=nn.Module)
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")
 
 
-def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
-    """Fill a network with the file's weights, all of them, and make it ready for inference.
+def load_weights(make: Callable[[], Module], path: Path, name: str, usual: str) -> Module:
+    """Make a network with the file's weights, all of them, ready for inference.
 
+    It is made without weights of its own, which would take longer to draw than the file's to read.
     `name` is the network's, `usual` the usual name of the file. Published names like x-397923af.pth end
     in the file's hash: it is checked. Raises `PosegenError` for a file of something else.
     """
@@ -31,6 +33,8 @@ def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
     if promised and not content_digest(path).startswith(promised[1]):
         raise PosegenError(f"{path}: the hash in its name is not that of its content: download it again")
     state = _read(path, name)
+    with torch.device("meta"):
+        module = make()
     wanted = {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     wrong = [
         f"{key} is missing" if key not in state else f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
@@ -44,7 +48,11 @@ def load_weights(module: Module, path: Path, name: str, usual: str) -> Module:
         )
     if any(not bool(torch.isfinite(state[key]).all()) for key in wanted):
         raise PosegenError(f"{path}: weights of {name} are not numbers: the file is damaged, get it again")
-    module.load_state_dict(state, strict=False)
+    weights = {key: state[key].to(value.dtype) for key, value in wanted.items()}
+    counts = {
+        key: torch.zeros_like(value, device="cpu") for key, value in module.state_dict().items() if key not in wanted
+    }
+    module.load_state_dict(weights | counts, assign=True)
     return module.eval().requires_grad_(False)
 
 

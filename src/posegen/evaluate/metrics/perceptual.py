@@ -100,4 +100,4 @@ def unit_difference(left: Tensor, right: Tensor) -> Tensor:
 
 def load_lpips(path: Path) -> Lpips:
     """LPIPS with the user's VGG-16. Raises `PosegenError` for weights of another network."""
-    return Lpips(load_weights(Vgg16(), path, NAME, USUAL)).eval()
+    return Lpips(load_weights(Vgg16, path, NAME, USUAL)).eval()

@@ -141,12 +141,12 @@ class ResNet3D(nn.Module):
 
 def load_i3d(path: Path) -> I3D:
     """I3D with the user's weights. Raises `PosegenError` for weights of another network."""
-    return load_weights(I3D(), path, I3D_NAME, I3D_USUAL)
+    return load_weights(I3D, path, I3D_NAME, I3D_USUAL)
 
 
 def load_resnet3d(path: Path) -> ResNet3D:
     """The 3-D ResNet with the user's weights. Raises `PosegenError` for weights of another network."""
-    return load_weights(ResNet3D(), path, RESNET_NAME, RESNET_USUAL)
+    return load_weights(ResNet3D, path, RESNET_NAME, RESNET_USUAL)
 
 
 def resized(frames: UInt8[np.ndarray, "f h w 3"], side: int) -> Float[np.ndarray, "f side side 3"]:

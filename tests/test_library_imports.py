@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-from posegen.apps.library_imports import imported_for_good
+from posegen.library_imports import imported_for_good
 
 
 @pytest.fixture(autouse=True)
 def as_before():
     yield
-    gc.unfreeze()
     gc.enable()
 
 
