@@ -1,4 +1,4 @@
-"""Measure on synthetic clips of several people if the right person is followed, upright and whole, with known keypoints.
+"""Measure if the right person is followed, upright and whole, on synthetic clips of several people (exact keypoints).
 
     python benchmarks/following.py --keep clips [--against ../before] [--groups crossing leaving] [--name following]
 
