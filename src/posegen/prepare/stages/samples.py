@@ -21,7 +21,8 @@ from posegen.conditions.description import SHOTS, describe_reference, with_subje
 from posegen.conditions.drawings import drawn
 from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
 from posegen.conditions.estimators.interfaces import PoseEstimator
-from posegen.conditions.extraction import estimate_pose, fit_pose
+from posegen.conditions.extraction import fit_pose
+from posegen.conditions.followed_pose import estimate_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
