@@ -55,7 +55,7 @@ def follow_person(detections: Detections, cuts: Sequence[int], choice: PersonCho
     if not len(detections):
         return None
     people = recognise(detections, link_people(detections, cuts), cuts)
-    person = choose_person(detections, people, choice)
+    person = choose_person(detections, people, choice, cuts)
     chosen = np.full(detections.num_frames, -1)
     chosen[detections.frames[person.detections]] = person.detections
     replaced = _fill_scenes(detections, cuts, people, chosen)

@@ -22,12 +22,9 @@ _GRID = np.stack(np.meshgrid(np.linspace(0.15, 0.85, 8), np.linspace(0.1, 0.9, 1
 _ALONG, _ACROSS = np.linspace(0.15, 0.9, 8), np.array([-0.12, 0.0, 0.12])
 _SMOOTH = 0.25
 
-Looks = Float16[np.ndarray, "*people 44"]
-"""Histograms of torso and thighs; all zero where a part is not seen."""
-
 
 def looks_of(frame: Frame, person: PersonPose) -> Float16[np.ndarray, "44"]:
-    """Return the histograms of one person in an RGB frame."""
+    """Return the histograms of torso and thighs of one person in an RGB frame; zero where a part is not seen."""
     found = np.zeros(NUM_LOOKS, np.float16)
     for part, places in enumerate((_torso(person), _thighs(person))):
         if places is not None:
@@ -35,7 +32,9 @@ def looks_of(frame: Frame, person: PersonPose) -> Float16[np.ndarray, "44"]:
     return found
 
 
-def similarity(first: Looks, second: Looks) -> Float[np.ndarray, "*people"]:
+def similarity(
+    first: Float16[np.ndarray, "*#people 44"], second: Float16[np.ndarray, "*#people 44"]
+) -> Float[np.ndarray, "..."]:
     """Return how similar looks are: 1 for equal histograms, 0 for disjoint ones, NaN where no part is seen in both.
 
     It is the mean Bhattacharyya coefficient of the histograms; the arrays are broadcast.
@@ -54,7 +53,7 @@ def similarity(first: Looks, second: Looks) -> Float[np.ndarray, "*people"]:
         mean = 0.25 * coefficients[0] + 0.375 * (coefficients[1] + coefficients[2])
         total += np.where(seen, share * mean, 0)
         weight += np.where(seen, share, 0)
-    return np.where(weight > 0, total / np.maximum(weight, 1e-6), np.nan)
+    return np.asarray(np.where(weight > 0, total / np.maximum(weight, 1e-6), np.nan))
 
 
 def mean_looks(looks: Float16[np.ndarray, "people 44"]) -> Float16[np.ndarray, "44"]:

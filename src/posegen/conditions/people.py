@@ -17,7 +17,7 @@ from posegen.conditions.track_pieces import Piece
 from posegen.config.person_choice import PersonChoice
 from posegen.errors import PosegenError
 
-_EARLY = 2.0
+_EARLY = 1.0
 """Seconds from the first sighting of anybody that count as the beginning of a clip."""
 _BEGINNING = 0.5
 """Seconds from the first sighting in which `left`, `right` and a point are looked up."""
@@ -67,7 +67,9 @@ def recognise(detections: Detections, chains: Sequence[Piece], cuts: Sequence[in
     ]
 
 
-def choose_person(detections: Detections, people: Sequence[SeenPerson], choice: PersonChoice) -> SeenPerson:
+def choose_person(
+    detections: Detections, people: Sequence[SeenPerson], choice: PersonChoice, cuts: Sequence[int] = ()
+) -> SeenPerson:
     """Return the chosen one of the people. Raises `PosegenError` for a number that nobody has."""
     if choice.number is not None:
         if choice.number > len(people):
@@ -78,7 +80,7 @@ def choose_person(detections: Detections, people: Sequence[SeenPerson], choice: 
         return min(people, key=lambda person: _away_from(detections, person, point))
     if choice.side is not None:
         return _at_side(detections, people, choice.side)
-    return max(people, key=lambda person: _prominence(detections, person))
+    return max(people, key=lambda person: _prominence(detections, person, cuts))
 
 
 def describe_place(detections: Detections, index: int) -> str:
@@ -144,7 +146,7 @@ def _returns(detections: Detections, person: Sequence[Piece], chain: Piece, here
     sizes = [_size(detections, each) for each in (np.concatenate(own), np.array(chain))]
     if np.isfinite(sizes).all() and abs(float(np.log(sizes[0] / sizes[1]))) > _SIZES:
         return None
-    if len(here) == 2 or len(own) == len(here) - 1:  # nobody else was ever in this scene
+    if len(own) == len(here) - 1:  # nobody else was ever in this scene
         return 1.0 if not alike < 0.5 else None
     return alike if alike >= _SAME_SCENE else None
 
@@ -170,13 +172,14 @@ def _best(detections: Detections, own: Int[np.ndarray, " people"]) -> int:
     return int(own[np.argmax(shown + 4 * area / max(float(area.max()), 1e-6))])
 
 
-def _prominence(detections: Detections, person: SeenPerson) -> float:
-    """Return the mean size over the beginning of the first scene, plus that over the whole clip; absent counts 0."""
+def _prominence(detections: Detections, person: SeenPerson, cuts: Sequence[int]) -> float:
+    """Return the mean size over the whole clip, plus twice that over its beginning; where they are absent it is 0."""
     first = int(detections.frames[0])
-    early = max(1.0, min(_EARLY * float(detections.fps), detections.num_frames - first))
+    scene = min([cut for cut in cuts if cut > first], default=detections.num_frames)
+    early = max(1.0, min(_EARLY * float(detections.fps), scene - first))
     area = areas(detections, person.detections)
     begins = detections.frames[person.detections] < first + early
-    return float(area[begins].sum() / early + area.sum() / max(detections.num_frames - first, 1))
+    return float(2 * area[begins].sum() / early + area.sum() / max(detections.num_frames - first, 1))
 
 
 def _at_side(detections: Detections, people: Sequence[SeenPerson], side: str) -> SeenPerson:

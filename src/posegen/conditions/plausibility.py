@@ -119,7 +119,7 @@ def usual_direction(angles: Float[np.ndarray, " people"]) -> float:
     near = np.abs(turned(known[:, None], candidates[None])) < 45
     best = float(candidates[int(near.sum(axis=0).argmax())])
     around = turned(known, best)
-    return best + float(np.median(around[np.abs(around) < 45]))
+    return float(turned(best + float(np.median(around[np.abs(around) < 45])), 0.0))
 
 
 def turned(

@@ -29,10 +29,12 @@ _LONGEST_GAP = 8.0
 """Maximum gap in seconds over which pieces are linked by position."""
 _SIZE, _GAP_SIZE = float(np.log(1.7)), float(np.log(1.6))
 """Maximum change in size, as a logarithm, between two sightings in a piece and over a gap."""
-_ALIKE, _UNLIKE = 0.9, 0.55
-"""Similarity of looks above which people count as equal, and below which they are never linked."""
+_ALIKE, _UNLIKE, _UNLIKE_LATER = 0.9, 0.65, 0.8
+"""Similarity of looks assumed where it is unknown, and below which people are not linked at once, and after 2 s."""
 _DOUBLE = 0.6
 """Minimum share of the common frames in which two pieces coincide, to be one person detected twice."""
+_FLIPPED = 0.12
+"""Distance in heights that is added to that of boxes."""
 _NEVER = 1e3
 
 Piece = list[int]
@@ -54,25 +56,27 @@ def link_people(detections: Detections, cuts: Sequence[int]) -> list[Piece]:
 
 def max_jump(seconds: Float[np.ndarray, "*links"] | float) -> Float[np.ndarray, "*links"]:
     """Return the maximum movement over some time, in heights of the person."""
-    return np.minimum(MAX_JUMP * np.sqrt(np.asarray(seconds, float) * 30), _FARTHEST)
+    return np.asarray(np.minimum(MAX_JUMP * np.sqrt(np.asarray(seconds, float) * 30), _FARTHEST))
 
 
 def distances(
     detections: Detections, places: Float[np.ndarray, "tracks 17 2"], before: Sequence[int], after: Sequence[int]
 ) -> Float[np.ndarray, "tracks people"]:
-    """Return the mean distance in pixels of the body points that are seen in both, else of the boxes' middles.
+    """Return the mean distance in pixels of the body points that are seen in both, else that of the boxes.
 
-    places: predicted points of the detections `before`.
+    A body that is suddenly upside down is at the same place all the same: where the boxes are much nearer than the
+    points, their distance counts, with something added. places: predicted points of the detections `before`.
     """
     seen = detections.body_seen[before][:, None] & detections.body_seen[after][None]
     apart = np.linalg.norm(detections.points[after][None, :, :17] - places[:, None], axis=-1)
     count = seen.sum(axis=-1)
     mean = np.where(seen, apart, 0).sum(axis=-1) / np.maximum(count, 1)
-    if (count > 0).all():
-        return np.asarray(mean)
-    boxes = detections.boxes
+    boxes, extents = detections.boxes, detections.extents
+    moved = places[:, 0] - detections.points[before, 0]
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return np.where(count > 0, mean, np.linalg.norm(middles[after][None] - middles[before][:, None], axis=-1))
+    near = np.linalg.norm(middles[after][None] - (middles[before] + moved)[:, None], axis=-1)
+    near = near + 0.5 * np.abs(extents[after][None] - extents[before][:, None])
+    return np.asarray(np.where(count > 0, np.minimum(mean, near + _FLIPPED * extents[after][None]), near), float)
 
 
 def fold(detections: Detections, people: Sequence[int]) -> Float[np.ndarray, " people"]:
@@ -270,7 +274,8 @@ def _link_costs(detections: Detections, pieces: Sequence[Piece]) -> Float[np.nda
         limit = float(max_jump(time)) * max(extents[row], extents[column])
         size = abs(float(np.nan_to_num(np.log(sizes[row] / sizes[column]), nan=0.0)))
         alike = float(np.nan_to_num(similarity(looks[row], looks[column]), nan=_ALIKE))
-        if apart < limit and size < _GAP_SIZE and alike > _UNLIKE:
+        enough = _UNLIKE + (_UNLIKE_LATER - _UNLIKE) * min(time / 2, 1.0)
+        if apart < limit and size < _GAP_SIZE and alike > enough:
             cost[row, column] = apart / limit + size / _GAP_SIZE + 4 * (1 - alike) + 0.1 * min(time, 2.0)
     return cost
 

@@ -12,7 +12,7 @@ from posegen.conditions.keypoints import BODY, HAND_DRAWN, HANDS, SEEN, PoseSequ
 
 _MOST_NAMED = 6
 """Maximum number of scenes that are named."""
-MUCH_JITTER = 0.6
+MUCH_JITTER = 0.5
 """Jitter in percent of the height from which it is reported as bad."""
 FEW_FRAMES, FEW_HANDS, SMALL = 90, 50, 15
 """Percent of frames followed, of frames with a hand, and of the frame's height below which figures are bad."""
@@ -131,7 +131,8 @@ def describe_quality(pose: PoseSequence, tracking: TrackingReport, hands: bool, 
     if hands and drawn.any():
         shares = [100 * float((pose.scores[drawn][:, hand] >= HAND_DRAWN).any(axis=1).mean()) for hand in HANDS]
         line = f"hands drawn: left in {shares[0]:.0f} %, right in {shares[1]:.0f} %"
-        parts.append(line + (" (--pose vitpose finds more)" if min(shares) < FEW_HANDS else ""))
+        if max(shares) > 0:  # that there are none at all is a line of its own
+            parts.append(line + (" (--pose vitpose finds more)" if min(shares) < FEW_HANDS else ""))
     amount = jitter(pose)
     if np.isfinite(amount):
         better = "--pose vitpose is steadier" if smoothing else "--smoothing is steadier"
@@ -149,7 +150,7 @@ def jitter(pose: PoseSequence) -> float:
     """Return the median frame-to-frame unsteadiness of body points, in percent of the standing height; NaN if unknown.
 
     It is the length of the second difference over the root of 6, which is the standard deviation of independent errors
-    of a point at rest; the lower quartile over the frames, so that movement does not count.
+    of a point at rest. The median over points and frames, so that fast movements hardly count.
     """
     body, seen = pose.keypoints[:, BODY].astype(np.float64), pose.scores[:, BODY] >= SEEN
     if len(pose) < 3:
@@ -159,7 +160,7 @@ def jitter(pose: PoseSequence) -> float:
     height = standing_height(pose.keypoints, pose.scores >= SEEN)[1:-1, None]
     with np.errstate(invalid="ignore"):
         relative = (bend / height)[valid & np.isfinite(height)]
-    return 100 * float(np.quantile(relative, 0.25)) if len(relative) else float("nan")
+    return 100 * float(np.median(relative)) if len(relative) else float("nan")
 
 
 def _share_of_frame(pose: PoseSequence) -> float:
