@@ -5,7 +5,7 @@ and looks agree. Where people hide each other or are missed, pieces end; they ar
 so that everybody gets the most likely continuation. Links never cross cuts; `people` recognises people after those.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +33,10 @@ _ALIKE, _UNLIKE, _UNLIKE_LATER = 0.9, 0.65, 0.8
 """Similarity of looks assumed where it is unknown, and below which people are not linked at once, and after 2 s."""
 _DOUBLE = 0.6
 """Minimum share of the common frames in which two pieces coincide, to be one person detected twice."""
+_TURN = 0.5
+"""Cost of a change of velocity over a gap by one height per second."""
+_OLD, _MARGIN = 3, 0.5
+"""Minimum length of pieces that can be confused, and the difference in cost, in limits, below which they are."""
 _FLIPPED = 0.12
 """Distance in heights that is added to that of boxes."""
 _NEVER = 1e3
@@ -134,9 +138,12 @@ def _pieces(detections: Detections, start: int, stop: int) -> list[Piece]:
             continue
         taken: set[int] = set()
         if active:
-            for track, person in _matches(detections, active, people, frame):
+            matches, unclear = _matches(detections, active, people, frame)
+            for track, person in matches:
                 _extend(detections, active[track], people[person], fps)
                 taken.add(person)
+            done += [active[track].piece for track in unclear]
+            active = [each for track, each in enumerate(active) if track not in unclear]
         for number, person in enumerate(people):
             if number not in taken:
                 extent, height = float(detections.extents[person]), float(detections.heights[person])
@@ -146,8 +153,12 @@ def _pieces(detections: Detections, start: int, stop: int) -> list[Piece]:
 
 def _matches(
     detections: Detections, active: Sequence[_OpenPiece], people: Sequence[int], frame: int
-) -> Iterable[tuple[int, int]]:
-    """Return which piece goes on with which person of the frame."""
+) -> tuple[list[tuple[int, int]], set[int]]:
+    """Return which piece goes on with which person of the frame, and the pieces of which that is unclear.
+
+    It is unclear where one of two people hides the other and who is seen fits both: then both pieces end, and what
+    follows decides.
+    """
     last = [each.piece[-1] for each in active]
     away = frame - detections.frames[last]
     moved = np.array([each.velocity for each in active]) * away[:, None]
@@ -158,12 +169,23 @@ def _matches(
         size = np.nan_to_num(np.abs(np.log(detections.heights[people][None] / heights[:, None])), nan=0.0)
     allowed = (apart < limit[:, None]) & (size < _SIZE)
     if len(active) == 1 and len(people) == 1:
-        return [(0, 0)] if allowed[0, 0] else []
+        return ([(0, 0)] if allowed[0, 0] else []), set()
     looks = np.nan_to_num(similarity(detections.looks[last][:, None], detections.looks[people][None]), nan=_ALIKE)
     cost = apart / limit[:, None] + 0.6 * size / _SIZE + 2.0 * (1 - looks)
     cost = np.where(allowed, cost, _NEVER)
     rows, columns = linear_sum_assignment(cost)
-    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if cost[row, column] < _NEVER]
+    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if cost[row, column] < _NEVER]
+    old = np.array([len(each.piece) >= _OLD for each in active])
+    lost = old.copy()
+    lost[[row for row, _ in pairs]] = False
+    unclear: set[int] = set()
+    for row, column in pairs:
+        rivals = (
+            np.flatnonzero(lost & (cost[:, column] < cost[row, column] + _MARGIN)) if old[row] else np.zeros(0, int)
+        )
+        if len(rivals):
+            unclear.update([row, *rivals.tolist()])
+    return [pair for pair in pairs if pair[0] not in unclear], unclear
 
 
 def _extend(detections: Detections, track: _OpenPiece, person: int, fps: float) -> None:
@@ -269,14 +291,22 @@ def _link_costs(detections: Detections, pieces: Sequence[Piece]) -> Float[np.nda
         apart = min(
             float(distances(detections, forward, [ends[row]], [starts[column]])[0, 0]),
             float(distances(detections, backward, [starts[column]], [ends[row]])[0, 0]),
-            float(distances(detections, detections.points[[ends[row]], :17], [ends[row]], [starts[column]])[0, 0]),
+            1.3
+            * float(distances(detections, detections.points[[ends[row]], :17], [ends[row]], [starts[column]])[0, 0]),
         )
         limit = float(max_jump(time)) * max(extents[row], extents[column])
         size = abs(float(np.nan_to_num(np.log(sizes[row] / sizes[column]), nan=0.0)))
         alike = float(np.nan_to_num(similarity(looks[row], looks[column]), nan=_ALIKE))
         enough = _UNLIKE + (_UNLIKE_LATER - _UNLIKE) * min(time / 2, 1.0)
         if apart < limit and size < _GAP_SIZE and alike > enough:
-            cost[row, column] = apart / limit + size / _GAP_SIZE + 4 * (1 - alike) + 0.1 * min(time, 2.0)
+            turn = float(np.linalg.norm(out[row] - into[column])) * fps / max(extents[row], extents[column])
+            cost[row, column] = (
+                apart / limit
+                + size / _GAP_SIZE
+                + 4 * (1 - alike)
+                + 0.1 * min(time, 2.0)
+                + _TURN * turn / (1 + time)  # after a while somebody may walk elsewhere
+            )
     return cost
 
 
