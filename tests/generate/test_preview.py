@@ -26,7 +26,7 @@ class Listener:
 
 
 def looked(config, **changes):
-    return look_ahead(replace(config, **changes), Listener(), samples=10)
+    return look_ahead(replace(config, **changes), Listener(), samples=10, quick=True)
 
 
 def has(lines, words):
@@ -37,7 +37,7 @@ def test_the_command_writes_a_picture_and_a_video(config, media, tmp_path, capsy
     output = tmp_path / "new" / "dance.mp4"
     arguments = [
         "preview", "--reference", str(config.reference), "--driving", str(media / "dancer.mp4"),
-        "--output", str(output),
+        "--output", str(output), "--quick",
     ]  # fmt: skip
     start = time.monotonic()
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
