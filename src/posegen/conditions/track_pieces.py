@@ -94,7 +94,8 @@ def fold(detections: Detections, people: Sequence[int]) -> Float[np.ndarray, " p
         known = seen[:, joints]
         total = np.where(known[..., None], points[:, joints], 0).sum(axis=1)
         with np.errstate(invalid="ignore"):
-            return np.where(known.any(axis=1)[:, None], total / np.maximum(known.sum(axis=1), 1)[:, None], np.nan)
+            count = known.sum(axis=1, keepdims=True)
+            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     head, (shoulders, hips, knees, ankles) = middle(_HEAD), (middle(joints) for joints in _JOINTS)
     neck, torso = shoulders - head, hips - shoulders

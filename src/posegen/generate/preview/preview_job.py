@@ -86,7 +86,7 @@ class Preview:
     alone: tuple[Segment, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    people: tuple[tuple[PersonSummary, Frame], ...] = ()
+    people: tuple[tuple[PersonSummary, UInt8[np.ndarray, "_ _ 3"]], ...] = ()
     followed: int | None = None
 
 
