@@ -13,12 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Float16, Float32, Int
 
 from posegen.conditions.framing import standing_height
-from posegen.conditions.keypoints import BODY, BODY_NAMES, NUM_KEYPOINTS, PIECE, SEEN, PersonPose
+from posegen.conditions.keypoints import BODY, BODY_NAMES, HANDS, NUM_KEYPOINTS, PIECE, SEEN, PersonPose
 from posegen.conditions.looks import NUM_LOOKS, looks_of
 from posegen.types import Frame
 
 KEPT_POINTS = len(BODY_NAMES)
 """Number of points that are kept of everybody: body and feet."""
+_EXTENT_IN_HANDS = 10.0
+"""Height of a person in hand lengths."""
 MOST_KEPT = 16
 """Maximum number of people kept of one frame: the largest."""
 
@@ -68,9 +70,17 @@ class Detections:
 
     @cached_property
     def extents(self) -> Float32[np.ndarray, " people"]:
-        """Longer side of each box in pixels, at least 1."""
-        sides = self.boxes[:, 2:] - self.boxes[:, :2]
-        return np.maximum(sides.max(axis=1), 1).astype(np.float32) if len(self) else np.zeros(0, np.float32)
+        """Longer side of each box in pixels, at least 1; estimated from the hands of people who show nothing else."""
+        if not len(self):
+            return np.zeros(0, np.float32)
+        extents = np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1), 1).astype(np.float32)
+        for index in np.flatnonzero(self.body_seen.sum(axis=1) < 2):
+            person = self.person(int(index))
+            for hand in HANDS:
+                joints = person.keypoints[hand][person.drawn[hand]]
+                if len(joints):
+                    extents[index] = max(extents[index], _EXTENT_IN_HANDS * float(np.ptp(joints, axis=0).max()))
+        return extents
 
     @cached_property
     def heights(self) -> Float[np.ndarray, " people"]:
