@@ -142,6 +142,8 @@ class GenerateConfig(EstimatorConfig):
         if self.prompt is not None and self.prompt_model is not None:
             raise PosegenError("--prompt and --prompt-model contradict each other: omit one of them")
         check_subject(self.subject)
+        if self.conditions is not None and self.person.strip().lower() != "largest":
+            raise PosegenError("--person has no effect with --conditions, which are of one person: omit one of them")
         self._check_sharing()
 
     def _check_sharing(self) -> None:
