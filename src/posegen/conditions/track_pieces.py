@@ -39,6 +39,8 @@ _OLD, _MARGIN = 3, 0.5
 """Minimum length of pieces that can be confused, and the difference in cost, in limits, below which they are."""
 _FLIPPED = 0.12
 """Distance in heights that is added to that of boxes."""
+_MOST_PIECES = 2000
+"""Maximum number of pieces of one scene that are linked over gaps: the longest; memory grows with its square."""
 _NEVER = 1e3
 
 Piece = list[int]
@@ -257,6 +259,10 @@ def _linked(detections: Detections, pieces: list[Piece]) -> list[Piece]:
     """Link the pieces of one scene over gaps; everybody gets the most likely continuation."""
     if len(pieces) < 2:
         return pieces
+    short: list[Piece] = []
+    if len(pieces) > _MOST_PIECES:
+        pieces = sorted(pieces, key=len, reverse=True)
+        pieces, short = pieces[:_MOST_PIECES], pieces[_MOST_PIECES:]
     pieces = sorted(pieces, key=lambda piece: (int(detections.frames[piece[0]]), piece[0]))
     cost = _link_costs(detections, pieces)
     rows, columns = linear_sum_assignment(cost)
@@ -270,7 +276,7 @@ def _linked(detections: Detections, pieces: list[Piece]) -> list[Piece]:
             step = following[step]
             chain += pieces[step]
         chains.append(chain)
-    return chains
+    return chains + short
 
 
 def _link_costs(detections: Detections, pieces: Sequence[Piece]) -> Float[np.ndarray, "pieces pieces"]:
