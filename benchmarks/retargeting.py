@@ -267,7 +267,9 @@ def sheet(media: Path, path: Path) -> None:
     for driving in ("driving_dance_full_body.mp4", "driving_presenter_half_body.mp4"):
         for reference in ("reference_man_half_body.png", "reference_elf_half_body.jpeg"):
             config = PreviewConfig(reference=media / reference, driving=media / driving, output=Path("none.mp4"))
-            found = look_ahead(replace(config, size="384x224", prompt=DEFAULT_PROMPT), NullProgress(), samples=24)
+            found = look_ahead(
+                replace(config, size="384x224", prompt=DEFAULT_PROMPT), NullProgress(), samples=24, quick=True
+            )
             print(driving, reference, *found.notes, *found.warnings, sep="\n  ")
             rows.append(np.hstack([over(found.plan.reference.image, found.plan.reference.person), *(
                 picture for number in (2, 9, 16, 22)

@@ -91,9 +91,10 @@ def preview(
     progress: Progress | None = None,
     **settings: Any,
 ) -> PreviewResult:
-    """Preview in seconds what `generate` would do: writes OUTPUT_preview.png and OUTPUT_preview.mp4.
+    """Preview what `generate` would do: writes OUTPUT_preview.png and OUTPUT_preview.mp4.
 
-    The arguments are those of `generate`; nothing is generated and no video model is loaded.
+    The arguments are those of `generate`, which takes up the conditions made here; `quick=True` only guesses them from
+    a few frames. Nothing is generated and no video model is loaded.
     """
     config = _config(PreviewConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
     from posegen.generate.preview.preview_job import preview_job

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from posegen.conditions.estimators.mediapipe import MediaPipePose, without_hidden_face
-from posegen.conditions.extraction import estimate_pose, extract_conditions
+from posegen.conditions.extraction import extract_conditions
+from posegen.conditions.followed_pose import Attention, estimate_pose
 from posegen.conditions.framing import choose_framing, describe_back, from_behind
 from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
-from posegen.config import EstimatorConfig
+from posegen.config import EstimatorConfig, parse_person
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.image import read_image
@@ -90,16 +91,17 @@ def test_a_mirror_is_told_as_people_and_the_larger_is_followed(presenter, tmp_pa
         frames.append(picture)
     with caplog.at_level(logging.WARNING, "posegen"):
         conditions = extract(film(tmp_path / "mirror.mp4", frames), tmp_path / "c")
-    assert "up to 2 people are in the video: following the one who is largest at first, at the left" in caplog.text
+    assert "up to 2 people are in the video: following number 1, who begins at the left" in caplog.text
     pose = conditions.pose
     assert (pose.keypoints[:, INDEX["nose"], 0] < 320).all()
     assert (pose.keypoints[:, INDEX["left_shoulder"], 0] > pose.keypoints[:, INDEX["right_shoulder"], 0]).all()
 
 
 def test_two_people_who_cross_are_not_exchanged(media):
-    """The one who is followed, at the right at first, is hidden by the other one for some frames."""
+    """The one who is chosen, at the right at first, is hidden by the other one, who is larger, for some frames."""
     estimator = MediaPipePose()
-    pose, report = estimate_pose(media / "crossing.mp4", estimator, Fraction(16), hands=False)
+    attention = Attention(parse_person("1"))
+    pose, report = estimate_pose(media / "crossing.mp4", estimator, Fraction(16), hands=False, attention=attention)
     estimator.close()
     assert report.most_people == 2
     x = pose.keypoints[:, INDEX["nose"], 0]

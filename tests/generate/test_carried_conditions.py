@@ -111,7 +111,7 @@ def test_the_person_is_looked_for_once_and_only_where_somebody_asks(lean, monkey
     monkeypatch.setattr(reference_pose, "find_reference_people", watched)
     generate_video(replace(lean, prompt=None, retarget="full", sharing="off", anchor=None, steps=1))
     assert len(looks) == 1
-    look_ahead(replace(lean, prompt=None, retarget="full"), Listener(), samples=2)
+    look_ahead(replace(lean, prompt=None, retarget="full"), Listener(), samples=2, quick=True)
     assert len(looks) == 2
     generate_video(replace(lean, sharing="off", anchor=None, steps=1, output=lean.output.with_stem("other")))
     assert len(looks) == 2
@@ -174,7 +174,7 @@ def test_a_wide_reference_is_cropped_about_the_person(lean, tmp_path, media):
     assert not (about.reference.image == 200).all()
     assert identity(about) != identity(video)  # it is another job
     assert json.loads(json.dumps(identity(about))) == identity(about)  # and is known again
-    assert look_ahead(config, listener, samples=4).plan.reference.fit == about.reference.fit
+    assert look_ahead(config, listener, samples=4, quick=True).plan.reference.fit == about.reference.fit
     # nothing changes where he is in the middle anyway
     middle = np.full((640, 640, 3), 200, np.uint8)
     middle[320:, 230:410] = cv2.resize(man, (180, 320), interpolation=cv2.INTER_AREA)

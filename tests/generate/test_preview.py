@@ -1,5 +1,6 @@
 """Previews through the real command: what is written, what is found out, and what it warns of."""
 
+import logging
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,10 @@ import pytest
 from posegen.apps import cli
 from posegen.conditions.estimators import file
 from posegen.conditions.estimators.keypoint_files import read_keypoints
+from posegen.conditions.extraction import fit_pose
 from posegen.errors import PosegenError
+from posegen.generate.driving_conditions import driving_conditions
+from posegen.generate.job.job_folder import work_folder
 from posegen.generate.preview.look_ahead import look_ahead
 from posegen.generate.preview.preview_job import preview_paths
 from posegen.generate.preview.preview_pictures import write_preview
@@ -27,7 +31,7 @@ class Listener:
 
 
 def looked(config, **changes):
-    return look_ahead(replace(config, **changes), Listener(), samples=10)
+    return look_ahead(replace(config, **changes), Listener(), samples=10, quick=True)
 
 
 def has(lines, words):
@@ -44,6 +48,7 @@ def test_the_command_writes_a_picture_and_a_video(config, media, tmp_path, capsy
         str(media / "dancer.mp4"),
         "--output",
         str(output),
+        "--quick",
     ]
     start = time.monotonic()
     assert cli.guarded(lambda: cli.dispatch(cli.parse(arguments))) == 0
@@ -136,6 +141,29 @@ def test_of_two_people_the_one_who_was_largest_at_first_is_shown(config, conditi
     alone = looked(config, fps="40", pose="file", pose_file=conditions / "keypoints.npz", hands=False)
     assert has(found.warnings, "2 people")
     assert np.allclose(found.pose.keypoints, alone.pose.keypoints, atol=1e-3)
+
+
+def test_a_preview_makes_what_generate_takes_up(config, media, tmp_path, caplog):
+    """The same person, the same cuts, and no second pass; a bystander, who is larger in one frame, is numbered."""
+    output = tmp_path / "crossing.mp4"
+    changed = replace(config, driving=media / "crossing.mp4", output=output, end=1.0, hands=False, person="1")
+    found = look_ahead(changed, Listener(), samples=8)
+    assert [person.number for person, _ in found.people] == [1, 2]
+    assert found.followed == 1
+    assert has(found.warnings, "2 people are in the driving video: number 1 is followed")
+    inputs = found.plan.inputs
+    with caplog.at_level(logging.INFO, "posegen"):
+        kept = driving_conditions(inputs, found.plan.settings, work_folder(output) / "conditions", Listener())
+    assert "up to date" in caplog.text
+    fit = found.plan.settings.driving_fit
+    for place, number in enumerate(found.numbers.tolist()):
+        seen = kept.pose.scores[number] > 0
+        assert np.array_equal(found.pose.scores[place], kept.pose.scores[number])
+        assert np.allclose(found.pose.keypoints[place][seen], fit_pose(kept.pose[number], fit).keypoints[seen])
+    assert has(kept.report, "quality: followed in ")
+    write_preview(found, *preview_paths(output))
+    other = look_ahead(replace(changed, person="2"), Listener(), samples=8)
+    assert other.followed == 2  # another choice is another extraction
 
 
 def test_cuts_are_told_with_their_time(config, driving, media, tmp_path):

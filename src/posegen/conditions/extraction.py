@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from posegen.conditions.cuts import CutFinder, describe_cuts
+from posegen.conditions.cuts import describe_cuts
 from posegen.conditions.drawings import drawn, laid_over
 from posegen.conditions.estimators.choosing import (
     draws_given_skeletons,
@@ -24,10 +24,10 @@ from posegen.conditions.estimators.choosing import (
     given_skeletons,
     make_normal_estimator,
     make_pose_estimator,
+    make_second_look,
     weights_of,
 )
 from posegen.conditions.estimators.file import video_of_pictures
-from posegen.conditions.estimators.interfaces import PoseEstimator
 from posegen.conditions.finishing import finish_pose
 from posegen.conditions.folder import (
     HAND_NORMALS,
@@ -38,23 +38,19 @@ from posegen.conditions.folder import (
     find_conditions,
     save_conditions,
 )
+from posegen.conditions.followed_pose import Attention, NobodyError, estimate_pose
 from posegen.conditions.framing import describe_back
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.skeleton import Colors, draw_skeleton
-from posegen.conditions.tracking import Tracker, TrackingReport, fill_gaps, people_seen
-from posegen.config import EstimatorConfig
+from posegen.conditions.tracking_report import TrackingReport, describe_quality
+from posegen.config import EstimatorConfig, parse_person
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit, plan_fit
 from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
-from posegen.types import Frame
-
-
-class NobodyError(PosegenError):
-    """No person was found in any frame."""
 
 
 def extract_conditions(
@@ -89,6 +85,7 @@ def extract_conditions(
     shown = shown_frames(info, fps, start, end).tolist()
     total, size = len(shown), (info.height, info.width)
     report: list[str | None] = []
+    tracking: TrackingReport | None = None
     if draws_given_skeletons(chosen):
         pose = nobody(total, size, fps)
         report += [f"skeletons are those of {chosen.pose_file}: who they belong to and where joints are is not known"]
@@ -97,7 +94,14 @@ def extract_conditions(
         try:
             # drawing takes about a third of the time
             pose, tracking = estimate_pose(
-                driving, estimator, fps, hands, lambda done: progress(done * 2 // 3, total), start, end
+                driving,
+                estimator,
+                fps,
+                hands,
+                lambda done: progress(done * 2 // 3, total),
+                start,
+                end,
+                Attention(parse_person(chosen.person), lambda: make_second_look(chosen, estimator)),
             )
         except NobodyError as error:
             if chosen.pose_file is None:
@@ -107,10 +111,11 @@ def extract_conditions(
             ) from error
         finally:
             estimator.close()
-        for warning in (tracking.warning(), describe_cuts(tracking.cuts, fps, start or 0.0)):
+        about_people, about_cuts = tracking.warnings(fps, start or 0.0), describe_cuts(tracking.cuts, fps, start or 0.0)
+        for warning in (*about_people, about_cuts):
             if warning:
                 logger.warning("%s", warning)
-        report += [tracking.describe(), describe_cuts(tracking.cuts, fps, start or 0.0)]
+        report += [tracking.describe(), *about_people, about_cuts]
         report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
         pose, repaired = finish_pose(pose, tracking.cuts, chosen.smoothing, guesses_faces=chosen.pose == "mediapipe")
         report.append(repaired.describe())
@@ -123,7 +128,9 @@ def extract_conditions(
     progress(total, total)
     if hands:
         report.append(_describe_hands(pose, with_hands, total))
-    return save_conditions(folder, pose, inputs, [line for line in report if line])
+    if tracking is not None:
+        report.append(describe_quality(pose, tracking, hands, chosen.smoothing))
+    return save_conditions(folder, pose, inputs, [line for line in report if line], tracking)
 
 
 def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:
@@ -146,60 +153,6 @@ def nobody(num_frames: int, size: tuple[int, int], fps: Fraction) -> PoseSequenc
     return PoseSequence(
         np.zeros((num_frames, 133, 2), np.float32), np.zeros((num_frames, 133), np.float32), hands, size, fps
     )
-
-
-def estimate_pose(
-    driving: Path,
-    estimator: PoseEstimator,
-    fps: Fraction,
-    hands: bool = True,
-    progress: Callable[[int], None] = lambda done: None,
-    start: float | None = None,
-    end: float | None = None,
-) -> tuple[PoseSequence, TrackingReport]:
-    """Find and follow one person through the video, or the part from `start` to `end` (seconds), and find its cuts.
-
-    Gaps of up to half a second are interpolated, but not across cuts. Raises `PosegenError` if no person is found in
-    any frame.
-    """
-    info = probe_video(driving)
-    tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
-    missing = PersonPose(np.zeros((133, 2), np.float32), np.zeros(133, np.float32), empty_hands())
-    seen: list[bool] = []
-
-    def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
-        frames = read_ahead(iterate_frames(driving, fps, start, end))
-        while batch := list(islice(frames, estimator.batch_size)):
-            yield batch, estimator.estimate_batch(batch)
-
-    def follow() -> Iterator[PersonPose]:
-        # hands are found while the next bodies are; closed before the estimator is
-        with closing(read_ahead(bodies(), depth=1)) as ahead:
-            for frame, everybody in (pair for batch, found in ahead for pair in zip(batch, found, strict=True)):
-                cut_finder.add(frame)
-                if cut_finder.may_have_begun:
-                    tracker.begin_scene()
-                person = tracker.choose(people_seen(everybody, estimator.keeps_everybody))
-                seen.append(person is not None)
-                yield missing if person is None else estimator.add_hands(frame, person) if hands else person
-                progress(len(seen))
-
-    sequence = PoseSequence.of(follow(), (info.height, info.width), fps)
-    if not any(seen):
-        raise NobodyError(f"no person is seen in {driving}: use a video that shows a moving person")
-    cuts = cut_finder.finish()
-    filled = fill_gaps(sequence, np.array(seen), cuts=cuts)
-    interpolated = int((filled.scores.max(axis=1) > 0).sum() - sum(seen))
-    report = TrackingReport(
-        len(seen),
-        sum(seen),
-        interpolated,
-        len(seen) - sum(seen) - interpolated,
-        tracker.most_people,
-        tracker.first_x,
-        tuple(cuts),
-    )
-    return filled, report
 
 
 def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 
 from posegen.conditions.keypoints import PoseSequence
 from posegen.conditions.skeleton import Colors
+from posegen.conditions.tracking_report import PersonSummary, TrackingReport
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import KEY, DamagedFileError, checked_json, digests_of, read_checked_json
@@ -52,7 +53,8 @@ _UNREADABLE = (
 class Conditions:
     """Conditions of the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
 
-    report: lines for the user; start, end: the part of the driving video in seconds, None for its ends.
+    report: lines for the user; start, end: the part of the driving video in seconds, None for its ends; cuts: frames
+    that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known.
     """
 
     folder: Path
@@ -61,6 +63,9 @@ class Conditions:
     report: tuple[str, ...]
     start: float | None = None
     end: float | None = None
+    cuts: tuple[int, ...] | None = None
+    people: tuple[PersonSummary, ...] = ()
+    followed: int | None = None
 
     @property
     def num_frames(self) -> int:
@@ -140,17 +145,43 @@ class Inputs:
         }
 
 
-def save_conditions(folder: Path, pose: PoseSequence, inputs: Inputs, report: list[str]) -> Conditions:
-    """Write keypoints and, last, the manifest beside the two finished videos."""
+def save_conditions(
+    folder: Path, pose: PoseSequence, inputs: Inputs, report: list[str], tracking: TrackingReport | None = None
+) -> Conditions:
+    """Write keypoints and, last, the manifest beside the two finished videos; `tracking` if a person was followed."""
     pose.save(folder / KEYPOINTS)
-    manifest = {
+    manifest: dict[str, Any] = {
         "inputs": inputs.as_json(),
         "report": report,
         "size": list(inputs.fit.target),
         "files": digests_of(folder, FILES),
     }
+    if tracking is not None:
+        manifest["cuts"] = list(tracking.cuts)
+        manifest["people"] = [person.as_json() for person in tracking.people]
+        manifest["followed"] = tracking.followed
     write_whole(folder / MANIFEST, checked_json(manifest))
-    return Conditions(folder, pose, inputs.fit.target, tuple(report), inputs.start, inputs.end)
+    return _conditions(folder, pose, inputs, manifest)
+
+
+def _conditions(folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict[str, Any]) -> Conditions:
+    """Build the conditions that a manifest describes."""
+    report = tuple(manifest["report"])
+    if not all(isinstance(line, str) for line in report):
+        raise ValueError("report is not a list of lines")
+    cuts, followed = manifest.get("cuts"), manifest.get("followed")
+    people = tuple(PersonSummary.from_json(values) for values in manifest.get("people", ()))
+    return Conditions(
+        folder,
+        pose,
+        inputs.fit.target,
+        report,
+        inputs.start,
+        inputs.end,
+        None if cuts is None else tuple(int(cut) for cut in cuts),
+        people,
+        None if followed is None else int(followed),
+    )
 
 
 def find_conditions(folder: Path, inputs: Inputs, edited: bool = False) -> Conditions | None:
@@ -181,12 +212,9 @@ def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
     manifest, inputs = open_manifest(folder)
     try:
         pose = PoseSequence.load(folder / KEYPOINTS)
-        report = tuple(manifest["report"])
-        if not all(isinstance(line, str) for line in report):
-            raise ValueError("report is not a list of lines")
+        return _conditions(folder, pose, inputs, manifest), inputs
     except _UNREADABLE as error:
         raise PosegenError(f"the conditions in {folder} are damaged ({KEYPOINTS}: {error}): {_AGAIN}") from None
-    return Conditions(folder, pose, inputs.fit.target, report, inputs.start, inputs.end), inputs
 
 
 def open_manifest(folder: Path, required: bool = False) -> tuple[dict[str, Any], Inputs]:

@@ -22,6 +22,7 @@ from posegen.conditions.folder import HAND_NORMALS, SKELETON, Conditions
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
 from posegen.conditions.tracking import people_seen, same_person
+from posegen.conditions.tracking_report import PersonSummary
 from posegen.config import EstimatorConfig
 from posegen.media.fitting import Fit
 from posegen.media.video import probe_video, sample_frames, shown_frames
@@ -35,7 +36,8 @@ class Samples:
 
     people: in pixels of the driving video, None without a person; most_people: maximum number seen at once; cuts:
     frames that begin a new scene, if found between these. Images at the result's size are frames: of the driving video;
-    hand_maps: black without hands; skeletons: only if they were given as frames, without keypoints.
+    hand_maps: black without hands; skeletons: only if they were given as frames, without keypoints. seen_people:
+    everybody, numbered, and the number of the followed one, if the whole clip was gone through.
     """
 
     people: tuple[PersonPose | None, ...]
@@ -44,6 +46,8 @@ class Samples:
     hand_maps: Pictures
     cuts: tuple[int, ...]
     skeletons: Pictures | None = None
+    seen_people: tuple[PersonSummary, ...] = ()
+    followed: int | None = None
 
 
 def sample_conditions(
@@ -102,19 +106,33 @@ def sample_conditions(
 def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], fit: Fit) -> Samples:
     """Sample existing conditions."""
     frames = list(sample_frames(driving, numbers, conditions.fps, conditions.start, conditions.end))
-    cuts = look_for_cuts(driving, conditions.fps, numbers, frames, conditions.start, conditions.end)
+    cuts: Sequence[int] | None = conditions.cuts
+    if cuts is None:  # made by an older version or another tool
+        cuts = look_for_cuts(driving, conditions.fps, numbers, frames, conditions.start, conditions.end)
     poses = [conditions.pose[number] for number in numbers]
     drawn = None
     if not conditions.pose.scores.any():  # they were given as frames
         drawn = np.stack(list(sample_frames(conditions.folder / SKELETON, numbers)))
     return Samples(
         tuple(pose if pose.extent > 0 else None for pose in poses),
-        0,
+        len(conditions.people),
         np.stack([fit.apply(frame) for frame in frames]),
         np.stack(list(sample_frames(conditions.folder / HAND_NORMALS, numbers))),
         tuple(cuts),
         drawn,
+        conditions.people,
+        conditions.followed,
     )
+
+
+def samples_without_people(
+    driving: Path, numbers: Sequence[int], fit: Fit, fps: Fraction, start: float | None, end: float | None
+) -> Samples:
+    """Sample a clip in which nobody is."""
+    frames = list(sample_frames(driving, numbers, fps, start, end))
+    cuts = look_for_cuts(driving, fps, numbers, frames, start, end)
+    black = np.zeros((len(numbers), *fit.target, 3), np.uint8)
+    return Samples((None,) * len(numbers), 0, np.stack([fit.apply(frame) for frame in frames]), black, tuple(cuts))
 
 
 def sequence_of(people: Sequence[PersonPose | None], size: tuple[int, int], fps: Fraction) -> PoseSequence:

@@ -1,6 +1,7 @@
-"""Tracks one person through a clip and fills short gaps.
+"""Guesses in each frame who is the followed person while a video passes by, and fills short gaps.
 
-The person is the largest in the first frame with people, then always the one nearest to the predicted position.
+The guess is the largest in the first frame with people, then always the one nearest to the predicted position; it says
+whose hands to look for. `following` decides when the whole clip is known.
 """
 
 from collections.abc import Sequence
@@ -21,37 +22,6 @@ _COAST = 10
 """Number of frames for which an unseen person is predicted to keep moving as before."""
 _APART = 3
 """Number of frames beside the followed person after which a detection counts as another person, not a duplicate."""
-
-
-@dataclass(frozen=True)
-class TrackingReport:
-    """Result of tracking. `missing`: frames that could not be filled; `most_people`: maximum at once, no duplicates."""
-
-    num_frames: int
-    seen: int
-    interpolated: int
-    missing: int
-    most_people: int
-    first_x: float
-    """First position of the followed person, as a fraction of the frame's width."""
-    cuts: tuple[int, ...] = ()
-    """Frames that begin a new scene."""
-
-    def describe(self) -> str:
-        """Describe the tracking in one line."""
-        line = f"person followed in {self.seen} of {self.num_frames} frames"
-        if self.interpolated:
-            line += f", {self.interpolated} interpolated"
-        if self.missing:
-            line += f", {self.missing} without a person (nothing drawn there)"
-        return line
-
-    def warning(self) -> str | None:
-        """Return one line if there were several people, naming the followed one."""
-        if self.most_people < 2:
-            return None
-        place = "at the left" if self.first_x < 1 / 3 else "at the right" if self.first_x > 2 / 3 else "in the middle"
-        return f"up to {self.most_people} people are in the video: following the one who is largest at first, {place}"
 
 
 @dataclass

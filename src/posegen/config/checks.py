@@ -56,8 +56,8 @@ def parse_person(text: str, setting: str = "--person") -> PersonChoice:
     if point := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)\s*,\s*(\d{1,6}(?:\.\d+)?)", word):
         return float(point[1]), float(point[2])
     raise PosegenError(
-        f"{setting} {text!r:.80} is not a choice: write largest, left, right, a number from 1 (from the left), or a "
-        "point on the person as X,Y in pixels"
+        f"{setting} {text!r:.80} is not a choice: write largest, left, right, a number from 1 (`posegen preview` shows "
+        "them), or a point on the person as X,Y in pixels"
     )
 
 

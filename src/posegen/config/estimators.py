@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posegen.config.base import Settings
-from posegen.config.checks import check_range
+from posegen.config.checks import check_range, parse_person
 from posegen.config.choices import NormalsChoice, PoseChoice
 from posegen.errors import PosegenError
 
@@ -17,6 +17,9 @@ class EstimatorConfig(Settings):
     """Seconds of the driving video at which to begin."""
     end: float | None = None
     """Seconds of the driving video at which to stop."""
+    person: str = "largest"
+    """The person to follow in the driving video: largest, left, right, a number (`posegen preview` shows them), or a
+    point X,Y of its first frame, in pixels."""
     pose: PoseChoice = "mediapipe"
     """Pose estimator: the included MediaPipe, ViTPose or Sapiens (with a detector), or a file of keypoints."""
     pose_weights: str | None = None
@@ -47,6 +50,7 @@ class EstimatorConfig(Settings):
                 check_range(name, moment, 0, 1_000_000)
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise PosegenError(f"--start {self.start:g} must be before --end {self.end:g}")
+        parse_person(self.person)
         for option, choice, file in (("pose", self.pose, self.pose_file), ("normals", self.normals, self.normals_file)):
             if (choice == "file") != (file is not None):
                 raise PosegenError(f"--{option} file and --{option}-file FILE belong together: give both, or neither")

@@ -164,6 +164,8 @@ class GenerateConfig(EstimatorConfig):
                 "driving video; omit one of them"
             )
         check_subject(self.subject)
+        if self.conditions is not None and self.person.strip().lower() != "largest":
+            raise PosegenError("--person has no effect with --conditions, which are of one person: omit one of them")
         self._check_sharing()
 
     def _check_sharing(self) -> None:
@@ -185,8 +187,12 @@ class GenerateConfig(EstimatorConfig):
 
 @dataclass(frozen=True)
 class PreviewConfig(GenerateConfig):
-    """Preview in seconds what `generate` would do with the same options, as an image and a short video.
+    """Preview what `generate` would do with the same options, as an image and a short video.
 
     Writes OUTPUT_preview.png and OUTPUT_preview.mp4: skeletons on the driving video and on the reference, hand normals,
-    the plan of segments, and warnings (hands or person not seen, a moving camera, different framing).
+    everybody with their numbers, the plan of segments, and warnings (hands or person not seen, a moving camera,
+    different framing). The driving video is gone through once; `generate` takes the result up.
     """
+
+    quick: bool = False
+    """Look at a few frames only: a guess in seconds, which may follow another person and see other cuts."""

@@ -124,27 +124,9 @@ def carry_conditions(
     """The conditions of the result: carried to the reference and kept in `folder`, or the driving video's as they are.
 
     driving_fit: how the driving video becomes a video of the result's size. The motion of its camera is kept beside
-    `folder`; where the result shows the whole frames, it is the one that background sharing has measured.
+    `folder`.
     """
-    pose = fit_sequence(conditions.pose, driving_fit)
-    if config.retarget == "off":
-        line = describe_outside(pose, conditions.pose.scores)
-        if line is not None:
-            progress.say(line)
-        return conditions
-    motion, whole = None, None
-    if config.camera != "follow" and (pose.scores >= SEEN).any():
-        # a crop may leave little but the person, so the camera is measured in the whole frames
-        cropped = driving_fit.mode == "crop" and driving_fit.scaled != driving_fit.target
-        motion = measure_background_motion(
-            config.driving,
-            conditions,
-            plan_fit(driving_fit.source, driving_fit.source, "crop") if cropped else driving_fit,
-            folder.parent / (_CAMERA if cropped else MOTION),
-            lambda done, total: progress.update("camera", done, total),
-        )
-        whole = driving_fit if cropped else None
-    moved, lines = carry_over(config.retarget, pose, reference, config.camera, motion, whole)
+    pose, moved, lines = carry_clip(config, conditions, driving_fit, reference, folder.parent, progress)
     for line in lines:
         progress.say(line)
     if moved is None:
@@ -159,3 +141,35 @@ def carry_conditions(
         model.draw_scale,
         lambda done, total: progress.update("retargeting", done, total),
     )
+
+
+def carry_clip(
+    config: GenerateConfig,
+    conditions: Conditions,
+    driving_fit: Fit,
+    reference: FittedReference,
+    kept: Path,
+    progress: Progress,
+) -> tuple[PoseSequence, Retargeted | None, list[str]]:
+    """Carry a whole clip to the reference: the pose in pixels of the result, what becomes of it, and lines about it.
+
+    kept: folder of the camera's motion; where the result shows the whole frames, it is the one that background sharing
+    measures. None instead of a retargeted clip if it stays as it is.
+    """
+    pose = fit_sequence(conditions.pose, driving_fit)
+    if config.retarget == "off":
+        line = describe_outside(pose, conditions.pose.scores)
+        return pose, None, [] if line is None else [line]
+    motion, whole = None, None
+    if config.camera != "follow" and (pose.scores >= SEEN).any():
+        # a crop may leave little but the person, so the camera is measured in the whole frames
+        cropped = driving_fit.mode == "crop" and driving_fit.scaled != driving_fit.target
+        motion = measure_background_motion(
+            config.driving,
+            conditions,
+            plan_fit(driving_fit.source, driving_fit.source, "crop") if cropped else driving_fit,
+            kept / (_CAMERA if cropped else MOTION),
+            lambda done, total: progress.update("camera", done, total),
+        )
+        whole = driving_fit if cropped else None
+    return pose, *carry_over(config.retarget, pose, reference, config.camera, motion, whole)

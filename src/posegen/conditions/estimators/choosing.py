@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from posegen.conditions.estimators.cropped import CroppedLook
 from posegen.conditions.estimators.file import VERSION as FILE_READING
 from posegen.conditions.estimators.file import FilePose, is_video
 from posegen.conditions.estimators.heavy_pose import heavy_task_file
-from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator
+from posegen.conditions.estimators.interfaces import HandNormalEstimator, PoseEstimator, SecondLook
 from posegen.conditions.estimators.keypoint_files import check_size
 from posegen.conditions.estimators.mediapipe import VERSION as MEDIAPIPE
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.estimators.model_weights import DEFAULTS, LARGER_ESTIMATORS, find_weights, identity
 from posegen.conditions.finishing import VERSION as FINISHING
+from posegen.conditions.following import VERSION as FOLLOWING
 from posegen.conditions.hands import CapsuleHandNormals
 from posegen.conditions.keypoints import HANDS, SEEN, PersonPose
 from posegen.conditions.smoothing import VERSION as SMOOTHING
@@ -31,6 +33,7 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
     smoothing += (f"smoothing {SMOOTHING}",) if config.smoothing and not draws_given_skeletons(config) else ()
     if config.pose == "mediapipe" and heavy_task_file() is not None:
         smoothing += ("second look heavy",)
+    smoothing = (*_following(config), *smoothing)
     if config.pose == "mediapipe" and config.normals == "mediapipe":
         hands = CapsuleHandNormals.name, CapsuleHandNormals.version
         return f"{MediaPipePose.name} {MEDIAPIPE}", *hands, *smoothing
@@ -48,6 +51,14 @@ def estimator_names(config: EstimatorConfig) -> tuple[str, ...]:
             names.append(f"{option} {identity(str(value))}")
     reading = (f"reading {FILE_READING}",) if config.pose == "file" and not draws_given_skeletons(config) else ()
     return *names, *reading, *smoothing
+
+
+def _following(config: EstimatorConfig) -> tuple[str, ...]:
+    """Return the names of how a person is followed, and of the choice of one."""
+    if draws_given_skeletons(config):
+        return ()
+    chosen = config.person.strip().lower().replace(" ", "")
+    return (f"following {FOLLOWING}", *(() if chosen == "largest" else (f"person {chosen}",)))
 
 
 def _defaults_used(config: EstimatorConfig) -> list[tuple[str, str]]:
@@ -116,6 +127,18 @@ def make_pose_estimator(
             return WithHands(top_down) if config.normals == "mediapipe" or not top_down.finds_hands else top_down
 
 
+def make_second_look(config: EstimatorConfig, estimator: PoseEstimator) -> SecondLook | None:
+    """Create what looks again at single people of a clip, for the clip's own estimator; None for keypoints of a file.
+
+    Top-down estimators look at a box themselves.
+    """
+    if config.pose == "file":
+        return None
+    if config.pose == "mediapipe":
+        return CroppedLook(MediaPipePose(single_image=True, in_clip=True, heavy=True))
+    return LooksInBox(estimator)
+
+
 def make_reference_estimator(config: EstimatorConfig, device: str = "auto") -> PoseEstimator:
     """Create the estimator for the reference image: the chosen one, or MediaPipe if that is a file."""
     if config.pose in ("mediapipe", "file"):
@@ -182,6 +205,27 @@ def _needed(given: Given | None, option: str) -> Given:
     return given
 
 
+class LooksInBox:
+    """`SecondLook` with a top-down estimator that stays open: closing this does not close it."""
+
+    def __init__(self, estimator: PoseEstimator) -> None:
+        self._estimator = estimator
+        self._top_down: Any = estimator.inner if isinstance(estimator, WithHands) else estimator
+        self.name, self.version = estimator.name, estimator.version
+
+    def look_again(self, frame: Frame, box: tuple[float, float, float, float]) -> list[PersonPose]:
+        """Find the person in a box of the frame."""
+        found: list[PersonPose] = self._top_down.look_again(frame, box)
+        return found
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """Add the hands that are found to the person."""
+        return self._estimator.add_hands(frame, person)
+
+    def close(self) -> None:
+        """Do nothing: the estimator belongs to the caller."""
+
+
 class WithHands:
     """Pose estimator with MediaPipe's hands: always in three dimensions, as keypoints only if it has none itself."""
 
@@ -191,6 +235,11 @@ class WithHands:
         self._estimator, self._hands = estimator, MediaPipePose(single_image=True)
         self.name, self.version, self.batch_size = estimator.name, estimator.version, estimator.batch_size
         self.keeps_everybody = estimator.keeps_everybody
+
+    @property
+    def inner(self) -> PoseEstimator:
+        """The estimator of bodies."""
+        return self._estimator
 
     def estimate(self, frame: Frame) -> list[PersonPose]:
         """Find the people in an RGB frame."""

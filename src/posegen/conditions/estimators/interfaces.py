@@ -34,6 +34,23 @@ class PoseEstimator(Protocol):
 
 
 @runtime_checkable
+class SecondLook(Protocol):
+    """Looks again at one person where they are expected; the frames may come in any order."""
+
+    name: str
+    version: str
+
+    def look_again(self, frame: Frame, box: tuple[float, float, float, float]) -> list[PersonPose]:
+        """Find the people around a box (left, top, right, bottom), all in pixels of the RGB frame."""
+
+    def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
+        """Add the hands that are found to the person."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+@runtime_checkable
 class HandNormalEstimator(Protocol):
     """Makes the hand-normal map of a person: camera-space normals as (n + 1) / 2 · 255, black outside the hands.
 

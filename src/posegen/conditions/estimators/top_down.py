@@ -65,6 +65,11 @@ class TopDownPose:
         poses = iter(self._poses([crop for people in crops for crop in people], pictures))
         return [[next(poses) for _ in people] for people in crops]
 
+    def look_again(self, frame: Frame, box: tuple[float, float, float, float]) -> list[PersonPose]:
+        """Estimate the person in a box (left, top, right, bottom) of the frame, without the detector."""
+        crop = Crop.around(box, self._shape)
+        return self._poses([crop], [crop.cut(frame, self._shape)])
+
     @torch.inference_mode()
     def _poses(self, crops: Sequence[Crop], pictures: Sequence[Frame]) -> list[PersonPose]:
         poses = []

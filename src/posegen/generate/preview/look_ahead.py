@@ -1,7 +1,7 @@
-"""Looks at a few frames of a job in seconds: poses, hands, the camera, the plan, and warnings of what to expect.
+"""Looks ahead at a job: poses, hands, the camera, the plan, and what to expect.
 
-The same rules decide as in the job itself, but they see a sample of the driving video only. Drawing is
-`preview_pictures.py`'s; nothing is generated and no video model is loaded.
+The conditions are those of the job itself, made in its folder, where `generate` takes them up; a quick preview guesses
+them from a few frames. Drawing is `preview_pictures.py`'s; nothing is generated and no video model is loaded.
 """
 
 from collections.abc import Sequence
@@ -12,27 +12,41 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from posegen.conditions.background_motion import BackgroundMotion
+from posegen.conditions.background_motion import MOTION, BackgroundMotion, measure_background_motion
 from posegen.conditions.camera import CameraTracker, person_mask
 from posegen.conditions.cuts import describe_cuts
 from posegen.conditions.extraction import fit_pose
+from posegen.conditions.folder import Conditions
+from posegen.conditions.followed_pose import NobodyError
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.keypoints import SEEN, PersonPose, PoseSequence
 from posegen.conditions.person_in_frame import describe_place
 from posegen.conditions.retargeted_conditions import carry_hands, hands_are_drawn
 from posegen.conditions.retargeting import Retargeted
-from posegen.conditions.sampled_conditions import Pictures, Samples, kept_samples, sample_conditions, sequence_of
+from posegen.conditions.sampled_conditions import (
+    Pictures,
+    Samples,
+    kept_samples,
+    sample_conditions,
+    samples_without_people,
+    sequence_of,
+)
+from posegen.conditions.tracking_report import PersonSummary
 from posegen.config import FitMode, Framing, GenerateConfig
 from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
-from posegen.generate.carried_conditions import carry_over
+from posegen.generate.carried_conditions import carry_clip, carry_over
+from posegen.generate.driving_conditions import driving_conditions
+from posegen.generate.job.job_folder import hold_output, work_folder
 from posegen.generate.planning.job_inputs import JobInputs, read_inputs
 from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
-from posegen.generate.reference_pose import ReferencePose, describe_cut_off, show_person
+from posegen.generate.reference_pose import FittedReference, ReferencePose, describe_cut_off, show_person
 from posegen.generate.segments import Segment
 from posegen.generate.video_plan import VideoPlan, plan_video
 from posegen.media.fitting import Fit, plan_fit
+from posegen.media.video import sample_frames
 from posegen.progress import Progress
+from posegen.types import Frame
 
 SAMPLES = 48
 _LONG_SIDE = 320
@@ -40,6 +54,9 @@ _RARE = 0.05
 """Share of the samples up to which nothing is said of what is missing in them."""
 _HANDS = 60
 """Percent of the samples with a hand below which it is said."""
+_MOST_PEOPLE = 12
+"""Maximum number of people shown with their numbers."""
+_GUESS = "--quick: a guess from a few frames; `generate` may follow another person and see other cuts"
 _CUT_OFF = 0.15
 """Share of the person's keypoints outside the result from which it is said."""
 
@@ -53,7 +70,8 @@ class Preview:
     result; placed: the same person carried to the reference, as the result will show them; hand_maps: the hand normals
     of the result; skeletons: pictures of skeletons that were given without keypoints, else None; anchor, alone: whose
     background is shared, and which segments take no part (None and empty where none is shared). warnings: one line
-    each, the most important first.
+    each, the most important first. people: everybody in the driving video, each with the whole frame that shows them
+    best, and the number of the followed one; empty for a quick preview.
     """
 
     plan: VideoPlan
@@ -67,32 +85,42 @@ class Preview:
     alone: tuple[Segment, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    people: tuple[tuple[PersonSummary, UInt8[np.ndarray, "_ _ 3"]], ...] = ()
+    followed: int | None = None
 
 
-def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLES) -> Preview:
-    """Sample the driving video evenly and find out what the job would. Raises `PosegenError` if it cannot be read."""
+def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLES, quick: bool = False) -> Preview:
+    """Find out what the job would, and show evenly spread samples of it.
+
+    quick: look at the samples only, which is a guess. Raises `PosegenError` if the driving video cannot be read.
+    """
     inputs = read_inputs(config)
     person = ReferencePose.of(inputs.reference, config)
     video = plan_video(inputs, resolve_settings(inputs), person, progress)
     settings = video.settings
     count, fps, start = settings.num_frames, settings.fps, settings.start or 0.0
     numbers = np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
-    found = _look(inputs, settings, numbers, progress)
+    found, conditions = _look(inputs, settings, numbers, quick, progress)
     fit, size = settings.driving_fit, settings.size
     pose = _fitted(found.people, fit, fps)
     seen = np.array([each is not None for each in found.people])
     reference = show_person(video.reference, person, config)
     warnings = [] if reference.person is not None else ["no person is found in the reference image"]
+    warnings += [_GUESS] if quick and inputs.conditions is None else []
     warnings += describe_cut_off(reference)
-    sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
-    sampled_motion = _motion(found.frames, pose, fit)
-    followed = None if sampled_motion.scene.max() > len(found.cuts) else sampled_motion  # too sparse to be compared
-    moved, lines = carry_over(config.retarget, sampled, reference, config.camera, followed)
+    if conditions is None:
+        sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
+        sampled_motion = _motion(found.frames, pose, fit)
+        followed = None if sampled_motion.scene.max() > len(found.cuts) else sampled_motion  # too sparse to be compared
+        moved, lines = carry_over(config.retarget, sampled, reference, config.camera, followed)
+        motion = _spread(sampled_motion, numbers, count)
+    else:
+        moved, lines, motion = _whole_clip(inputs, settings, conditions, reference, numbers, progress)
     warnings += lines
     line = describe_cuts(found.cuts, fps, start)
     warnings += [line] if line else []
     if found.skeletons is None:
-        warnings += _about_people(numbers / float(fps) + start, seen, found.most_people)
+        warnings += _about_people(numbers / float(fps) + start, seen, found)
         warnings += describe_place(sequence_of(found.people, (inputs.driving.height, inputs.driving.width), fps))
         warnings += _about_fit(config.fit, pose) if moved is None else []
         warnings += _about_hands(pose, found, seen) if config.hands else []
@@ -105,7 +133,6 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")
-    motion = _spread(sampled_motion, numbers, count)
     notes.append(motion.describe())
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
@@ -130,6 +157,8 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
         alone=alone,
         notes=tuple(notes),
         warnings=tuple(warnings),
+        people=_people_pictures(config, settings, found),
+        followed=found.followed,
     )
 
 
@@ -143,22 +172,82 @@ def _carried_hands(inputs: JobInputs, found: Samples, pose: PoseSequence, moved:
 
 
 def _look(
-    inputs: JobInputs, settings: ResolvedSettings, numbers: Int[np.ndarray, " samples"], progress: Progress
-) -> Samples:
-    """Find what is in the sampled frames, by the chosen estimators or from given conditions."""
+    inputs: JobInputs, settings: ResolvedSettings, numbers: Int[np.ndarray, " samples"], quick: bool, progress: Progress
+) -> tuple[Samples, Conditions | None]:
+    """Find what is in the sampled frames, from the job's conditions, which are made if need be, or only from these."""
     config, chosen, fit = inputs.config, numbers.tolist(), settings.driving_fit
-    if inputs.conditions is not None:
-        return kept_samples(inputs.conditions, config.driving, chosen, fit)
-    return sample_conditions(
-        config.driving,
-        chosen,
-        fit,
-        settings.fps,
-        config.hands,
-        config,
-        config.device,
-        lambda done: progress.update("looking", done, len(chosen)),
+    if quick and inputs.conditions is None:
+        sampled = sample_conditions(
+            config.driving,
+            chosen,
+            fit,
+            settings.fps,
+            config.hands,
+            config,
+            config.device,
+            lambda done: progress.update("looking", done, len(chosen)),
+        )
+        return sampled, None
+    try:
+        conditions = inputs.conditions or _job_conditions(inputs, settings, progress)
+    except NobodyError:
+        nobody = samples_without_people(config.driving, chosen, fit, settings.fps, settings.start, settings.end)
+        return nobody, None
+    return kept_samples(conditions, config.driving, chosen, fit), conditions
+
+
+def _job_conditions(inputs: JobInputs, settings: ResolvedSettings, progress: Progress) -> Conditions:
+    """Make the conditions in the folder of the job, as `generate` does, or take up those that are there."""
+    output = inputs.config.output
+    with hold_output(output):
+        return driving_conditions(inputs, settings, work_folder(output) / "conditions", progress)
+
+
+def _whole_clip(
+    inputs: JobInputs,
+    settings: ResolvedSettings,
+    conditions: Conditions,
+    reference: FittedReference,
+    numbers: Int[np.ndarray, " samples"],
+    progress: Progress,
+) -> tuple[Retargeted | None, list[str], BackgroundMotion]:
+    """Carry the clip and measure its background as the job does; return the samples, lines, and the motion."""
+    config, fit = inputs.config, settings.driving_fit
+    folder = work_folder(config.output) / "conditions"
+    with hold_output(config.output):
+        folder.mkdir(parents=True, exist_ok=True)
+        motion = measure_background_motion(
+            config.driving,
+            conditions,
+            fit,
+            folder / MOTION,
+            lambda done, total: progress.update("background motion", done, total),
+        )
+        _, moved, lines = carry_clip(config, conditions, fit, reference, folder, progress)
+    if moved is None:
+        return None, lines, motion
+    pose = moved.pose
+    picked = PoseSequence(pose.keypoints[numbers], pose.scores[numbers], pose.hands[numbers], pose.size, pose.fps)
+    return replace(moved, pose=picked, hands=moved.hands[numbers]), lines, motion
+
+
+def _people_pictures(
+    config: GenerateConfig, settings: ResolvedSettings, found: Samples
+) -> tuple[tuple[PersonSummary, Frame], ...]:
+    """Return everybody with the frame of the driving video that shows them best, the most often seen of many."""
+    most = sorted(found.seen_people, key=lambda person: -person.frames)[:_MOST_PEOPLE]
+    shown = sorted(most, key=lambda person: person.number)
+    numbers = sorted({person.best for person in shown})
+    if len(found.seen_people) < 2:
+        return ()
+    frames = dict(
+        zip(
+            numbers,
+            sample_frames(config.driving, numbers, settings.fps, settings.start, settings.end),
+            strict=True,
+        )
     )
+    return tuple((person, frames[person.best]) for person in shown)
 
 
 def _fitted(people: Sequence[PersonPose | None], fit: Fit, fps: Fraction) -> PoseSequence:
@@ -205,15 +294,24 @@ def _nearest(values: np.ndarray, numbers: Int[np.ndarray, " samples"], count: in
     return np.asarray(values[np.searchsorted((numbers[1:] + numbers[:-1]) / 2, np.arange(count))])
 
 
-def _about_people(moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], most: int) -> list[str]:
+def _about_people(
+    moments: Float[np.ndarray, " samples"], seen: Bool[np.ndarray, " samples"], found: Samples
+) -> list[str]:
     lines = []
     if not seen.any():
         return ["no person is found in the driving video"]
     if 1 - seen.mean() > _RARE:
         when = _seconds(moments[~seen])
         lines.append(f"nobody is seen in {100 * (1 - seen.mean()):.0f} % of the driving video (about second {when})")
-    if most > 1:
-        lines.append(f"up to {most} people are in the driving video: the one who is largest at first is followed")
+    if len(found.seen_people) > 1:
+        lines.append(
+            f"{len(found.seen_people)} people are in the driving video: number {found.followed} is followed "
+            "(--person chooses another)"
+        )
+    elif found.most_people > 1:
+        lines.append(
+            f"up to {found.most_people} people are in the driving video: the one who is largest at first is shown here"
+        )
     return lines
 
 

@@ -19,7 +19,7 @@ def preview_job(config: PreviewConfig, progress: Progress | None = None) -> tupl
     picture, video = preview_paths(config.output)
     protect_inputs(config, (picture, video))
     check_writable(config.output.parent)
-    found = look_ahead(config, progress)
+    found = look_ahead(config, progress, quick=config.quick)
     write_preview(found, picture, video)
     return found, picture, video
 

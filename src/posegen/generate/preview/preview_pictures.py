@@ -1,7 +1,8 @@
 """Draws a preview: an image, and a short video of the sampled frames.
 
 `look_ahead.py` finds what is drawn. Rows of the picture: reference, driving frames with skeletons, the same
-skeletons on the reference, hand normals; then the segments in time, and what to expect in words.
+skeletons on the reference, hand normals; everybody with their numbers, if there are several; then the segments in time,
+and what to expect in words.
 """
 
 import textwrap
@@ -57,12 +58,16 @@ def _sheet(preview: Preview) -> Frame:
     across = (COLUMNS - (6 - len(chosen))) * (small[0] + _GAP) + _GAP
     across = max(across, 700)
     lines = _lines(preview, across // 8)
-    below = 3 * (small[1] + _GAP) + _GAP
+    people = _people_row(preview, across - 2 * _GAP)
+    above = 3 * (small[1] + _GAP) + _GAP
+    below = above + (0 if people is None else people.shape[0] + _GAP)
     sheet = Image.new("RGB", (across, below + 90 + _LINE * len(lines) + 2 * _GAP), _PAPER)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             place = (_GAP + column * (small[0] + _GAP), _GAP + row * (small[1] + _GAP))
             sheet.paste(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS), place)
+    if people is not None:
+        sheet.paste(Image.fromarray(people), (_GAP, above))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     label = (2 * _GAP, _GAP + 2 * (small[1] + _GAP) + 8)
     draw.text(label, "hand normals", font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
@@ -84,6 +89,38 @@ def _reference_people(reference: FittedReference) -> Frame:
     whole = plan_fit(reference.fit.source, size, "pad")
     boxes = {number: fit_pose(person, whole).box for number, person in enumerate(people, 1)}
     return draw_numbered_boxes(whole.apply(reference.source, 250), boxes, reference.found.number)
+
+
+def _people_row(preview: Preview, width: int) -> Frame | None:
+    """Return the people in the driving video, each in the frame that shows them best; None for fewer than two."""
+    if not preview.people:
+        return None
+    columns = min(len(preview.people), COLUMNS - 1)
+    side = (width - (columns - 1) * _GAP) // columns
+    pictures = []
+    for person, frame in preview.people:
+        picture = Image.fromarray(frame)
+        draw = ImageDraw.Draw(picture)
+        line = max(2, max(picture.size) // 160)
+        colour = _ANCHOR if person.number == preview.followed else _ALONE
+        draw.rectangle(person.box, outline=colour, width=line)
+        label = f"{person.number}{' (followed)' if person.number == preview.followed else ''}"
+        picture.thumbnail((side, _HEIGHT))
+        place, scale = (person.box[0], person.box[1]), picture.size[0] / frame.shape[1]
+        at = (max(place[0] * scale + 3, 3), max(place[1] * scale - 24, 3))
+        ImageDraw.Draw(picture).text(
+            at, label, font=ImageFont.load_default(20), fill="white", stroke_width=3, stroke_fill=colour
+        )
+        pictures.append(picture)
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [max(picture.size[1] for picture in row) for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights) + _GAP * (len(rows) - 1)), _PAPER)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (column * (side + _GAP), top))
+        top += height + _GAP
+    return np.asarray(sheet)
 
 
 def _draw_plan(

@@ -18,10 +18,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from posegen.conditions.camera import person_mask
 from posegen.conditions.drawings import drawn
-from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator
+from posegen.conditions.estimators.choosing import make_normal_estimator, make_pose_estimator, make_second_look
 from posegen.conditions.estimators.interfaces import PoseEstimator
-from posegen.conditions.extraction import estimate_pose, fit_pose
+from posegen.conditions.extraction import fit_pose
 from posegen.conditions.finishing import finish_pose
+from posegen.conditions.followed_pose import Attention, estimate_pose
 from posegen.conditions.framing import choose_framing
 from posegen.conditions.hand_maps import make_hand_maps
 from posegen.conditions.keypoints import HANDS, PersonPose, PoseSequence
@@ -117,7 +118,9 @@ class SampleMaker:
         self._estimator = self._estimator or self._make_estimator()
         try:
             rate = as_rate(self._clips.fps)
-            pose, tracking = estimate_pose(path, self._estimator, rate, True, start=start, end=end)
+            estimator, chosen = self._estimator, self._conditions.estimators(0.0, 1.0)
+            attention = Attention(second_look=lambda: make_second_look(chosen, estimator))
+            pose, tracking = estimate_pose(path, estimator, rate, True, start=start, end=end, attention=attention)
         finally:
             if self._conditions.pose == "mediapipe":  # it follows a person from frame to frame
                 self._estimator.close()
