@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from posegen.conditions.detections import Detections
+from posegen.conditions.exchanges import settle_exchanges, split_exchanges
 from posegen.conditions.people import SeenPerson, areas, choose_person, recognise
 from posegen.conditions.plausibility import judge
 from posegen.conditions.track_pieces import link_people
 from posegen.config import PersonChoice
 
-VERSION = "1"
+VERSION = "2"
 """Version, increased when the same detections would give another person or other frames."""
 
 
@@ -54,7 +55,7 @@ def follow_person(detections: Detections, cuts: Sequence[int], choice: PersonCho
     """
     if not len(detections):
         return None
-    people = recognise(detections, link_people(detections, cuts), cuts)
+    people = settle_exchanges(detections, recognise(detections, link_people(detections, cuts, split_exchanges), cuts))
     person = choose_person(detections, people, choice, cuts)
     chosen = np.full(detections.num_frames, -1)
     chosen[detections.frames[person.detections]] = person.detections

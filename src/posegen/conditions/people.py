@@ -19,6 +19,10 @@ from posegen.errors import PosegenError
 
 _EARLY = 1.0
 """Seconds from the first sighting of anybody that count as the beginning of a clip."""
+_THERE = 0.3
+"""Share of the beginning in which somebody must be seen to count as there."""
+_MOSTLY = 0.5
+"""Share of the frames between their first and last sighting in which somebody must be seen to count fully."""
 _BEGINNING = 0.5
 """Seconds from the first sighting in which `left`, `right` and a point are looked up."""
 _SHORTEST = 0.12
@@ -173,13 +177,22 @@ def _best(detections: Detections, own: Int[np.ndarray, " people"]) -> int:
 
 
 def _prominence(detections: Detections, person: SeenPerson, cuts: Sequence[int]) -> float:
-    """Return the mean size over the whole clip, plus twice that over its beginning; where they are absent it is 0."""
-    first = int(detections.frames[0])
+    """Return the mean size over the whole clip, where absence counts as 0, plus twice that at its beginning.
+
+    At the beginning, absence counts only for those who are hardly there: an estimator may need some frames to find
+    somebody. Size is standing height times extent, so that spread arms do not count.
+    """
+    first, own = int(detections.frames[0]), person.detections
     scene = min([cut for cut in cuts if cut > first], default=detections.num_frames)
     early = max(1.0, min(_EARLY * float(detections.fps), scene - first))
-    area = areas(detections, person.detections)
-    begins = detections.frames[person.detections] < first + early
-    return float(2 * area[begins].sum() / early + area.sum() / max(detections.num_frames - first, 1))
+    extents = np.minimum(detections.extents[own], np.sqrt(areas(detections, own) / 0.4))
+    sizes = np.nan_to_num(detections.heights[own], nan=0.0) * extents
+    sizes = np.where(sizes > 0, sizes, extents**2)
+    begins = detections.frames[own] < first + early
+    presence = len(own) / (int(detections.frames[own[-1]]) - int(detections.frames[own[0]]) + 1)
+    there = min(float(begins.sum()) / (_THERE * early), 1.0) * min(presence / _MOSTLY, 1.0)
+    beginning = there * float(sizes[begins].mean()) if begins.any() else 0.0
+    return 2 * beginning + float(sizes.sum()) / max(detections.num_frames - first, 1)
 
 
 def _at_side(detections: Detections, people: Sequence[SeenPerson], side: str) -> SeenPerson:

@@ -5,7 +5,7 @@ and looks agree. Where people hide each other or are missed, pieces end; they ar
 so that everybody gets the most likely continuation. Links never cross cuts; `people` recognises people after those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +33,10 @@ _ALIKE, _UNLIKE, _UNLIKE_LATER = 0.9, 0.65, 0.8
 """Similarity of looks assumed where it is unknown, and below which people are not linked at once, and after 2 s."""
 _DOUBLE = 0.6
 """Minimum share of the common frames in which two pieces coincide, to be one person detected twice."""
+_OVERLAP, _DOUBLED = 0.25, 0.4
+"""Seconds by which the end of a piece may overlap the next one as its double, and their distance in heights."""
+_DOUBLE_LIMIT, _DOUBLE_COST = 2.0, 0.2
+"""Factors on maximum movement and cost there: a person detected twice moves fast, or one of both is off."""
 _TURN = 0.5
 """Cost of a change of velocity over a gap by one height per second."""
 _OLD, _MARGIN = 3, 0.5
@@ -51,11 +55,18 @@ _JOINTS = tuple(
 )
 
 
-def link_people(detections: Detections, cuts: Sequence[int]) -> list[Piece]:
-    """Return the chains of everybody, each inside one scene; those that were detected twice only once."""
+def link_people(
+    detections: Detections,
+    cuts: Sequence[int],
+    split: Callable[[Detections, Sequence[Piece]], list[Piece]] = lambda _, pieces: list(pieces),
+) -> list[Piece]:
+    """Return the chains of everybody, each inside one scene; those that were detected twice only once.
+
+    split: splits pieces that change over to another person.
+    """
     chains = []
     for start, stop in pairwise((0, *cuts, detections.num_frames)):
-        pieces = _without_doubles(detections, _pieces(detections, start, stop))
+        pieces = split(detections, _without_doubles(detections, _pieces(detections, start, stop)))
         chains += _linked(detections, pieces)
     return chains
 
@@ -274,7 +285,8 @@ def _linked(detections: Detections, pieces: list[Piece]) -> list[Piece]:
         chain, step = list(pieces[number]), number
         while step in following:
             step = following[step]
-            chain += pieces[step]
+            begins = detections.frames[pieces[step][0]]
+            chain = [index for index in chain if detections.frames[index] < begins] + pieces[step]
         chains.append(chain)
     return chains + short
 
@@ -284,24 +296,30 @@ def _link_costs(detections: Detections, pieces: Sequence[Piece]) -> Float[np.nda
     fps = float(detections.fps)
     ends, starts = [piece[-1] for piece in pieces], [piece[0] for piece in pieces]
     gap = (detections.frames[starts][None] - detections.frames[ends][:, None]) / fps
-    cost = np.full(gap.shape, _NEVER)
+    cost, overlapping = np.full(gap.shape, _NEVER), dict[tuple[int, int], int]()
     possible = (gap > 0) & (gap <= _LONGEST_GAP)
+    for row, column in np.argwhere((gap <= 0) & (gap > -_OVERLAP)).tolist():
+        if row != column and _is_doubled(detections, pieces[row], pieces[column]):
+            before = [index for index in pieces[row] if detections.frames[index] < detections.frames[starts[column]]]
+            overlapping[row, column] = before[-1]
+            gap[row, column] = (detections.frames[starts[column]] - detections.frames[before[-1]]) / fps
+            possible[row, column] = True
     looks = [mean_looks(detections.looks[_some(piece)]) for piece in pieces]
     sizes = np.array([_typical(detections.heights[piece]) for piece in pieces])
     extents = np.array([float(np.median(detections.extents[piece])) for piece in pieces])
     out, into = (np.array([_velocity(detections, piece, at_end) for piece in pieces]) for at_end in (True, False))
     for row, column in np.argwhere(possible).tolist():
-        time = float(gap[row, column])
+        time, end = float(gap[row, column]), overlapping.get((row, column), ends[row])
         coast = min(time, _COAST) * fps
-        forward = detections.points[ends[row]][None, :17] + coast * out[row]
+        forward = detections.points[end][None, :17] + coast * out[row]
         backward = detections.points[starts[column]][None, :17] - coast * into[column]
         apart = min(
-            float(distances(detections, forward, [ends[row]], [starts[column]])[0, 0]),
-            float(distances(detections, backward, [starts[column]], [ends[row]])[0, 0]),
-            1.3
-            * float(distances(detections, detections.points[[ends[row]], :17], [ends[row]], [starts[column]])[0, 0]),
+            float(distances(detections, forward, [end], [starts[column]])[0, 0]),
+            float(distances(detections, backward, [starts[column]], [end])[0, 0]),
+            1.3 * float(distances(detections, detections.points[[end], :17], [end], [starts[column]])[0, 0]),
         )
         limit = float(max_jump(time)) * max(extents[row], extents[column])
+        limit *= _DOUBLE_LIMIT if (row, column) in overlapping else 1.0
         size = abs(float(np.nan_to_num(np.log(sizes[row] / sizes[column]), nan=0.0)))
         alike = float(np.nan_to_num(similarity(looks[row], looks[column]), nan=_ALIKE))
         enough = _UNLIKE + (_UNLIKE_LATER - _UNLIKE) * min(time / 2, 1.0)
@@ -314,7 +332,23 @@ def _link_costs(detections: Detections, pieces: Sequence[Piece]) -> Float[np.nda
                 + 0.1 * min(time, 2.0)
                 + _TURN * turn / (1 + time)  # after a while somebody may walk elsewhere
             )
+            if (row, column) in overlapping:  # the same body at the same time is no guess
+                cost[row, column] *= _DOUBLE_COST
     return cost
+
+
+def _is_doubled(detections: Detections, piece: Piece, later: Piece) -> bool:
+    """Return True if the end of a piece is a second detection of the person with whom a later piece begins."""
+    begins, half = int(detections.frames[later[0]]), len(piece) / 2
+    common = [index for index in piece if detections.frames[index] >= begins]
+    if len(common) >= half or detections.frames[piece[-1]] >= detections.frames[later[-1]]:
+        return False
+    boxes = detections.boxes
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    own = {int(detections.frames[index]): index for index in later}
+    pairs = [(index, own[frame]) for index in common if (frame := int(detections.frames[index])) in own]
+    apart = [float(np.linalg.norm(middles[one] - middles[other])) for one, other in pairs]
+    return bool(apart) and float(np.mean(apart)) < _DOUBLED * float(np.median(detections.extents[later]))
 
 
 def _some(piece: Piece, most: int = 32) -> Int[np.ndarray, " some"]:
