@@ -318,6 +318,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder in which the clips are kept")
     parser.add_argument("--against", type=Path, help="another checkout, measured on the same clips")
     parser.add_argument("--groups", nargs="*", help="only these groups of clips")
+    parser.add_argument("--seed", type=int, default=1, help="other people, clothes, rooms; keep them in another folder")
     parser.add_argument("--runs", type=int, default=3, help="of each checkout, for the speed; 0: none")
     parser.add_argument("--name", default="following", help="of the result file")
     parser.add_argument("--only-measure", nargs="*", help=argparse.SUPPRESS)
@@ -334,12 +335,14 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
     """Make the clips, measure this checkout and the other one, print a table and write the result."""
+    import following_clips
     from following_clips import (
         all_clips,
         make_clip,
     )  # the renderer is of this checkout, the measured package may not be
     from results_file import write_result
 
+    following_clips.MADE = arguments.seed
     clips = all_clips()
     if arguments.groups:
         clips = {name: clip for name, clip in clips.items() if clip.group in arguments.groups}

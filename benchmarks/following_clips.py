@@ -27,7 +27,7 @@ from posegen.synthetic.rig_keypoints import VISIBLE, seen
 from posegen.synthetic.scene import draw_background, draw_camera, draw_lights
 
 MADE = 1
-"""Increased when the same names would give other clips."""
+"""Seed of everybody and everything; `following.py --seed` sets another one, for other clips of the same names."""
 SPRITE_FRAMES, SPRITE_FPS, SPRITE_SIZE = 60, 24.0, (480, 384)
 WIDE, TALL, LARGE = (480, 854), (854, 480), (720, 1280)
 SHOWN_POINTS = 7
@@ -247,7 +247,7 @@ def render_sprite(name: str, folder: Path) -> Rendered:
 def _sprite_frames(name: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     sprite, number = SPRITES[name], list(SPRITES).index(name)
     random = np.random.default_rng([70_000 + number, MADE])
-    person, assets = make_person(71_000 + number, True), load_assets()
+    person, assets = make_person(71_000 + number + 100 * (MADE - 1), True), load_assets()
     frames, fps = SPRITE_FRAMES, SPRITE_FPS
     if sprite.movement in CLIPS:
         pose = captured_motion(random, person.body, frames, fps, sprite.movement, sprite.turned[0])
@@ -381,10 +381,7 @@ def make_clip(name: str, clip: Clip, folder: Path) -> None:
             writer.write(np.rint(canvas).astype(np.uint8))
     shoulders = [INDEX["left_shoulder"], INDEX["right_shoulder"]]
     shows = (open_to_view[..., BODY].sum(-1) >= SHOWN_POINTS) & open_to_view[..., shoulders].any(-1)
-    sizes = [
-        np.prod(np.ptp(layer.keypoints[0, BODY][seen], axis=0)) if seen.any() else 0
-        for layer, seen in zip(layers, open_to_view[:, 0, BODY], strict=True)
-    ]
+    sizes = [layer.height if seen.any() else 0 for layer, seen in zip(layers, open_to_view[:, 0, BODY], strict=True)]
     if not shows[0, 0] or sizes[0] < max(sizes):
         raise RuntimeError(f"{name}: the person to follow is not the largest at first: {sizes}")
     np.savez_compressed(

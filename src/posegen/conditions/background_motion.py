@@ -33,7 +33,7 @@ MOTION = "background_motion.npz"
 """Default name of the file that keeps the result."""
 STILL = 0.005
 """Maximum movement, in image diagonals, of a camera that counts as still; shake and measuring errors stay below it."""
-_VERSION = 1
+_VERSION = 2
 _LONG_SIDE = 320  # pixels at which frames are compared
 _MARGIN = 3  # pixels at the edge of padding that belong to neither
 _FIELDS = ("turn", "shift", "scene", "known", "residual")
@@ -193,7 +193,9 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
                 )
             grey = cv2.cvtColor(small.apply(frame), cv2.COLOR_RGB2GRAY)
             points = small.apply_points(pose.keypoints[number])
-            steps.append(tracker.add(grey, picture & ~person_mask(points, pose.scores[number], small.target)))
+            background = picture & ~person_mask(points, pose.scores[number], small.target)
+            may_cut = conditions.cuts is None or any(abs(cut - number) <= 1 for cut in conditions.cuts)
+            steps.append(tracker.add(grey, background, may_cut))
             progress(len(steps), len(pose))
     return BackgroundMotion.of(steps, float(pose.fps))
 
@@ -216,6 +218,8 @@ def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
     pose = conditions.pose
     points = hashlib.sha256(pose.keypoints.tobytes() + pose.scores.tobytes()).hexdigest()
     parts: list[str | int | float | None] = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
+    if conditions.cuts is not None:
+        parts += ["cuts", *conditions.cuts]
     if (conditions.start, conditions.end) != (None, None):
         parts += [conditions.start, conditions.end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

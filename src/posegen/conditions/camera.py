@@ -96,14 +96,18 @@ class CameraTracker:
         self._previous: _KeptPoints | None = None
         self._scene = 0
 
-    def add(self, frame: Grey, background: Mask) -> Step:
-        """Add the next frame; `background` is True outside the person and the padding."""
+    def add(self, frame: Grey, background: Mask, may_cut: bool = True) -> Step:
+        """Add the next frame; `background` is True outside the person and the padding.
+
+        may_cut: False if it is known that no scene begins here: a background that cannot be found again, as behind
+        people who fill the frame, is then unknown.
+        """
         if self._previous is None or self._key is None:
             self._key = self._previous = _KeptPoints(frame, background, Similarity())
             return Step(Similarity(), 0, len(self._key.corners) >= FEWEST, float("nan"))
         previous = self._previous
         now = _KeptPoints(frame, background, Similarity())
-        now.place, known, cut = self._place(now)
+        now.place, known, cut = self._place(now, may_cut)
         place = now.place
         if cut:
             self._scene += 1
@@ -114,7 +118,7 @@ class CameraTracker:
         self._previous = now
         return Step(place, self._scene, known, residual)
 
-    def _place(self, now: "_KeptPoints") -> tuple[Similarity, bool, bool]:
+    def _place(self, now: "_KeptPoints", may_cut: bool) -> tuple[Similarity, bool, bool]:
         """Return (place of the frame, True if it is known, True if another scene begins)."""
         assert self._key is not None
         assert self._previous is not None
@@ -129,7 +133,7 @@ class CameraTracker:
                 return relative.after(key.place), True, False
         enough_now = len(now.corners) >= _FOR_CUT
         enough_before = max(len(key.corners) for key in keys) >= _FOR_CUT
-        if enough_now and enough_before:
+        if enough_now and enough_before and may_cut:
             return Similarity(), True, True
         if not enough_before:
             now.place = self._previous.place

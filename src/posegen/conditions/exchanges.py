@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from posegen.conditions.detections import Detections
 from posegen.conditions.looks import NUM_LOOKS, similarity
-from posegen.conditions.people import SeenPerson
+from posegen.conditions.people import SeenPerson, best_detection
 from posegen.conditions.track_pieces import Piece, max_jump
 
 _SIDE, _BETWEEN = 0.4, 0.12
@@ -71,10 +71,12 @@ def settle_exchanges(detections: Detections, people: Sequence[SeenPerson]) -> li
     changed = np.flatnonzero((owner >= 0) & (new < 0))
     for index in changed.tolist():
         _give(detections, index, people, fits, new)
-    return [
-        replace(person, detections=np.flatnonzero(new == place)) if (new == place).any() else person
-        for place, person in enumerate(people)
-    ]
+    settled = []
+    for place, person in enumerate(people):
+        own = np.flatnonzero(new == place)
+        best = best_detection(detections, own, fits[place, own]) if len(own) else person.best
+        settled.append(replace(person, detections=own, best=best) if len(own) else person)
+    return settled
 
 
 def _exchange(detections: Detections, piece: Piece, reach: int) -> int | None:

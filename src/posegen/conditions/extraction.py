@@ -112,10 +112,7 @@ def extract_conditions(
         finally:
             estimator.close()
         about_people, about_cuts = tracking.warnings(fps, start or 0.0), describe_cuts(tracking.cuts, fps, start or 0.0)
-        for warning in (*about_people, about_cuts):
-            if warning:
-                logger.warning("%s", warning)
-        report += [tracking.describe(), *about_people, about_cuts]
+        report += [tracking.describe(), *(f"warning: {line}" for line in (*about_people, about_cuts) if line)]
         report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
         pose, repaired = finish_pose(pose, tracking.cuts, chosen.smoothing, guesses_faces=chosen.pose == "mediapipe")
         report.append(repaired.describe())

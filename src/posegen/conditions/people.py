@@ -66,7 +66,7 @@ def recognise(detections: Detections, chains: Sequence[Piece], cuts: Sequence[in
     joined = [np.array(sorted(index for chain in person for index in chain)) for person in known]
     joined.sort(key=lambda own: (int(detections.frames[own[0]]), float(detections.boxes[own[0], 0])))
     return [
-        SeenPerson(number, own, _best(detections, own), mean_looks(detections.looks[_spread(own)]))
+        SeenPerson(number, own, best_detection(detections, own), mean_looks(detections.looks[_spread(own)]))
         for number, own in enumerate(joined, start=1)
     ]
 
@@ -169,11 +169,11 @@ def _size(detections: Detections, own: Int[np.ndarray, " people"]) -> float:
     return float(np.median(heights)) if len(heights) else float("nan")
 
 
-def _best(detections: Detections, own: Int[np.ndarray, " people"]) -> int:
-    """Return the detection with the most of a person, the largest of those."""
+def best_detection(detections: Detections, own: Int[np.ndarray, " people"], unlike: np.ndarray | float = 0.0) -> int:
+    """Return the detection with the most of a person, the largest of those; `unlike`: how little each resembles them."""
     shown = detections.scores[own][:, :17].sum(axis=1)
     area = areas(detections, own)
-    return int(own[np.argmax(shown + 4 * area / max(float(area.max()), 1e-6))])
+    return int(own[np.argmax(shown + 4 * area / max(float(area.max()), 1e-6) - 8 * unlike)])
 
 
 def _prominence(detections: Detections, person: SeenPerson, cuts: Sequence[int]) -> float:
