@@ -25,6 +25,8 @@ def use_beartype_alone_where_no_shape_is_named() -> None:
 def _checked(function=None, *, typechecker):
     if function is None:
         return functools.partial(_checked, typechecker=typechecker)
+    if inspect.isfunction(function) and any(isinstance(each, str) for each in function.__annotations__.values()):
+        return _jaxtyped(function, typechecker=typechecker)  # names that are imported for type checkers only
     if _names_no_shape(function):
         return typechecker(function, conf=_RAISES)
     if dataclasses.is_dataclass(function) and _names_no_shape(vars(function).get("__init__")):

@@ -240,6 +240,7 @@ SNIPPETS = {
 
 NEEDED_OPTIONS = {
     "generate": "--reference a.png --driving b.mp4 --output c.mp4",
+    "preview": "--reference a.png --driving b.mp4 --output c.mp4",
     "extract": "--driving b.mp4 --output folder",
     "prompt": "--reference a.png",
     "synth": "--output folder",

@@ -170,7 +170,7 @@ def _size(detections: Detections, own: Int[np.ndarray, " people"]) -> float:
 
 
 def best_detection(detections: Detections, own: Int[np.ndarray, " people"], unlike: np.ndarray | float = 0.0) -> int:
-    """Return the detection with the most of a person, the largest of those; `unlike`: how little each resembles them."""
+    """Return the detection that shows most of a person, the largest of those; `unlike`: how little each fits them."""
     shown = detections.scores[own][:, :17].sum(axis=1)
     area = areas(detections, own)
     return int(own[np.argmax(shown + 4 * area / max(float(area.max()), 1e-6) - 8 * unlike)])

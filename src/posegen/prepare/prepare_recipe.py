@@ -21,12 +21,14 @@ from posegen.media.packed import PackedCodec
 from posegen.prepare.filters.clip_filters import FilterSettings
 from posegen.recipes.lookup import load_recipe
 
-FORMAT = 4
+FORMAT = 3
 """Raised when kept results change their meaning: they are then made anew."""
 MAX_FRAMES, MAX_SIZES, MAX_CLIPS_PER_SHARD, MAX_WORKERS = 10_001, 100, 100_000, 10_000
 """What goes beyond is taken for a slip."""
 _SCORING = 5
 """Raised when filters measure differently: clips are then scored anew."""
+_EXTRACTION = 2
+"""Raised when the same video would give other conditions: samples are then made anew."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ class PrepareRecipe:
         if stage == "samples":
             conditions = dataclasses.asdict(self.conditions)
             del conditions["trust_torchscript"]  # it allows, and changes nothing
-            content |= {"conditions": conditions, "frames": self.output.frames}
+            content |= {"conditions": conditions, "frames": self.output.frames, "extraction": _EXTRACTION}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
