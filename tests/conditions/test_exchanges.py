@@ -85,3 +85,12 @@ def test_a_second_body_of_one_person_does_not_end_their_track():
         frames.append(people)
     following = follow_person(watched(frames, FPS), (), "largest")
     assert following.usable.all()
+
+
+def test_somebody_who_is_found_when_the_person_leaves_is_another_one():
+    """The bystander is detected only once the person has gone: in other clothes, or too far away to be them."""
+    for colour, there in ((BLUE, 420), (RED, 60)):
+        frames = [[(figure(300 + 6 * frame, 150), RED)] for frame in range(40)]
+        frames += [[(figure(there, 130), colour)] for _ in range(40)]
+        following = follow_person(watched(frames, FPS), (), "largest")
+        assert not following.usable[40:].any()

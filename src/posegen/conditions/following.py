@@ -18,7 +18,7 @@ from posegen.conditions.plausibility import judge
 from posegen.conditions.track_pieces import link_people
 from posegen.config import PersonChoice
 
-VERSION = "2"
+VERSION = "3"
 """Version, increased when the same detections would give another person or other frames."""
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from posegen.conditions.detections import Detections
 from posegen.conditions.looks import mean_looks, similarity
-from posegen.conditions.track_pieces import Piece
+from posegen.conditions.track_pieces import Piece, max_jump
 from posegen.config import PersonChoice
 from posegen.errors import PosegenError
 
@@ -33,6 +33,10 @@ _SMALL = 0.25
 """Size, relative to the largest, below which people are not considered at the left or the right."""
 _RECOGNISED, _SAME_SCENE = 0.82, 0.82
 """Minimum similarity of looks of one person after a cut, and after an absence within a scene."""
+_ONLY_ONE = 0.7
+"""The same where nobody else is in the scene."""
+_WALKS_AWAY = 1.0
+"""Seconds after which somebody may appear anywhere."""
 _SIZES = float(np.log(2.0))
 """Maximum change in size over an absence within a scene, as a logarithm."""
 
@@ -151,8 +155,22 @@ def _returns(detections: Detections, person: Sequence[Piece], chain: Piece, here
     if np.isfinite(sizes).all() and abs(float(np.log(sizes[0] / sizes[1]))) > _SIZES:
         return None
     if len(own) == len(here) - 1:  # nobody else was ever in this scene
-        return 1.0 if not alike < 0.5 else None
+        return None if alike < _ONLY_ONE or _jumps(detections, own, chain) else 1.0
     return alike if alike >= _SAME_SCENE else None
+
+
+def _jumps(detections: Detections, own: Sequence[Piece], chain: Piece) -> bool:
+    """Return True if the chain is farther away than somebody gets in the time between."""
+    boxes, frames = detections.boxes, detections.frames
+    for before, after in [(each[-1], chain[0]) for each in own] + [(chain[-1], each[0]) for each in own]:
+        seconds = float(frames[after] - frames[before]) / float(detections.fps)
+        if 0 < seconds < _WALKS_AWAY:
+            apart = (
+                float(np.linalg.norm(boxes[before, :2] + boxes[before, 2:] - boxes[after, :2] - boxes[after, 2:])) / 2
+            )
+            if apart > float(max_jump(seconds)) * float(max(detections.extents[[before, after]])):
+                return True
+    return False
 
 
 def _looks(detections: Detections, chains: Sequence[Piece]) -> Float16[np.ndarray, "44"]:
