@@ -135,7 +135,7 @@ def make_second_look(config: EstimatorConfig, estimator: PoseEstimator) -> Secon
     if config.pose == "file":
         return None
     if config.pose == "mediapipe":
-        return CroppedLook(MediaPipePose(single_image=True, in_clip=True, heavy=True))
+        return CroppedLook(MediaPipePose(single_image=True, in_clip=True, heavy=True, finds="bodies"), estimator)
     return LooksInBox(estimator)
 
 

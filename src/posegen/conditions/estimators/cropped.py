@@ -20,10 +20,10 @@ Box = tuple[float, float, float, float]
 
 
 class CroppedLook:
-    """`SecondLook` with an estimator of whole images, which must process each independently."""
+    """`SecondLook` with an estimator of whole images, which must process each independently; `hands` finds hands."""
 
-    def __init__(self, estimator: PoseEstimator) -> None:
-        self._estimator = estimator
+    def __init__(self, estimator: PoseEstimator, hands: PoseEstimator) -> None:
+        self._estimator, self._hands = estimator, hands
         self.name, self.version = estimator.name, estimator.version
 
     def look_again(self, frame: Frame, box: Box) -> list[PersonPose]:
@@ -43,10 +43,10 @@ class CroppedLook:
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
         """Add the hands that are found to the person."""
-        return self._estimator.add_hands(frame, person)
+        return self._hands.add_hands(frame, person)
 
     def close(self) -> None:
-        """Free the models."""
+        """Free the model; the one for hands is the clip's own."""
         self._estimator.close()
 
 

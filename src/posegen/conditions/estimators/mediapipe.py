@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -105,8 +105,8 @@ class MediaPipePose:
 
     `single_image=True` processes each frame independently (for images). `in_clip`: the frames are of a clip, whose
     hidden faces and points outside the frame are decided later (`finishing.py`); by default unless `single_image`.
-    `heavy=True` uses the heavy pose model where it was fetched (`heavy_pose`), half as fast. Raises `PosegenError`
-    without set-up.
+    `heavy=True` uses the heavy pose model where it was fetched (`heavy_pose`), half as fast. finds: "bodies" loads no
+    hand models, so that `add_hands` finds none. Raises `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -114,7 +114,13 @@ class MediaPipePose:
     finds_hands = False
     keeps_everybody = False
 
-    def __init__(self, single_image: bool = False, in_clip: bool | None = None, heavy: bool = False) -> None:
+    def __init__(
+        self,
+        single_image: bool = False,
+        in_clip: bool | None = None,
+        heavy: bool = False,
+        finds: Literal["bodies and hands", "bodies"] = "bodies and hands",
+    ) -> None:
         pose_file, hand_file = task_file(POSE_BUNDLE), task_file("hand.task")
         if heavy:
             pose_file = heavy_task_file() or pose_file
@@ -146,9 +152,10 @@ class MediaPipePose:
                 return vision.HandLandmarker.create_from_options(options)
 
             # one of each for either side: hands are searched on threads of their own
-            self._finders = [hand_model(vision.RunningMode.IMAGE, 2) for _ in HANDS]
+            sides = HANDS if finds == "bodies and hands" else ()
+            self._finders = [hand_model(vision.RunningMode.IMAGE, 2) for _ in sides]
             # a tracked hand needs no palm detection, the costlier half; a model that expects two hands would run it
-            self._followers = [] if single_image else [hand_model(vision.RunningMode.VIDEO, 1) for _ in HANDS]
+            self._followers = [] if single_image else [hand_model(vision.RunningMode.VIDEO, 1) for _ in sides]
             blank = self._picture(np.zeros((CROP, CROP, 3), np.uint8))
             for landmarker in self._finders:  # the first call writes to stderr
                 landmarker.detect(blank)
@@ -178,6 +185,8 @@ class MediaPipePose:
 
     def add_hands(self, frame: Frame, person: PersonPose) -> PersonPose:
         """Add the hands that are found near the person's wrists."""
+        if not self._finders:
+            return person
         keypoints, scores, hands = person.keypoints.copy(), person.scores.copy(), empty_hands()
         sides = range(len(HANDS))
         found = list(self._threads.map(lambda side: self._find_hand(frame, person, side), sides))
