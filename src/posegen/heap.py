@@ -1,7 +1,8 @@
 """Keeps freed memory between the operations of a model, and returns it to the system between segments.
 
 glibc gives each block of more than 128 kB to 32 MB back to the system when it is freed, and takes a new one, page by
-page, for the next tensor: a third of the time of a forward pass of the mini. `keep_freed_memory` makes it keep them.
+page, for the next tensor. `keep_freed_memory` makes it keep them; how much time that saves depends on what ran before
+(from a third of a forward pass of the mini to nothing).
 What it keeps below memory still in use varies from run to run, so without `trim_heap` the peak of a long video would
 exceed that of one segment. With other C libraries nothing is done.
 """
