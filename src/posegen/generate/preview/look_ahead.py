@@ -139,6 +139,8 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     if settings.sharing.config is not None:
         plan, asked = settings.plan, config.anchor
         shown = _nearest(seen, numbers, count)
+        if conditions is not None:
+            shown = np.asarray((conditions.pose.scores >= SEEN).any(axis=1))
         anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
         unsafe = unsafe_segments(motion, plan, anchor)
         line = describe_unsafe(unsafe)
