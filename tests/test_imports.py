@@ -135,3 +135,9 @@ def test_command_line_imports_nothing_heavy():
     code = "import sys, posegen.apps.cli as c; c.parse(['models']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "diffusers", "transformers", "cv2", "av", "mediapipe"} & set(loaded)
+
+
+def test_each_test_file_name_exists_once():
+    """Test folders are not packages, so pytest cannot import two files of one name."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
