@@ -139,6 +139,9 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
         *(Small(f"posegen train {stage} {TRAIN_MINI}", ONE_STEP, WHY_ONE_STEP,
                 makes=(f"runs/mini/{stage}/model/model_index.json",))
           for stage in ("vae", "pretrain", "base", "stitch")),
+        Small("posegen synth --output data/lively --style lively --clips 200",
+              {"--clips": "1", "--size": "64x64", "--frames": "9", "--workers": "0"}, "one tiny clip, in this process",
+              makes=("data/lively/train-000000.tar",)),
         Small("posegen generate --model",
               {"--model": "runs/mini/stitch/model", "--reference": "person.png", "--driving": "dance.mp4",
                "--output": "result.mp4", "--end": "0.5", "--steps": "1"},

@@ -17,7 +17,7 @@ def synth(config: SynthConfig) -> None:
     from posegen.synthetic.shard_writer import ShardSettings, make_shards
     from posegen.synthetic.workers import default_workers
 
-    clip = SyntheticClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)))
+    clip = SyntheticClipSettings(*parse_size(config.size), config.frames, float(parse_fps(config.fps)), config.style)
     settings = ShardSettings(config.split, config.clips, config.seed, config.clips_per_shard, clip)
     workers = default_workers() if config.workers is None else config.workers
     with Terminal() as terminal:

@@ -11,6 +11,7 @@ Framing = Literal["close-up", "half-body", "full-body", "distant"]
 """How much of a person is seen, as the `release` preset of background sharing tells it. Synthetic clips have their own
 words in `synthetic/scene.py`, since their cameras are never distant."""
 FramingChoice = Literal["auto", "close-up", "half-body", "full-body", "distant"]
+ClipStyle = Literal["calm", "lively"]
 Split = Literal["train", "val-same", "val-cross"]
 DataType = Literal["auto", "float32", "bfloat16"]
 PoseChoice = Literal["mediapipe", "vitpose", "sapiens2", "sapiens1", "file"]

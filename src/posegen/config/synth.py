@@ -5,7 +5,7 @@ from pathlib import Path
 
 from posegen.config.base import Settings
 from posegen.config.checks import check_range, parse_fps, parse_size
-from posegen.config.choices import Split
+from posegen.config.choices import ClipStyle, Split
 from posegen.errors import PosegenError
 
 
@@ -24,6 +24,8 @@ class SynthConfig(Settings):
     """HEIGHTxWIDTH of the clips in pixels."""
     fps: str = "16"
     """Frame rate of the clips."""
+    style: ClipStyle = "calm"
+    """People who face the camera and stay where they are, or who turn, come near and move their arms fast."""
     frames: int = 33
     """Number of frames of each clip."""
     seed: int = 0

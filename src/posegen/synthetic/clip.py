@@ -20,6 +20,7 @@ from posegen.synthetic.geometry import FigureBuilder
 from posegen.synthetic.hair import add_hair
 from posegen.synthetic.identity import Identity, draw_identity
 from posegen.synthetic.kernels import compile_kernels
+from posegen.synthetic.liveliness import CALM, STYLES, Liveliness, draw_liveliness
 from posegen.synthetic.mocap import CLIPS, captured_motion
 from posegen.synthetic.motion import procedural_motion
 from posegen.synthetic.render import Renderer
@@ -45,18 +46,21 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class SyntheticClipSettings:
-    """Size and length of clips, in pixels and frames."""
+    """Size and length of clips, in pixels and frames; `style` says whether people turn, come near and move fast."""
 
     height: int = 192
     width: int = 112
     num_frames: int = 33
     fps: float = 16.0
+    style: str = "calm"
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 32:
             raise PosegenError(f"synthetic clips need at least 32 x 32 pixels, not {self.height} x {self.width}")
         if self.num_frames < 1 or self.fps <= 0:
             raise PosegenError(f"a clip needs frames and a rate, not {self.num_frames} at {self.fps} per second")
+        if self.style not in STYLES:
+            raise PosegenError(f"the style must be one of {', '.join(STYLES)}, not {self.style!r}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,10 @@ class SyntheticClip:
         drawn = str(random.choice(FRAMINGS, p=FRAMING_SHARES))
         self.framing = framing or drawn
         frames = self.settings.num_frames + round(self.settings.fps)  # a second more: the reference is one of all
-        self.movement, pose = _move(random, person.body, self.framing, frames, self.settings.fps)
+        lively = CALM
+        if self.settings.style == "lively":
+            lively = draw_liveliness(np.random.default_rng([seed, 5]), self.framing)
+        self.movement, pose = _move(random, person.body, self.framing, frames, self.settings.fps, lively)
         self._actions = pose.actions
         turned, self._joints = forward_kinematics(person.body.bone_heads, pose.rotations, pose.root)
         self._transforms = skinning_transforms(person.body.bone_heads, turned, self._joints)
@@ -167,7 +174,9 @@ class SyntheticClip:
         return RenderedFrame(picture.rgb, picture.normals, picture.depth, masks, keypoints, visibility)
 
 
-def _move(random: np.random.Generator, body: Body, framing: str, frames: int, fps: float) -> tuple[str, Pose]:
+def _move(
+    random: np.random.Generator, body: Body, framing: str, frames: int, fps: float, lively: Liveliness = CALM
+) -> tuple[str, Pose]:
     """A movement that suits the framing, and its name: motion capture only where the legs are seen."""
     if framing == "full-body" and random.random() < 0.4:
         short_enough = [name for name in CLIPS if name != "walk" or frames / fps <= 3.5]
@@ -177,4 +186,4 @@ def _move(random: np.random.Generator, body: Body, framing: str, frames: int, fp
     if framing != "full-body":
         shares = (0.6, 0.4, 0.0, 0.0)
     legs = str(random.choice(styles, p=shares))
-    return legs, procedural_motion(random, body, frames, fps, legs)
+    return legs, procedural_motion(random, body, frames, fps, legs, lively)

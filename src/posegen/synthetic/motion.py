@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped]
 
 from posegen.synthetic.assets import load_assets
 from posegen.synthetic.body import Body
+from posegen.synthetic.liveliness import CALM, Liveliness, move_about
 from posegen.synthetic.rig import SIDES, Leg, Pose, ankle_height, keep_arms_outside, plant_feet, rotation
 
 LEG_STYLES = ("stand", "step", "march", "squat")
@@ -107,21 +108,35 @@ def still_pose(body: Body, frames: int) -> Pose:
     return Pose(rotations, root, np.zeros((frames, len(assets.action_names))))
 
 
-def procedural_motion(random: np.random.Generator, body: Body, frames: int, fps: float, legs: str) -> Pose:
+def procedural_motion(
+    random: np.random.Generator, body: Body, frames: int, fps: float, legs: str, lively: Liveliness = CALM
+) -> Pose:
     """A movement of the whole person; `legs` is one of `LEG_STYLES`."""
     pose = still_pose(body, frames)
     spine = between_targets(random, frames, fps, lambda: random.normal((0.02, 0, 0), (0.08, 0.06, 0.16)), (0.6, 1.6))
     add_spine(pose, spine + wobble(random, frames, fps, 3, 0.02, (0.15, 0.7)), 0 * spine)
     add_head(random, pose, fps)
+    both = _arm_curve(random, frames, fps, lively) if lively.alike else None
     for side, sign in SIDES:
-        _add_arm(pose, body, side, sign, _arm_curve(random, frames, fps))
+        _add_arm(pose, body, side, sign, _arm_curve(random, frames, fps, lively) if both is None else both)
         add_hand(random, pose, body, side, fps)
     add_face(random, pose, fps)
     turn = between_targets(random, frames, fps, lambda: [random.normal(0, 0.22)], (0.8, 2.0))
     pose.rotations[:, 0] = rotation(np.concatenate([np.zeros((frames, 2)), turn], 1))
     _add_legs(random, pose, body, fps, legs)
     keep_arms_outside(body, pose, margin=0.035)
+    if lively != CALM:
+        _move_about(random, pose, body, fps, lively)
     return pose
+
+
+def _move_about(random: np.random.Generator, pose: Pose, body: Body, fps: float, lively: Liveliness) -> None:
+    """Turn the person, and bring them near and far."""
+    frames = len(pose.root)
+    swing = between_targets(random, frames, fps, lambda: [random.uniform(-1, 1)], (0.6, 1.6))[:, 0]
+    heading = lively.facing + lively.heading * swing + lively.spin * np.arange(frames) / fps
+    walk = between_targets(random, frames, fps, lambda: [random.uniform(-0.8, 1)], (1.0, 2.5))[:, 0]
+    move_about(pose, body, heading, lively.approach * walk)
 
 
 def add_spine(pose: Pose, spine: np.ndarray, chest: np.ndarray) -> None:
@@ -141,16 +156,15 @@ def add_head(random: np.random.Generator, pose: Pose, fps: float) -> None:
         pose.rotations[:, assets.bone(bone)] = rotation(neck * share)
 
 
-def _arm_curve(random: np.random.Generator, frames: int, fps: float) -> np.ndarray:
-    names, lazy = list(_ARMS), random.random() < 0.25
+def _arm_curve(random: np.random.Generator, frames: int, fps: float, lively: Liveliness) -> np.ndarray:
+    names, lazy = list(lively.arms or _ARMS), random.random() < 0.25
 
     def draw() -> np.ndarray:
         name = "rest" if lazy and random.random() < 0.7 else names[int(random.integers(len(names)))]
         return np.array(_ARMS[name]) + random.normal(0, 0.11, 5)
 
-    curve = between_targets(random, frames, fps, draw, (0.5, 1.2), 0.6) + wobble(
-        random, frames, fps, 5, 0.03, (0.4, 1.2)
-    )
+    seconds, hold = (0.5 * lively.tempo, 1.2 * lively.tempo), 0.6 * lively.tempo
+    curve = between_targets(random, frames, fps, draw, seconds, hold) + wobble(random, frames, fps, 5, 0.03, (0.4, 1.2))
     if random.random() < 0.35:
         curve[:, 2] += 0.45 * np.sin(2 * np.pi * random.uniform(0.8, 1.6) * np.arange(frames) / fps)
     return curve

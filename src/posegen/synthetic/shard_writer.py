@@ -300,7 +300,7 @@ def _clips_made(out: Path, settings: ShardSettings) -> int:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    clip = settings["clip"]
+    clip = {"style": "calm"} | settings["clip"]  # folders made before there were styles
     return {name: value for name, value in settings.items() if name != "clip"} | clip
 
 
