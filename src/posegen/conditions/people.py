@@ -12,8 +12,9 @@ from jaxtyping import Float16, Int
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from posegen.conditions.detections import Detections
+from posegen.conditions.link_costs import max_jump
 from posegen.conditions.looks import mean_looks, similarity
-from posegen.conditions.track_pieces import Piece, max_jump
+from posegen.conditions.track_pieces import Piece
 from posegen.config import PersonChoice
 from posegen.errors import PosegenError
 
