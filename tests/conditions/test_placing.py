@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from people import one, walk, without
 
+from people import one, walk, without
 from posegen.conditions.keypoints import SEEN
 from posegen.conditions.placing import shift_to
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from people import clip_of, one, walk
 
+from people import clip_of, one, walk
 from posegen.conditions import proportions
 from posegen.conditions.keypoints import INDEX
 from posegen.conditions.proportions import LIMBS, compare

@@ -6,6 +6,7 @@ import numpy as np
 
 from posegen.conditions.detections import Detections
 from posegen.conditions.folded_bodies import HEAD, fold
+from posegen.conditions.link_costs import Sightings
 from posegen.conditions.track_pieces import Piece
 
 _DOUBLE = 0.6
@@ -22,11 +23,12 @@ def without_doubles(detections: Detections, pieces: list[Piece]) -> list[Piece]:
     common: dict[tuple[int, int], list[tuple[int, int, bool]]] = {}
     for frame in np.flatnonzero(np.diff(detections.first) > 1).tolist():
         people = [index for index in range(detections.first[frame], detections.first[frame + 1]) if index in owner]
+        sightings = Sightings.of(detections, people)
         for place, one in enumerate(people):
-            for other in people[place + 1 :]:
+            for after, other in enumerate(people[place + 1 :], start=place + 1):
                 pair = sorted((one, other), key=lambda index: owner[index])
                 key = (owner[pair[0]], owner[pair[1]])
-                common.setdefault(key, []).append((pair[0], pair[1], coincide(detections, one, other)))
+                common.setdefault(key, []).append((pair[0], pair[1], coincide(sightings, place, after)))
     dropped: set[int] = set()
     for together in common.values():
         both = [entry for entry in together if entry[0] not in dropped and entry[1] not in dropped]
@@ -48,11 +50,11 @@ def without_doubles(detections: Detections, pieces: list[Piece]) -> list[Piece]:
     return result
 
 
-def coincide(detections: Detections, one: int, other: int) -> bool:
+def coincide(people: Sightings, one: int, other: int) -> bool:
     """Return True if heads, or all points, of two people of one frame are at the same place."""
-    size = float(min(detections.extents[one], detections.extents[other]))
-    seen = detections.body_seen[one] & detections.body_seen[other]
-    apart = np.linalg.norm(detections.points[one, :17] - detections.points[other, :17], axis=-1)
+    size = float(min(people.extents[one], people.extents[other]))
+    seen = people.seen[one] & people.seen[other]
+    apart = np.linalg.norm(people.points[one] - people.points[other], axis=-1)
     head = seen[HEAD]
     if head.sum() >= 2 and float(apart[HEAD][head].mean()) < _SAME_PLACE * size:
         return True
