@@ -39,6 +39,8 @@ _RECENT = 0.15
 """Seconds that tell whom a track shows now."""
 _CLEARER = 0.1
 """Difference in looks by which a track must resemble somebody else more to be theirs."""
+_NEAR = 0.25
+"""Distance in heights below which one of two people may cover the other."""
 _SAMPLES = 32
 """Maximum number of sightings whose looks are kept of one piece, spread evenly."""
 
@@ -213,6 +215,8 @@ class Tracker:
         """Give tracks that slid from one person to another to whom they show now."""
         here = [each for each in self._everybody if each.track is not None and _is_here(each.track, frame)]
         for somebody in here if len(self._everybody) > 1 else ():
+            if somebody.track is None or self._covered(somebody.track, frame):
+                continue
             for other in self._everybody:
                 if other is somebody or (other.track is not None and other not in here):
                     continue
@@ -225,9 +229,19 @@ class Tracker:
                     continue
                 self._exchange(somebody, other)
                 # who was seen since is nobody new
-                left = int(somebody.end.sighting.frames[0]) if somebody.end is not None else frame
-                self._everybody = [each for each in self._everybody if each.since <= left]
+                since = frame - 2 * _RECENT * self._fps
+                both = (somebody, other, self._followed)
+                self._everybody = [each for each in self._everybody if each in both or each.since < since]
                 return
+
+    def _covered(self, track: _Track, frame: int) -> bool:
+        """Return True if another person of this frame is so near that both may show the clothes of one."""
+        last = track.piece.last
+        others = [each.piece.last for each in self._tracks.values() if each is not track and _is_here(each, frame)]
+        middles = [(each.boxes[0, :2] + each.boxes[0, 2:]) / 2 for each in (last, *others)]
+        return any(
+            float(np.linalg.norm(middle - middles[0])) < _NEAR * float(last.extents[0]) for middle in middles[1:]
+        )
 
     def _shows(self, somebody: _Somebody, other: _Somebody) -> bool:
         """Return True if the track of somebody shows another one, by their looks."""
@@ -269,7 +283,7 @@ class Tracker:
                 guessed[somebody] = track
         new = [track for column, track in enumerate(free) if column not in matched.values()]
         for track in sorted(new, key=lambda each: float(each.first.boxes[0, 0])):
-            if not lost or track.count >= SHORTEST * self._fps:
+            if not lost or track.count >= _CERTAIN * self._fps:
                 self._everybody.append(_Somebody(track.first.boxes[0], int(track.first.frames[0]), track))
         return guessed
 
