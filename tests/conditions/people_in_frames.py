@@ -36,12 +36,17 @@ def watched(frames, fps=30):
     """Detections of a clip; `frames` lists (person, colour of the clothes) for each frame, those behind first."""
     recorder = DetectionRecorder(SIZE, Fraction(fps))
     for people in frames:
-        picture = np.full((*SIZE, 3), 120, np.uint8)
-        for person, colour in people:
-            left, top, right, bottom = (int(side) for side in person.box)
-            picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
-        recorder.add(picture, people_seen([person for person, _ in people], keeps_everybody=False))
+        record(recorder, people)
     return recorder.finish()
+
+
+def record(recorder, people):
+    """Draw a frame, and record its people; return their detections."""
+    picture = np.full((*SIZE, 3), 120, np.uint8)
+    for person, colour in people:
+        left, top, right, bottom = (int(side) for side in person.box)
+        picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
+    return recorder.add(picture, people_seen([person for person, _ in people], keeps_everybody=False))[1]
 
 
 def middles(detections, following):

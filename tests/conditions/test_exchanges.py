@@ -6,8 +6,8 @@ from people_in_frames import BLUE, RED, figure, middles, watched
 
 from posegen.conditions.exchanges import settle_exchanges, split_exchanges
 from posegen.conditions.following import follow_person
+from posegen.conditions.linked_pieces import link_people
 from posegen.conditions.people import recognise
-from posegen.conditions.track_pieces import link_people
 
 FPS = 24
 
@@ -52,7 +52,7 @@ def test_single_detections_go_to_the_person_whose_clothes_they_show():
         mine, other = (figure(300, 150), RED), (figure(360, 150), BLUE)
         frames.append([(figure(310, 150), BLUE)] if 20 <= frame < 25 else [mine, other])
     detections = watched(frames, FPS)
-    people = recognise(detections, link_people(detections, (), split_exchanges), ())
+    people = recognise(detections, link_people(detections, ()), ())
     settled = settle_exchanges(detections, people)
     red = min(settled, key=lambda person: detections.boxes[person.detections[0], 0])
     assert not set(detections.frames[red.detections]) & set(range(20, 25))

@@ -119,27 +119,34 @@ class DetectionRecorder:
     _count: int = 0
     _frames: int = 0
 
-    def add(self, frame: Frame, people: Sequence[PersonPose]) -> list[int]:
-        """Add the people of the next frame; return the index of each, -1 for one too many."""
-        kept = sorted(range(len(people)), key=lambda number: -people[number].area)[:MOST_KEPT]
-        numbers = [-1] * len(people)
-        for number in sorted(kept):
-            person = people[number]
-            body = slice(0, KEPT_POINTS)
-            values: tuple[tuple[object, type], ...] = (
-                (self._frames, np.int32),
-                (person.keypoints[body], np.float32),
-                (person.scores[body], np.float32),
-                (looks_of(frame, person), np.float16),
-            )
-            for column, (value, kind) in zip(self._columns, values, strict=True):
-                column.extend(np.asarray(value, kind).tobytes())
-            if (person.scores[KEPT_POINTS:] > 0).any() or np.isfinite(person.hands).any():
-                self._whole[self._count] = person
-            numbers[number] = self._count
-            self._count += 1
+    def __len__(self) -> int:
+        """Return the number of people recorded so far."""
+        return self._count
+
+    def add(self, frame: Frame, people: Sequence[PersonPose]) -> tuple[list[int], Detections]:
+        """Add the people of the next frame, at most `MOST_KEPT`; return the places in `people` of those kept, and them.
+
+        They are numbered in this order: the first one is the detection after the last one of the frames before.
+        """
+        kept = sorted(sorted(range(len(people)), key=lambda number: -people[number].area)[:MOST_KEPT])
+        body, own = slice(0, KEPT_POINTS), [people[number] for number in kept]
+        rows = (
+            np.full(len(own), self._frames, np.int32),
+            np.array([person.keypoints[body] for person in own], np.float32).reshape(-1, KEPT_POINTS, 2),
+            np.array([person.scores[body] for person in own], np.float32).reshape(-1, KEPT_POINTS),
+            np.array([looks_of(frame, person) for person in own], np.float16).reshape(-1, NUM_LOOKS),
+        )
+        whole = {
+            number: person
+            for number, person in enumerate(own)
+            if (person.scores[KEPT_POINTS:] > 0).any() or np.isfinite(person.hands).any()
+        }
+        for column, values in zip(self._columns, rows, strict=True):
+            column.extend(values.tobytes())
+        self._whole.update({self._count + number: person for number, person in whole.items()})
+        self._count += len(own)
         self._frames += 1
-        return numbers
+        return kept, Detections(*rows, whole, self._frames, self.size, self.fps)
 
     def finish(self) -> Detections:
         """Return what was collected."""

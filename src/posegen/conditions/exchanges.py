@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from posegen.conditions.detections import Detections
+from posegen.conditions.link_costs import max_jump
 from posegen.conditions.looks import NUM_LOOKS, similarity
 from posegen.conditions.people import SeenPerson, best_detection
-from posegen.conditions.track_pieces import Piece, max_jump
+from posegen.conditions.track_pieces import Piece
 
 _SIDE, _BETWEEN = 0.4, 0.12
 """Seconds of both sides of a moment that are compared, and seconds between them: there both may be mixed."""

@@ -19,9 +19,10 @@ from posegen.conditions.detections import DetectionRecorder, Detections
 from posegen.conditions.estimators.interfaces import PoseEstimator, SecondLook
 from posegen.conditions.following import Following, follow_person, most_at_once
 from posegen.conditions.keypoints import PersonPose, PoseSequence, empty_hands
+from posegen.conditions.online_guess import Tracker
 from posegen.conditions.people import SeenPerson, describe_place
 from posegen.conditions.second_look import Found, frames_to_check, look_again
-from posegen.conditions.tracking import Tracker, fill_gaps, people_seen
+from posegen.conditions.tracking import fill_gaps, people_seen
 from posegen.conditions.tracking_report import PersonSummary, TrackingReport
 from posegen.config import PersonChoice
 from posegen.errors import PosegenError, logger
@@ -62,7 +63,7 @@ def estimate_pose(
     """
     info = probe_video(driving)
     _check_point(attention.person, info.width, info.height)
-    sequence, detections, guess, cuts = _watch(driving, estimator, fps, hands, progress, start, end)
+    sequence, detections, guess, cuts = _watch(driving, estimator, fps, hands, progress, (start, end), attention.person)
     following = follow_person(detections, cuts, attention.person)
     if following is None:
         raise NobodyError(f"no person is seen in {driving}: use a video that shows a moving person")
@@ -88,17 +89,17 @@ def _watch(
     fps: Fraction,
     hands: bool,
     progress: Callable[[int], None],
-    start: float | None,
-    end: float | None,
+    part: tuple[float | None, float | None],
+    choice: PersonChoice,
 ) -> tuple[PoseSequence, Detections, Int[np.ndarray, " frames"], list[int]]:
     """Go through the video once; return the guessed person, everybody, the guesses' detections, and the cuts."""
     info = probe_video(driving)
-    tracker, cut_finder = Tracker(info.width, round(fps)), CutFinder()
+    tracker, cut_finder = Tracker(choice, float(fps)), CutFinder()
     recorder = DetectionRecorder((info.height, info.width), fps)
     guess: list[int] = []
 
     def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
-        frames = read_ahead(iterate_frames(driving, fps, start, end))
+        frames = read_ahead(iterate_frames(driving, fps, *part))
         while batch := list(islice(frames, estimator.batch_size)):
             yield batch, estimator.estimate_batch(batch)
 
@@ -110,9 +111,10 @@ def _watch(
                 if cut_finder.may_have_begun:
                     tracker.begin_scene()
                 people = [each for each in people_seen(everybody, estimator.keeps_everybody) if each.extent > 0]
-                person = tracker.choose(people)
-                numbers = recorder.add(frame, people)
-                guess.append(next((own for own, each in zip(numbers, people, strict=True) if each is person), -1))
+                kept, latest = recorder.add(frame, people)
+                place = tracker.choose(latest)
+                guess.append(-1 if place is None else len(recorder) - len(latest) + place)
+                person = None if place is None else people[kept[place]]
                 yield missing() if person is None else estimator.add_hands(frame, person) if hands else person
                 progress(len(guess))
 

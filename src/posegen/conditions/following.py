@@ -1,7 +1,7 @@
 """Decides, when a clip was seen to its end, in which detections the followed person is.
 
 The whole clip is known, so the decision does not depend on one frame: people are linked forwards and backwards
-(`track_pieces`), recognised after cuts and absences (`people`), and detections that cannot be right are dropped
+(`linked_pieces`), recognised after cuts and absences (`people`), and detections that cannot be right are dropped
 (`plausibility`). In scenes without the person, the largest one there is followed, which is reported.
 """
 
@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from posegen.conditions.detections import Detections
-from posegen.conditions.exchanges import settle_exchanges, split_exchanges
+from posegen.conditions.exchanges import settle_exchanges
+from posegen.conditions.linked_pieces import link_people
 from posegen.conditions.people import SeenPerson, areas, choose_person, recognise
 from posegen.conditions.plausibility import judge
-from posegen.conditions.track_pieces import link_people
 from posegen.config import PersonChoice
 
 VERSION = "3"
@@ -55,7 +55,7 @@ def follow_person(detections: Detections, cuts: Sequence[int], choice: PersonCho
     """
     if not len(detections):
         return None
-    people = settle_exchanges(detections, recognise(detections, link_people(detections, cuts, split_exchanges), cuts))
+    people = settle_exchanges(detections, recognise(detections, link_people(detections, cuts), cuts))
     person = choose_person(detections, people, choice, cuts)
     chosen = np.full(detections.num_frames, -1)
     chosen[detections.frames[person.detections]] = person.detections

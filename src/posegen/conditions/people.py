@@ -8,34 +8,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float16, Int
+from jaxtyping import Float, Float16, Int
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from posegen.conditions.detections import Detections
+from posegen.conditions.link_costs import max_jump
 from posegen.conditions.looks import mean_looks, similarity
-from posegen.conditions.track_pieces import Piece, max_jump
+from posegen.conditions.track_pieces import Piece
 from posegen.config import PersonChoice
 from posegen.errors import PosegenError
 
-_EARLY = 1.0
+EARLY = 1.0
 """Seconds from the first sighting of anybody that count as the beginning of a clip."""
-_THERE = 0.3
+THERE = 0.3
 """Share of the beginning in which somebody must be seen to count as there."""
 _MOSTLY = 0.5
 """Share of the frames between their first and last sighting in which somebody must be seen to count fully."""
-_BEGINNING = 0.5
+BEGINNING = 0.5
 """Seconds from the first sighting in which `left`, `right` and a point are looked up."""
-_SHORTEST = 0.12
+SHORTEST = 0.12
 """Minimum duration in seconds of somebody who is counted, if there are others."""
 _FEW_POINTS = 5
 """Minimum number of body points of somebody who is counted, if there are others: not an arm that enters."""
-_SMALL = 0.25
+SMALL = 0.25
 """Size, relative to the largest, below which people are not considered at the left or the right."""
-_RECOGNISED, _SAME_SCENE = 0.82, 0.82
+RECOGNISED, SAME_SCENE = 0.82, 0.82
 """Minimum similarity of looks of one person after a cut, and after an absence within a scene."""
-_ONLY_ONE = 0.7
+ONLY_ONE = 0.7
 """The same where nobody else is in the scene."""
-_WALKS_AWAY = 1.0
+WALKS_AWAY = 1.0
 """Seconds after which somebody may appear anywhere."""
 _SIZES = float(np.log(2.0))
 """Maximum change in size over an absence within a scene, as a logarithm."""
@@ -109,7 +110,7 @@ def areas(detections: Detections, own: Int[np.ndarray, " people"]) -> np.ndarray
 
 def _counts(detections: Detections, chain: Piece) -> bool:
     """Return True for a chain that is long enough and shows enough of a person."""
-    if len(chain) < max(2, _SHORTEST * float(detections.fps)):
+    if len(chain) < max(2, SHORTEST * float(detections.fps)):
         return False
     return float(np.median(detections.body_seen[chain].sum(axis=1))) >= _FEW_POINTS
 
@@ -123,9 +124,9 @@ def _join_scene(detections: Detections, known: list[list[Piece]], here: Sequence
         looks = np.stack([_looks(detections, person) for person in before])
         new = np.stack([_looks(detections, [chain]) for chain in here])
         alike = np.nan_to_num(similarity(looks[:, None], new[None]), nan=0.0)
-        rows, columns = linear_sum_assignment(-np.where(alike >= _RECOGNISED, alike, 0))
+        rows, columns = linear_sum_assignment(-np.where(alike >= RECOGNISED, alike, 0))
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            if alike[row, column] >= _RECOGNISED:
+            if alike[row, column] >= RECOGNISED:
                 known[row].append(here[column])
                 added.append(column)
     waiting = [chain for number, chain in enumerate(here) if number not in added]
@@ -155,8 +156,8 @@ def _returns(detections: Detections, person: Sequence[Piece], chain: Piece, here
     if np.isfinite(sizes).all() and abs(float(np.log(sizes[0] / sizes[1]))) > _SIZES:
         return None
     if len(own) == len(here) - 1:  # nobody else was ever in this scene
-        return None if alike < _ONLY_ONE or _jumps(detections, own, chain) else 1.0
-    return alike if alike >= _SAME_SCENE else None
+        return None if alike < ONLY_ONE or _jumps(detections, own, chain) else 1.0
+    return alike if alike >= SAME_SCENE else None
 
 
 def _jumps(detections: Detections, own: Sequence[Piece], chain: Piece) -> bool:
@@ -164,7 +165,7 @@ def _jumps(detections: Detections, own: Sequence[Piece], chain: Piece) -> bool:
     boxes, frames = detections.boxes, detections.frames
     for before, after in [(each[-1], chain[0]) for each in own] + [(chain[-1], each[0]) for each in own]:
         seconds = float(frames[after] - frames[before]) / float(detections.fps)
-        if 0 < seconds < _WALKS_AWAY:
+        if 0 < seconds < WALKS_AWAY:
             apart = (
                 float(np.linalg.norm(boxes[before, :2] + boxes[before, 2:] - boxes[after, :2] - boxes[after, 2:])) / 2
             )
@@ -202,19 +203,24 @@ def _prominence(detections: Detections, person: SeenPerson, cuts: Sequence[int])
     """
     first, own = int(detections.frames[0]), person.detections
     scene = min([cut for cut in cuts if cut > first], default=detections.num_frames)
-    early = max(1.0, min(_EARLY * float(detections.fps), scene - first))
+    early = max(1.0, min(EARLY * float(detections.fps), scene - first))
     extents = np.minimum(detections.extents[own], np.sqrt(areas(detections, own) / 0.4))
-    sizes = np.nan_to_num(detections.heights[own], nan=0.0) * extents
-    sizes = np.where(sizes > 0, sizes, extents**2)
+    sizes = sizes_of(detections.heights[own], extents)
     begins = detections.frames[own] < first + early
     presence = len(own) / (int(detections.frames[own[-1]]) - int(detections.frames[own[0]]) + 1)
-    there = min(float(begins.sum()) / (_THERE * early), 1.0) * min(presence / _MOSTLY, 1.0)
+    there = min(float(begins.sum()) / (THERE * early), 1.0) * min(presence / _MOSTLY, 1.0)
     beginning = there * float(sizes[begins].mean()) if begins.any() else 0.0
     return 2 * beginning + float(sizes.sum()) / max(detections.num_frames - first, 1)
 
 
+def sizes_of(heights: Float[np.ndarray, " people"], extents: Float[np.ndarray, " people"]) -> np.ndarray:
+    """Return the sizes by which people are compared, in square pixels: standing height times extent."""
+    sizes = np.nan_to_num(heights, nan=0.0) * extents
+    return np.asarray(np.where(sizes > 0, sizes, extents**2))
+
+
 def _at_side(detections: Detections, people: Sequence[SeenPerson], side: str) -> SeenPerson:
-    last = int(detections.frames[0]) + max(1.0, _BEGINNING * float(detections.fps))
+    last = int(detections.frames[0]) + max(1.0, BEGINNING * float(detections.fps))
     early = {
         person.number: own
         for person in people
@@ -222,7 +228,7 @@ def _at_side(detections: Detections, people: Sequence[SeenPerson], side: str) ->
     }
     sizes = {number: float(np.median(areas(detections, own))) for number, own in early.items()}
     there = [
-        person for person in people if person.number in sizes and sizes[person.number] > _SMALL * max(sizes.values())
+        person for person in people if person.number in sizes and sizes[person.number] > SMALL * max(sizes.values())
     ]
     boxes = detections.boxes
 
@@ -236,12 +242,17 @@ def _at_side(detections: Detections, people: Sequence[SeenPerson], side: str) ->
 def _away_from(detections: Detections, person: SeenPerson, point: tuple[float, float]) -> tuple[float, float, float]:
     """Return how far somebody is from a point of the first frames: how late, outside the box, off its middle."""
     frames = detections.frames[person.detections]
-    late = float(max(0.0, frames[0] - max(1.0, _BEGINNING * float(detections.fps))))
-    left, top, right, bottom = detections.boxes[person.detections[0]].tolist()
+    late = float(max(0.0, frames[0] - max(1.0, BEGINNING * float(detections.fps))))
+    return late, *distance_from_point(detections.boxes[person.detections[0]], point)
+
+
+def distance_from_point(box: Float[np.ndarray, "4"], point: tuple[float, float]) -> tuple[float, float]:
+    """Return how far a point is outside a box (left, top, right, bottom), and how far from its middle, in pixels."""
+    left, top, right, bottom = box.tolist()
     more = 0.1 * max(right - left, bottom - top)  # hair, hands and clothes reach beyond the points
     x, y = point
     outside = float(np.hypot(max(left - more - x, 0, x - right - more), max(top - more - y, 0, y - bottom - more)))
-    return late, outside, float(np.hypot((left + right) / 2 - x, (top + bottom) / 2 - y))
+    return outside, float(np.hypot((left + right) / 2 - x, (top + bottom) / 2 - y))
 
 
 def _no_such_number(detections: Detections, people: Sequence[SeenPerson], number: int) -> str:

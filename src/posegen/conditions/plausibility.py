@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import median_filter  # type: ignore[import-untyped]
 
 from posegen.conditions.detections import Detections
+from posegen.conditions.folded_bodies import fold
 from posegen.conditions.keypoints import INDEX, SEEN
-from posegen.conditions.track_pieces import fold
 
 CONTRADICTS = 100.0
 """Angle in degrees from the clip's usual direction from which a body contradicts it; lying is 90."""

@@ -17,9 +17,9 @@ from posegen.conditions.estimators.interfaces import SecondLook
 from posegen.conditions.following import Following
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY, SEEN, PersonPose
+from posegen.conditions.link_costs import max_jump
 from posegen.conditions.looks import looks_of, similarity
 from posegen.conditions.plausibility import CONTRADICTS, body_angles, turned
-from posegen.conditions.track_pieces import max_jump
 from posegen.types import Frame
 
 _WHOLE_GAP = 1.5
