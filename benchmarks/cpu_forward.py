@@ -2,14 +2,16 @@
 
     python benchmarks/cpu_forward.py [--threads N]
 
-Ways: adapters beside the layers or merged, fused attention or attention by products. Time is the process's CPU seconds,
-the minimum of several passes, taken in turns. The error is relative to the merged model in float32, on the demo's own
-first segment at four noise levels. Also: decoding and encoding a segment with contiguous and channels-last weights.
+Ways: adapters beside the layers or merged, torch's attention or attention by products, a block's elementwise arithmetic
+plain or fused (`model/block_arithmetic.py`). Times are CPU seconds of the process and seconds on the wall, the minimum
+of several passes, taken in turns. The error is relative to the merged model in float32, on the demo's own first segment
+at four noise levels. Also: decoding and encoding a segment with contiguous and channels-last weights.
 """
 
 import argparse
 import copy
 import time
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -19,14 +21,16 @@ import torch
 
 from posegen.media.image import read_image
 from posegen.media.video import iterate_frames
-from posegen.model import cpu_attention, lora
+from posegen.model import block_arithmetic, cpu_attention, lora
 from posegen.model.latents import encode_frames
 from posegen.model.sources import load_pipeline
+from posegen.model.transformer import PoseGenTransformer3DModel
 from results_file import write_result
 
 SIZE = (144, 256)  # width, height
 LEVELS = (999.0, 800.0, 500.0, 200.0)
-ROUNDS = 4
+ROUNDS = 8
+IS_FUSED = block_arithmetic.is_fused
 
 
 def main() -> None:
@@ -40,39 +44,58 @@ def main() -> None:
     lora.merge_adapter(exact.transformer, "base")
     merged = copy.deepcopy(exact.transformer).to(torch.bfloat16)
     ways = {
-        "adapters beside, fused attention": (beside.transformer, False),
-        "adapters merged, fused attention": (merged, False),
-        "adapters beside, attention by products": (beside.transformer, True),
-        "adapters merged, attention by products": (merged, True),
+        "adapters beside, torch's attention, plain": Way(beside.transformer, products=False, fused=False),
+        "adapters merged, torch's attention, plain": Way(merged, products=False, fused=False),
+        "adapters merged, attention by products, plain": Way(merged, products=True, fused=False),
+        "adapters beside, attention by products, fused": Way(beside.transformer, products=True, fused=True),
+        "adapters merged, torch's attention, fused": Way(merged, products=False, fused=True),
+        "adapters merged, attention by products, fused": Way(merged, products=True, fused=True),
     }
     inputs = demo_inputs(exact)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     errors: dict[str, list[float]] = {way: [] for way in ways}
     with torch.inference_mode():
         for level in LEVELS:
             reference = predict(exact.transformer, inputs, level)
-            for way, (model, products) in ways.items():
-                cpu_attention.suits_processor = lambda products=products: products  # type: ignore[assignment]
-                found = predict(model, inputs, level)
-                errors[way].append(float((found.float() - reference).norm() / reference.norm()))
+            for name, way in ways.items():
+                way.choose()
+                found = predict(way.model, inputs, level)
+                errors[name].append(float((found.float() - reference).norm() / reference.norm()))
         for _ in range(ROUNDS):
-            for way, (model, products) in ways.items():
-                cpu_attention.suits_processor = lambda products=products: products  # type: ignore[assignment]
-                seconds[way].append(timed(lambda model=model: predict(model, inputs, 500.0)))
+            for name, way in ways.items():
+                way.choose()
+                seconds[name].append(timed(lambda model=way.model: predict(model, inputs, 500.0)))
         autoencoder = measure_autoencoder(beside.vae)
-    first = min(seconds["adapters beside, fused attention"])
-    rows = {
-        way: {
-            "seconds": round(min(times), 4),
-            "of_first": round(min(times) / first, 3),
-            "relative_error": [round(error, 4) for error in errors[way]],
+    rows: dict[str, dict[str, object]] = {}
+    first: tuple[float, float] | None = None
+    for name, times in seconds.items():
+        cpu, wall = (min(values) for values in zip(*times, strict=True))
+        first = first or (cpu, wall)
+        rows[name] = {
+            "cpu_seconds": round(cpu, 4),
+            "cpu_of_first": round(cpu / first[0], 3),
+            "seconds": round(wall, 4),
+            "of_first": round(wall / first[1], 3),
+            "relative_error": [round(error, 4) for error in errors[name]],
         }
-        for way, times in seconds.items()
-    }
     capabilities = torch.cpu.get_capabilities()
     processor = {name: capabilities[name] for name in ("cpu_name", "avx512_bf16", "amx_bf16")}
     write_result("cpu_forward", {"processor": processor, "threads": torch.get_num_threads(), "noise_levels": LEVELS,
                          "forward": rows, "autoencoder": autoencoder})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to compute a forward pass."""
+
+    model: PoseGenTransformer3DModel
+    products: bool
+    fused: bool
+
+    def choose(self) -> None:
+        """Make the next forward passes compute so, whatever the processor."""
+        cpu_attention.suits_processor = lambda: self.products  # type: ignore[assignment]
+        block_arithmetic.is_fused = IS_FUSED if self.fused else lambda tensor: False  # type: ignore[assignment]
 
 
 def demo_inputs(pipeline):
@@ -108,10 +131,11 @@ def predict(transformer, inputs, level: float) -> torch.Tensor:
     return transformer(hidden_states=latents, timestep=torch.tensor([level]), return_dict=False, **given)[0]
 
 
-def timed(run) -> float:
-    began = time.process_time()
+def timed(run) -> tuple[float, float]:
+    """Seconds of the processor, and on the wall."""
+    cpu, wall = time.process_time(), time.perf_counter()
     run()
-    return time.process_time() - began
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def measure_autoencoder(autoencoder) -> dict[str, float]:
@@ -122,8 +146,8 @@ def measure_autoencoder(autoencoder) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for name, model in (("contiguous", autoencoder), ("channels-last", last)):
-            found.setdefault(f"decode, {name}", []).append(timed(lambda model=model: model.decode(latents)))
-            found.setdefault(f"encode, {name}", []).append(timed(lambda model=model: model.encode(pixels)))
+            found.setdefault(f"decode, {name}", []).append(timed(lambda model=model: model.decode(latents))[0])
+            found.setdefault(f"encode, {name}", []).append(timed(lambda model=model: model.encode(pixels))[0])
     return {name: round(min(times), 4) for name, times in found.items()}
 
 

@@ -62,11 +62,13 @@ def test_extra_bytes_are_those_of_the_kept_weights(trained):
     assert extra_bytes(model) == 2 * sum(4 * layer.weight.numel() for layer in linear)
 
 
+@pytest.mark.parametrize("limit", ["MAX_SCORES", "CACHED_SCORES"])
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_attention_by_products_is_fused_attention(monkeypatch, pieces):
+def test_attention_by_products_is_fused_attention(monkeypatch, pieces, limit):
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, n, 3, 16, generator=generator, dtype=torch.float64) for n in (30, 50, 50))
-    monkeypatch.setattr(cpu_attention, "MAX_SCORES", 2 * 3 * 50 * 30 // pieces)
+    monkeypatch.setattr(cpu_attention, limit, 2 * 3 * 50 * 30 // pieces)
+    monkeypatch.setattr(cpu_attention, "_MINIMUM_ROWS", 1)
     expected = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value)))
     torch.testing.assert_close(cpu_attention.attend(query, key, value), expected.transpose(1, 2), rtol=0, atol=1e-12)
 

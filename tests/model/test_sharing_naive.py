@@ -6,9 +6,9 @@ import torch
 from skimage.filters import threshold_otsu
 from tiny_transformer import CONFIG, HEADS, LAYERS, WIDTH, make_inputs, predict
 
+from posegen.model.block_arithmetic import rotate
 from posegen.model.sharing import BackgroundSharing, SharingConfig
 from posegen.model.subject import unit_otsu_threshold
-from posegen.model.transformer import _rotate
 
 GRID = (3, 4, 3)
 VIDEO = 36
@@ -57,7 +57,7 @@ class Naive:
         query = heads(attention.norm_q(attention.to_q(normed)))
         key = heads(attention.norm_k(attention.to_k(normed)))
         value = heads(attention.to_v(normed))
-        query, key = (_rotate(part.transpose(1, 2), *rotary).transpose(1, 2) for part in (query, key))
+        query, key = (rotate(part.transpose(1, 2), *rotary).transpose(1, 2) for part in (query, key))
         self.key_values[branch, index] = key, value
 
         def attend(key, value, mask):

@@ -6,7 +6,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from tiny_transformer import CHANNELS, CONFIG, make_inputs, predict, randomise
 
 from posegen.errors import PosegenError
-from posegen.model import cpu_attention
+from posegen.model import block_arithmetic, cpu_attention
 from posegen.model.transformer import PoseGenTransformer3DModel
 
 
@@ -21,6 +21,7 @@ def stock_like(model, config):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_without_its_inputs_it_is_stock_wan_bit_for_bit(model, dtype, batch, monkeypatch):
     monkeypatch.setattr(cpu_attention, "suits_processor", lambda: False)  # its rounding is another
+    monkeypatch.setattr(block_arithmetic, "is_fused", lambda tensor: False)  # as is this one's
     # 512 text tokens: the stock processor takes the split from that number
     inputs = make_inputs(batch, text=512).but(hand_latents=None, reference_latents=None).to(dtype)
     inputs.timestep = inputs.timestep.float()

@@ -17,6 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 MAX_SCORES = 2**25
 """Maximum elements of the score matrix, 64 MB; more queries are processed in pieces."""
+CACHED_SCORES = 2**22
+"""Elements of the score matrix, 8 MB, that stay in a processor's cache from one operation to the next."""
+_MINIMUM_ROWS = 64
+"""Queries for which a product is still fast."""
 
 
 @functools.cache
@@ -55,7 +59,8 @@ def attend(
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value)):
         items = zip(query, key, value, strict=True)  # one at a time: the backward pass holds several score matrices
         return torch.stack([_with_gradients(*item) for item in items]).transpose(1, 2)
-    pieces = [_products(rows, key, value) for rows in query.split(_rows(query, key), dim=2)]
+    rows = min(max(_rows(query, key, CACHED_SCORES), _MINIMUM_ROWS), _rows(query, key))
+    pieces = [_products(piece, key, value) for piece in query.split(rows, dim=2)]
     return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)).transpose(1, 2)
 
 
@@ -68,10 +73,10 @@ def _with_gradients(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     )
 
 
-def _rows(query: Tensor, key: Tensor) -> int:
-    """Return the number of queries whose scores are computed at once."""
+def _rows(query: Tensor, key: Tensor, scores: int | None = None) -> int:
+    """Return the number of queries that have so many scores (by default `MAX_SCORES`)."""
     matrices = query.shape[:-2].numel()
-    return max(1, MAX_SCORES // (matrices * key.shape[-1]))
+    return max(1, (MAX_SCORES if scores is None else scores) // (matrices * key.shape[-1]))
 
 
 def _products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

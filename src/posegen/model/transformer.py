@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from posegen.errors import PosegenError
 from posegen.model import cpu_attention
+from posegen.model.block_arithmetic import add_gated, feed_forward, modulate, normalise, split_heads
 from posegen.model.release import check_weights, merge_lora_weights, release_config, split_release_state_dict
 from posegen.model.sharing import LayerSharing, SequenceShard, SharingPass
 
@@ -91,10 +92,9 @@ class PoseGenAttnProcessor:
             image_states, encoder_hidden_states = encoder_hidden_states.tensor_split([num_image_tokens], dim=1)
 
         query, key, value = _get_qkv_projections(attn, hidden_states, encoder_hidden_states)
-        query, key = attn.norm_q(query), attn.norm_k(key)
-        query, key, value = (tensor.unflatten(2, (attn.heads, -1)) for tensor in (query, key, value))
-        if rotary_emb is not None:
-            query, key = _rotate(query, *rotary_emb), _rotate(key, *rotary_emb)
+        query = split_heads(attn.norm_q, query, attn.heads, rotary_emb)
+        key = split_heads(attn.norm_k, key, attn.heads, rotary_emb)
+        value = value.unflatten(2, (attn.heads, -1))
 
         if sharing is not None:
             if encoder_hidden_states is not None:
@@ -109,8 +109,8 @@ class PoseGenAttnProcessor:
         image_attention = None
         if image_states is not None:
             image_key, image_value = _get_added_kv_projections(attn, image_states)
-            image_key = attn.norm_added_k(image_key)
-            image_key, image_value = (tensor.unflatten(2, (attn.heads, -1)) for tensor in (image_key, image_value))
+            image_key = split_heads(attn.norm_added_k, image_key, attn.heads, None)
+            image_value = image_value.unflatten(2, (attn.heads, -1))
             image_attention = self._attend(query, image_key, image_value, None, None)
 
         # only the joint sequence of self-attention is split between devices
@@ -141,16 +141,6 @@ class PoseGenAttnProcessor:
     @staticmethod
     def _project(attn: WanAttention, hidden_states: Tensor) -> Tensor:
         return attn.to_out[1](attn.to_out[0](hidden_states))
-
-
-def _rotate(hidden_states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Apply rotary embedding to interleaved pairs of `(B, n, heads, width)`, bit for bit as in diffusers' Wan."""
-    first, second = hidden_states.unflatten(-1, (-1, 2)).unbind(-1)
-    cosines, sines = cosines[..., 0::2], sines[..., 1::2]
-    rotated = torch.empty_like(hidden_states)
-    rotated[..., 0::2] = first * cosines - second * sines
-    rotated[..., 1::2] = first * sines + second * cosines
-    return rotated.type_as(hidden_states)
 
 
 class PoseGenRotaryPosEmbed(WanRotaryPosEmbed):
@@ -251,10 +241,10 @@ class PoseGenTransformerBlock(WanTransformerBlock):
             parts = parts[:1]
 
         # 1. joint self-attention
-        normed = _join([_modulate(self.norm1(x.float()), row[0], row[1]).type_as(x) for x, row in parts])
+        normed = _join([modulate(self.norm1, x, row[0], row[1]) for x, row in parts])
         attention = self.attn1(normed, None, None, rotary_emb, sharing=sharing).split(sizes, dim=1)
         before = [x for x, _ in parts]
-        states = [(x.float() + a * row[2]).type_as(x) for (x, row), a in zip(parts, attention, strict=False)]
+        states = [add_gated(x, a, row[2]) for (x, row), a in zip(parts, attention, strict=False)]
         if sharing is not None and sharing.shares:
             if sharing.map_before_fusion:
                 self._cross_attention(states[0], encoder_hidden_states, num_image_tokens, sharing, map_only=True)
@@ -269,9 +259,9 @@ class PoseGenTransformerBlock(WanTransformerBlock):
 
         # 3. feed-forward
         parts = list(zip(states, rows, strict=False))
-        normed = _join([_modulate(self.norm3(x.float()), row[3], row[4]).type_as(x) for x, row in parts])
-        forward = self.ffn(normed).split(sizes, dim=1)
-        return _join([(x.float() + y.float() * row[5]).type_as(x) for (x, row), y in zip(parts, forward, strict=False)])
+        normed = _join([modulate(self.norm3, x, row[3], row[4]) for x, row in parts])
+        forward = feed_forward(self.ffn, normed).split(sizes, dim=1)
+        return _join([add_gated(x, y, row[5]) for (x, row), y in zip(parts, forward, strict=False)])
 
     def _rows(self, temb: Tensor) -> tuple[Tensor, ...]:
         """Return shift, scale and gate of self-attention, then of feed-forward, each `(B, 1, d)`."""
@@ -285,9 +275,8 @@ class PoseGenTransformerBlock(WanTransformerBlock):
         sharing: LayerSharing | None,
         map_only: bool = False,
     ) -> Tensor:
-        normed = self.norm2(video.float()).type_as(video)
         return self.attn2(
-            normed,
+            normalise(self.norm2, video),
             encoder_hidden_states,
             None,
             None,
@@ -312,10 +301,6 @@ class PoseGenTransformerBlock(WanTransformerBlock):
                 old = before[kind][item, tokens]
                 state[item, tokens] = (old.float() + attention[0, piece] * gates[kind][item]).type_as(old)
         return shared
-
-
-def _modulate(normed: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return normed * (1 + scale) + shift
 
 
 def _join(parts: list[Tensor]) -> Tensor:
@@ -516,7 +501,7 @@ class PoseGenTransformer3DModel(WanTransformer3DModel):
 
         shift, scale = (self.scale_shift_table.to(temb.device) + temb.unsqueeze(1)).chunk(2, dim=1)
         shift, scale = shift.to(joint.device), scale.to(joint.device)
-        joint = _modulate(self.norm_out(joint.float()), shift, scale).type_as(joint)
+        joint = modulate(self.norm_out, joint, shift, scale)
         # gathered here under context parallelism, so the reference tokens go last
         video = self.proj_out(joint)[:, : frames * rows * columns]
         sample = rearrange(
