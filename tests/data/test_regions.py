@@ -7,7 +7,7 @@ import torch
 from posegen.data.clips import FACE_BIT, HIDDEN, LEFT_HAND_BIT, Clip, Drawing
 from posegen.data.encoding import Encoding
 from posegen.data.latent_cache import LatentCache, LatentItems, write_encoded
-from posegen.data.regions import FACE_REGION, HAND_REGION, Regions, latent_shares, prepare_regions, region_masks
+from posegen.data.regions import FACE_REGION, HAND_REGION, RegionShares, latent_shares, prepare_regions, region_masks
 from posegen.data.shards import open_shards
 from posegen.model.mini import build_mini
 from tiny_shards import write_shards
@@ -64,7 +64,7 @@ def test_rows_are_those_of_the_encoded_clips(tmp_path, shards, mini, caplog):
     encoding = Encoding(num_frames=5, windows=2, mirrored=True)
     items = LatentItems(cache.prepare(shards, encoding))
     files = prepare_regions(cache, shards, encoding)
-    regions = Regions(files)
+    regions = RegionShares(files)
     for item in (0, 3, len(items) - 1):
         shape = items.shape("latents", item)
         assert list(regions.read(item).shape) == [2, *shape[1:]]
@@ -80,7 +80,7 @@ def test_rows_are_those_of_the_encoded_clips(tmp_path, shards, mini, caplog):
     first = regions.read(0)
     del regions
     files[0].write_bytes(b"damaged")
-    again = Regions(prepare_regions(cache, shards, encoding))
+    again = RegionShares(prepare_regions(cache, shards, encoding))
     assert torch.equal(again.read(0), first)
     assert str(files[0]) in caplog.text
 
@@ -90,6 +90,6 @@ def test_clips_that_are_left_out_have_no_row(tmp_path, shards, mini):
     first, second, third = shards[0].samples
     kept = [cache.encode(sample, encoding) for sample in (first, third)]
     write_encoded(cache.file(shards[0], encoding), kept, encoding, [second.key])
-    regions = Regions(prepare_regions(cache, shards[:1], encoding))
+    regions = RegionShares(prepare_regions(cache, shards[:1], encoding))
     wanted = latent_shares(region_masks(Clip(third, cache.drawing), 0, 5)).float() / 255
     assert torch.equal(regions.read(1), wanted)

@@ -15,7 +15,7 @@ from posegen.errors import PosegenError
 class TrainConfig(Settings):
     """Train one stage of a recipe, or resume it."""
 
-    stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
+    stage: Annotated[Literal["vae", "pretrain", "base", "stitch", "distill"], tyro.conf.Positional]
     """Stage of the recipe."""
     recipe: str
     """Name of a built-in recipe (mini, mini-cpu, mini-longer, mini-autoencoder, wan2.1-i2v-14b,

@@ -32,7 +32,7 @@ _HULL = 3
 """Minimum number of seen points of a face."""
 
 
-class Regions:
+class RegionShares:
     """Shares of the face and of the hands in each latent of encoded windows, by number."""
 
     def __init__(self, files: list[Path]) -> None:

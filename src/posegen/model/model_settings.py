@@ -27,6 +27,7 @@ _WHOLE = {
     "temporal_stride": (1, 1024),
     "patch": (1, 1024),
     "default_steps": (1, 1000),
+    "few_steps": (0, 1000),
 }
 """Ranges of whole numbers, both ends included."""
 _REAL = {
@@ -49,7 +50,7 @@ def check_settings(settings: Mapping[str, Any], files: Mapping[str, Path], usual
             raise PosegenError(f"{files.get(name, usual)}: {name} must be {expected}, not {value!r:.80}")
 
 
-_DEFAULTS = ("default_steps", "spatial_stride", "temporal_stride", "patch")
+_DEFAULTS = ("default_steps", "few_steps", "spatial_stride", "temporal_stride", "patch")
 
 
 def _expected(name: str, value: Any) -> str:
