@@ -77,7 +77,10 @@ def test_all_levels_and_both_kinds_of_items_are_drawn(make_stage):
     assert torch.equal(sigmas[started], stage.sigmas[own[started].long()])
     judged = torch.cat([batch.adversarial for batch in batches])
     assert torch.equal(judged[~few], torch.zeros_like(judged[~few]))
-    assert torch.allclose(judged[few], stage.settings.adversarial * (1 - sigmas[few]))
+    of_step = {level: number / 2 for number, level in enumerate(stage.sigmas[:-1].tolist())}  # none to all of it
+    assert judged[few].tolist() == pytest.approx(
+        [stage.settings.adversarial * of_step[s] for s in sigmas[few].tolist()]
+    )
     assert batches[3].condition_latents[:, :4].any()
     assert not batches[0].condition_latents[:, :4].any()
 

@@ -279,10 +279,14 @@ class DiffusionStage:
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapter alone."""
         if isinstance(self.settings, AdapterSettings) and self.model.export == "adapter":
-            save_adapters(self.pipeline, self.model.start, folder)
+            save_adapters(self.pipeline, self.model.start, folder, self.sampling_settings())
             return
         self.pipeline.register_to_config(trained=True, trained_size=self._trained_size())
         self.pipeline.save_pretrained(folder)
+
+    def sampling_settings(self) -> dict[str, Any]:
+        """Return the settings of sampling that training has changed."""
+        return {}
 
     def _trained_size(self) -> list[int] | None:
         """Return the (height, width) of all training clips; None if the model has seen clips of several sizes."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from posegen.data.clips import Clip
@@ -20,6 +19,7 @@ from posegen.data.encoding import Encoding
 from posegen.data.latent_cache import LatentCache, clips_left_out
 from posegen.data.shards import Shard
 from posegen.model.denoise import Sampling, denoise
+from posegen.model.folder_sources import set_flow_shift
 from posegen.model.latents import decode_latents
 from posegen.model.pipeline import PoseGenPipeline
 from posegen.train.diffusion import DiffusionStage, conditioning_of
@@ -50,7 +50,7 @@ class DistillStage(DiffusionStage):
         """Set which weights learn, and build the discriminator."""
         super().__init__(pipeline, settings, model, train, validation, cache, encoders)
         self.shift = settings.few_step_shift or float(pipeline.scheduler.config.shift)
-        pipeline.scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config, shift=self.shift)
+        set_flow_shift(pipeline, self.shift)
         self.sigmas = step_sigmas(settings.few_steps, self.shift)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -84,11 +84,12 @@ class DistillStage(DiffusionStage):
         sigmas = torch.where(few, self.sigmas[index], flow.sigmas)
         own = few & (chances[:, 2] < settings.own_share)
         rising = min((step + 1) / max(settings.warmup * settings.steps, 1.0), 1.0)
+        later = index / (settings.few_steps - 1) if settings.few_steps > 1 else torch.ones(len(index))
         return FewStepBatch(
             **{item.name: getattr(flow, item.name) for item in fields(FlowBatch) if item.name != "sigmas"},
             sigmas=sigmas,
             own_steps=torch.where(own, index, 0).float(),
-            adversarial=torch.where(few, settings.adversarial * rising * (1.0 - sigmas), 0.0),
+            adversarial=torch.where(few, settings.adversarial * rising * later, 0.0),
             kind="stitch" if self.kind_of_step(step, {}) == "stitch" else "base",
         )
 
@@ -140,14 +141,16 @@ class DistillStage(DiffusionStage):
 
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapters alone, with the settings by which it is sampled."""
-        self.pipeline.register_to_config(**few_step_settings(self.settings.few_steps))
+        settings = self.sampling_settings()
+        del settings["flow_shift"]  # the scheduler has it
+        self.pipeline.register_to_config(**settings)
         super().export(folder)
 
-
-def few_step_settings(steps: int) -> dict[str, Any]:
-    """Return the settings of a model that generates in so many steps: guidance and strength have been learned."""
-    off = dict.fromkeys(("default_guidance", "default_pose_guidance", "default_pose_strength"), 1.0)
-    return {"few_steps": steps, "default_steps": steps, **off}
+    def sampling_settings(self) -> dict[str, Any]:
+        """Return the few steps, and no guidance: what it and a stronger pose were for has been learned."""
+        steps = self.settings.few_steps
+        off = dict.fromkeys(("default_guidance", "default_pose_guidance", "default_pose_strength"), 1.0)
+        return {"few_steps": steps, "default_steps": steps, **off, "flow_shift": self.shift}
 
 
 def make_discriminator(transformer: Any, settings: DistillSettings) -> LatentDiscriminator:

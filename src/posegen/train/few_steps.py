@@ -2,8 +2,8 @@
 
 Three parts, for the noise levels that the sampler visits in so few steps. Regression: from noise, from noised clips,
 and from latents that the model's own earlier steps have left, the velocity should lead to the clip. An adversarial
-part: what such a step makes should look like a clip to a discriminator of latents, the more the less noise it began
-from; the first step, from pure noise, is left to regression, which finds where things are. And ordinary flow matching
+part: what such a step makes should look like a clip to a discriminator of latents, the more the later the step; the
+first one, from pure noise, is left to regression, which finds where things are. And ordinary flow matching
 at any noise level for a share of the items, so that many steps remain possible. Clips teach it, not a slower model: no
 trajectories are computed, and their quality is no bound.
 """

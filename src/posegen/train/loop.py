@@ -79,9 +79,9 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
 
     A discriminator has one more, last, with a rate of its own (`rates`).
     """
-    everything = trained_parameters(module)
-    judges = [parameter for name, parameter in everything if name.startswith(_DISCRIMINATOR)]
-    trained = [(name, parameter) for name, parameter in everything if not name.startswith(_DISCRIMINATOR)]
+    judges, others = discriminator_and_others(module)
+    mine = {id(parameter) for parameter in others}
+    trained = [(name, parameter) for name, parameter in trained_parameters(module) if id(parameter) in mine]
     matrices = [p for name, p in trained if settings.optimizer == "muon" and p.ndim == 2 and "blocks." in name]
     taken = {id(parameter) for parameter in matrices}
     others = [parameter for _, parameter in trained if id(parameter) not in taken]
@@ -94,6 +94,14 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
     if judges:
         optimizers.append(torch.optim.AdamW(judges, lr=rate, betas=_DISCRIMINATOR_BETAS, weight_decay=decay))
     return optimizers
+
+
+def discriminator_and_others(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters that learn: those of a discriminator, if there is one, and all others."""
+    judges, others = [], []
+    for name, parameter in trained_parameters(module):
+        (judges if _DISCRIMINATOR in name else others).append(parameter)
+    return judges, others
 
 
 def rates(settings: StageSettings, step: int, count: int) -> list[float]:
@@ -193,7 +201,10 @@ class Loop:
             if parameter.grad is None:  # an input that this step had not: the optimizer should know every weight alike
                 parameter.grad = torch.zeros_like(parameter)
         mean = float(self.accelerator.reduce(total, "mean"))
-        norm = float(whole(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)))
+        judges, others = discriminator_and_others(self.module)
+        norm = float(whole(self.accelerator.clip_grad_norm_(others, settings.max_grad_norm)))
+        if judges:  # on its own, so that a loud discriminator does not silence what it judges
+            norm = max(norm, float(self.accelerator.clip_grad_norm_(judges, settings.max_grad_norm)))
         if math.isfinite(mean) and math.isfinite(norm):
             for optimizer in self.optimizers:
                 optimizer.step()

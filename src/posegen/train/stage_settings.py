@@ -303,9 +303,9 @@ class DistillSettings(AdapterSettings):
     others begin from noised clips."""
     flow_share: Share = 0.25
     """Share of items that are trained by ordinary flow matching at any noise level: many steps stay possible."""
-    adversarial: NonNegativeFloat = 0.5
-    """Norm of the discriminator's gradient relative to the regression's, times 1 - the noise level that a step begins
-    at; rises from 0 during the warm-up. 0: no discriminator, softer frames."""
+    adversarial: NonNegativeFloat = 1.0
+    """Norm of the discriminator's gradient relative to the regression's in the last step; less in earlier ones, down to
+    nothing in the first, and rising from 0 during the warm-up. 0: no discriminator, softer frames."""
     discriminator_width: PositiveInt = 96
     """Channels of the discriminator's hidden layers."""
     discriminator_rate: PositiveFloat = 3.0
