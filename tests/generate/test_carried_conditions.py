@@ -1,6 +1,7 @@
 """Conditions carried to the reference, or not, and what is reported of it; the crop about the person."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -193,6 +194,18 @@ def test_a_model_of_one_size_makes_that_size(lean, tmp_path, media):
     asked = described(replace(mini, reference=wide, size="144x256"))
     assert "NOTE       the model 'mini' was trained at 256x144 only" in asked
     assert describe_model("wan2.1-i2v-14b-480p").size_for((720, 1280)) == (480, 832)
+
+
+def test_a_model_for_few_steps_has_them_by_default_and_says_what_does_not_suit_it(lean, narrow, tmp_path):
+    folder = shutil.copytree(narrow, tmp_path / "few")
+    index = json.loads((folder / "model_index.json").read_text())
+    settings = {"few_steps": 3, "default_steps": 3, "default_pose_guidance": 1.0}
+    (folder / "model_index.json").write_text(json.dumps({**index, **settings}))
+    config = replace(lean, model=str(folder), steps=None, guidance=None)
+    assert "3 steps each" in described(config)
+    assert "NOTE" not in described(replace(config, steps=25))  # the long way is possible
+    for other in ({"steps": 2}, {"guidance": 3.0}, {"pose_guidance": 2.0}):
+        assert "is made for 3 steps" in described(replace(config, **other)), other
 
 
 def test_a_crop_keeps_the_head_and_says_what_it_cuts_off(lean, tmp_path, media):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,23 @@ def test_adapters_are_known_by_themselves_and_by_their_base(model, tmp_path):
     assert model_identity(str(tmp_path / "second")) != before
     (model / "vae" / "added.json").write_text("{}")
     assert model_identity(str(first)) != before
+
+
+def test_adapters_have_settings_of_their_own(model, tmp_path):
+    folder = adapters(tmp_path / "few", model)
+    before, plain = describe_model(str(folder)), model_identity(str(folder))
+
+    def note(settings):
+        (folder / ADAPTED).write_text(json.dumps({"base": str(model), "settings": settings}))
+
+    note({"few_steps": 3, "default_steps": 3, "flow_shift": 2.0})
+    described = describe_model(str(folder))
+    assert described == replace(before, few_steps=3, default_steps=3, flow_shift=2.0)
+    assert model_identity(str(folder)) != plain
+    for wrong, named in ({"few_steps": -1}, "few_steps"), ({"seed": 1}, "'seed' is unknown"), ([], "settings"):
+        note(wrong)
+        with pytest.raises(PosegenError, match=named):
+            describe_model(str(folder))
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from posegen.train.stage_settings import STAGES
 from posegen.train.train_recipe import read_recipe
 from posegen.train.training import TrainingPaths
 from tiny_shards import write_shards
@@ -57,6 +58,17 @@ num_frames = 9
 batch_size = 2
 from_base = true
 {stitch}
+[distill]
+{common}
+steps = 4
+num_frames = 9
+batch_size = 2
+few_steps = 2
+stitch_share = 0.5
+face_weight = 2.0
+discriminator_width = 8
+ema = 0.5
+{distill}
 """
 
 
@@ -74,7 +86,7 @@ def make_recipe(tmp_path):
     """A recipe file; text for a stage goes into its table."""
 
     def make(name: str = "recipe.toml", **stages: str) -> Path:
-        texts = {stage: stages.get(stage, "") for stage in ("vae", "pretrain", "base", "stitch")}
+        texts = {stage: stages.get(stage, "") for stage in STAGES}
         path = tmp_path / name
         path.write_text(RECIPE.format(common=COMMON, **texts))
         return path
@@ -100,7 +112,7 @@ def pretrained(shards, made_once):
 
     def make(folder):
         path = folder / "recipe.toml"
-        path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
+        path.write_text(RECIPE.format(common=COMMON, **dict.fromkeys(STAGES, "")))
         recipe, places = read_recipe(path), TrainingPaths(folder / "run", shards, shards, shards / "cache")
         train("vae", recipe, places)
         train("pretrain", recipe, places)
@@ -115,7 +127,7 @@ def based(pretrained, shards, made_once):
 
     def make(folder):
         path = folder / "recipe.toml"
-        path.write_text(RECIPE.format(common=COMMON, vae="", pretrain="", base="", stitch=""))
+        path.write_text(RECIPE.format(common=COMMON, **dict.fromkeys(STAGES, "")))
         paths = TrainingPaths(folder / "run", shards, shards, shards / "cache", str(pretrained))
         train("base", read_recipe(path), paths)
 

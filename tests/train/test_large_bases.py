@@ -31,6 +31,17 @@ num_frames = 5
 batch_size = 2
 validation_clips = 2
 sample_steps = 2
+[distill]
+few_steps = 2
+few_step_shift = 4.0
+stitch_share = 0.5
+steps = 2
+num_frames = 5
+batch_size = 2
+validation_clips = 2
+sample_steps = 2
+discriminator_width = 8
+gradient_checkpointing = true
 """
 
 
@@ -66,6 +77,15 @@ def test_adapters_are_trained_on_small_frozen_weights_and_exported_alone(
     assert loaded.transformer.blocks[0].attn1.to_q.lora_B["base"].weight.abs().max() > 0
     assert describe_model(str(folder)).segment_length == describe_model(str(pretrained)).segment_length
     assert transformer_arguments(str(folder)) == transformer_arguments(str(pretrained))
+    if weights == "bf16":
+        return  # few steps train alike on both
+    few, before = train("distill", recipe, places), describe_model(str(folder))
+    described = describe_model(str(few))
+    assert (described.few_steps, described.default_steps, described.flow_shift) == (2, 2, 4.0)
+    assert (described.default_guidance, described.default_pose_guidance, described.default_pose_strength) == (1, 1, 1)
+    assert (before.few_steps, before.flow_shift) == (0, 3.0)
+    loaded = load_pipeline(str(few), torch.device("cpu"), torch.float32)
+    assert (loaded.config.default_steps, loaded.scheduler.config.shift) == (2, 4.0)
 
 
 def test_a_broken_note_of_the_base_is_named(tmp_path):

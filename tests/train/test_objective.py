@@ -1,6 +1,11 @@
 """The losses as formulas, and what they must not change."""
 
+from dataclasses import replace
+
+import cv2
+import numpy as np
 import pytest
+import skimage.metrics
 import torch
 
 from posegen.errors import PosegenError
@@ -14,6 +19,9 @@ from posegen.train.objective import (
     pixel_energy,
     psnr,
     reconstruction_loss,
+    region_psnr,
+    region_weights,
+    sharpness_ratio,
     shifted,
     stutter,
 )
@@ -143,3 +151,50 @@ def test_channel_weights_count_channels():
     assert flow_matching_loss(Nothing(), batch).tolist() == pytest.approx([14 / 3] * 2)
     weighted = flow_matching_loss(Nothing(), batch, torch.tensor([3.0, 0.0, 0.0]))
     assert weighted.tolist() == pytest.approx([1.0] * 2)
+
+
+def test_regions_that_count_alike_change_nothing():
+    batch = make_batch([0.25, 0.7])
+    shares = torch.rand(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    weights = region_weights(shares, 1.0, 1.0)
+    assert weights.eq(1).all()
+    oracle = Oracle(batch, error=torch.randn(2, 4, 3, 4, 4, generator=torch.Generator().manual_seed(2)))
+    plain = flow_matching_loss(oracle, batch)
+    assert torch.equal(flow_matching_loss(oracle, replace(batch, weights=weights)), plain)
+
+
+def test_region_weights_have_a_mean_of_one_and_their_ratio():
+    shares = torch.zeros(2, 2, 1, 2, 2)
+    shares[0, 0, 0, 0, 0] = 1.0  # one latent of face
+    shares[0, 1, 0, 1, 1] = 0.5  # one half of hands
+    weights = region_weights(shares, face=4.0, hands=3.0)
+    assert weights.mean(dim=(1, 2, 3, 4)).tolist() == pytest.approx([1.0, 1.0])
+    assert (weights[0] / weights[0, 0, 0, 0, 1]).flatten().tolist() == pytest.approx([4.0, 1.0, 1.0, 2.0])
+    assert weights[1].eq(1).all()  # an item without either
+
+
+def test_an_error_counts_as_much_as_its_region():
+    batch = make_batch([0.5])
+    error = torch.zeros(1, 4, 3, 4, 4)
+    error[:, :, 0, 0, 0] = 1.0
+    shares = torch.zeros(1, 2, 3, 4, 4)
+    shares[:, 0, 0, 0, 0] = 1.0
+    weights = region_weights(shares, face=5.0, hands=1.0)
+    plain = flow_matching_loss(Oracle(batch, error), batch).item()
+    weighed = flow_matching_loss(Oracle(batch, error), replace(batch, weights=weights)).item()
+    assert weighed / plain == pytest.approx(5.0 * 48 / (47 + 5))
+
+
+def test_sharpness_is_that_of_the_region_and_blur_lowers_it():
+    truth = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8))
+    region = torch.zeros(2, 24, 24, dtype=torch.bool)
+    region[:, 4:12, 4:12] = True
+    soft = torch.from_numpy(np.stack([cv2.GaussianBlur(frame, (0, 0), 1.0) for frame in truth.numpy()]))
+    mixed = torch.where(region[..., None], truth, soft)
+    assert sharpness_ratio(truth, truth, region) == pytest.approx(1.0)
+    assert sharpness_ratio(mixed, truth, region) == pytest.approx(1.0, abs=0.05)
+    assert sharpness_ratio(soft, truth, region) < 0.5
+    assert region_psnr(mixed, truth, region) == pytest.approx(10 * np.log10(255**2 / 1e-10))
+    assert region_psnr(truth // 2, truth, region) == pytest.approx(
+        skimage.metrics.peak_signal_noise_ratio(truth.numpy()[:, 4:12, 4:12], truth.numpy()[:, 4:12, 4:12] // 2)
+    )

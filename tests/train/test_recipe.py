@@ -147,7 +147,7 @@ from_base = true
 {STAGE}
 """
     recipe = read(tmp_path, text)
-    assert [recipe.fingerprint(stage) for stage in STAGES] == [
+    assert [recipe.fingerprint(stage) for stage in STAGES if stage != "distill"] == [
         "bdef932676615e84",
         "ec368c73c9407c82",
         "f0194b451908aa36",

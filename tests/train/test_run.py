@@ -90,15 +90,22 @@ def test_the_stages_follow_each_other(pretrained, based, make_run, tmp_path):
 
 @pytest.mark.parametrize(
     ("stage", "more"),
-    [("vae", ""), ("pretrain", ""), ("pretrain", 'optimizer = "muon"\n'), ("base", ""), ("stitch", "")],
+    [
+        ("vae", ""),
+        ("pretrain", ""),
+        ("pretrain", 'optimizer = "muon"\n'),
+        ("base", ""),
+        ("stitch", ""),
+        ("distill", ""),
+    ],
 )
 def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, based, make_run, tmp_path):
     start = {"vae": None, "pretrain": str(pretrained.parents[1] / "vae" / "model")}.get(stage, str(pretrained))
-    if stage == "stitch":
+    if stage in ("stitch", "distill"):
         start = str(based)
     often = {stage: "checkpoint_every = 1\nvalidate_every = 2\n" + more}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    if stage == "stitch" or more:
+    if stage in ("stitch", "distill") or more:
         train(stage, *make_run(whole, start, **{stage: "checkpoint_every = 100\nvalidate_every = 100\n" + more}))
     else:
         whole = (based if stage == "base" else pretrained).parents[1]
@@ -374,9 +381,10 @@ def test_two_processes_train_as_one_does(warm, pretrained, based, make_run, make
     """Every stage, each from where the one process began it."""
     two = tmp_path / "two"
     vae = pretrained.parents[1] / "vae" / "model"
-    starts = {"vae": "", "pretrain": vae, "base": pretrained, "stitch": based}
+    starts = {"vae": "", "pretrain": vae, "base": pretrained, "stitch": based, "distill": based}
     alone = {"vae": vae, "pretrain": pretrained, "base": based}
-    alone["stitch"] = train("stitch", *make_run(tmp_path / "one", str(based)))
+    for stage in ("stitch", "distill"):
+        alone[stage] = train(stage, *make_run(tmp_path / "one", str(based)))
     stages = [f"{stage}:{start}" for stage, start in starts.items()]
     run_twice(warm, TOGETHER, [make_recipe("one.toml"), two, shards, *stages])
     for stage in starts:

@@ -80,6 +80,8 @@ def list_models() -> None:
     for name in NAMES:
         model = describe_model(name)
         trained = "" if model.trained else ", NOT TRAINED to follow poses"
+        if model.few_steps:
+            trained += f", made for {model.few_steps} steps"
         print(
             f"{name:<22} segments of {model.segment_length} frames, about {model.default_area:,} pixels a frame, "
             f"weights {model.weights_bytes / 1e9:.2f} GB{trained}"

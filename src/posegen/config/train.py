@@ -15,11 +15,11 @@ from posegen.errors import PosegenError
 class TrainConfig(Settings):
     """Train one stage of a recipe, or resume it."""
 
-    stage: Annotated[Literal["vae", "pretrain", "base", "stitch"], tyro.conf.Positional]
+    stage: Annotated[Literal["vae", "pretrain", "base", "stitch", "distill"], tyro.conf.Positional]
     """Stage of the recipe."""
     recipe: str
-    """Name of a built-in recipe (mini, mini-cpu, mini-longer, mini-autoencoder, wan2.1-i2v-14b,
-    wan2.1-i2v-14b-one-gpu), or the path of a TOML file."""
+    """Name of a built-in recipe (mini, mini-cpu, mini-longer, mini-autoencoder, mini-distill,
+    mini-distill-cpu, wan2.1-i2v-14b, wan2.1-i2v-14b-one-gpu, wan2.1-i2v-14b-distill), or the path of a TOML file."""
     output: Path | None = None
     """Folder of the run: each stage has a folder in it, with checkpoints, logs and finally its model. Required except
     for `--dry-run`."""

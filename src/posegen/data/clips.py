@@ -30,8 +30,8 @@ VIDEO = "mkv"
 """The part of a sample that holds its frames, if they are not among the arrays."""
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
 """Values of `visibility`."""
-PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT = 1, 2, 4
-"""Bits of `masks`."""
+PERSON_BIT, LEFT_HAND_BIT, RIGHT_HAND_BIT, FACE_BIT = 1, 2, 4, 8
+"""Bits of `masks`; those of prepared videos have no face."""
 _MOST_BYTES = 1 << 30
 """Bytes of one array: 380 frames of 1280 x 720."""
 _POINTS_BYTES = 133 * 2 * 8

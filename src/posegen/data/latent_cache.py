@@ -122,7 +122,7 @@ class LatentCache:
         for number, (shard, file) in enumerate(zip(shards, files, strict=True)):
             if number % world != rank:
                 continue
-            bad += _left_out(file) if is_whole(file) else self.encode_shard(shard, encoding)
+            bad += clips_left_out(file) if is_whole(file) else self.encode_shard(shard, encoding)
             progress(number + 1, len(shards))
         total = sum(len(shard.samples) for number, shard in enumerate(shards) if number % world == rank)
         tolerate(bad, total, "clips", "they are damaged")
@@ -249,7 +249,8 @@ def is_whole(file: Path) -> bool:
         return False
 
 
-def _left_out(file: Path) -> list[str]:
+def clips_left_out(file: Path) -> list[str]:
+    """Return the keys of the shard's clips that are not in the file, since they cannot be read."""
     with safe_open(file, framework="pt") as opened:
         return list(_metadata(opened)["left_out"])
 

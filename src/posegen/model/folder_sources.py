@@ -1,12 +1,13 @@
 """Sources of models in local folders: written by `save_pretrained`, stock Wan2.1-I2V checkpoints, adapters alone."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import WanImageToVideoPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 
 from posegen.digests import joined_digest
 from posegen.errors import PosegenError, logger
@@ -17,7 +18,7 @@ from posegen.model.autoencoder import AutoencoderLightVideo
 from posegen.model.folder_digest import folder_digest
 from posegen.model.loading import init_from_wan, loading_errors
 from posegen.model.model_description import FLOW_SHIFT, ModelDescription, make_description
-from posegen.model.model_settings import check_settings
+from posegen.model.model_settings import check_settings, check_values
 from posegen.model.model_source import ModelSource, empty_transformer
 from posegen.model.pipeline import ADAPTER_FOLDER, PoseGenPipeline
 from posegen.model.transformer import PoseGenTransformer3DModel
@@ -25,7 +26,14 @@ from posegen.model.wan import WAN_AREA, WAN_SETTINGS, pipeline_around
 
 INDEX = "model_index.json"
 ADAPTED = "posegen.json"
-"""File in a folder of adapters alone: {"base": name or folder of the model that they belong to}."""
+"""File in a folder of adapters alone: {"base": name or folder of the model that they belong to}.
+
+Adapters for few steps add "settings": those by which their model is sampled, in place of the base's.
+"""
+_OWN_SETTINGS = (
+    "few_steps", "default_steps", "default_guidance", "default_pose_guidance", "default_pose_strength", "flow_shift",
+)  # fmt: skip  # a table, read in rows
+"""Settings that adapters can have."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +139,17 @@ class AdapterFolder:
     base: ModelSource
 
     def describe(self) -> ModelDescription:
-        """Describe the base, as trained."""
-        return replace(self.base.describe(), name=self.name, trained=True)
+        """Describe the base, as trained, with the adapters' own settings. Raises `PosegenError` for a bad one."""
+        return replace(self.base.describe(), name=self.name, trained=True, **settings_of(self.folder))
 
     def identity(self) -> str:
-        """Return a digest of the adapters and the identity of the base, which the note only locates."""
-        return f"sha256:{folder_digest(self.folder, (ADAPTED,))} on {self.base.identity()}"
+        """Return a digest of the adapters, their settings, and the identity of the base, which the note only locates.
+
+        Adapters without settings have the identity that they had in older versions.
+        """
+        settings = settings_of(self.folder)
+        sampled = f" {json.dumps(settings, sort_keys=True)}" if settings else ""
+        return f"sha256:{folder_digest(self.folder, (ADAPTED,))}{sampled} on {self.base.identity()}"
 
     def transformer_arguments(self) -> dict[str, Any]:
         """Return the constructor arguments of the base."""
@@ -151,6 +164,11 @@ class AdapterFolder:
         pipeline = self.base.load(dtype)
         for adapter in sorted((self.folder / ADAPTER_FOLDER).glob("*/")):
             lora.load_adapter(pipeline.transformer, adapter.name, adapter)
+        settings = settings_of(self.folder)
+        if "flow_shift" in settings:
+            set_flow_shift(pipeline, settings.pop("flow_shift"))
+        if settings:
+            pipeline.register_to_config(**settings)
         return pipeline
 
     def load_for_encoding(self, dtype: torch.dtype) -> PoseGenPipeline:
@@ -173,11 +191,34 @@ def base_of(folder: Path) -> str | None:
     return base
 
 
-def save_adapters(pipeline: PoseGenPipeline, base: str, folder: Path) -> None:
-    """Write the adapters alone, with a note of the model that they belong to; `load_pipeline` takes the folder."""
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Return the settings in a folder of adapters, empty in most. Raises `PosegenError` for a bad or unknown one."""
+    settings = read_part_of_model(folder / ADAPTED).get("settings", {})
+    path = folder / ADAPTED
+    if not isinstance(settings, dict) or (unknown := set(settings) - set(_OWN_SETTINGS)):
+        named = f": {sorted(unknown)[0]!r} is unknown" if isinstance(settings, dict) else ""
+        raise PosegenError(f"{path}: settings must be some of {', '.join(_OWN_SETTINGS)}{named}")
+    check_values(settings, path)
+    return dict(settings)
+
+
+def set_flow_shift(pipeline: PoseGenPipeline, shift: float) -> None:
+    """Give a pipeline the schedule with another shift towards noise."""
+    scheduler = pipeline.scheduler
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config, shift=shift)
+
+
+def save_adapters(
+    pipeline: PoseGenPipeline, base: str, folder: Path, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write the adapters alone, with a note of the model that they belong to; `load_pipeline` takes the folder.
+
+    settings: by which the model is sampled with them, where they differ from the base's.
+    """
     for name in lora.adapter_names(pipeline.transformer):
         lora.save_adapter(pipeline.transformer, name, folder / ADAPTER_FOLDER / name)
-    write_whole(folder / ADAPTED, (json.dumps({"base": base}, indent=1) + "\n").encode())
+    note = {"base": base, **({"settings": dict(settings)} if settings else {})}
+    write_whole(folder / ADAPTED, (json.dumps(note, indent=1) + "\n").encode())
 
 
 def not_trained_here(kind: object) -> PosegenError:

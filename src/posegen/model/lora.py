@@ -9,7 +9,7 @@ Adapters are trained, and chosen for segments, elsewhere.
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +140,16 @@ def use_adapter(transformer: PoseGenTransformer3DModel, name: str | None, traina
         module.enable_adapters(name is not None)
     if name is not None:
         set_adapter(transformer, name, inference_mode=not trainable)
+
+
+def train_adapters(transformer: PoseGenTransformer3DModel, names: Sequence[str]) -> None:
+    """Let attached adapters, and no other weights of theirs, require gradients; the first one is switched to."""
+    learning = []
+    for name in reversed(names):
+        use_adapter(transformer, name)
+        learning += [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(True)
 
 
 def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:

@@ -38,6 +38,8 @@ class ModelDescription:
     default_pose_guidance: float = 1.0
     pose_guidance_until: float = 0.0
     default_pose_strength: float = 1.0
+    few_steps: int = 0
+    """Steps that the weights were distilled for; 0 if they were not."""
     flow_shift: float = FLOW_SHIFT
     negative_prompt: str = NEGATIVE_PROMPT
     trained_size: tuple[int, int] | None = None

@@ -27,6 +27,7 @@ _WHOLE = {
     "temporal_stride": (1, 1024),
     "patch": (1, 1024),
     "default_steps": (1, 1000),
+    "few_steps": (0, 1000),
 }
 """Ranges of whole numbers, both ends included."""
 _REAL = {
@@ -43,13 +44,19 @@ def check_settings(settings: Mapping[str, Any], files: Mapping[str, Path], usual
     missing = next((name for name in _WHOLE if name not in settings and name not in _DEFAULTS), None)
     if missing is not None:
         raise PosegenError(f"{files.get(missing, usual)}: {missing} is missing: not a complete model")
+    for name in settings:
+        check_values({name: settings[name]}, files.get(name, usual))
+
+
+def check_values(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise `PosegenError` for an invalid setting of the file `path`; ones that are not checked here are accepted."""
     for name, value in settings.items():
         expected = _expected(name, value)
         if expected:
-            raise PosegenError(f"{files.get(name, usual)}: {name} must be {expected}, not {value!r:.80}")
+            raise PosegenError(f"{path}: {name} must be {expected}, not {value!r:.80}")
 
 
-_DEFAULTS = ("default_steps", "spatial_stride", "temporal_stride", "patch")
+_DEFAULTS = ("default_steps", "few_steps", "spatial_stride", "temporal_stride", "patch")
 
 
 def _expected(name: str, value: Any) -> str:

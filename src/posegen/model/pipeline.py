@@ -74,6 +74,7 @@ class PoseGenPipeline(DiffusionPipeline):
         default_steps, default_guidance, negative_prompt: default settings of sampling
         default_pose_guidance, pose_guidance_until: scale of pose guidance, and the noise level below which it is off
         default_pose_strength: strength of skeletons and hand normals, 1 as encoded
+        few_steps: steps that the weights were distilled for; 0 if they were not
         trained: False announces random weights in every result
     """
 
@@ -102,6 +103,7 @@ class PoseGenPipeline(DiffusionPipeline):
         default_pose_guidance: float | int = 1.0,
         pose_guidance_until: float | int = 0.0,
         default_pose_strength: float | int = 1.0,
+        few_steps: int = 0,
         negative_prompt: str = NEGATIVE_PROMPT,
         trained: bool = True,
     ) -> None:
@@ -129,6 +131,7 @@ class PoseGenPipeline(DiffusionPipeline):
             default_pose_guidance=default_pose_guidance,
             pose_guidance_until=pose_guidance_until,
             default_pose_strength=default_pose_strength,
+            few_steps=few_steps,
             negative_prompt=negative_prompt,
             trained=trained,
         )

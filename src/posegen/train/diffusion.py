@@ -18,6 +18,7 @@ from torch import nn
 from posegen.data.encoders import Encoders
 from posegen.data.encoding import Encoding
 from posegen.data.latent_cache import LatentCache, LatentItems, ends_of_stitch
+from posegen.data.regions import RegionShares, prepare_regions
 from posegen.data.shards import Shard
 from posegen.errors import PosegenError
 from posegen.model import lora
@@ -27,11 +28,12 @@ from posegen.model.pipeline import PoseGenPipeline
 from posegen.model.sources import save_adapters
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.checkpoint import trained_parameters
-from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, shifted
+from posegen.train.objective import FlowBatch, flow_matching_loss, pixel_energy, region_weights, shifted
 from posegen.train.schedule import bucket_of_step, bucketed_items_of_step, generator, in_turn, make_buckets
 from posegen.train.stage import Tell, Validation
 from posegen.train.stage_settings import (
     AdapterSettings,
+    DistillSettings,
     Phase,
     PretrainSettings,
     StageSettings,
@@ -68,6 +70,7 @@ class DiffusionStage:
         self.empty_text = torch.empty(0)
         self._items: dict[Encoding, LatentItems] = {}
         self._buckets: dict[Encoding, list[list[int]]] = {}
+        self._regions: dict[Encoding, RegionShares] = {}
         self._validation: dict[Encoding, LatentItems] = {}
         self._black: dict[tuple[int, ...], torch.Tensor] = {}
         self.channel_weights: torch.Tensor | None = None
@@ -88,6 +91,11 @@ class DiffusionStage:
         """The transformer."""
         return self.pipeline.transformer
 
+    @property
+    def sampling(self) -> Sampling:
+        """Steps and guidance of sample videos."""
+        return Sampling(self.settings.sample_steps, guidance=1.0)
+
     def encodings(self, phase: Phase) -> dict[str, Encoding]:
         """Return the kinds of items of a phase, see `encodings_of`."""
         return encodings_of(self.settings, phase, self.pipeline.config)
@@ -104,6 +112,9 @@ class DiffusionStage:
             for shards, where in ((self.train_shards, "training"), (self._few(), "validation")):
                 name = f"encode {where} ({kind})"
                 self.cache.prepare(shards, encoding, functools.partial(tell, name), rank, world)
+            if self.settings.weighs_regions:
+                told = functools.partial(tell, f"find faces and hands ({kind})")
+                prepare_regions(self.cache, self.train_shards, encoding, told, rank, world)
         self.empty_text = self.pipeline.encode_text("")[0].bfloat16()
         self.cache.release()
 
@@ -126,14 +137,16 @@ class DiffusionStage:
                 self._items[encoding] = items = LatentItems(self.cache.prepare(self.train_shards, encoding))
                 self._buckets[encoding] = make_buckets(items.sizes)
                 self._validation[encoding] = LatentItems(self.cache.prepare(self._few(), encoding))
+                if self.settings.weighs_regions:
+                    self._regions[encoding] = RegionShares(prepare_regions(self.cache, self.train_shards, encoding))
 
     def make_batch(self, step: int, phase: Phase, step_of_phase: int, part: slice) -> FlowBatch:
         """Draw the items, noise, noise levels and dropouts of a part of a step."""
         seed = self.settings.seed
         kinds = self.encodings(phase)
-        pose = "video" not in kinds or np.random.default_rng([seed, step, 5]).random() < pose_share(self.settings)
-        encoding = kinds["pose" if pose else "video"]
-        items, buckets = self._items[encoding], self._buckets[encoding]
+        encoding = kinds[self.kind_of_step(step, kinds)]
+        pose = encoding.pose
+        items, buckets, regions = self._items[encoding], self._buckets[encoding], self._regions.get(encoding)
         encoding = replace(encoding, num_frames=phase.num_frames)
         chosen = bucketed_items_of_step(buckets, phase.batch_size, step_of_phase, seed)[part]
         rows, noises, levels = [], [], []
@@ -148,6 +161,8 @@ class DiffusionStage:
             levels.append(chances[0])
             hands_drawn = not (pose and chances[2] < self.settings.hand_skeleton_dropout)
             row = items.read(item, slice(first, first + length), without={_OTHER_CONDITION[hands_drawn]})
+            if regions is not None:
+                row["regions"] = regions.read(item, slice(first, first + length))
             if not hands_drawn:
                 row["condition"] = row.pop("condition_without_hands")
             if chances[1] < self.settings.text_dropout:
@@ -156,6 +171,11 @@ class DiffusionStage:
                 row["hands"] = self._no_hands(row["hands"], encoding)
             rows.append(row)
         return self._batch(rows, encoding, torch.stack(noises), shifted(torch.stack(levels), self.settings.flow_shift))
+
+    def kind_of_step(self, step: int, kinds: dict[str, Encoding]) -> str:
+        """Return which of the phase's kinds of items a step sees."""
+        pose = np.random.default_rng([self.settings.seed, step, 5]).random() < pose_share(self.settings)
+        return "pose" if pose or "video" not in kinds else "video"
 
     def _no_hands(self, hands: torch.Tensor, encoding: Encoding) -> torch.Tensor:
         """Replace hand latents by those of black frames, except for the preserved frames of a stitch segment."""
@@ -177,6 +197,7 @@ class DiffusionStage:
         height, width = condition.shape[-2:]
         stride = self.pipeline.temporal_stride
         mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width, stride)
+        settings = self.settings
         return FlowBatch(
             latents=stacked("latents"),
             condition_latents=torch.cat([mask.to(condition).expand(len(rows), -1, -1, -1, -1), condition], dim=1),
@@ -186,6 +207,9 @@ class DiffusionStage:
             image=stacked("image"),
             noise=noise,
             sigmas=sigmas,
+            weights=region_weights(stacked("regions"), settings.face_weight, settings.hand_weight)
+            if "regions" in rows[0]
+            else None,
         )
 
     # -- learning ------------------------------------------------------------------------------------------------------
@@ -241,17 +265,7 @@ class DiffusionStage:
         noise = torch.randn(row["latents"][None].shape, generator=generator(4, number))
         batch = self._batch([row], encoding, noise, torch.zeros(1))
         generated = denoise(
-            self.pipeline.transformer,
-            self.pipeline.scheduler,
-            noise,
-            Conditioning(
-                PoseLatents(batch.condition_latents, batch.hand_latents),
-                batch.reference_latents,
-                batch.text,
-                None,
-                batch.image,
-            ),
-            Sampling(self.settings.sample_steps, guidance=1.0),
+            self.pipeline.transformer, self.pipeline.scheduler, noise, conditioning_of(batch), self.sampling
         )
         videos = [
             decode_latents(self.cache.vae, latents) for latents in (batch.latents, row["condition"][None], generated)
@@ -265,10 +279,14 @@ class DiffusionStage:
     def export(self, folder: Path) -> None:
         """Write the whole pipeline, or the adapter alone."""
         if isinstance(self.settings, AdapterSettings) and self.model.export == "adapter":
-            save_adapters(self.pipeline, self.model.start, folder)
+            save_adapters(self.pipeline, self.model.start, folder, self.sampling_settings())
             return
         self.pipeline.register_to_config(trained=True, trained_size=self._trained_size())
         self.pipeline.save_pretrained(folder)
+
+    def sampling_settings(self) -> dict[str, Any]:
+        """Return the settings of sampling that training has changed."""
+        return {}
 
     def _trained_size(self) -> list[int] | None:
         """Return the (height, width) of all training clips; None if the model has seen clips of several sizes."""
@@ -276,6 +294,12 @@ class DiffusionStage:
             return None
         sizes = {tuple(sample.size) for shard in self.train_shards for sample in shard.samples}
         return list(sizes.pop()) if len(sizes) == 1 else None
+
+
+def conditioning_of(batch: FlowBatch) -> Conditioning:
+    """Return the conditions of a batch, as the sampler takes them."""
+    pose = PoseLatents(batch.condition_latents, batch.hand_latents)
+    return Conditioning(pose, batch.reference_latents, batch.text, None, batch.image)
 
 
 def validation_rows(items: LatentItems, count: int) -> list[list[dict[str, torch.Tensor]]]:
@@ -296,8 +320,13 @@ def pose_share(settings: StageSettings) -> float:
     return settings.pose_share if isinstance(settings, PretrainSettings) else 1.0
 
 
+def leaves_weights_unused(settings: StageSettings) -> bool:
+    """Return whether some steps leave weights without a gradient: inputs or adapters that they do not have."""
+    return pose_share(settings) < 1.0 or isinstance(settings, DistillSettings)
+
+
 def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str, Encoding]:
-    """Return the kinds of items of a phase: "pose", and "video" where that is mixed in (not on single frames).
+    """Return the kinds of items of a phase: "pose", and if mixed in "video" (not of single frames) or "stitch".
 
     model: has `segment_length`, `head` and `tail` (a pipeline's configuration, a model's description).
     """
@@ -306,6 +335,9 @@ def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str,
         head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
         pose = replace(pose, head=head, tail=tail)
     kinds = {"pose": pose}
+    if isinstance(settings, DistillSettings) and settings.stitch_share > 0:
+        head, tail = ends_of_stitch(phase.num_frames, model.segment_length, model.head, model.tail)
+        kinds["stitch"] = Encoding(phase.num_frames, phase.windows, head, tail)
     if pose_share(settings) < 1.0 and phase.num_frames > 1:
         kinds["video"] = replace(pose, head=1, pose=False)
     return kinds
@@ -314,13 +346,24 @@ def encodings_of(settings: StageSettings, phase: Phase, model: Any) -> dict[str,
 def prepare_transformer(
     transformer: PoseGenTransformer3DModel, settings: TransformerSettings, base_weights: BaseWeights
 ) -> None:
-    """Set which weights learn: all in `pretrain`, else an adapter in float32, a new one or the one that is there.
+    """Set which weights learn: all in `pretrain`, else adapters in float32, new ones or those that are there.
 
-    Raises `PosegenError` if `pretrain` is asked for on a model that has adapters.
+    In `distill` these are `base` and, if stitch segments are trained, `stitch`; or all weights, with those adapters.
+    Raises `PosegenError` if `pretrain` is asked for on a model that has adapters, or an adapter is missing.
     """
     if settings.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     attached = lora.adapter_names(transformer)
+    if isinstance(settings, DistillSettings) and settings.learning == "whole":
+        if settings.stitch_share > 0 and "stitch" not in attached:
+            raise PosegenError(
+                "[distill] stitch_share: the starting model has no adapter stitch; train that stage first, or set "
+                "stitch_share = 0"
+            )
+        if attached:
+            lora.use_adapter(transformer, attached[0])
+        transformer.requires_grad_(True)
+        return
     if not isinstance(settings, AdapterSettings):
         if attached:
             raise PosegenError(
@@ -332,18 +375,32 @@ def prepare_transformer(
     transformer.requires_grad_(False)
     if base_weights == "fp8":
         transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
-    stage = settings.stage
-    if stage in attached:
-        lora.use_adapter(transformer, stage)  # trained further
-    else:
-        from_base = isinstance(settings, StitchSettings) and settings.from_base
-        if from_base and "base" not in attached:
-            raise PosegenError(f"[{stage}] from_base: the starting model has no adapter base; train that stage first")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            if from_base:
-                lora.copy_adapter(transformer, "base", stage)
-            else:
-                lora.add_adapter(transformer, stage, settings.rank, settings.alpha)
+    names = _adapters_that_learn(settings)
+    for name in names:
+        _attach(transformer, name, settings)
+    lora.train_adapters(transformer, names)
     for _, parameter in trained_parameters(transformer):
         parameter.data = parameter.data.float()  # small, and optimizers need the precision
+
+
+def _adapters_that_learn(settings: AdapterSettings) -> tuple[str, ...]:
+    if not isinstance(settings, DistillSettings):
+        return (settings.stage,)
+    return ("base", "stitch") if settings.stitch_share > 0 else ("base",)
+
+
+def _attach(transformer: PoseGenTransformer3DModel, name: str, settings: AdapterSettings) -> None:
+    """Attach an adapter that the transformer has not: a new one, or a copy of `base` for stitch segments."""
+    attached = lora.adapter_names(transformer)
+    if name in attached:
+        return
+    copied = isinstance(settings, StitchSettings) and settings.from_base
+    copied = copied or (isinstance(settings, DistillSettings) and name == "stitch")
+    if copied and "base" not in attached:
+        raise PosegenError(f"[{name}] from_base: the starting model has no adapter base; train that stage first")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        if copied:
+            lora.copy_adapter(transformer, "base", name)
+        else:
+            lora.add_adapter(transformer, name, settings.rank, settings.alpha)

@@ -23,8 +23,12 @@ from posegen.train.prefetcher import Prefetcher
 from posegen.train.schedule import learning_rate, shares
 from posegen.train.sharding import gathered, shard, sharded_like, whole
 from posegen.train.stage import TrainStage
-from posegen.train.stage_settings import StageSettings
+from posegen.train.stage_settings import DistillSettings, StageSettings
 
+_DISCRIMINATOR = "discriminator."
+"""Beginning of the names of weights that judge instead of generating."""
+_DISCRIMINATOR_BETAS = (0.5, 0.99)
+"""Moments that forget sooner than the transformer's: what is judged changes all the time."""
 MODEL = "model"
 """Folder inside a stage's folder for what it exports."""
 
@@ -71,8 +75,13 @@ class EMA:
 
 
 def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.optim.Optimizer]:
-    """Build one optimizer for all that learns, or with Muon two: for matrices inside blocks, and for the rest."""
-    trained = trained_parameters(module)
+    """Build one optimizer for all that learns, or with Muon two: for matrices inside blocks, and for the rest.
+
+    A discriminator has one more, last, with a rate of its own (`rates`).
+    """
+    judges, others = discriminator_and_others(module)
+    mine = {id(parameter) for parameter in others}
+    trained = [(name, parameter) for name, parameter in trained_parameters(module) if id(parameter) in mine]
     matrices = [p for name, p in trained if settings.optimizer == "muon" and p.ndim == 2 and "blocks." in name]
     taken = {id(parameter) for parameter in matrices}
     others = [parameter for _, parameter in trained if id(parameter) not in taken]
@@ -82,7 +91,24 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
         optimizers.append(torch.optim.AdamW(others, lr=rate, betas=settings.betas, weight_decay=decay))
     if matrices:
         optimizers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    if judges:
+        optimizers.append(torch.optim.AdamW(judges, lr=rate, betas=_DISCRIMINATOR_BETAS, weight_decay=decay))
     return optimizers
+
+
+def discriminator_and_others(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters that learn: those of a discriminator, if there is one, and all others."""
+    judges, others = [], []
+    for name, parameter in trained_parameters(module):
+        (judges if _DISCRIMINATOR in name else others).append(parameter)
+    return judges, others
+
+
+def rates(settings: StageSettings, step: int, count: int) -> list[float]:
+    """Return the learning rate of each of the `count` optimizers at a step."""
+    rate = learning_rate(settings, step)
+    last = rate * settings.discriminator_rate if isinstance(settings, DistillSettings) else rate
+    return [*[rate] * (count - 1), last]
 
 
 class Loop:
@@ -161,9 +187,9 @@ class Loop:
     def _step(self, batches: list[Any]) -> tuple[float, float]:
         """Do one optimizer step; return the mean loss over all processes and the gradients' norm before clipping."""
         counters, settings = self.counters, self.settings
-        for optimizer in self.optimizers:
+        for optimizer, rate in zip(self.optimizers, rates(settings, counters.step, len(self.optimizers)), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, counters.step)
+                group["lr"] = rate
         total = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(batches):
             last = number == len(batches) - 1
@@ -175,7 +201,10 @@ class Loop:
             if parameter.grad is None:  # an input that this step had not: the optimizer should know every weight alike
                 parameter.grad = torch.zeros_like(parameter)
         mean = float(self.accelerator.reduce(total, "mean"))
-        norm = float(whole(self.accelerator.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)))
+        judges, others = discriminator_and_others(self.module)
+        norm = float(whole(self.accelerator.clip_grad_norm_(others, settings.max_grad_norm)))
+        if judges:  # on its own, so that a loud discriminator does not silence what it judges
+            norm = max(norm, float(self.accelerator.clip_grad_norm_(judges, settings.max_grad_norm)))
         if math.isfinite(mean) and math.isfinite(norm):
             for optimizer in self.optimizers:
                 optimizer.step()

@@ -19,13 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from posegen.errors import PosegenError
+from posegen.model import lora
 from posegen.model.autoencoder import AutoencoderLightVideo
+from posegen.model.pipeline import ADAPTERS
 from posegen.model.transformer import PoseGenTransformer3DModel
 from posegen.train.autoencoding import autoencoder_loss, prepare_autoencoder
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import prepare_transformer
+from posegen.train.distillation import make_discriminator
 from posegen.train.stage_settings import (
     AdapterSettings,
+    DistillSettings,
     Phase,
     StageName,
     StageSettings,
@@ -38,6 +42,8 @@ from posegen.train.train_recipe import BaseWeights
 RESERVE = 0.08
 """Share added for memory that cannot be counted."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp8": 1}
+_LOOKS = 4
+"""Videos that a discriminator looks at for each item: a generated one twice, a true one, and that with noise."""
 _PROBED = 2
 """Blocks with which activations are measured; all blocks are alike."""
 
@@ -96,6 +102,9 @@ def estimate(
     """Estimate the memory of a stage that trains the transformer, on each of `processes` devices."""
     activations, tokens = max(_measure(phase, settings, inputs, processes) for phase in settings.phases)
     trained, everything = _count_parameters(_Structure.of(settings, inputs.arguments))
+    if isinstance(settings, DistillSettings):
+        judging, judged = _discriminator(settings, inputs, processes)
+        activations, trained, everything = activations + judged, trained + judging, everything + judging
     shards = processes if settings.strategy == "fsdp" else 1
     return Memory(
         frozen=(everything - trained) * _BYTES[base_weights] // shards,
@@ -178,8 +187,8 @@ class _Structure:
     """Parameters of a transformer, and those that learn; equal structures are measured once a process."""
 
     stage: type[TransformerSettings]
-    adapter: tuple[int, float] | None
-    """Rank and alpha."""
+    adapter: tuple[Hashable, ...] | None
+    """Rank and alpha; in `distill` also the weights that learn and whether there are two adapters."""
     arguments: tuple[tuple[str, Hashable], ...]
     """The constructor's, in the order of their names."""
     settings: TransformerSettings = field(compare=False)
@@ -188,7 +197,11 @@ class _Structure:
     def of(cls, settings: TransformerSettings, arguments: dict[str, Any]) -> "_Structure":
         """Return the structure that a stage trains."""
         hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
-        adapter = (settings.rank, settings.alpha) if isinstance(settings, AdapterSettings) else None
+        adapter: tuple[Hashable, ...] | None = None
+        if isinstance(settings, AdapterSettings):
+            adapter = (settings.rank, settings.alpha)
+        if isinstance(settings, DistillSettings):
+            adapter = (settings.rank, settings.alpha, settings.learning, settings.stitch_share > 0)
         return cls(type(settings), adapter, tuple(sorted(hashable.items())), settings)
 
     def build(self) -> PoseGenTransformer3DModel:
@@ -198,8 +211,29 @@ class _Structure:
         settings = self.settings
         if isinstance(settings, StitchSettings):
             settings = replace(settings, from_base=False)  # the empty model has no base adapter to copy
+        if isinstance(settings, DistillSettings) and settings.stitch_share > 0:  # nor one to copy for stitch segments
+            for name in ADAPTERS:
+                lora.add_adapter(model, name, settings.rank, settings.alpha)
         prepare_transformer(model, settings, "fp32")
         return model
+
+
+def _discriminator(settings: DistillSettings, inputs: TransformerInputs, processes: int) -> tuple[int, int]:
+    """Return (parameters, bytes kept for the backward pass) of a discriminator, which looks at four videos a step."""
+    with init_empty_weights(include_buffers=True):
+        model = make_discriminator(inputs.arguments, settings).to(_activation_type(settings))
+    channels, most = inputs.arguments["out_channels"], 0
+    for phase in settings.phases:
+        batch = max(phase.batch_size // (settings.accumulate * processes), 1)
+        shape = ((phase.num_frames - 1) // 4 + 1, *inputs.latent_size)
+        latents, conditions = (
+            torch.empty(batch, count, *shape, device="meta", dtype=_activation_type(settings))
+            for count in (channels, inputs.arguments["in_channels"] + channels)
+        )
+        with _keeping(model) as kept:
+            model(latents, conditions)
+        most = max(most, _LOOKS * kept.size())
+    return sum(parameter.numel() for parameter in model.parameters()), most
 
 
 @functools.lru_cache(maxsize=64)

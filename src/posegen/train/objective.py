@@ -3,11 +3,11 @@
 Random numbers come in as arguments. The stages choose the weights and the data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,11 +33,60 @@ class FlowBatch:
     image: Float[Tensor, "b i di"] | None
     noise: Float[Tensor, "b c f h w"]
     sigmas: Float[Tensor, " b"]
+    weights: Float[Tensor, "b 1 f h w"] | None = None
+    """Weights of latents in the loss, mean 1 in each item (`region_weights`); None: all 1."""
 
     def to(self, device: torch.device) -> "FlowBatch":
         """Return the batch on a device in float32; encoded clips are moved as bfloat16, at half the size."""
-        values = {name: None if value is None else value.to(device).float() for name, value in vars(self).items()}
-        return FlowBatch(**values)  # type: ignore[arg-type]
+        moved = {name: value.to(device).float() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
+
+def region_weights(shares: Float[Tensor, "b 2 f h w"], face: float, hands: float) -> Float[Tensor, "b 1 f h w"]:
+    """Return weights of latents by the shares of face and hands in them, with mean 1 in each item.
+
+    Before that, a latent that shows nothing but face has the weight `face`, of hands `hands`, of anything else 1.
+    """
+    weights = 1.0 + (face - 1.0) * shares[:, :1] + (hands - 1.0) * shares[:, 1:]
+    return weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
+def noised(batch: FlowBatch) -> Float[Tensor, "b c f h w"]:
+    """Return the noisy latents (1 - σ)·x + σ·ε of a batch (rectified flow, as Wan; PoseGen Eq. 1)."""
+    sigmas = batch.sigmas.view(-1, 1, 1, 1, 1)
+    return (1.0 - sigmas) * batch.latents + sigmas * batch.noise
+
+
+def predict_velocity_of(
+    transformer: Any, batch: FlowBatch, noisy: Float[Tensor, "b c f h w"], sigmas: Float[Tensor, " b"]
+) -> Float[Tensor, "b c f h w"]:
+    """Return the transformer's velocity (float32) at noisy latents, with the batch's conditions."""
+    velocity: Tensor = transformer(
+        hidden_states=noisy,
+        condition_latents=batch.condition_latents,
+        hand_latents=batch.hand_latents,
+        reference_latents=batch.reference_latents,
+        timestep=sigmas * NUM_TRAIN_TIMESTEPS,
+        encoder_hidden_states=batch.text,
+        encoder_hidden_states_image=batch.image,
+        return_dict=False,
+    )[0]
+    return velocity.float()
+
+
+def velocity_errors(
+    velocity: Float[Tensor, "b c f h w"],
+    target: Float[Tensor, "b c f h w"],
+    weights: Float[Tensor, "b 1 f h w"] | None,
+    channel_weights: Float[Tensor, " c"] | None,
+) -> Float[Tensor, " b"]:
+    """Return the mean squared error of each item, with latents and channels weighted."""
+    error = (velocity - target) ** 2
+    if channel_weights is not None:
+        error = error * channel_weights.view(1, -1, 1, 1, 1)
+    if weights is not None:
+        error = error * weights
+    return error.flatten(1).mean(1)
 
 
 def flow_matching_loss(
@@ -45,24 +94,10 @@ def flow_matching_loss(
 ) -> Float[Tensor, " b"]:
     """Return the mean squared error of the velocity for each item, with channels weighted by `channel_weights`.
 
-    Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, as Wan; PoseGen Eq. 1).
+    The target is ε - x at (1 - σ)·x + σ·ε (PoseGen Eq. 1).
     """
-    sigmas = batch.sigmas.view(-1, 1, 1, 1, 1)
-    noisy = (1.0 - sigmas) * batch.latents + sigmas * batch.noise
-    velocity = transformer(
-        hidden_states=noisy,
-        condition_latents=batch.condition_latents,
-        hand_latents=batch.hand_latents,
-        reference_latents=batch.reference_latents,
-        timestep=batch.sigmas * NUM_TRAIN_TIMESTEPS,
-        encoder_hidden_states=batch.text,
-        encoder_hidden_states_image=batch.image,
-        return_dict=False,
-    )[0]
-    error = (velocity.float() - (batch.noise - batch.latents)) ** 2
-    if channel_weights is not None:
-        error = error * channel_weights.view(1, -1, 1, 1, 1)
-    return error.flatten(1).mean(1)
+    velocity = predict_velocity_of(transformer, batch, noised(batch), batch.sigmas)
+    return velocity_errors(velocity, batch.noise - batch.latents, batch.weights, channel_weights)
 
 
 @torch.no_grad()
@@ -129,3 +164,27 @@ def psnr(reconstruction: Tensor, pixels: Tensor) -> Float[Tensor, " f"]:
         raise PosegenError(f"PSNR of different shapes: {tuple(reconstruction.shape)} and {tuple(pixels.shape)}")
     error = functional.mse_loss(reconstruction.float().clamp(-1, 1), pixels.float(), reduction="none")
     return 10.0 * torch.log10(4.0 / error.mean(dim=(0, 1, 3, 4)).clamp_min(1e-10))
+
+
+def region_psnr(
+    frames: UInt8[Tensor, "f h w 3"], truth: UInt8[Tensor, "f h w 3"], region: Bool[Tensor, "f h w"]
+) -> float:
+    """Return the PSNR in dB of frames over a region, with the errors of all its pixels pooled."""
+    errors = (frames.double() - truth.double()).square()[region]
+    return float(10.0 * torch.log10(255.0**2 / errors.mean().clamp_min(1e-10)))
+
+
+def sharpness_ratio(
+    frames: UInt8[Tensor, "f h w 3"], truth: UInt8[Tensor, "f h w 3"], region: Bool[Tensor, "f h w"]
+) -> float:
+    """Return the mean change of brightness (BT.601) from pixel to pixel in a region, relative to the truth's.
+
+    1: as sharp as the truth, or as noisy: look at it beside the PSNR.
+    """
+
+    def changes(video: Tensor) -> Tensor:
+        luma = video.double() @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+        across, down = luma.diff(dim=2).abs(), luma.diff(dim=1).abs()
+        return (across[:, :-1] + down[:, :, :-1])[region[:, :-1, :-1]].mean()
+
+    return float(changes(frames) / changes(truth).clamp_min(1e-9))

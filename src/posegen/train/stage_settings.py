@@ -1,4 +1,4 @@
-"""Settings of a training stage: one dataclass for each of vae, pretrain, base and stitch, and the phases they share.
+"""Settings of a training stage: a dataclass for each of vae, pretrain, base, stitch and distill, and their phases.
 
 Each setting is a field of the stages that it has a meaning in, with its range in its type. What a recipe file may say
 besides, and how the settings of different tables go together, is in `train_recipe.py`. Nothing is trained here.
@@ -19,11 +19,12 @@ from posegen.config.limits import (
 )
 from posegen.errors import PosegenError
 
-StageName = Literal["vae", "pretrain", "base", "stitch"]
+StageName = Literal["vae", "pretrain", "base", "stitch", "distill"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 Precision = Literal["bf16", "fp32"]
 Strategy = Literal["ddp", "fsdp"]
 Optimizer = Literal["adamw", "muon"]
+Learning = Literal["whole", "adapters"]
 
 
 @dataclass(frozen=True)
@@ -217,11 +218,20 @@ class TransformerSettings(StageSettings):
     pixel_weight: Share = 0.0
     """Share of the loss in which latent channels count as much as the pixels that depend on them; in the rest they are
     equal. For autoencoders whose channels differ much, as linear codes do: shapes are learned before texture."""
+    face_weight: PositiveFloat = 1.0
+    """Weight in the loss of latents that show nothing but the face; others count 1, and the mean of a clip stays 1."""
+    hand_weight: PositiveFloat = 1.0
+    """The same for the hands."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.optimizer == "muon" and self.strategy == "fsdp":
             raise PosegenError('optimizer = "muon" needs whole matrices: use strategy = "ddp"')
+
+    @property
+    def weighs_regions(self) -> bool:
+        """Whether face or hands count more or less than the rest."""
+        return (self.face_weight, self.hand_weight) != (1.0, 1.0)
 
     def check_phase(self, phase: Phase) -> None:
         """Refuse crops."""
@@ -273,7 +283,41 @@ class StitchSettings(AdapterSettings):
             raise PosegenError("of_frames has no meaning in this stage: remove it")
 
 
+@dataclass(frozen=True)
+class DistillSettings(AdapterSettings):
+    """Settings of `distill`, which makes a model generate in few steps without guidance."""
+
+    stage = "distill"
+
+    few_steps: PositiveInt = 4
+    """Denoising steps that the model is made for."""
+    learning: Learning = "adapters"
+    """Weights that learn: the whole transformer with the adapters that it has, or the adapters only (new ones, if it
+    has none), on a base that is fast already."""
+    few_step_shift: NonNegativeFloat = 0.0
+    """Shift of the noise levels of these steps (and of the exported model's schedule); 0: the model's own."""
+    stitch_share: Share = 0.25
+    """Share of steps that train stitch segments, whose clips are not mirrored; 0: base segments only."""
+    own_share: Share = 0.5
+    """Share of items for which a step begins from what the model's own earlier steps leave, as when it generates; the
+    others begin from noised clips."""
+    flow_share: Share = 0.25
+    """Share of items that are trained by ordinary flow matching at any noise level: many steps stay possible."""
+    adversarial: NonNegativeFloat = 1.0
+    """Norm of the discriminator's gradient relative to the regression's in the last step; less in earlier ones, down to
+    nothing in the first, and rising from 0 during the warm-up. 0: no discriminator, softer frames."""
+    discriminator_width: PositiveInt = 96
+    """Channels of the discriminator's hidden layers."""
+    discriminator_rate: PositiveFloat = 3.0
+    """Learning rate of the discriminator, relative to `learning_rate`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strategy == "fsdp":
+            raise PosegenError('strategy = "fsdp" is not for distill, whose steps run the model several times: "ddp"')
+
+
 KINDS: dict[StageName, type[StageSettings]] = {
-    kind.stage: kind for kind in (VaeSettings, PretrainSettings, BaseSettings, StitchSettings)
+    kind.stage: kind for kind in (VaeSettings, PretrainSettings, BaseSettings, StitchSettings, DistillSettings)
 }
 """The class of each stage's settings."""

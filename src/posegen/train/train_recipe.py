@@ -1,8 +1,8 @@
 """Recipes: TOML files with all settings of a training, checked before anything is built.
 
 A recipe has a name, a `[model]`, `[data]` and one table for each stage (`[vae]`, `[pretrain]`, `[base]`, `[stitch]`,
-see `stage_settings.py`). Unknown keys, wrong types and contradictions are errors that name the key. The stages
-apply them.
+`[distill]`, see `stage_settings.py`). Unknown keys, wrong types and contradictions are errors that name the key. The
+stages apply them.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from posegen.train.stage_settings import (
     KINDS,
     STAGES,
     BaseSettings,
+    DistillSettings,
     Phase,
     PretrainSettings,
     StageName,
@@ -27,8 +28,11 @@ from posegen.train.stage_settings import (
     VaeSettings,
 )
 
+_FIRST_KINDS = (VaeSettings, PretrainSettings, BaseSettings, StitchSettings)
+_LATER_SETTINGS = {"face_weight": 1.0, "hand_weight": 1.0}
+"""Settings that checkpoints of older versions do not know, with their defaults."""
 BaseWeights = Literal["fp32", "bf16", "fp8"]
-AnyStageSettings = VaeSettings | PretrainSettings | BaseSettings | StitchSettings
+AnyStageSettings = VaeSettings | PretrainSettings | BaseSettings | StitchSettings | DistillSettings
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Recipe:
     pretrain: PretrainSettings | None = None
     base: BaseSettings | None = None
     stitch: StitchSettings | None = None
+    distill: DistillSettings | None = None
 
     def stage(self, stage: StageName) -> AnyStageSettings:
         """Return the settings of a stage. Raises `PosegenError` if the recipe has none."""
@@ -111,18 +116,22 @@ class Recipe:
     def fingerprint(self, stage: StageName) -> str:
         """Hash everything that a checkpoint of this stage depends on: not where data lies, nor how often to log.
 
-        Settings of the other stages are hashed too, at their defaults, as in checkpoints of older versions.
+        Settings of the other stages are hashed too, at their defaults, as in checkpoints of older versions; later
+        settings only where they are not at their defaults.
         """
         settings = self.stage(stage)
         hashed = {
             item.name: item.default
-            for kind in KINDS.values()
+            for kind in _FIRST_KINDS
             for item in fields(kind)
             if item.default is not dataclasses.MISSING
         }
         hashed |= dataclasses.asdict(settings)
         for name in frozenset[str]().union(*(kind.without_effect for kind in KINDS.values())):
             del hashed[name]
+        for name, default in _LATER_SETTINGS.items():
+            if hashed[name] == default:
+                del hashed[name]
         content = {"name": self.name, "stage": stage, "model": dataclasses.asdict(self.model), "settings": hashed}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -185,6 +194,8 @@ def _check_together(recipe: Recipe) -> None:
         raise PosegenError(
             f'[model] base_weights = "{model.base_weights}" would be exported rounded: set export = "adapter"'
         )
+    if recipe.distill is not None and recipe.distill.learning == "whole":
+        raise PosegenError('[distill] learning = "whole" trains all weights: [model] base_weights must then be "fp32"')
     for adapter in (recipe.base, recipe.stitch):
         if model.base_weights == "fp8" and adapter is not None and adapter.strategy == "fsdp":
             raise PosegenError(

@@ -1,7 +1,7 @@
 """Trains one stage: checks, data, starting model, loop, export.
 
-Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`) with checkpoints, logs
-and, at the end, `model/`; a stage starts from the model of the stage before it, if there is one there.
+Each stage has a folder of its own in the output folder (`vae/`, `pretrain/`, `base/`, `stitch/`, `distill/`) with
+checkpoints, logs and, at the end, `model/`; a stage starts from the model of the stage before it, if that is there.
 """
 
 import datetime
@@ -40,11 +40,12 @@ from posegen.model.sources import (
 from posegen.progress import NullProgress, Progress
 from posegen.train.autoencoding import AutoencoderStage
 from posegen.train.checkpoint import Checkpoints, Origin
-from posegen.train.diffusion import DiffusionStage, pose_share
+from posegen.train.diffusion import DiffusionStage, leaves_weights_unused
+from posegen.train.distillation import DistillStage
 from posegen.train.loop import MODEL, Loop
 from posegen.train.memory import Memory, TransformerInputs, check_fits, estimate, estimate_autoencoder
 from posegen.train.stage import TrainStage
-from posegen.train.stage_settings import STAGES, StageName, StageSettings, VaeSettings
+from posegen.train.stage_settings import STAGES, DistillSettings, StageName, StageSettings, VaeSettings
 from posegen.train.train_recipe import Recipe
 
 SCRATCH = "scratch:mini"
@@ -172,7 +173,7 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
         mixed_precision="bf16" if settings.precision == "bf16" else "no",
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_PATIENCE),
-            DistributedDataParallelKwargs(find_unused_parameters=pose_share(settings) < 1.0),
+            DistributedDataParallelKwargs(find_unused_parameters=leaves_weights_unused(settings)),
         ],
     )
     for phase in settings.phases:
@@ -334,6 +335,8 @@ def make_stage(
     encoders = None
     if recipe.data.encoders > 1 and start != SCRATCH:
         encoders = Encoders(recipe.data.encoders, start, frozen)
+    if isinstance(settings, DistillSettings):
+        return DistillStage(pipeline, settings, recipe.model, shards, validation, cache, encoders)
     return DiffusionStage(pipeline, settings, recipe.model, shards, validation, cache, encoders)
 
 

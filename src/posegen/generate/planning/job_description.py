@@ -7,6 +7,7 @@ from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.planning.job_needs import JobNeeds
 from posegen.generate.planning.resolved_settings import ResolvedSettings
 from posegen.media.fitting import Fit
+from posegen.model.denoise import Sampling
 from posegen.model.sources import ModelDescription
 from posegen.types import Size
 
@@ -37,7 +38,7 @@ def describe_job(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
         lines.insert(2, f"conditions {inputs.conditions.folder}: as they are there, nothing is extracted")
     if config.save_masks and (settings.sharing.config is None or not config.sharing_mask):
         lines.append("NOTE       --save-masks: there are no subject masks, since no background is shared by them")
-    return "\n".join([*lines, *_describe_training(config.model, model, size)])
+    return "\n".join([*lines, *_describe_training(config.model, model, size), *_describe_few_steps(model, sampling)])
 
 
 def _describe_sharing(config: GenerateConfig, sharing: ResolvedSharing, needs: JobNeeds, num_segments: int) -> str:
@@ -51,6 +52,19 @@ def _describe_sharing(config: GenerateConfig, sharing: ResolvedSharing, needs: J
         config.sharing_precision, sharing.precision, needs.store.kind, sharing.exact, sharing.small, needs.room
     )
     return f"shared as in the {sharing.config.preset}, {needs.store.reason}; {how}"
+
+
+def _describe_few_steps(model: ModelDescription, sampling: Sampling) -> list[str]:
+    """Notes on a model for few steps that is sampled in another way."""
+    notes = []
+    if model.few_steps and sampling.steps < model.few_steps:
+        notes.append(f"NOTE       the model {model.name!r} is made for {model.few_steps} steps: fewer are softer")
+    if model.few_steps and (sampling.guidance != 1.0 or sampling.pose_guidance.scale != 1.0):
+        notes.append(
+            f"NOTE       the model {model.name!r} is made for {model.few_steps} steps without guidance, which makes "
+            "its frames harsher and takes longer"
+        )
+    return notes
 
 
 def _describe_training(name: str, model: ModelDescription, size: Size) -> list[str]:

@@ -1,0 +1,126 @@
+"""Objective of distillation: the transformer learns to generate in a few given steps, with a discriminator beside it.
+
+Three parts, for the noise levels that the sampler visits in so few steps. Regression: from noise, from noised clips,
+and from latents that the model's own earlier steps have left, the velocity should lead to the clip. An adversarial
+part: what such a step makes should look like a clip to a discriminator of latents, the more the later the step; the
+first one, from pure noise, is left to regression, which finds where things are. And ordinary flow matching
+at any noise level for a share of the items, so that many steps remain possible. Clips teach it, not a slower model: no
+trajectories are computed, and their quality is no bound.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from posegen.model import lora
+from posegen.model.denoise import flow_sigmas
+from posegen.train.discriminator import LatentDiscriminator, conditions_of, discriminator_loss, weighted
+from posegen.train.objective import FlowBatch, noised, predict_velocity_of, velocity_errors
+
+
+@dataclass(frozen=True)
+class FewStepBatch(FlowBatch):
+    """A batch of the stage `distill`. `noise` is also where own steps begin."""
+
+    own_steps: Float[Tensor, " b"] | None = None
+    """Steps from the noise that the model takes itself before it learns from the next one; 0: from a noised clip."""
+    adversarial: Float[Tensor, " b"] | None = None
+    """Norm of the adversarial gradient at the clean latents, relative to that of the regression."""
+    kind: str = "base"
+    """The adapter that learns, if the model has it."""
+
+
+def step_sigmas(steps: int, shift: float) -> Float[Tensor, " levels"]:
+    """Return the noise levels at which the sampler begins its steps, and 0 at the end."""
+    levels = torch.from_numpy(flow_sigmas(steps))
+    return torch.cat([shift * levels / (1.0 + (shift - 1.0) * levels), torch.zeros(1, dtype=torch.float64)]).float()
+
+
+def items_of(batch: FewStepBatch, chosen: Bool[Tensor, " b"]) -> FewStepBatch:
+    """Return the chosen items of a batch."""
+    values = {item.name: getattr(batch, item.name) for item in fields(batch)}
+    return replace(batch, **{name: value[chosen] for name, value in values.items() if isinstance(value, Tensor)})
+
+
+class FewStepModel(nn.Module):
+    """The transformer that learns and its discriminator: what a run trains, in one module."""
+
+    def __init__(
+        self,
+        transformer: Any,
+        discriminator: LatentDiscriminator,
+        sigmas: Float[Tensor, " levels"],
+        channel_weights: Float[Tensor, " c"] | None = None,
+        smoothness: float = 0.1,
+    ) -> None:
+        """sigmas: `step_sigmas`. channel_weights: of the regression. smoothness: of the discriminator."""
+        super().__init__()
+        self.transformer, self.discriminator = transformer, discriminator
+        self.sigmas, self.channel_weights, self.smoothness = sigmas, channel_weights, smoothness
+        self._learning = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+
+    def use(self, kind: str) -> None:
+        """Switch to the adapter of this kind, if the transformer has it; the others go on having gradients."""
+        if kind in getattr(self.transformer, "peft_config", {}) and lora.active_adapter(self.transformer) != kind:
+            lora.use_adapter(self.transformer, kind)
+            for parameter in self._learning:
+                parameter.requires_grad_(True)
+
+    def forward(self, batch: FewStepBatch) -> Float[Tensor, ""]:
+        """Return the mean loss of a batch on the model's device."""
+        self.use(batch.kind)
+        noisy, sigmas = self.starts(batch), batch.sigmas.view(-1, 1, 1, 1, 1)
+        clean = noisy - sigmas * predict_velocity_of(self.transformer, batch, noisy, batch.sigmas)
+        weights = None if self.channel_weights is None else self.channel_weights.to(noisy)
+        # of the velocity that leads to the clip: for a noised one the error of flow matching
+        errors = velocity_errors(clean / sigmas, batch.latents / sigmas, batch.weights, weights)
+        judged = torch.zeros_like(batch.sigmas) > 0 if batch.adversarial is None else batch.adversarial > 0
+        if not judged.any():
+            return errors.mean()
+        (pull,) = torch.autograd.grad(errors.sum(), clean, retain_graph=True)
+        adversarial = self._adversarial(items_of(batch, judged), clean[judged], pull[judged])
+        return errors.mean() + adversarial.sum() / len(errors)
+
+    def _adversarial(
+        self, batch: FewStepBatch, made: Float[Tensor, "b c f h w"], pull: Float[Tensor, "b c f h w"]
+    ) -> Float[Tensor, " b"]:
+        """Return both adversarial losses of each item: the transformer's and the discriminator's.
+
+        The transformer's gradient at the clean latents `made` is scaled to `batch.adversarial` times the regression's,
+        `pull` (as VQGAN's adaptive weight, arXiv 2012.09841 Eq. 7, but for each item): no weight to choose by model.
+        """
+        conditions = conditions_of(batch)
+        logits = self.discriminator(made, conditions)
+        fooled = -torch.stack([weighted(scores.float(), batch.weights) for scores in logits]).mean(0)
+        (push,) = torch.autograd.grad(fooled.sum(), made)  # not into the discriminator's weights
+        assert batch.adversarial is not None
+        scale = batch.adversarial * _norm(pull) / _norm(push).clamp_min(1e-12)
+        towards = (made * (scale.view(-1, 1, 1, 1, 1) * push)).flatten(1).sum(1)  # its gradient is that of scale·fooled
+        own = discriminator_loss(
+            self.discriminator, batch.latents, made.detach(), batch.noise, conditions, batch.weights, self.smoothness
+        )
+        return towards - towards.detach() + (scale * fooled).detach() + own
+
+    @torch.no_grad()
+    def starts(self, batch: FewStepBatch) -> Float[Tensor, "b c f h w"]:
+        """Return the latents that the step begins from: noised clips, or what own earlier steps from noise leave."""
+        noisy = noised(batch)
+        if batch.own_steps is None or not (batch.own_steps > 0).any():
+            return noisy
+        own = batch.noise.clone()
+        for step in range(int(batch.own_steps.max())):
+            going = batch.own_steps > step
+            level, after = self.sigmas[step], self.sigmas[step + 1]
+            part = items_of(batch, going)
+            velocity = predict_velocity_of(
+                self.transformer, part, own[going], torch.full_like(part.sigmas, float(level))
+            )
+            own[going] = own[going] + float(after - level) * velocity
+        return torch.where(batch.own_steps.view(-1, 1, 1, 1, 1) > 0, own, noisy)
+
+
+def _norm(gradients: Float[Tensor, "b c f h w"]) -> Float[Tensor, " b"]:
+    return gradients.flatten(1).norm(dim=1)
