@@ -10,6 +10,7 @@ from posegen.config import (
     EvaluateConfig,
     ExtractConfig,
     GenerateConfig,
+    MotionConfig,
     PromptConfig,
     StudyConfig,
     TrainConfig,
@@ -22,13 +23,15 @@ def check_inputs(config: object) -> None:
     match config:
         case GenerateConfig():
             check_input(config.reference, "a picture")
-            check_input(config.driving, "a video")
+            check_input(config.movements, "a video" if config.motion is None else "a motion file")
             if config.conditions is not None:
                 from posegen.conditions.folder import open_conditions
 
                 open_conditions(config.conditions)
         case ExtractConfig():
             check_input(config.driving, "a video")
+        case MotionConfig():
+            check_input(config.file, "a motion file")
         case PromptConfig():
             check_input(config.reference, "a picture")
         case TrainConfig():

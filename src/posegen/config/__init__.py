@@ -6,7 +6,16 @@ imported here, and no model or file is touched: paths are checked when they are 
 
 from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
-from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_person, parse_size
+from posegen.config.checks import (
+    chosen_person,
+    parse_bytes,
+    parse_camera,
+    parse_fps,
+    parse_lora,
+    parse_person,
+    parse_size,
+    parse_viewpoint,
+)
 from posegen.config.choices import (
     DEFAULT_PROMPT,
     MAX_FPS,
@@ -26,6 +35,7 @@ from posegen.config.choices import (
     SharingPreset,
     SharingStore,
     Split,
+    Viewpoint,
 )
 from posegen.config.estimators import EstimatorConfig
 from posegen.config.evaluate import EvaluateConfig
@@ -35,6 +45,7 @@ from posegen.config.jobs import JobsConfig
 from posegen.config.prepare import PrepareConfig
 from posegen.config.prompt import PromptConfig
 from posegen.config.screen import ScreenConfig
+from posegen.config.show_motion import MotionConfig
 from posegen.config.study import StudyConfig
 from posegen.config.synth import SynthConfig
 from posegen.config.train import TrainConfig
@@ -57,6 +68,7 @@ __all__ = [
     "GenerateConfig",
     "JobsConfig",
     "LongMethod",
+    "MotionConfig",
     "NormalsChoice",
     "PersonChoice",
     "PoseChoice",
@@ -72,9 +84,13 @@ __all__ = [
     "StudyConfig",
     "SynthConfig",
     "TrainConfig",
+    "Viewpoint",
+    "chosen_person",
     "parse_bytes",
+    "parse_camera",
     "parse_fps",
     "parse_lora",
     "parse_person",
     "parse_size",
+    "parse_viewpoint",
 ]

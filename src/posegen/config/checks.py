@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from posegen.config.choices import MAX_FPS, MAX_SIDE, PersonChoice
+from posegen.config.choices import MAX_FPS, MAX_SIDE, CameraMode, PersonChoice, Viewpoint
 from posegen.errors import PosegenError
 
 _PLACES: tuple[Literal["largest", "left", "right"], ...] = ("largest", "left", "right")
@@ -59,6 +59,50 @@ def parse_person(text: str, setting: str = "--person") -> PersonChoice:
         f"{setting} {text!r:.80} is not a choice: write largest, left, right, a number from 1 (`posegen preview` shows "
         "them), or a point on the person as X,Y in pixels"
     )
+
+
+def parse_camera(text: str) -> CameraMode:
+    """Read `--camera` of a driving video. Raises `PosegenError` for what only fits motion in space, and all else."""
+    match text.strip().lower():
+        case "auto":
+            return "auto"
+        case "follow":
+            return "follow"
+        case "still":
+            return "still"
+    raise PosegenError(
+        f"--camera {text!r:.40}: for a driving video write auto, follow or still (front and AZIMUTH,ELEVATION are for "
+        "--motion)"
+    )
+
+
+def parse_viewpoint(text: str) -> Viewpoint:
+    """Read `--camera` of a motion file. Raises `PosegenError` for what only fits a driving video, and all else."""
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "front":
+        return "front"
+    number = r"([-+]?\d{1,3}(?:\.\d+)?)"
+    if angles := re.fullmatch(rf"{number}\s*,\s*{number}", word):
+        azimuth, elevation = float(angles[1]), float(angles[2])
+        check_range("--camera: the azimuth", azimuth, -360, 360)
+        check_range("--camera: the elevation", elevation, -89, 89)
+        return azimuth, elevation
+    raise PosegenError(
+        f"--camera {text!r:.40}: for a motion file write front, auto, or AZIMUTH,ELEVATION in degrees, like 30,10 "
+        "(follow and still are about the camera of a driving video)"
+    )
+
+
+def chosen_person(text: str) -> int | None:
+    """Read `--person` of a motion file: a number from 1, None for the default. Raises `PosegenError` for others."""
+    person = parse_person(text)
+    if person == "largest":
+        return None
+    if isinstance(person, int):
+        return person
+    raise PosegenError(f"--person {text!r:.40}: of a motion file, people are chosen by number, from 1")
 
 
 def parse_bytes(text: str) -> int:

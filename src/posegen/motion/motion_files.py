@@ -1,0 +1,62 @@
+"""Finds the reader of a motion file by its content, and its name where the content does not tell.
+
+To add a format: a file with a function that recognises it and one that reads it, and a row in `READERS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from posegen.errors import PosegenError
+from posegen.media.files import open_input
+from posegen.motion import bvh
+from posegen.motion.motion_data import Motion
+
+_HEAD = 4096
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: its name, suffixes, how its beginning is recognised, and how it is read."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    is_one: Callable[[bytes], bool]
+    read: Callable[[Path, int | None], Motion]
+
+
+READERS: tuple[Reader, ...] = (Reader("BVH", (".bvh",), bvh.is_bvh, bvh.read_bvh),)
+KNOWN = ", ".join(reader.name for reader in READERS)
+
+
+def read_motion(path: Path, person: int | None = None) -> Motion:
+    """Read a motion file of any known format; `person` chooses one of several, from 1.
+
+    Raises `PosegenError` for files of other kinds, damaged ones, and those that hold no motion of a person.
+    """
+    if not path.exists():
+        raise PosegenError(f"{path}: there is no such motion file")
+    reader = _reader_of(path)
+    return reader.read(path, person)
+
+
+def _reader_of(path: Path) -> Reader:
+    with open_input(path, "a motion file") as stream:
+        head = stream.read(_HEAD)
+    for reader in READERS:
+        if reader.is_one(head):
+            return reader
+    for reader in READERS:
+        if path.suffix.lower() in reader.suffixes:
+            raise PosegenError(
+                f"{path}: is named like {reader.name}, but its content is not: it is damaged or another file"
+            )
+    raise PosegenError(f"{path}: not a motion file that can be read; known are {KNOWN}")
+
+
+def looks_like_motion(path: Path) -> str | None:
+    """Return the format of a file that is motion, without reading all of it; None for other files."""
+    try:
+        return _reader_of(path).name
+    except PosegenError:
+        return None
