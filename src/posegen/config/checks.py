@@ -34,6 +34,18 @@ def parse_fps(text: str, setting: str = "--fps") -> Fraction:
     return fps.limit_denominator(100_000)
 
 
+def parse_motion_fps(text: str) -> Fraction:
+    """Read the frame rate of a motion file; raises `PosegenError` for anything else than a rate of 0.1 to 10,000."""
+    try:
+        fps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise PosegenError(
+            f"--motion-fps {text!r} is not a frame rate: write it like 30, 29.97 or 30000/1001"
+        ) from None
+    check_range("--motion-fps", float(fps), 0.1, 10_000.0)
+    return fps.limit_denominator(100_000)
+
+
 def parse_lora(text: str) -> tuple[Path, float]:
     """Read FILE or FILE:STRENGTH as (path, strength). Raises `PosegenError` for an invalid strength."""
     file, colon, strength = text.rpartition(":")

@@ -14,6 +14,7 @@ from posegen.config.checks import (
     parse_camera,
     parse_fps,
     parse_lora,
+    parse_motion_fps,
     parse_person,
     parse_size,
     parse_viewpoint,
@@ -46,6 +47,8 @@ class GenerateConfig(EstimatorConfig):
     motion: Path | None = None
     """Motion file instead of a driving video: motion capture, animation or landmarks (docs/motion.md lists the formats;
     `posegen motion FILE` shows what is understood of one)."""
+    motion_fps: str | None = None
+    """Frame rate of a motion file that does not say it; by default 30, which is reported."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them), or its folder."""
     lora: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -193,8 +196,12 @@ class GenerateConfig(EstimatorConfig):
             raise PosegenError(f"--driving VIDEO or --motion FILE: {what}; give one of them")
         if not isinstance(self.output, Path):
             raise PosegenError("--output: the name of the video to write is expected")
+        if self.motion_fps is not None and self.motion is None:
+            raise PosegenError("--motion-fps has no effect without --motion: omit it (--fps is that of the result)")
         if self.motion is None:
             return
+        if self.motion_fps is not None:
+            parse_motion_fps(self.motion_fps)
         parse_viewpoint(self.camera)
         chosen_person(self.person)
         for name in ("conditions", "pose", "pose_file", "normals", "normals_file"):

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from posegen.config.base import Settings
-from posegen.config.checks import chosen_person, parse_size, parse_viewpoint
+from posegen.config.checks import chosen_person, parse_motion_fps, parse_size, parse_viewpoint
 from posegen.errors import PosegenError
 
 
@@ -25,6 +25,8 @@ class MotionConfig(Settings):
     """The video to write (.mp4); by default FILE_motion.mp4 in the current folder."""
     person: str = "largest"
     """Number of the person, from 1, if the file holds several; by default the one that is known longest."""
+    motion_fps: str | None = None
+    """Frame rate of a file that does not say it; by default 30, which is reported."""
     camera: str = "auto"
     """Place of the camera: auto goes once around the person; front, or AZIMUTH,ELEVATION in degrees, stay there."""
     size: str = "512x512"
@@ -37,6 +39,8 @@ class MotionConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         chosen_person(self.person)
+        if self.motion_fps is not None:
+            parse_motion_fps(self.motion_fps)
         parse_viewpoint(self.camera)
         parse_size(self.size)
         if self.output is not None and self.output.suffix.lower() != ".mp4":

@@ -12,13 +12,13 @@ import numpy as np
 
 from posegen.conditions.background_motion import BackgroundMotion
 from posegen.conditions.folder import Conditions
-from posegen.config import GenerateConfig, chosen_person, parse_viewpoint
+from posegen.config import GenerateConfig, chosen_person, parse_motion_fps, parse_viewpoint
 from posegen.errors import PosegenError
 from posegen.media.audio import SILENT, Sound
 from posegen.media.video import VideoInfo
 from posegen.motion.joint_names import check_names, keypoint_sources
 from posegen.motion.motion_conditions import motion_conditions, usual_rate
-from posegen.motion.motion_data import Motion
+from posegen.motion.motion_data import Asked, Motion
 from posegen.motion.motion_files import read_motion
 from posegen.types import Size
 
@@ -37,7 +37,8 @@ class DrivingMotion:
         """Read the motion file of a job, and check that it is a person's; None for a job with a driving video."""
         if config.motion is None:
             return None
-        motion = read_motion(config.motion, chosen_person(config.person)).without_short_gaps()
+        fps = None if config.motion_fps is None else parse_motion_fps(config.motion_fps)
+        motion = read_motion(config.motion, Asked(chosen_person(config.person), fps)).without_short_gaps()
         check_names(keypoint_sources(motion.names), motion.names, str(config.motion))
         if not motion.in_space and parse_viewpoint(config.camera) != "auto":
             raise PosegenError(

@@ -19,7 +19,7 @@ from posegen.errors import PosegenError
 from posegen.media.data_files import MEGABYTE, decode_text
 from posegen.media.files import open_input
 from posegen.motion.joint_names import keypoint_sources
-from posegen.motion.motion_data import MAX_JOINTS, Motion, check_amount, rate_of_period
+from posegen.motion.motion_data import MAX_JOINTS, Asked, Motion, check_amount, rate_of_period
 from posegen.motion.rigs import CHUNK, Rig, attach_face_and_feet, pose_rig
 
 FORM = "BVH"
@@ -44,16 +44,14 @@ def is_bvh(head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:9].upper() == b"HIERARCHY"
 
 
-def read_bvh(path: Path, person: int | None = None) -> Motion:
+def read_bvh(path: Path, asked: Asked = Asked()) -> Motion:  # noqa: B008 - it is frozen
     """Read a BVH file. Raises `PosegenError` for a damaged one, and names the line."""
     with open_input(path, "a BVH file") as stream:
         head = stream.read(_MAX_HEADER)
         found = re.search(rb"^[ \t]*MOTION[ \t\r]*$", head, re.MULTILINE | re.IGNORECASE)
         if found is None:
             raise PosegenError(f"{path}: has no line MOTION in its first {_MAX_HEADER // MEGABYTE} MB: it is cut off")
-        joints, people = _choose_person(
-            _parse_hierarchy(decode_text(head[: found.start()], str(path), "BVH"), path), person, path
-        )
+        joints = _parse_hierarchy(decode_text(head[: found.start()], str(path), "BVH"), path)
         declared, rate, begin, line = _parse_motion_head(head[found.end() :], path)
         stream.seek(found.end() + begin)
         width = sum(len(joint.channels) for joint in joints)
@@ -65,7 +63,12 @@ def read_bvh(path: Path, person: int | None = None) -> Motion:
         notes.append(f"it declares {declared:,} frames and holds {len(rows):,}: all that are there are read")
     if broken:
         notes.append("its last frame is incomplete, and left out")
-    return _pose(joints, rows, rate, people, person, notes)
+    rate, _ = asked.rate(rate, path)
+    roots = [index for index, joint in enumerate(joints) if joint.parent < 0]
+    chosen = asked.index(len(roots), path)
+    if len(roots) > 1 and chosen is None:
+        notes.append(f"it holds {len(roots)} skeletons: the first is taken (--person 2 takes the second)")
+    return _pose(joints, rows, rate, roots, chosen or 0, notes)
 
 
 def _parse_hierarchy(text: str, path: Path) -> list[_Joint]:
@@ -128,14 +131,6 @@ def _read_values(joint: _Joint, key: str, words: list[str], where: str) -> None:
                 raise ValueError("another number of channels")
     except (ValueError, KeyError, IndexError):
         raise PosegenError(f"{where}: {key} {' '.join(words)[:60]!r} of {joint.name} is not understood") from None
-
-
-def _choose_person(joints: list[_Joint], person: int | None, path: Path) -> tuple[list[_Joint], int]:
-    """Check that there is such a root; joints of all people stay, since their channels are in one row."""
-    people = sum(joint.parent < 0 for joint in joints)
-    if person is not None and person > people:
-        raise PosegenError(f"{path}: --person {person}: it holds {people} {'person' if people == 1 else 'people'}")
-    return joints, people
 
 
 def _parse_motion_head(content: bytes, path: Path) -> tuple[int, Fraction, int, int]:
@@ -203,11 +198,10 @@ def _no_number(content: bytes, path: Path, line: int) -> PosegenError:
 
 
 def _pose(
-    joints: list[_Joint], rows: np.ndarray, rate: Fraction, people: int, person: int | None, notes: list[str]
+    joints: list[_Joint], rows: np.ndarray, rate: Fraction, roots: list[int], person: int, notes: list[str]
 ) -> Motion:
-    """Compute positions of one person from the channels."""
-    roots = [index for index, joint in enumerate(joints) if joint.parent < 0]
-    chosen = roots[(person or 1) - 1]
+    """Compute positions of one person, who has one of the roots, from the channels."""
+    chosen = roots[person]
     stop = next((root for root in roots if root > chosen), len(joints))
     column = sum(len(joint.channels) for joint in joints[:chosen])
     own = [
@@ -225,8 +219,6 @@ def _pose(
     for first in range(0, len(rows), CHUNK):
         part = slice(first, first + CHUNK)
         positions[part] = pose_rig(parents, *_local(own, rows[part].astype(np.float64), column, adds), attached)
-    if people > 1 and person is None:
-        notes.append(f"it holds {people} skeletons: the first is taken (--person 2 takes the second)")
     if len(keypoint_sources(names)) and not attached.names:
         notes.append("its rest pose is not that of somebody who stands: the face is placed by the shoulders")
     return Motion(
@@ -235,7 +227,7 @@ def _pose(
         positions,
         1 / rate,
         derived=frozenset(attached.names),
-        people=people,
+        people=len(roots),
         notes=tuple(notes),
     )
 

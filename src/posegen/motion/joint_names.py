@@ -144,6 +144,8 @@ def keypoint_sources(names: Sequence[str]) -> dict[str, int]:
         if known is not None and known not in found and known in WHOLEBODY_NAMES and not _is_rig_word(name):
             found[known] = index
     for side in SIDES:  # a hand's root is the wrist
+        if (side, "handwrist") in said:
+            found[f"{side}_hand_0"] = said[side, "handwrist"]
         if f"{side}_wrist" in found and any(f"{side}_hand_{joint}" in found for joint in range(1, 21)):
             found.setdefault(f"{side}_hand_0", found[f"{side}_wrist"])
         elif f"{side}_hand_0" in found:

@@ -63,7 +63,7 @@ def film_motion(
     lines = list(body.lines)
     if motion.in_space:
         azimuth, elevation = viewpoint if isinstance(viewpoint, tuple) else (None, 0.0)
-        view = choose_view(body, azimuth, elevation, turns_aside=viewpoint == "auto")
+        view = choose_view(body, azimuth, elevation, size[1] / size[0] if viewpoint == "auto" else None)
         lines.append(view.line)
         pose = film(body, view, motion, size)
     else:

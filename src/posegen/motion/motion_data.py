@@ -6,9 +6,10 @@ Nothing here knows a file format. Names are those of the file; `joint_names.py` 
 import hashlib
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 
 from posegen.errors import PosegenError
 from posegen.media.timing import resample
@@ -16,11 +17,53 @@ from posegen.media.timing import resample
 MAX_FRAMES = 2_000_000
 """Maximum number of frames: 2.7 hours at 200 frames per second."""
 MAX_JOINTS = 2_000
+GUESSED_RATE = 30
+"""Frames per second of a file that does not say its rate."""
 MAX_VALUES = 250_000_000
 """Maximum number of coordinates of a motion: 1 GB."""
 UP_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 FILLED_GAP = 0.25
 """Maximum gap in seconds over which a joint is filled in, as in videos (`smoothing.MAX_GAP`)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Choices of the user that a reader needs: number of the person, from 1, and the rate of a file without one."""
+
+    person: int | None = None
+    fps: Fraction | None = None
+
+    def rate(self, stated: Fraction | None, where: Path) -> tuple[Fraction, tuple[str, ...]]:
+        """Return the frame rate, with a line if it is a guess. Raises `PosegenError` if file and user contradict."""
+        if stated is not None:
+            if self.fps is not None and abs(float(self.fps / stated) - 1) > 1e-3:
+                raise PosegenError(
+                    f"--motion-fps {float(self.fps):g}: {where} states {float(stated):g} frames per second: omit it "
+                    "(--fps chooses the rate of the result)"
+                )
+            return stated, ()
+        if self.fps is not None:
+            return self.fps, ()
+        line = f"the file does not say its frame rate: {GUESSED_RATE} frames per second are assumed (--motion-fps)"
+        return Fraction(GUESSED_RATE), (line,)
+
+    def index(self, people: int, where: Path) -> int | None:
+        """Return the index of the person who is asked for; None if none is. Raises `PosegenError` if too large."""
+        if self.person is None:
+            return None
+        if self.person > people:
+            raise PosegenError(
+                f"--person {self.person}: {where} holds {people} {'person' if people == 1 else 'people'}"
+            )
+        return self.person - 1
+
+    def choose(self, known: Bool[np.ndarray, "people frames"], where: Path) -> tuple[int, tuple[str, ...]]:
+        """Return the index of the person, by default the one known in most frames, with a line if there are several."""
+        index = self.index(len(known), where)
+        if index is not None or len(known) == 1:
+            return index or 0, ()
+        best = int(known.sum(axis=1).argmax())
+        return best, (f"it holds {len(known)} people: number {best + 1} is known longest, and taken (--person)",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +73,8 @@ class Motion:
     form: name of the format. positions: in space (three axes, right-handed) or in an image (two axes, pixels, x right,
     y down); NaN where a joint is not known. metres: of one unit; None if the file does not say. up: the axis that
     points up, like "+y"; None if the file does not say, and for images. size: (height, width) of the image, if known.
-    scores: 0 to 1 for each position, of an estimator. estimated: found in images, so it has their jitter. derived:
+    depth: of joints in an image: pixels behind (+) or before the wrist, for hands. scores: 0 to 1 for each position, of
+    an estimator. estimated: found in images, so it has their jitter. derived:
     joints that are computed from the orientation of others. people: how many the file holds. notes: lines for the user.
     """
 
@@ -41,6 +85,7 @@ class Motion:
     metres: float | None = None
     up: str | None = None
     size: tuple[int, int] | None = None
+    depth: Float32[np.ndarray, "frames joints"] | None = None
     scores: Float32[np.ndarray, "frames joints"] | None = None
     estimated: bool = False
     derived: frozenset[str] = frozenset()
@@ -85,8 +130,8 @@ class Motion:
         """Hash everything that a result can depend on."""
         content = hashlib.sha256(repr((self.names, self.seconds_per_frame, self.up, self.size)).encode())
         content.update(np.ascontiguousarray(self.positions).data)
-        if self.scores is not None:
-            content.update(np.ascontiguousarray(self.scores).data)
+        for values in (self.scores, self.depth):
+            content.update(b"" if values is None else np.ascontiguousarray(values).data)
         return content.hexdigest()
 
     def with_notes(self, *lines: str) -> "Motion":
@@ -133,7 +178,9 @@ class Motion:
             return np.where(weight == 0, values[before], blended)
 
         scores = None if self.scores is None else between(self.scores)
-        return replace(self, positions=between(self.positions), scores=scores, seconds_per_frame=1 / fps)
+        depth = None if self.depth is None else between(self.depth)
+        moved = between(self.positions)
+        return replace(self, positions=moved, depth=depth, scores=scores, seconds_per_frame=1 / fps)
 
 
 def check_amount(name: str, frames: int, joints: int, axes: int = 3) -> None:
@@ -145,6 +192,37 @@ def check_amount(name: str, frames: int, joints: int, axes: int = 3) -> None:
             f"{name}: {frames:,} frames of {joints:,} joints exceed the maximum of {MAX_FRAMES:,} frames, "
             f"{MAX_JOINTS:,} joints and {MAX_VALUES // axes:,} positions: cut it"
         )
+
+
+def even_times(
+    seconds: Float64[np.ndarray, " frames"], *arrays: np.ndarray
+) -> tuple[Fraction | None, tuple[np.ndarray, ...], tuple[str, ...]]:
+    """Return the rate of frames with these times, and arrays (frames first) at even times, with a line if they moved.
+
+    Times may be rounded: up to half a frame from even ones counts as even. None instead of a rate for times that do not
+    rise.
+    """
+    steps = np.diff(seconds)
+    if not len(steps) or not np.isfinite(seconds).all() or (steps <= 0).any():
+        return None, arrays, ()
+    mean, middle = float(steps.mean()), float(np.median(steps))
+    even = seconds[0] + mean * np.arange(len(seconds))
+    if np.abs(seconds - even).max() < 0.5 * mean:
+        return simple_rate(1 / mean), arrays, ()
+    rate = simple_rate(1 / middle)
+    if rate is None:
+        return None, arrays, ()
+    wanted = np.arange(seconds[0], seconds[-1] + 0.01 * middle, float(1 / rate))
+    after = np.clip(np.searchsorted(seconds, wanted), 1, len(seconds) - 1)
+    share = np.clip((wanted - seconds[after - 1]) / steps[after - 1], 0, 1)
+    share = np.where(steps[after - 1] > 1 + 2 * middle, np.nan, share)  # nothing is known over a second
+
+    def placed(values: np.ndarray) -> np.ndarray:
+        weight = share.reshape(-1, *(1,) * (values.ndim - 1)).astype(np.float32)
+        return np.asarray(values[after - 1] * (1 - weight) + values[after] * weight)
+
+    line = f"its frames come at uneven times: they are placed at {float(rate):g} frames per second by their times"
+    return rate, tuple(placed(values) for values in arrays), (line,)
 
 
 def rate_of_period(seconds: str) -> Fraction | None:
@@ -172,7 +250,7 @@ def rate_of_period(seconds: str) -> Fraction | None:
     return 1 / period
 
 
-def simple_rate(fps: float) -> Fraction | None:
+def simple_rate(fps: float | int) -> Fraction | None:
     """Return the frame rate that a file gives as a binary number; None unless it is a number above 0."""
     if not np.isfinite(fps) or not 1e-3 < fps < 1e6:
         return None

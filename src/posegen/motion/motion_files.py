@@ -9,8 +9,8 @@ from pathlib import Path
 
 from posegen.errors import PosegenError
 from posegen.media.files import open_input
-from posegen.motion import bvh
-from posegen.motion.motion_data import Motion
+from posegen.motion import bvh, mediapipe_landmarks, pose_files
+from posegen.motion.motion_data import Asked, Motion
 
 _HEAD = 4096
 
@@ -22,22 +22,31 @@ class Reader:
     name: str
     suffixes: tuple[str, ...]
     is_one: Callable[[bytes], bool]
-    read: Callable[[Path, int | None], Motion]
+    read: Callable[[Path, Asked], Motion]
 
 
-READERS: tuple[Reader, ...] = (Reader("BVH", (".bvh",), bvh.is_bvh, bvh.read_bvh),)
+READERS: tuple[Reader, ...] = (
+    Reader(bvh.FORM, (".bvh",), bvh.is_bvh, bvh.read_bvh),
+    Reader(
+        mediapipe_landmarks.FORM,
+        (".json", ".csv"),
+        mediapipe_landmarks.is_mediapipe,
+        mediapipe_landmarks.read_mediapipe,
+    ),
+    Reader(pose_files.FORM, (".pose",), pose_files.is_pose, pose_files.read_pose),
+)
 KNOWN = ", ".join(reader.name for reader in READERS)
 
 
-def read_motion(path: Path, person: int | None = None) -> Motion:
-    """Read a motion file of any known format; `person` chooses one of several, from 1.
+def read_motion(path: Path, asked: Asked = Asked()) -> Motion:  # noqa: B008 - it is frozen
+    """Read a motion file of any known format.
 
     Raises `PosegenError` for files of other kinds, damaged ones, and those that hold no motion of a person.
     """
     if not path.exists():
         raise PosegenError(f"{path}: there is no such motion file")
     reader = _reader_of(path)
-    return reader.read(path, person)
+    return reader.read(path, asked)
 
 
 def _reader_of(path: Path) -> Reader:

@@ -128,7 +128,7 @@ def show_motion(
         return ShownMotion(tuple(lines), video)
     body = whole_body(shown, where)
     azimuth, elevation = viewpoint if isinstance(viewpoint, tuple) else (None, 0.0)
-    view = choose_view(body, azimuth, elevation, turns_aside=False)
+    view = choose_view(body, azimuth, elevation)
     lines.append(
         f"view       {view.line}" if viewpoint != "auto" else "view       the camera goes once around the person"
     )

@@ -22,8 +22,9 @@ _TURNS = 0.3
 """Length of the mean facing direction below which somebody turns around too much to have a front."""
 _ASIDE = range(-60, 61, 15)
 """Azimuths that `auto` considers, in degrees from the front."""
-_TRAVEL = 1.0
-"""Sideways movement in body heights that is left as it is."""
+_TRAVEL, _BODY, _ASKEW = 1.15, 0.4, 0.006
+"""Width of the frame in body heights, if it is as high as wide; room of the body itself; cost of a degree aside, in
+heights of sideways movement that does not fit."""
 _PIECE = 4096
 _HIDDEN = {"nose": -0.35, "left_eye": -0.2, "right_eye": -0.2, "left_ear": -0.45, "right_ear": -0.45}
 """Cosine between where a point of the head looks and the camera, below which the point is hidden."""
@@ -43,12 +44,15 @@ class View:
     line: str
 
 
-def choose_view(body: WholeBody, azimuth: float | None, elevation: float, turns_aside: bool) -> View:
-    """Place the camera. azimuth: degrees from the front, or None for the front, which `turns_aside` may leave."""
+def choose_view(body: WholeBody, azimuth: float | None, elevation: float, room: float | None = None) -> View:
+    """Place the camera. azimuth: degrees from the front; None for the front, or where `room` is better kept.
+
+    room: width of the frame over its height; with it the camera may leave the front for somebody who walks sideways.
+    """
     front, words = _front_of(body)
     if azimuth is not None:
         return View(azimuth, elevation, front, f"camera: {azimuth:g}° from {words}, {elevation:g}° up")
-    chosen = _least_travel(body, front) if turns_aside else 0
+    chosen = 0 if room is None else _least_travel(body, front, room)
     line = f"camera: at {words}"
     if chosen:
         where = "left" if chosen > 0 else "right"
@@ -69,7 +73,7 @@ def _front_of(body: WholeBody) -> tuple[float, str]:
     return float(np.arctan2(facing[0, 1], facing[0, 0])), "the person's front in the first frame (they turn around)"
 
 
-def _least_travel(body: WholeBody, front: float) -> int:
+def _least_travel(body: WholeBody, front: float, room: float) -> int:
     """Return the azimuth from which the person moves sideways least, if that matters; 0 is the front."""
     hips = body.points[:, [INDEX["left_hip"], INDEX["right_hip"], INDEX["left_shoulder"], INDEX["right_shoulder"]], :2]
     path = hips.mean(axis=1)
@@ -82,7 +86,7 @@ def _least_travel(body: WholeBody, front: float) -> int:
         angle = front + np.radians(azimuth)
         across = path @ np.array([-np.sin(angle), np.cos(angle)])
         travel = float(across.max() - across.min()) / height
-        return max(travel - _TRAVEL, 0) + abs(azimuth) / 60
+        return max(travel - max(_TRAVEL * room - _BODY, 0.3), 0) + _ASKEW * abs(azimuth)
 
     return min(_ASIDE, key=lambda azimuth: (cost(azimuth), abs(azimuth)))
 
@@ -212,7 +216,8 @@ def in_image(body: WholeBody, motion: Motion, size: tuple[int, int]) -> PoseSequ
         if not body.has_hand(side):
             scores[:, hand] = 0
         else:  # without depth, hands are drawn flat
-            hands[:, side, :, :2], hands[:, side, :, 2] = points[:, hand], 0
+            hands[:, side, :, :2] = points[:, hand]
+            hands[:, side, :, 2] = 0 if body.depth is None else body.depth[:, hand]
             hands[:, side][~known[:, hand]] = np.nan
     keypoints: Float32[np.ndarray, "frames 133 2"] = np.where(np.isfinite(points), points, 0).astype(np.float32)
     return PoseSequence(keypoints, scores, hands, size, motion.fps)

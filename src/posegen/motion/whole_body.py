@@ -42,12 +42,13 @@ class WholeBody:
     """The 133 points of one person over time.
 
     points: in space, z up and in units of the file, or in pixels; NaN where not known. scores: 0 to 1, 0 where not
-    known. computed: names of points that the file does not have. height: of the standing person, in units of the
-    points; None in an image. lines: for the user.
+    known. depth: as of a motion in an image. computed: names of points that the file does not have. height: of the
+    standing person, in units of the points; None in an image. lines: for the user.
     """
 
     points: Float32[np.ndarray, "frames 133 axes"]
     scores: Float32[np.ndarray, "frames 133"]
+    depth: Float32[np.ndarray, "frames 133"] | None
     computed: tuple[str, ...]
     height: float | None
     lines: tuple[str, ...]
@@ -97,7 +98,20 @@ def whole_body(motion: Motion, where: str) -> WholeBody:
     scores[added] = 1 if motion.scores is None else 0.5
     scores[~np.isfinite(points).all(axis=2)] = 0
     computed = {WHOLEBODY_NAMES[number] for number in np.flatnonzero(added.any(axis=0)).tolist()} | motion.derived
-    return WholeBody(points, scores, tuple(sorted(computed, key=_order)), height, tuple(lines))
+    return WholeBody(
+        points, scores, _depths(motion, sources), tuple(sorted(computed, key=_order)), height, tuple(lines)
+    )
+
+
+def _depths(motion: Motion, sources: dict[str, int]) -> Float32[np.ndarray, "frames 133"] | None:
+    """Return the depth of the points of an image; 0 where it is not known."""
+    if motion.depth is None:
+        return None
+    depth = np.zeros((len(motion), NUM_KEYPOINTS), np.float32)
+    for name, number in _NUMBER.items():
+        if name in sources:
+            depth[:, number] = np.nan_to_num(motion.depth[:, sources[name]])
+    return depth
 
 
 def _order(name: str) -> int:

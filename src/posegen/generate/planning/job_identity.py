@@ -20,6 +20,7 @@ _IGNORED = {
     "reference",
     "driving",
     "motion",
+    "motion_fps",
     "output",
     "dry_run",
     "side_by_side",
