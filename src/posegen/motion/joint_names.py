@@ -21,10 +21,12 @@ _SIDE_WORDS = {
 _PREFIXES = {"mixamorig", "bip", "biped", "character", "bone", "bn", "jnt", "def", "org", "cc", "base", "j", "c", "m",
              "avg", "sec", "rig", "armature", "valvebiped", "normalized", "joint"}  # fmt: skip  # a list, read in rows
 """First words that say nothing of the joint; a number after them belongs to them."""
+_SUFFIXES = {"study", "joint", "jnt", "bone"}
+"""Words that say nothing wherever they are."""
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _GLUED = re.compile(
     r"(left|right|l|r)(shoulder|shldr|shldrbend|sho|elbow|elb|wrist|wri|hip|hipjoint|knee|kne|ankle|ank|hand|foot|toe|toes|"
-    r"thigh|shin|calf|arm|forearm|uparm|upperarm|lowerarm|upleg|upperleg|lowerleg|leg|heel|eye|ear|collar|clavicle|"
+    r"thigh|shin|calf|arm|forearm|uparm|upperarm|lowerarm|upleg|upperleg|lowerleg|leg|heel|eye|ear|collar|clavicle|hee|"
     r"acromion|hjc|kjc|ajc|sjc|ejc|wjc|femur|tibia|humerus|radius)\Z"
 )
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -95,6 +97,7 @@ def read_name(name: str) -> tuple[str, str]:
     rest = [str(int(word)) if word.isdigit() else word for word in words if word not in _SIDE_WORDS]
     if len(set(sides)) > 1:
         return "", ""
+    rest = [word for word in rest if word not in _SUFFIXES] or rest
     return (sides[0] if sides else ""), _numbered_finger(rest) or "".join(rest)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posegen.errors import PosegenError
 from posegen.media.files import open_input
-from posegen.motion import bvh, mediapipe_landmarks, pose_files
+from posegen.motion import bvh, c3d, mediapipe_landmarks, pose_files, trc
 from posegen.motion.motion_data import Asked, Motion
 
 _HEAD = 4096
@@ -33,6 +33,8 @@ READERS: tuple[Reader, ...] = (
         mediapipe_landmarks.is_mediapipe,
         mediapipe_landmarks.read_mediapipe,
     ),
+    Reader(c3d.FORM, (".c3d",), c3d.is_c3d, c3d.read_c3d),
+    Reader(trc.FORM, (".trc",), trc.is_trc, trc.read_trc),
     Reader(pose_files.FORM, (".pose",), pose_files.is_pose, pose_files.read_pose),
 )
 KNOWN = ", ".join(reader.name for reader in READERS)
