@@ -13,9 +13,10 @@ from posegen.motion.motion_data import Asked
 from posegen.motion.motion_files import read_motion
 from posegen.motion.trc import read_trc
 
-CENTRES = {f"{letter}{short}": f"{side}_{joint}" for side, letter in (("left", "L"), ("right", "R"))
-           for joint, short in (("shoulder", "SJC"), ("elbow", "EJC"), ("wrist", "WJC"), ("hip", "HJC"), ("knee", "KJC"),
-                                ("ankle", "AJC"), ("heel", "HEE"), ("toe", "TOE"))}  # fmt: skip
+LETTERS = (("left", "L"), ("right", "R"))
+SHORT = {"shoulder": "SJC", "elbow": "EJC", "wrist": "WJC", "hip": "HJC", "knee": "KJC", "ankle": "AJC"}
+SHORT |= {"heel": "HEE", "toe": "TOE"}
+CENTRES = {f"{letter}{short}": f"{side}_{joint}" for side, letter in LETTERS for joint, short in SHORT.items()}
 
 
 def joint_centres(people, scale=1000.0):
@@ -132,10 +133,10 @@ def test_plug_in_gaits_markers_give_joints(tmp_path):
     forward = np.cross(left / 0.09, [0, 0, 1.0])
     markers = {"LASI": hips + 0.13 / 0.09 * left + 0.08 * forward, "RASI": hips - 0.13 / 0.09 * left + 0.08 * forward,
                "LPSI": hips + 0.4 * left - 0.1 * forward, "RPSI": hips - 0.4 * left - 0.1 * forward}  # fmt: skip
-    for side, letter in (("left", "L"), ("right", "R")):
+    for side, letter in LETTERS:
         out = (people[f"{side}_hip"] - people["hips"]) / 0.09
-        markers |= {f"{letter}{short}": people[f"{side}_{joint}"] + 0.03 * out for short, joint in
-                    (("SHO", "shoulder"), ("ELB", "elbow"), ("KNE", "knee"), ("ANK", "ankle"), ("TOE", "toe"))}  # fmt: skip
+        for short, joint in (("SHO", "shoulder"), ("ELB", "elbow"), ("KNE", "knee"), ("ANK", "ankle"), ("TOE", "toe")):
+            markers[f"{letter}{short}"] = people[f"{side}_{joint}"] + 0.03 * out
         markers |= {f"{letter}WRA": people[f"{side}_wrist"] + 0.03 * forward,
                     f"{letter}WRB": people[f"{side}_wrist"] - 0.03 * forward}  # fmt: skip
         markers |= {f"{letter}FHD": people["head"] + 0.09 * forward + 0.07 * out + [0, 0, 0.1],
@@ -162,10 +163,10 @@ def trc_file(path, names, points, rate=60.0, units="mm", times=None, missing="")
     frames = len(points)
     times = np.arange(frames) / rate if times is None else times
     lines = [f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
-             "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
-             f"{rate}\t{rate}\t{frames}\t{len(names)}\t{units}\t{rate}\t1\t{frames}",
+             "\t".join(("DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate")),
+             f"{rate}\t{rate}\t{frames}\t{len(names)}\t{units}\t{rate}",
              "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t",
-             "\t\t" + "\t".join(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ"), ""]  # fmt: skip
+             "\t\t" + "\t".join(f"{axis}{number}" for number in range(len(names)) for axis in "XYZ"), ""]  # fmt: skip
     for number in range(frames):
         values = ["" if np.isnan(value) else f"{value:.5f}" for value in points[number].ravel()]
         values = [value or missing for value in values]

@@ -23,7 +23,10 @@ def check_inputs(config: object) -> None:
     match config:
         case GenerateConfig():
             check_input(config.reference, "a picture")
-            check_input(config.movements, "a video" if config.motion is None else "a motion file")
+            if config.driving is not None:
+                check_input(config.driving, "a video")
+            if config.motion is not None:
+                _check_motion(config.motion)
             if config.conditions is not None:
                 from posegen.conditions.folder import open_conditions
 
@@ -31,7 +34,7 @@ def check_inputs(config: object) -> None:
         case ExtractConfig():
             check_input(config.driving, "a video")
         case MotionConfig():
-            check_input(config.file, "a motion file")
+            _check_motion(config.file)
         case PromptConfig():
             check_input(config.reference, "a picture")
         case TrainConfig():
@@ -45,6 +48,11 @@ def check_inputs(config: object) -> None:
             parse_methods(config.methods)
         case AblateConfig() if config.benchmark is not None:
             _check_benchmark(config.benchmark)
+
+
+def _check_motion(path: Path) -> None:
+    if not path.is_dir():  # FreeMoCap's recordings are folders
+        check_input(path, "a motion file")
 
 
 def _check_benchmark(path: Path) -> None:

@@ -18,8 +18,10 @@ _SIDE_WORDS = {
     "left": "left", "l": "left", "lft": "left", "lf": "left", "lt": "left",
     "right": "right", "r": "right", "rgt": "right", "rt": "right", "rght": "right",
 }  # fmt: skip  # a table, read in rows
-_PREFIXES = {"mixamorig", "bip", "biped", "character", "bone", "bn", "jnt", "def", "org", "cc", "base", "j", "c", "m",
-             "avg", "sec", "rig", "armature", "valvebiped", "normalized", "joint"}  # fmt: skip  # a list, read in rows
+_PREFIXES = {
+    "mixamorig", "bip", "biped", "character", "bone", "bn", "jnt", "def", "org", "cc", "base", "j", "c", "m", "avg",
+    "sec", "rig", "armature", "valvebiped", "normalized", "joint", "body", "mediapipe",
+}  # fmt: skip  # a list, read in rows
 """First words that say nothing of the joint; a number after them belongs to them."""
 _SUFFIXES = {"study", "joint", "jnt", "bone"}
 """Words that say nothing wherever they are."""

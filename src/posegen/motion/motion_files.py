@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posegen.errors import PosegenError
 from posegen.media.files import open_input
-from posegen.motion import bvh, c3d, mediapipe_landmarks, pose_files, trc
+from posegen.motion import bvh, c3d, deeplabcut, freemocap, hdf5_files, mediapipe_landmarks, pose_files, sleap, trc
 from posegen.motion.motion_data import Asked, Motion
 
 _HEAD = 4096
@@ -25,6 +25,21 @@ class Reader:
     read: Callable[[Path, Asked], Motion]
 
 
+def _read_hdf5(path: Path, asked: Asked) -> Motion:
+    """Read HDF5 of DeepLabCut or SLEAP. Raises `PosegenError` for that of others."""
+    with hdf5_files.open_hdf5(path) as file:
+        is_table, is_sleap = deeplabcut.is_deeplabcut_table(file), sleap.is_sleap(file)
+    if is_table:
+        return deeplabcut.read_deeplabcut(path, asked)
+    if is_sleap:
+        return sleap.read_sleap(path, asked)
+    raise PosegenError(f"{path}: this HDF5 file is neither DeepLabCut's nor SLEAP's")
+
+
+def _is_freemocap(head: bytes) -> bool:
+    return freemocap.is_array(head) or freemocap.is_named_table(head)
+
+
 READERS: tuple[Reader, ...] = (
     Reader(bvh.FORM, (".bvh",), bvh.is_bvh, bvh.read_bvh),
     Reader(
@@ -35,6 +50,9 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(c3d.FORM, (".c3d",), c3d.is_c3d, c3d.read_c3d),
     Reader(trc.FORM, (".trc",), trc.is_trc, trc.read_trc),
+    Reader(deeplabcut.FORM, (".csv", ".h5"), deeplabcut.is_deeplabcut, deeplabcut.read_deeplabcut),
+    Reader(sleap.FORM, (".slp", ".h5"), hdf5_files.is_hdf5, _read_hdf5),
+    Reader(freemocap.FORM, (".npy", ".csv"), _is_freemocap, freemocap.read_freemocap),
     Reader(pose_files.FORM, (".pose",), pose_files.is_pose, pose_files.read_pose),
 )
 KNOWN = ", ".join(reader.name for reader in READERS)
@@ -52,6 +70,9 @@ def read_motion(path: Path, asked: Asked = Asked()) -> Motion:  # noqa: B008 - i
 
 
 def _reader_of(path: Path) -> Reader:
+    if path.is_dir():
+        freemocap.check_recording(path)
+        return next(reader for reader in READERS if reader.name == freemocap.FORM)
     with open_input(path, "a motion file") as stream:
         head = stream.read(_HEAD)
     for reader in READERS:
