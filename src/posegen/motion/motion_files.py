@@ -9,7 +9,18 @@ from pathlib import Path
 
 from posegen.errors import PosegenError
 from posegen.media.files import open_input
-from posegen.motion import bvh, c3d, deeplabcut, freemocap, hdf5_files, mediapipe_landmarks, pose_files, sleap, trc
+from posegen.motion import (
+    bvh,
+    c3d,
+    deeplabcut,
+    freemocap,
+    gltf,
+    hdf5_files,
+    mediapipe_landmarks,
+    pose_files,
+    sleap,
+    trc,
+)
 from posegen.motion.motion_data import Asked, Motion
 
 _HEAD = 4096
@@ -42,6 +53,7 @@ def _is_freemocap(head: bytes) -> bool:
 
 READERS: tuple[Reader, ...] = (
     Reader(bvh.FORM, (".bvh",), bvh.is_bvh, bvh.read_bvh),
+    Reader(gltf.FORM, (".glb", ".gltf", ".vrm", ".vrma"), gltf.is_gltf, gltf.read_gltf),
     Reader(
         mediapipe_landmarks.FORM,
         (".json", ".csv"),

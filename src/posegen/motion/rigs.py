@@ -33,7 +33,8 @@ _FEET = {"big_toe": (0.45, -0.25), "small_toe": (0.15, 0.35), "heel": (-1.45, 0.
 class Rig:
     """A skeleton: parents come before their children (-1 for none).
 
-    rest: (J, 3) places in the rest pose. turned: (J, 3, 3) orientations in it; None if all are upright.
+    rest: (J, 3) places in the rest pose. turned: (J, 3, 3) orientations in it (they may scale); None if all are
+    upright.
     """
 
     names: tuple[str, ...]
@@ -93,7 +94,7 @@ def attach_face_and_feet(rig: Rig) -> Attached:
     def attach(name: str, joint: int, offset: np.ndarray) -> None:
         names.append(name)
         joints.append(joint)
-        offsets.append(offset if rig.turned is None else rig.turned[joint].T @ offset)
+        offsets.append(offset if rig.turned is None else np.linalg.solve(rig.turned[joint], offset))
 
     if "head" in sources and "nose" not in sources:
         joint, size = sources["head"], _HEAD_OF_BODY * height
