@@ -21,16 +21,17 @@ ALLOWED = {
     "media": set(),
     "recipes": {"media"},
     "conditions": {"config", "media"},
+    "motion": {"config", "media", "conditions"},
     "model": {"config", "media", "conditions"},
-    "generate": {"config", "media", "conditions", "model"},
+    "generate": {"config", "media", "conditions", "motion", "model"},
     "synthetic": {"media", "conditions"},
     "data": {"media", "conditions", "model"},
     "prepare": {"config", "media", "recipes", "conditions", "model", "data"},
     "train": {"config", "media", "recipes", "model", "data", "prepare"},
     "evaluate": {"config", "media", "conditions", "model", "generate", "synthetic", "data"},
     "serve": {"config", "media", "evaluate", "prepare"},
-    "apps": {"config", "media", "conditions", "model", "generate", "synthetic", "data", "prepare", "train", "evaluate",
-             "serve"},
+    "apps": {"config", "media", "conditions", "motion", "model", "generate", "synthetic", "data", "prepare", "train",
+             "evaluate", "serve"},
 }  # fmt: skip  # a table, read in rows
 """The packages that a package may import, beside the ground floor; `posegen` and `api`, its functions, import any."""
 

@@ -54,7 +54,7 @@ class PreviewResult:
 
 def generate(
     reference: str | Path,
-    driving: str | Path,
+    driving: str | Path | None,
     output: str | Path,
     *,
     progress: Progress | None = None,
@@ -62,11 +62,12 @@ def generate(
 ) -> GenerateResult:
     """Make a video: the person of the image `reference` makes the movements of the video `driving`.
 
+    driving: None if the movements are in a motion file, `motion="walk.bvh"`.
     output: the MP4 file to write. settings: any field of `GenerateConfig`, for example `model="wan2.1-i2v-14b-720p"`,
     `prompt="..."`, `seed=1`, `steps=25`, `start=2.0`. The same call resumes an interrupted job; finished segments are
     never computed twice. Raises `PosegenError` for any problem that the caller can fix.
     """
-    config = _config(GenerateConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
+    config = _config(GenerateConfig, settings, reference=Path(reference), driving=_path(driving), output=Path(output))
     from posegen.generate.job.job_folder import work_folder
     from posegen.generate.long_video import generate_video
 
@@ -85,7 +86,7 @@ def generate(
 
 def preview(
     reference: str | Path,
-    driving: str | Path,
+    driving: str | Path | None,
     output: str | Path,
     *,
     progress: Progress | None = None,
@@ -96,7 +97,7 @@ def preview(
     The arguments are those of `generate`, which takes up the conditions made here; `quick=True` only guesses them from
     a few frames. Nothing is generated and no video model is loaded.
     """
-    config = _config(PreviewConfig, settings, reference=Path(reference), driving=Path(driving), output=Path(output))
+    config = _config(PreviewConfig, settings, reference=Path(reference), driving=_path(driving), output=Path(output))
     from posegen.generate.preview.preview_job import preview_job
 
     found, picture, video = preview_job(config, progress)
@@ -180,6 +181,10 @@ def prepare(
     recipe = read_prepare_recipe(config.recipe)
     plan = plan_latents(recipe.latents, recipe.clips) if recipe.latents.recipe else None
     return prepare_data(config.inputs, config.output, recipe, config.ray, config.refilter, progress, plan=plan)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _config(kind: type[Config], settings: dict[str, Any], **given: Any) -> Config:

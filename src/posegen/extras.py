@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "werkzeug",
     ),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
+    "motion": ("h5py",),
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
 }

@@ -28,6 +28,7 @@ from posegen.config import (
     ExtractConfig,
     GenerateConfig,
     JobsConfig,
+    MotionConfig,
     PrepareConfig,
     PreviewConfig,
     PromptConfig,
@@ -74,6 +75,7 @@ Command = (
     Annotated[GenerateConfig, tyro.conf.subcommand("generate")]
     | Annotated[ExtractConfig, tyro.conf.subcommand("extract")]
     | Annotated[PreviewConfig, tyro.conf.subcommand("preview")]
+    | Annotated[MotionConfig, tyro.conf.subcommand("motion")]
     | Annotated[PromptConfig, tyro.conf.subcommand("prompt")]
     | Annotated[SynthConfig, tyro.conf.subcommand("synth")]
     | Annotated[PrepareConfig, tyro.conf.subcommand("prepare")]
@@ -93,6 +95,7 @@ CommandConfig = (
     GenerateConfig
     | ExtractConfig
     | PreviewConfig
+    | MotionConfig
     | PromptConfig
     | SynthConfig
     | PrepareConfig
@@ -191,6 +194,10 @@ def _work_of(config: CommandConfig) -> Callable[[], None]:
             from posegen.apps import evaluation_commands as evaluation
 
             return partial(evaluation.run, config)
+        case MotionConfig():
+            from posegen.apps.motion_command import show
+
+            return partial(show, config)
         case StudyConfig():
             from posegen.apps.page_commands import serve_study
 

@@ -10,6 +10,7 @@ from posegen.config import (
     EvaluateConfig,
     ExtractConfig,
     GenerateConfig,
+    MotionConfig,
     PromptConfig,
     StudyConfig,
     TrainConfig,
@@ -22,13 +23,18 @@ def check_inputs(config: object) -> None:
     match config:
         case GenerateConfig():
             check_input(config.reference, "a picture")
-            check_input(config.driving, "a video")
+            if config.driving is not None:
+                check_input(config.driving, "a video")
+            if config.motion is not None:
+                _check_motion(config.motion)
             if config.conditions is not None:
                 from posegen.conditions.folder import open_conditions
 
                 open_conditions(config.conditions)
         case ExtractConfig():
             check_input(config.driving, "a video")
+        case MotionConfig():
+            _check_motion(config.file)
         case PromptConfig():
             check_input(config.reference, "a picture")
         case TrainConfig():
@@ -42,6 +48,11 @@ def check_inputs(config: object) -> None:
             parse_methods(config.methods)
         case AblateConfig() if config.benchmark is not None:
             _check_benchmark(config.benchmark)
+
+
+def _check_motion(path: Path) -> None:
+    if not path.is_dir():  # FreeMoCap's recordings are folders
+        check_input(path, "a motion file")
 
 
 def _check_benchmark(path: Path) -> None:

@@ -121,7 +121,9 @@ def extract_conditions(
     (folder / MANIFEST).unlink(missing_ok=True)
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
     hand_maps = _hand_maps(pose, driving, chosen, fit, device) if hands else None
-    with_hands = _draw(skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total))
+    with_hands = draw_videos(
+        skeletons, hand_maps, folder, fit, fps, lambda done: progress((2 * total + done) // 3, total)
+    )
     progress(total, total)
     if hands:
         report.append(_describe_hands(pose, with_hands, total))
@@ -197,7 +199,7 @@ def _hand_maps(
     return make_hand_maps(pose, fitted, fit, normals, frames)
 
 
-def _draw(
+def draw_videos(
     skeletons: Iterator[UInt8[np.ndarray, "height width 3"]],
     hand_maps: Iterator[UInt8[np.ndarray, "height width 3"]] | None,
     folder: Path,

@@ -27,6 +27,8 @@ from posegen.config import EstimatorConfig
 from posegen.media.fitting import Fit
 from posegen.media.video import probe_video, sample_frames, shown_frames
 
+_GREY = 96
+
 Pictures = UInt8[np.ndarray, "samples height width 3"]
 
 
@@ -103,11 +105,14 @@ def sample_conditions(
     return Samples(tuple(people), most, fitted_frames, hand_maps, tuple(cuts), skeletons)
 
 
-def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], fit: Fit) -> Samples:
-    """Sample existing conditions."""
-    frames = list(sample_frames(driving, numbers, conditions.fps, conditions.start, conditions.end))
+def kept_samples(conditions: Conditions, driving: Path | None, numbers: Sequence[int], fit: Fit) -> Samples:
+    """Sample existing conditions; `driving` is None for those of a motion file, whose frames are plain grey."""
     cuts: Sequence[int] | None = conditions.cuts
-    if cuts is None:  # made by an older version or another tool
+    if driving is None:
+        frames, cuts = [np.full((*fit.source, 3), _GREY, np.uint8)] * len(numbers), ()
+    else:
+        frames = list(sample_frames(driving, numbers, conditions.fps, conditions.start, conditions.end))
+    if cuts is None and driving is not None:  # made by an older version or another tool
         cuts = look_for_cuts(driving, conditions.fps, numbers, frames, conditions.start, conditions.end)
     poses = [conditions.pose[number] for number in numbers]
     drawn = None
@@ -118,7 +123,7 @@ def kept_samples(conditions: Conditions, driving: Path, numbers: Sequence[int], 
         len(conditions.people),
         np.stack([fit.apply(frame) for frame in frames]),
         np.stack(list(sample_frames(conditions.folder / HAND_NORMALS, numbers))),
-        tuple(cuts),
+        tuple(cuts or ()),
         drawn,
         conditions.people,
         conditions.followed,

@@ -6,7 +6,17 @@ imported here, and no model or file is touched: paths are checked when they are 
 
 from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
-from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_person, parse_size
+from posegen.config.checks import (
+    chosen_person,
+    parse_bytes,
+    parse_camera,
+    parse_fps,
+    parse_lora,
+    parse_motion_fps,
+    parse_person,
+    parse_size,
+    parse_viewpoint,
+)
 from posegen.config.choices import (
     DEFAULT_PROMPT,
     MAX_FPS,
@@ -27,6 +37,7 @@ from posegen.config.choices import (
     SharingPreset,
     SharingStore,
     Split,
+    Viewpoint,
 )
 from posegen.config.estimators import EstimatorConfig
 from posegen.config.evaluate import EvaluateConfig
@@ -36,6 +47,7 @@ from posegen.config.jobs import JobsConfig
 from posegen.config.prepare import PrepareConfig
 from posegen.config.prompt import PromptConfig
 from posegen.config.screen import ScreenConfig
+from posegen.config.show_motion import MotionConfig
 from posegen.config.study import StudyConfig
 from posegen.config.synth import SynthConfig
 from posegen.config.train import TrainConfig
@@ -59,6 +71,7 @@ __all__ = [
     "GenerateConfig",
     "JobsConfig",
     "LongMethod",
+    "MotionConfig",
     "NormalsChoice",
     "PersonChoice",
     "PoseChoice",
@@ -74,9 +87,14 @@ __all__ = [
     "StudyConfig",
     "SynthConfig",
     "TrainConfig",
+    "Viewpoint",
+    "chosen_person",
     "parse_bytes",
+    "parse_camera",
     "parse_fps",
     "parse_lora",
+    "parse_motion_fps",
     "parse_person",
     "parse_size",
+    "parse_viewpoint",
 ]

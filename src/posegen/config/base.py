@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from posegen.errors import PosegenError
 
-_NUMBERS_TOO = ("fps", "person", "reference_person")
+_NUMBERS_TOO = ("fps", "motion_fps", "person", "reference_person")
 """Settings that are texts, for which Python callers may pass a number."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", Path: "a path"}
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from posegen.config.choices import MAX_FPS, MAX_SIDE, PersonChoice
+from posegen.config.choices import MAX_FPS, MAX_SIDE, CameraMode, PersonChoice, Viewpoint
 from posegen.errors import PosegenError
 
 _PLACES: tuple[Literal["largest", "left", "right"], ...] = ("largest", "left", "right")
@@ -31,6 +31,18 @@ def parse_fps(text: str, setting: str = "--fps") -> Fraction:
         raise PosegenError(f"{setting} {text!r} is not a frame rate: write it like 16, 29.97 or 30000/1001") from None
     if not 1 <= fps <= MAX_FPS:
         raise PosegenError(f"{setting} {text}: the frame rate must be between 1 and {MAX_FPS:g} frames per second")
+    return fps.limit_denominator(100_000)
+
+
+def parse_motion_fps(text: str) -> Fraction:
+    """Read the frame rate of a motion file; raises `PosegenError` for anything else than a rate of 0.1 to 10,000."""
+    try:
+        fps = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise PosegenError(
+            f"--motion-fps {text!r} is not a frame rate: write it like 30, 29.97 or 30000/1001"
+        ) from None
+    check_range("--motion-fps", float(fps), 0.1, 10_000.0)
     return fps.limit_denominator(100_000)
 
 
@@ -59,6 +71,50 @@ def parse_person(text: str, setting: str = "--person") -> PersonChoice:
         f"{setting} {text!r:.80} is not a choice: write largest, left, right, a number from 1 (`posegen preview` shows "
         "them), or a point on the person as X,Y in pixels"
     )
+
+
+def parse_camera(text: str) -> CameraMode:
+    """Read `--camera` of a driving video. Raises `PosegenError` for what only fits motion in space, and all else."""
+    match text.strip().lower():
+        case "auto":
+            return "auto"
+        case "follow":
+            return "follow"
+        case "still":
+            return "still"
+    raise PosegenError(
+        f"--camera {text!r:.40}: for a driving video write auto, follow or still (front and AZIMUTH,ELEVATION are for "
+        "--motion)"
+    )
+
+
+def parse_viewpoint(text: str) -> Viewpoint:
+    """Read `--camera` of a motion file. Raises `PosegenError` for what only fits a driving video, and all else."""
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "front":
+        return "front"
+    number = r"([-+]?\d{1,3}(?:\.\d+)?)"
+    if angles := re.fullmatch(rf"{number}\s*,\s*{number}", word):
+        azimuth, elevation = float(angles[1]), float(angles[2])
+        check_range("--camera: the azimuth", azimuth, -360, 360)
+        check_range("--camera: the elevation", elevation, -89, 89)
+        return azimuth, elevation
+    raise PosegenError(
+        f"--camera {text!r:.40}: for a motion file write front, auto, or AZIMUTH,ELEVATION in degrees, like 30,10 "
+        "(follow and still are about the camera of a driving video)"
+    )
+
+
+def chosen_person(text: str) -> int | None:
+    """Read `--person` of a motion file: a number from 1, None for the default. Raises `PosegenError` for others."""
+    person = parse_person(text)
+    if person == "largest":
+        return None
+    if isinstance(person, int):
+        return person
+    raise PosegenError(f"--person {text!r:.40}: of a motion file, people are chosen by number, from 1")
 
 
 def parse_bytes(text: str) -> int:

@@ -17,6 +17,9 @@ DataType = Literal["auto", "float32", "bfloat16"]
 PoseChoice = Literal["mediapipe", "vitpose", "sapiens2", "sapiens1", "file"]
 RetargetMode = Literal["full", "align", "off"]
 CameraMode = Literal["auto", "follow", "still"]
+"""Treatment of the motion of a driving video's camera."""
+Viewpoint = Literal["auto", "front"] | tuple[float, float]
+"""Place of the camera that films motion in space: by itself, or (azimuth, elevation) in degrees from the front."""
 NormalsChoice = Literal["mediapipe", "sapiens2", "sapiens1", "file"]
 PersonChoice = Literal["largest", "left", "right"] | int | tuple[float, float]
 """One of several people in a picture: by size or place, by number (from 1), or by a point (x, y) in pixels."""

@@ -9,14 +9,17 @@ import tyro
 from posegen.config.checks import (
     check_range,
     check_subject,
+    chosen_person,
     parse_bytes,
+    parse_camera,
     parse_fps,
     parse_lora,
+    parse_motion_fps,
     parse_person,
     parse_size,
+    parse_viewpoint,
 )
 from posegen.config.choices import (
-    CameraMode,
     DataType,
     FitMode,
     FramingChoice,
@@ -36,11 +39,16 @@ class GenerateConfig(EstimatorConfig):
 
     reference: Path
     """Image of the person; it also gives the background."""
-    driving: Path
-    """Video of the movements."""
-    output: Path
+    driving: Path | None = None
+    """Video of the movements; or give --motion."""
+    output: Path = tyro.MISSING
     """The video to write (.mp4). OUTPUT.growing.mp4 beside it can be played during the work, and the folder
     OUTPUT.posegen keeps conditions and finished segments."""
+    motion: Path | None = None
+    """Motion file instead of a driving video: motion capture, animation or landmarks (docs/motion.md lists the formats;
+    `posegen motion FILE` shows what is understood of one)."""
+    motion_fps: str | None = None
+    """Frame rate of a motion file that does not say it; by default 30, which is reported."""
     model: str = "mini"
     """Name of a model (`posegen models` lists them), or its folder."""
     lora: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -72,7 +80,8 @@ class GenerateConfig(EstimatorConfig):
     size: str | None = None
     """HEIGHTxWIDTH of the result; by default the model's usual area with the aspect ratio of the reference image."""
     fps: str | None = None
-    """Frame rate of the result; by default that of the driving video."""
+    """Frame rate of the result; by default that of the driving video or the motion file (above 60, a whole part of
+    it, up to 30). The speed of the movement never changes."""
     fit: FitMode = "crop"
     """Fit of reference image and driving video to the size: crop the excess, or pad."""
     sharing: SharingPreset = "paper"
@@ -104,10 +113,11 @@ class GenerateConfig(EstimatorConfig):
     retarget: RetargetMode = "full"
     """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
     not at all."""
-    camera: CameraMode = "auto"
+    camera: str = "auto"
     """Motion of the driving video's camera: taken out of the retargeted movement (still), since the background of the
     result stands still, or left in it (follow). auto takes it out where it is measured in nearly all frames and the
-    person then stays in the frame."""
+    person then stays in the frame. With --motion, place of the camera: front, auto (front, or up to 60 degrees aside of
+    it where the person walks sideways), or AZIMUTH,ELEVATION in degrees from the front: 90,0 sees their left side."""
     reference_person: str = "largest"
     """Person of the reference image, if it shows several: largest, left, right, a number (`posegen preview` numbers
     them from the left), or a point on them as X,Y in pixels of the image."""
@@ -130,6 +140,7 @@ class GenerateConfig(EstimatorConfig):
         super().__post_init__()
         for text in self.lora:
             parse_lora(text)
+        self._check_movements()
         self._check_hands(self.hands)
         parse_person(self.reference_person, "--reference-person")
         if self.size is not None:
@@ -163,10 +174,40 @@ class GenerateConfig(EstimatorConfig):
                 "--camera still and --retarget off contradict each other: off leaves the skeleton where it is in the "
                 "driving video; omit one of them"
             )
+        if self.motion is None:
+            parse_camera(self.camera)
         check_subject(self.subject)
         if self.conditions is not None and self.person.strip().lower() != "largest":
             raise PosegenError("--person has no effect with --conditions, which are of one person: omit one of them")
         self._check_sharing()
+
+    @property
+    def movements(self) -> Path:
+        """File of the movements: the driving video, or the motion file."""
+        path = self.driving or self.motion
+        if path is None:
+            raise ValueError("one of them is always given")
+        return path
+
+    def _check_movements(self) -> None:
+        """Raise `PosegenError` unless there is either a driving video, or a motion file without options of a video."""
+        if (self.driving is None) == (self.motion is None):
+            what = "both are given" if self.motion is not None else "neither is given"
+            raise PosegenError(f"--driving VIDEO or --motion FILE: {what}; give one of them")
+        if not isinstance(self.output, Path):
+            raise PosegenError("--output: the name of the video to write is expected")
+        if self.motion_fps is not None and self.motion is None:
+            raise PosegenError("--motion-fps has no effect without --motion: omit it (--fps is that of the result)")
+        if self.motion is None:
+            return
+        if self.motion_fps is not None:
+            parse_motion_fps(self.motion_fps)
+        parse_viewpoint(self.camera)
+        chosen_person(self.person)
+        for name in ("conditions", "pose", "pose_file", "normals", "normals_file"):
+            if getattr(self, name) != getattr(type(self), name):
+                option = f"--{name.replace('_', '-')}"
+                raise PosegenError(f"{option} has no effect with --motion, whose joints need no estimator: omit one")
 
     def _check_sharing(self) -> None:
         """Raise `PosegenError` for settings of a shared background if none is shared, except for masks."""

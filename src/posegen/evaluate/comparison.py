@@ -73,7 +73,7 @@ def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
     height, width = conditions.size
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
-    driving = iterate_frames(config.driving, settings.fps, settings.start, settings.end)
+    driving = iterate_frames(config.movements, settings.fps, settings.start, settings.end)
     ground_truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
     reference = video.reference.image
     with VideoWriter(beside, settings.fps, size=(height, 4 * width)) as writer:

@@ -14,7 +14,7 @@ from posegen.conditions.retargeted_conditions import fit_sequence, save_retarget
 from posegen.conditions.retargeting import Retargeted, align, describe_outside, retarget, share_outside
 from posegen.conditions.still_camera import SteadyCamera, is_reliable, moves
 from posegen.conditions.subject_box import find_subject_box
-from posegen.config import CameraMode, GenerateConfig, RetargetMode
+from posegen.config import CameraMode, GenerateConfig, RetargetMode, parse_camera
 from posegen.generate.reference_pose import FittedReference
 from posegen.media.fitting import Fit, plan_fit
 from posegen.model.sources import ModelDescription
@@ -161,15 +161,16 @@ def carry_clip(
         line = describe_outside(pose, conditions.pose.scores)
         return pose, None, [] if line is None else [line]
     motion, whole = None, None
-    if config.camera != "follow" and (pose.scores >= SEEN).any():
+    camera = "follow" if config.motion is not None else parse_camera(config.camera)  # a virtual camera stands still
+    if camera != "follow" and (pose.scores >= SEEN).any():
         # a crop may leave little but the person, so the camera is measured in the whole frames
         cropped = driving_fit.mode == "crop" and driving_fit.scaled != driving_fit.target
         motion = measure_background_motion(
-            config.driving,
+            config.movements,
             conditions,
             plan_fit(driving_fit.source, driving_fit.source, "crop") if cropped else driving_fit,
             kept / (_CAMERA if cropped else MOTION),
             lambda done, total: progress.update("camera", done, total),
         )
         whole = driving_fit if cropped else None
-    return pose, *carry_over(config.retarget, pose, reference, config.camera, motion, whole)
+    return pose, *carry_over(config.retarget, pose, reference, camera, motion, whole)

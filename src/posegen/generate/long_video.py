@@ -82,7 +82,7 @@ def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
         frames = blend_segments(plan, maker.frames_of)
     report = SeamReport(plan)
     boxes = person_boxes(conditions.pose, plan_fit(conditions.pose.size, settings.size, config.fit))
-    sound = None if settings.sound.track is None else config.driving
+    sound = None if settings.sound.track is None else config.movements
     beside = reference.image if config.side_by_side else None
     write_videos(config.output, conditions, watch_seams(frames, report, boxes), sound, beside)
     save_report(report, job.folder / "report.json", progress)

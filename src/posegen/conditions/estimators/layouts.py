@@ -35,13 +35,14 @@ _HALPE_26 = (
     *BODY_NAMES[:17], "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
     "left_heel", "right_heel",
 )  # fmt: skip  # a table, read in rows
-_MEDIAPIPE_33 = (
+MEDIAPIPE_NAMES = (
     "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
     "left_ear", "right_ear", "mouth_left", "mouth_right", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index", "left_thumb",
     "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "left_heel",
     "right_heel", "left_foot_index", "right_foot_index",
 )  # fmt: skip  # a table, read in rows
+"""MediaPipe's names of its 33 landmarks, in order."""
 _HUMAN36M_17 = (
     "root", "right_hip", "right_knee", "right_foot", "left_hip", "left_knee", "left_foot", "spine", "thorax",
     "neck_base", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
@@ -145,7 +146,7 @@ DWPOSE_134 = layout_of_names((*_OPENPOSE_18, *_FEET, *WHOLEBODY_NAMES[23:]))
 GOLIATH_308 = layout_of_names(_GOLIATH)
 HALPE_26 = layout_of_names(_HALPE_26)
 HALPE_136 = layout_of_names((*_HALPE_26, *WHOLEBODY_NAMES[23:]))
-MEDIAPIPE_33 = layout_of_names(_MEDIAPIPE_33)
+MEDIAPIPE_33 = layout_of_names(MEDIAPIPE_NAMES)
 HUMAN36M_17 = layout_of_names(_HUMAN36M_17)
 """Layout of Human3.6M, with as many points as COCO's, so that it must be identified by name."""
 

@@ -17,6 +17,7 @@ from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
 from posegen.generate.background.mask_pictures import masks_folder
 from posegen.generate.background.store_choice import StoreKind
+from posegen.generate.driving_motion import still_background
 from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.planning.job_needs import JobNeeds
 from posegen.generate.planning.resolved_settings import ResolvedSettings, reframed
@@ -86,18 +87,21 @@ def plan_sharing(
     sharing = settings.sharing
     if sharing.config is None or needs.store is None:
         return None
-    motion = measure_background_motion(
-        config.driving,
-        conditions,
-        settings.driving_fit,
-        folder / MOTION,
-        lambda done, total: progress.update("background motion", done, total),
-    )
+    if config.motion is not None:
+        motion = still_background(conditions)
+    else:
+        motion = measure_background_motion(
+            config.movements,
+            conditions,
+            settings.driving_fit,
+            folder / MOTION,
+            lambda done, total: progress.update("background motion", done, total),
+        )
+        progress.say(motion.describe())
     asked = config.anchor
     shown = np.asarray((conditions.pose.scores >= SEEN).any(axis=1))
     anchor = choose_anchor(motion, plan, shown) if asked is None else plan.base_segments[asked]
     unsafe = unsafe_segments(motion, plan, anchor)
-    progress.say(motion.describe())
     why = "its background moves least" if asked is None else "as asked for"
     progress.say(f"anchor: base segment {plan.base_segments.index(anchor)} ({anchor.name}), {why}")
     line = describe_unsafe(unsafe)

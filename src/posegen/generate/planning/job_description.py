@@ -21,7 +21,7 @@ def describe_job(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
     count = " + ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines = [
         f"reference  {config.reference.name}: {reference_fit.describe()}",
-        f"driving    {config.driving.name}: {settings.driving_fit.describe()}",
+        f"driving    {config.movements.name}: {settings.driving_fit.describe()}",
         f"result     {num_frames} frames, {float(settings.fps):g} frames/s, "
         f"{float(num_frames / settings.fps):.1f} s, {size[0]}x{size[1]} (height x width)",
         f"plan       {count} segments of {plan.segment_length} frames, {sampling.steps} steps each"
@@ -33,6 +33,8 @@ def describe_job(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
         f"sound      {settings.sound.describe()}",
         f"prompt     {sampling.prompt}",
     ]
+    if inputs.motion is not None:
+        lines[1] = f"motion     {config.movements.name}: {inputs.motion.describe()}"
     lines += [f"LoRA       {line}" for line in inputs.lora_lines]
     if inputs.conditions:
         lines.insert(2, f"conditions {inputs.conditions.folder}: as they are there, nothing is extracted")

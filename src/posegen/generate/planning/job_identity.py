@@ -14,10 +14,13 @@ from posegen.generate.planning.job_inputs import JobInputs, read_inputs
 from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
 from posegen.generate.reference_pose import fit_reference
 from posegen.media.fitting import Fit
+from posegen.motion.motion_conditions import VERSION as MOTION_VERSION
 
 _IGNORED = {
     "reference",
     "driving",
+    "motion",
+    "motion_fps",
     "output",
     "dry_run",
     "side_by_side",
@@ -43,6 +46,10 @@ def job_identity(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
     names = estimator_names(config)
     if names != estimator_names(EstimatorConfig()) and not inputs.conditions:
         chosen["estimators"] = list(names)
+    if inputs.motion is None:
+        chosen["driving_sha256"] = digests.driving
+    else:
+        chosen["motion"] = [digests.driving, MOTION_VERSION, config.smoothing]
     if added := sorted(lora.identity for lora in inputs.loras if lora.strength != 0):
         chosen["lora"] = [list(each) for each in added]
     centre = list(reference_fit.centre)
@@ -60,7 +67,6 @@ def job_identity(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
         "fps": str(settings.fps),
         "model": digests.model,
         "reference_sha256": digests.reference,
-        "driving_sha256": digests.driving,
         "conditions": digests.conditions,
         **({} if centre == [0.5, 0.5] else {"reference_centre": centre}),
         "posegen": __version__,

@@ -13,12 +13,13 @@ from posegen.conditions.folder import Conditions, Inputs, open_conditions
 from posegen.config import GenerateConfig, parse_lora
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
+from posegen.generate.driving_motion import DrivingMotion
 from posegen.generate.job.job_folder import growing_path, side_by_side_path
 from posegen.media.image import read_image
 from posegen.media.video import VideoInfo, probe_video
 from posegen.model.lora_files import Lora
 from posegen.model.sources import ModelDescription, describe_loras, describe_model, model_identity
-from posegen.types import Image
+from posegen.types import Image, Size
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,35 @@ class InputDigests:
 class JobInputs:
     """A job's inputs, read and probed.
 
-    reference: the whole image, uint8 sRGB (H, W, 3). conditions, made_from: those that were given and what they were
+    reference: the whole image, uint8 sRGB (H, W, 3). driving: the driving video, or None: then there is a motion.
+    conditions, made_from: those that were given and what they were
     made from; None if they are to be extracted. lora_lines: one line about each LoRA file, for people.
     """
 
     config: GenerateConfig
     model: ModelDescription
     reference: Image
-    driving: VideoInfo
+    driving: VideoInfo | None
+    motion: DrivingMotion | None = None
     conditions: Conditions | None = None
     made_from: Inputs | None = None
     loras: tuple[Lora, ...] = ()
     lora_lines: tuple[str, ...] = ()
+
+    def driving_info(self, size: Size) -> VideoInfo:
+        """The driving video, or the motion as a video that fits a result of this size."""
+        if self.driving is not None:
+            return self.driving
+        if self.motion is None:
+            raise ValueError("a job has a driving video or a motion")
+        return self.motion.info(size)
 
     @cached_property
     def digests(self) -> InputDigests:
         """Hashes of everything, made when they are first asked for: a plan alone does not need them."""
         return InputDigests(
             file_digest(self.config.reference),
-            file_digest(self.config.driving),
+            self.motion.motion.digest() if self.motion else file_digest(self.config.movements),
             self.conditions.digest() if self.conditions else None,
             model_identity(self.config.model),
         )
@@ -66,18 +77,19 @@ def read_inputs(config: GenerateConfig) -> JobInputs:
     """
     model = describe_model(config.model)
     reference = read_image(config.reference)
-    driving = probe_video(config.driving)
+    driving = None if config.driving is None else probe_video(config.driving)
+    motion = DrivingMotion.of(config)
     beside = [side_by_side_path(config.output)] if config.side_by_side else []
     protect_inputs(config, (config.output, growing_path(config.output), *beside))
     given, made_from = open_conditions(config.conditions) if config.conditions else (None, None)
     loras = tuple(Lora(*parse_lora(text)) for text in config.lora)
     lines = tuple(describe_loras(config.model, loras))
-    return JobInputs(config, model, reference, driving, given, made_from, loras, lines)
+    return JobInputs(config, model, reference, driving, motion, given, made_from, loras, lines)
 
 
 def protect_inputs(config: GenerateConfig, written: Iterable[Path]) -> None:
     """Raise `PosegenError` if one of the files that will be written is one of the inputs."""
-    given = (config.driving, config.reference, config.pose_file, config.normals_file)
+    given = (config.movements, config.reference, config.pose_file, config.normals_file)
     inputs = {path.resolve() for path in given if path is not None}
     for path in written:
         if path.resolve() in inputs:

@@ -18,6 +18,7 @@ from posegen.config import DEFAULT_PROMPT, Framing, GenerateConfig, parse_bytes,
 from posegen.devices import choose_device, choose_dtype
 from posegen.errors import PosegenError
 from posegen.generate.background.resolved_sharing import AnchorPasses, ResolvedSharing, resolve_sharing
+from posegen.generate.driving_motion import NO_SOUND
 from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.segments import SegmentPlan, plan_segments
 from posegen.media.audio import Sound, check_sound
@@ -70,14 +71,16 @@ class ResolvedSettings:
 
 def resolve_settings(inputs: JobInputs) -> ResolvedSettings:
     """Resolve every setting of a job. Raises `PosegenError` for those that do not fit the inputs or each other."""
-    config, model, driving, given = inputs.config, inputs.model, inputs.driving, inputs.conditions
+    config, model, given, motion = inputs.config, inputs.model, inputs.conditions, inputs.motion
     size = parse_size(config.size) if config.size else given.size if given else None
     if size is None:
         size = model.size_for((inputs.reference.shape[0], inputs.reference.shape[1]))
     check_size(size, model.size_multiple)
-    fps = parse_fps(config.fps) if config.fps else given.fps if given else driving.fps
+    driving = inputs.driving_info(size)
+    usual = driving.fps if motion is None else motion.usual_rate
+    fps = parse_fps(config.fps) if config.fps else given.fps if given else usual
     start, end = (given.start, given.end) if given else (config.start, config.end)
-    num_frames = count_frames(driving, fps if config.fps or given else None, start, end)
+    num_frames = count_frames(driving, fps if config.fps or given or motion else None, start, end)
     sampling = _resolve_sampling(config, model)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
@@ -92,7 +95,7 @@ def resolve_settings(inputs: JobInputs) -> ResolvedSettings:
         start=start,
         end=end,
         driving_fit=plan_fit((driving.height, driving.width), size, config.fit),
-        sound=check_sound(config.driving, start or 0.0, float(num_frames / fps)),
+        sound=NO_SOUND if motion else check_sound(config.movements, start or 0.0, float(num_frames / fps)),
         plan=plan,
         device=device,
         dtype=dtype,
@@ -143,6 +146,8 @@ def _resolve_sampling(config: GenerateConfig, model: ModelDescription) -> Sampli
 def _check_given(inputs: JobInputs, fit: Fit, fps: Fraction, num_frames: int) -> None:
     """Raise `PosegenError` where given conditions, estimators, or a file of poses do not fit the driving video."""
     config, model, driving, given = inputs.config, inputs.model, inputs.driving, inputs.conditions
+    if driving is None:  # a motion needs no estimator
+        return
     if given is None:
         check_estimators(config, driving, fit, fps, config.hands)
         if config.pose_file is not None and not draws_given_skeletons(config):
@@ -150,7 +155,7 @@ def _check_given(inputs: JobInputs, fit: Fit, fps: Fraction, num_frames: int) ->
             FilePose(config.pose_file, (driving.height, driving.width), shown, driving.num_frames)
     elif inputs.made_from is not None:
         wanted = Inputs.of(
-            config.driving,
+            config.movements,
             fit,
             fps,
             config.hands,

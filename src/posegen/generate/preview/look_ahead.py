@@ -32,11 +32,12 @@ from posegen.conditions.sampled_conditions import (
     sequence_of,
 )
 from posegen.conditions.tracking_report import PersonSummary
-from posegen.config import FitMode, Framing, GenerateConfig
+from posegen.config import FitMode, Framing, GenerateConfig, parse_camera
 from posegen.errors import PosegenError
 from posegen.generate.background.anchor import choose_anchor, describe_unsafe, unsafe_segments
 from posegen.generate.carried_conditions import carry_clip, carry_over
 from posegen.generate.driving_conditions import driving_conditions
+from posegen.generate.driving_motion import still_background
 from posegen.generate.job.job_folder import hold_output, work_folder
 from posegen.generate.planning.job_inputs import JobInputs, read_inputs
 from posegen.generate.planning.resolved_settings import ResolvedSettings, resolve_settings
@@ -106,13 +107,13 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     seen = np.array([each is not None for each in found.people])
     reference = show_person(video.reference, person, config)
     warnings = [] if reference.person is not None else ["no person is found in the reference image"]
-    warnings += [_GUESS] if quick and inputs.conditions is None else []
+    warnings += [_GUESS] if quick and inputs.conditions is None and inputs.motion is None else []
     warnings += describe_cut_off(reference)
     if conditions is None:
         sampled = replace(pose, fps=Fraction(fps * len(numbers), count))
         sampled_motion = _motion(found.frames, pose, fit)
         followed = None if sampled_motion.scene.max() > len(found.cuts) else sampled_motion  # too sparse to be compared
-        moved, lines = carry_over(config.retarget, sampled, reference, config.camera, followed)
+        moved, lines = carry_over(config.retarget, sampled, reference, parse_camera(config.camera), followed)
         motion = _spread(sampled_motion, numbers, count)
     else:
         moved, lines, motion = _whole_clip(inputs, settings, conditions, reference, numbers, progress)
@@ -121,19 +122,23 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     warnings += [line] if line else []
     if found.skeletons is None:
         warnings += _about_people(numbers / float(fps) + start, seen, found)
-        warnings += describe_place(sequence_of(found.people, (inputs.driving.height, inputs.driving.width), fps))
+        warnings += describe_place(sequence_of(found.people, settings.driving_fit.source, fps))
         warnings += _about_fit(config.fit, pose) if moved is None else []
         warnings += _about_hands(pose, found, seen) if config.hands else []
     framing = _framing(pose, size)
     warnings += _about_framing(reference.person, framing, size)
     about_sound = f"sound: {settings.sound.describe()}"
-    warnings += [about_sound] if settings.sound.losses else []
-    notes = [] if settings.sound.losses else [about_sound]
+    lost = bool(settings.sound.losses) and inputs.motion is None
+    warnings += [about_sound] if lost else []
+    notes = [] if lost else [about_sound]
     notes += [] if framing is None else [f"framing of the driving video: {framing}"]
     notes += [] if moved is None else [moved.report]
     if found.skeletons is not None:
         notes.append("the skeletons are pictures that were given: where joints are is not known")
-    notes.append(motion.describe())
+    if inputs.motion is None:
+        notes.append(motion.describe())
+    elif conditions is not None:
+        notes += conditions.report
     anchor: Segment | None = None
     alone: tuple[Segment, ...] = ()
     if settings.sharing.config is not None:
@@ -178,9 +183,9 @@ def _look(
 ) -> tuple[Samples, Conditions | None]:
     """Find what is in the sampled frames, from the job's conditions, which are made if need be, or only from these."""
     config, chosen, fit = inputs.config, numbers.tolist(), settings.driving_fit
-    if quick and inputs.conditions is None:
+    if quick and inputs.conditions is None and inputs.motion is None:
         sampled = sample_conditions(
-            config.driving,
+            config.movements,
             chosen,
             fit,
             settings.fps,
@@ -193,7 +198,7 @@ def _look(
     try:
         conditions = inputs.conditions or _job_conditions(inputs, settings, progress)
     except NobodyError:
-        nobody = samples_without_people(config.driving, chosen, fit, settings.fps, settings.start, settings.end)
+        nobody = samples_without_people(config.movements, chosen, fit, settings.fps, settings.start, settings.end)
         return nobody, None
     return kept_samples(conditions, config.driving, chosen, fit), conditions
 
@@ -218,13 +223,16 @@ def _whole_clip(
     folder = work_folder(config.output) / "conditions"
     with hold_output(config.output):
         folder.mkdir(parents=True, exist_ok=True)
-        motion = measure_background_motion(
-            config.driving,
-            conditions,
-            fit,
-            folder / MOTION,
-            lambda done, total: progress.update("background motion", done, total),
-        )
+        if config.motion is not None:
+            motion = still_background(conditions)
+        else:
+            motion = measure_background_motion(
+                config.movements,
+                conditions,
+                fit,
+                folder / MOTION,
+                lambda done, total: progress.update("background motion", done, total),
+            )
         _, moved, lines = carry_clip(config, conditions, fit, reference, folder, progress)
     if moved is None:
         return None, lines, motion
@@ -245,7 +253,7 @@ def _people_pictures(
     frames = dict(
         zip(
             numbers,
-            sample_frames(config.driving, numbers, settings.fps, settings.start, settings.end),
+            sample_frames(config.movements, numbers, settings.fps, settings.start, settings.end),
             strict=True,
         )
     )
