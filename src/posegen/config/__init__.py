@@ -6,7 +6,7 @@ imported here, and no model or file is touched: paths are checked when they are 
 
 from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
-from posegen.config.checks import parse_bytes, parse_fps, parse_lora, parse_person, parse_size
+from posegen.config.checks import parse_amount, parse_bytes, parse_fps, parse_lora, parse_person, parse_size
 from posegen.config.choices import (
     DEFAULT_PROMPT,
     MAX_FPS,
@@ -35,6 +35,7 @@ from posegen.config.jobs import JobsConfig
 from posegen.config.prepare import PrepareConfig
 from posegen.config.prompt import PromptConfig
 from posegen.config.screen import ScreenConfig
+from posegen.config.serve import ServeConfig
 from posegen.config.study import StudyConfig
 from posegen.config.synth import SynthConfig
 from posegen.config.train import TrainConfig
@@ -65,6 +66,7 @@ __all__ = [
     "PromptConfig",
     "RetargetMode",
     "ScreenConfig",
+    "ServeConfig",
     "SharingPrecision",
     "SharingPreset",
     "SharingStore",
@@ -72,6 +74,7 @@ __all__ = [
     "StudyConfig",
     "SynthConfig",
     "TrainConfig",
+    "parse_amount",
     "parse_bytes",
     "parse_fps",
     "parse_lora",
