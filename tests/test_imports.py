@@ -29,7 +29,7 @@ ALLOWED = {
     "prepare": {"config", "media", "recipes", "conditions", "model", "data"},
     "train": {"config", "media", "recipes", "model", "data", "prepare"},
     "evaluate": {"config", "media", "conditions", "model", "generate", "synthetic", "data"},
-    "serve": {"config", "media", "evaluate", "prepare"},
+    "serve": {"config", "media", "model", "generate", "evaluate", "prepare"},
     "apps": {"config", "media", "conditions", "motion", "model", "generate", "synthetic", "data", "prepare", "train",
              "evaluate", "serve"},
 }  # fmt: skip  # a table, read in rows

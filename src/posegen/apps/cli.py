@@ -33,6 +33,7 @@ from posegen.config import (
     PreviewConfig,
     PromptConfig,
     ScreenConfig,
+    ServeConfig,
     StudyConfig,
     SynthConfig,
     TrainConfig,
@@ -85,6 +86,7 @@ Command = (
     | Annotated[AblateConfig, tyro.conf.subcommand("ablate")]
     | Annotated[StudyConfig, tyro.conf.subcommand("study")]
     | Annotated[ScreenConfig, tyro.conf.subcommand("screen")]
+    | Annotated[ServeConfig, tyro.conf.subcommand("serve")]
     | Annotated[JobsConfig, tyro.conf.subcommand("jobs")]
     | Annotated[ModelsConfig, tyro.conf.subcommand("models")]
     | Annotated[SetupConfig, tyro.conf.subcommand("setup")]
@@ -105,6 +107,7 @@ CommandConfig = (
     | AblateConfig
     | StudyConfig
     | ScreenConfig
+    | ServeConfig
     | JobsConfig
     | ModelsConfig
     | SetupConfig
@@ -114,6 +117,7 @@ _EXTRA_OF: dict[type, str] = {
     SynthConfig: "synthetic",
     PrepareConfig: "prepare",
     ScreenConfig: "evaluate",
+    ServeConfig: "serve",
     EvaluateConfig: "evaluate",
     BenchmarkConfig: "evaluate",
     AblateConfig: "evaluate",
@@ -210,6 +214,10 @@ def _work_of(config: CommandConfig) -> Callable[[], None]:
             from posegen.apps.page_commands import serve_screening
 
             return partial(serve_screening, config)
+        case ServeConfig():
+            from posegen.apps.page_commands import serve_jobs
+
+            return partial(serve_jobs, config)
     from posegen.apps import commands
 
     match config:

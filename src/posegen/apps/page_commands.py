@@ -1,7 +1,7 @@
-"""`posegen study` and `posegen screen`: local pages, served until they are interrupted."""
+"""`posegen serve`, `posegen study` and `posegen screen`: servers that run until they are interrupted."""
 
 from posegen.apps.terminal import Terminal
-from posegen.config import ScreenConfig, StudyConfig
+from posegen.config import ScreenConfig, ServeConfig, StudyConfig
 
 
 def serve_study(config: StudyConfig) -> None:
@@ -18,3 +18,11 @@ def serve_screening(config: ScreenConfig) -> None:
 
     with Terminal() as terminal:
         screen(config, terminal)
+
+
+def serve_jobs(config: ServeConfig) -> None:
+    """Serve the page and the API of the job server."""
+    from posegen.serve.job_server import serve
+
+    with Terminal() as terminal:
+        serve(config, terminal)

@@ -230,7 +230,7 @@ def _is_another(detections: Detections, following: Following, frame: int, person
     """Return True if a person is somebody else who is known and was detected in this frame."""
     here = np.arange(detections.first[frame], detections.first[frame + 1])
     others = [each for each in following.people if each.number != following.person.number]
-    known = [int(index) for index in here if any(_is_one_of(index, other.detections) for other in others)]
+    known = [int(index) for index in here if any(_is_one_of(int(index), other.detections) for other in others)]
     return any(_apart(person, detections.person(index)) < _SAME * extent for index in known)
 
 

@@ -8,6 +8,7 @@ from posegen.config.ablate import AblateConfig
 from posegen.config.benchmark import BenchmarkConfig
 from posegen.config.checks import (
     chosen_person,
+    parse_amount,
     parse_bytes,
     parse_camera,
     parse_fps,
@@ -47,6 +48,7 @@ from posegen.config.jobs import JobsConfig
 from posegen.config.prepare import PrepareConfig
 from posegen.config.prompt import PromptConfig
 from posegen.config.screen import ScreenConfig
+from posegen.config.serve import ServeConfig
 from posegen.config.show_motion import MotionConfig
 from posegen.config.study import StudyConfig
 from posegen.config.synth import SynthConfig
@@ -80,6 +82,7 @@ __all__ = [
     "PromptConfig",
     "RetargetMode",
     "ScreenConfig",
+    "ServeConfig",
     "SharingPrecision",
     "SharingPreset",
     "SharingStore",
@@ -89,6 +92,7 @@ __all__ = [
     "TrainConfig",
     "Viewpoint",
     "chosen_person",
+    "parse_amount",
     "parse_bytes",
     "parse_camera",
     "parse_fps",

@@ -1,4 +1,4 @@
-"""Base class of all settings: converts text to paths, and refuses values of the wrong type or choice in one line.
+"""Base class of all settings: converts text to paths, and refuses values of a wrong type, choice or range in one line.
 
 The command line also checks types by itself; in Python this is the only check.
 """
@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from posegen.config.checks import check_range
+from posegen.config.limits import Range
 from posegen.errors import PosegenError
 
 _NUMBERS_TOO = ("fps", "motion_fps", "person", "reference_person")
@@ -23,7 +25,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            allowed = _allowed(cast(Any, type(self)))[field.name]
+            allowed = alternatives_of(cast(Any, type(self)))[field.name]
             value = getattr(self, field.name)
             if Path in allowed and isinstance(value, str):
                 object.__setattr__(self, field.name, Path(value))
@@ -34,10 +36,25 @@ class Settings:
             elif not any(_fits(value, kind) for kind in allowed):
                 option = f"--{field.name.replace('_', '-')}"
                 raise PosegenError(f"{option} {value!r:.80}: {_expected(allowed)} is expected")
+        for name, limits in ranges(cast(Any, type(self))).items():
+            value = getattr(self, name)
+            if value is not None:
+                check_range(f"--{name.replace('_', '-')}", value, limits.low, limits.high)
 
 
 @cache
-def _allowed(kind: Any) -> dict[str, tuple[Any, ...]]:
+def ranges(kind: Any) -> dict[str, Range]:
+    """Return the range of each number of a settings class that has one in its type."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {
+        name: [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Range)]
+        for name, hint in hints.items()
+    }
+    return {name: each[0] for name, each in found.items() if each}
+
+
+@cache
+def alternatives_of(kind: Any) -> dict[str, tuple[Any, ...]]:
     """Return the types of each setting, without annotations for the command line."""
     return {name: _alternatives(hint) for name, hint in get_type_hints(kind).items()}
 

@@ -119,9 +119,14 @@ def chosen_person(text: str) -> int | None:
 
 def parse_bytes(text: str) -> int:
     """Read an amount of memory ("8GB", "500 MB", "1.5GiB") in bytes. Raises `PosegenError` for anything else."""
+    return parse_amount(text, "--memory-budget", "memory")
+
+
+def parse_amount(text: str, setting: str, kind: str = "data") -> int:
+    """Read an amount of memory or data in bytes. Raises `PosegenError`, naming the setting, for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
     if match is None or (match[3] and not match[2]):
-        raise PosegenError(f"--memory-budget {text!r} is not an amount of memory: write it like 8GB or 500MB")
+        raise PosegenError(f"{setting} {text!r} is not an amount of {kind}: write it like 8GB or 500MB")
     return round(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " "))
 
 

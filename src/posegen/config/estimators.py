@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from posegen.config.base import Settings
-from posegen.config.checks import check_range, parse_person
+from posegen.config.checks import parse_person
 from posegen.config.choices import NormalsChoice, PoseChoice
+from posegen.config.limits import Range
 from posegen.errors import PosegenError
 
 
@@ -13,9 +15,9 @@ from posegen.errors import PosegenError
 class EstimatorConfig(Settings):
     """Part of the driving video to use, and estimators of the person's keypoints and hand normals."""
 
-    start: float | None = None
+    start: Annotated[float | None, Range(0, 1_000_000, "seconds")] = None
     """Seconds of the driving video at which to begin."""
-    end: float | None = None
+    end: Annotated[float | None, Range(0, 1_000_000, "seconds")] = None
     """Seconds of the driving video at which to stop."""
     person: str = "largest"
     """The person to follow in the driving video: largest, left, right, a number (`posegen preview` shows them), or a
@@ -45,9 +47,6 @@ class EstimatorConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, moment in (("--start", self.start), ("--end", self.end)):
-            if moment is not None:
-                check_range(name, moment, 0, 1_000_000)
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise PosegenError(f"--start {self.start:g} must be before --end {self.end:g}")
         parse_person(self.person)

@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from posegen.config.checks import (
-    check_range,
     check_subject,
     chosen_person,
     parse_bytes,
@@ -30,6 +29,7 @@ from posegen.config.choices import (
     SharingStore,
 )
 from posegen.config.estimators import EstimatorConfig
+from posegen.config.limits import Range
 from posegen.errors import PosegenError
 
 
@@ -63,16 +63,16 @@ class GenerateConfig(EstimatorConfig):
     """Prompt that guidance leads away from; by default the model's."""
     subject: str | None = None
     """The word of the prompt that names the person, if it is not a usual one (woman, man, person, dancer ...)."""
-    seed: int = 42
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 42
     """Same seed, same video."""
-    steps: int | None = None
+    steps: Annotated[int | None, Range(1, 1000, "steps")] = None
     """Denoising steps of each segment; by default the model's own number."""
-    guidance: float | None = None
+    guidance: Annotated[float | None, Range(0, 100)] = None
     """Scale of classifier-free guidance; by default the model's. 1 switches it off and halves the work."""
-    pose_guidance: float | None = None
+    pose_guidance: Annotated[float | None, Range(0, 100)] = None
     """Scale of pose guidance; by default the model's. 1 switches it off. Larger values make arms and hands follow the
     skeleton more closely, but cost another forward pass in the guided steps, and far above 2 harm image quality."""
-    pose_strength: float | None = None
+    pose_strength: Annotated[float | None, Range(0, 10)] = None
     """Strength of skeletons and hand normals; by default the model's. 1 is as drawn, 0 is black."""
     conditions: Path | None = None
     """Folder that `posegen extract` made from the driving video with the same --model; by default they are extracted.
@@ -86,9 +86,9 @@ class GenerateConfig(EstimatorConfig):
     """Fit of reference image and driving video to the size: crop the excess, or pad."""
     sharing: SharingPreset = "paper"
     """Background sharing between segments: as in the paper, exactly as in the published code, or off."""
-    sharing_steps: int | None = None
+    sharing_steps: Annotated[int | None, Range(1, 1000, "steps")] = None
     """Experimental: number of first denoising steps that share it; by default the preset's."""
-    sharing_layers: int | None = None
+    sharing_layers: Annotated[int | None, Range(1, 1000, "layers")] = None
     """Experimental: number of last layers that share it; by default the preset's."""
     sharing_mask: bool = True
     """Exclude the person when the background is shared; off only to see the ghosts that this prevents."""
@@ -100,7 +100,7 @@ class GenerateConfig(EstimatorConfig):
     no less exact), or 8 bits; auto keeps it as computed, or in 10 bits if only that fits --memory-budget."""
     memory_budget: str | None = None
     """Maximum memory of the shared background, like 8GB or 500MB; by default a part of the free memory."""
-    anchor: int | None = None
+    anchor: Annotated[int | None, Range(0, 1_000_000)] = None
     """Number of the base segment (from 0, in order of time) whose background the others share; by default the one with
     the least background motion in the driving video."""
     save_masks: bool = False
@@ -147,24 +147,10 @@ class GenerateConfig(EstimatorConfig):
             parse_size(self.size)
         if self.fps is not None:
             parse_fps(self.fps)
-        if self.steps is not None:
-            check_range("--steps", self.steps, 1, 1000)
-        if self.guidance is not None:
-            check_range("--guidance", self.guidance, 0, 100)
-        if self.pose_guidance is not None:
-            check_range("--pose-guidance", self.pose_guidance, 0, 100)
-        if self.pose_strength is not None:
-            check_range("--pose-strength", self.pose_strength, 0, 10)
-        check_range("--seed", self.seed, 0, 2**63 - 1)
         if self.output.suffix.lower() != ".mp4":
             raise PosegenError(f"--output {self.output}: the result is an MP4 video, so its name must end in .mp4")
-        for name, count in (("--sharing-steps", self.sharing_steps), ("--sharing-layers", self.sharing_layers)):
-            if count is not None:
-                check_range(name, count, 1, 1000)
         if self.memory_budget is not None:
             parse_bytes(self.memory_budget)
-        if self.anchor is not None:
-            check_range("--anchor", self.anchor, 0, 1_000_000)
         if self.prompt is not None and not self.prompt.strip():
             raise PosegenError("--prompt is empty: describe the video, or omit the option")
         if self.prompt is not None and self.prompt_model is not None:

@@ -19,6 +19,15 @@ class Limit:
     rule: str
 
 
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, both included, and its unit: `Annotated[float | None, Range(0, 100)]` in a field's type."""
+
+    low: int | float
+    high: int | float
+    unit: str = ""
+
+
 PositiveInt = Annotated[int, Limit(lambda value: value >= 1, "must be at least 1")]
 NonNegativeInt = Annotated[int, Limit(lambda value: value >= 0, "must not be negative")]
 PositiveFloat = Annotated[float, Limit(lambda value: value > 0, "must be positive")]

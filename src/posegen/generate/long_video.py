@@ -4,6 +4,7 @@ inputs -> conditions -> plan -> per segment (encode -> denoise -> decode) -> ble
 of its own; this one only says in which order they happen, and fails before expensive work where it can.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from posegen.config import GenerateConfig
@@ -26,16 +27,22 @@ from posegen.generate.video_plan import VideoPlan, VideoResult, plan_video
 from posegen.heap import trim_heap
 from posegen.media.files import check_writable
 from posegen.media.fitting import plan_fit
+from posegen.model.pipeline import PoseGenPipeline
 from posegen.model.sources import load_pipeline
 from posegen.progress import NullProgress, Progress
 
+LoadPipeline = Callable[..., PoseGenPipeline]
+"""Loads a model, with the arguments of `load_pipeline`."""
 
-def generate_video(config: GenerateConfig, progress: Progress | None = None) -> VideoResult:
+
+def generate_video(
+    config: GenerateConfig, progress: Progress | None = None, load: LoadPipeline | None = None
+) -> VideoResult:
     """Make the video that `config` describes and write it to `config.output`.
 
     Finished segments are kept in a folder beside the output: the same call resumes where an earlier one stopped. What
     is final so far plays from a growing video beside the output. Raises `PosegenError` for anything the user can mend;
-    then nothing half-written is at `config.output`.
+    then nothing half-written is at `config.output`. `load` is for a caller that keeps models loaded between videos.
     """
     progress = progress or NullProgress()
     inputs = read_inputs(config)
@@ -52,11 +59,11 @@ def generate_video(config: GenerateConfig, progress: Progress | None = None) -> 
         video = replace(video, reference=look_at_reference(video.reference, pose, config, progress))
         identity = job_identity(inputs, video.settings, video.reference.fit)
         with Job(config.output, identity, vars(config)) as job:
-            video = _make(video, job, progress)
+            video = _make(video, job, progress, load or load_pipeline)
     return VideoResult(config.output, video)
 
 
-def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
+def _make(video: VideoPlan, job: Job, progress: Progress, load: LoadPipeline) -> VideoPlan:
     inputs, settings, reference = video.inputs, video.settings, video.reference
     config, folder = inputs.config, work_folder(job.output) / "conditions"
     job.record_disk_usage(estimate_disk_usage(inputs, settings, video.needs, settings.plan))
@@ -70,7 +77,7 @@ def _make(video: VideoPlan, job: Job, progress: Progress) -> VideoPlan:
         config, driving, settings.driving_fit, reference, inputs.model, folder / "retargeted", progress
     )
     trim_heap()  # estimators leave as much as a small model takes
-    pipeline = load_pipeline(config.model, settings.device, settings.dtype, inputs.loras)
+    pipeline = load(config.model, settings.device, settings.dtype, inputs.loras)
     pipeline.prepare_for_inference()
     encoded = SegmentInputs(pipeline, settings.sampling, reference.image, conditions)
     maker: SegmentMaker | FreeNoise

@@ -1,1 +1,1 @@
-"""Local pages: server, access checks, screening of clips, rating of videos."""
+"""Job server with page and HTTP API; local pages for screening clips and rating videos; their access checks."""

@@ -1,19 +1,17 @@
-"""Refuses requests to a local page that come from other sites, or lack the token where one is needed.
+"""Refuses requests to a local server that come from other sites, or lack the token where one is needed.
 
 A browser sends requests to this computer for any site that is open in it. So the name that a request is addressed to
-(Host) and the page that sends it (Origin) must be the server's own, and every change must be JSON, which no form can
-send. A server that other computers reach also needs a token.
+(Host) and the page that sends it (Origin) must be the server's own. Browsers name the origin of every change that
+another page's script or form asks for. A server that other computers reach also needs a token.
 """
 
 import hmac
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any
-from urllib.parse import quote, urlsplit
-
-from werkzeug.wrappers import Request, Response
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, quote, urlsplit
 
 _YEAR = 365 * 86400
 HEADERS = {
@@ -23,7 +21,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Headers of every response: no sniffing, framing, referrer or embedding elsewhere."""
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+FORBIDDEN, UNKNOWN = 403, 401
+"""Status of a refusal: for the request's origin, or for a missing token."""
 
 
 def is_loopback(host: str) -> bool:
@@ -35,14 +34,21 @@ def is_loopback(host: str) -> bool:
 
 
 class Gate:
-    """A WSGI application in front of another, for a server that listens on `host`.
+    """Decides which requests a server that listens on `host` answers.
 
     token: the secret of the address; by default none where only this computer reaches the server, else a new one.
+    names: other names of the server, HOST or HOST:PORT. changes: content types of requests that change something.
     """
 
-    def __init__(self, application: Application, host: str, token: str | None = None) -> None:
-        self._application, self._host = application, host
-        self.token = token or (None if is_loopback(host) else secrets.token_urlsafe(16))
+    def __init__(
+        self,
+        host: str,
+        token: str | None = None,
+        names: Iterable[str] = (),
+        changes: tuple[str, ...] = ("application/json",),
+    ) -> None:
+        self._host, self._names, self._changes = host, {name.lower() for name in names}, changes
+        self.token = token or (None if is_loopback(host) and not self._names else secrets.token_urlsafe(16))
         self.port = 0
         """Port of the server, once it listens."""
 
@@ -66,46 +72,52 @@ class Gate:
     def _listens_everywhere(self) -> bool:
         return self._host in ("", "0.0.0.0", "::")
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Refuse the request, or pass it on."""
-        request = Request(environ)
-        refusal = self._refusal(request)
-        given = request.args.get("token")
-
-        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            headers = [*headers, *HEADERS.items()]
-            if refusal is None and self.token is not None and given is not None:
-                cookie = Response()
-                cookie.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict", max_age=_YEAR)
-                headers += [("Set-Cookie", value) for value in cookie.headers.getlist("Set-Cookie")]
-            return start_response(status, headers, *more)
-
-        if refusal is not None:
-            return Response(f"{refusal}\n", 403, mimetype="text/plain")(environ, start)
-        return self._application(environ, start)
-
     @property
-    def _cookie(self) -> str:
+    def cookie(self) -> str:
+        """Name of the cookie that holds the token."""
         return f"token-{self.port}"  # cookies do not tell ports apart
 
-    def _refusal(self, request: Request) -> str | None:
-        """Reason for refusing a request; None if it is accepted."""
-        host = request.headers.get("Host", "")
+    def cookie_to_set(self, query: str) -> str | None:
+        """Return the Set-Cookie header for an accepted request; None if it carries no token in its address."""
+        if self.token is None or "token" not in parse_qs(query):
+            return None
+        return f"{self.cookie}={self.token}; HttpOnly; Max-Age={_YEAR}; Path=/; SameSite=Strict"
+
+    def refusal(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
+        """Return status and reason for refusing a request; None if it is accepted. headers: by names in lower case."""
+        host = headers.get("host", "")
         if not self._is_own(host):
-            return f"this server is not {host or 'without a name'}"
-        origin = request.headers.get("Origin")
-        if origin is not None and origin != f"http://{host}":
-            return "requests from other pages are refused"
-        followed = request.method == "GET" and request.path == "/"  # a link to the page
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none") and not followed:
-            return "requests from other sites are refused"
-        if request.method not in ("GET", "HEAD") and request.mimetype != "application/json":
-            return "changes are sent as JSON"
-        if self.token is not None:
-            known = request.args.get("token") or request.cookies.get(self._cookie, "")
-            if not hmac.compare_digest(known.encode("utf-8", "replace"), self.token.encode()):
-                return "open the address that posegen printed, with its token"
+            return FORBIDDEN, f"this server is not {host or 'without a name'}"
+        origin = headers.get("origin")
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+            return FORBIDDEN, "requests from other pages are refused"
+        followed = method == "GET" and path == "/"  # a link to the page
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not followed:
+            return FORBIDDEN, "requests from other sites are refused"
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        if method not in ("GET", "HEAD") and kind not in self._changes:
+            return FORBIDDEN, f"changes are sent as {' or '.join(filter(None, self._changes))}"
+        if self.token is not None and not self._knows_token(query, headers):
+            return UNKNOWN, (
+                "a token is needed: open the address that posegen printed, or send the header "
+                "`Authorization: Bearer TOKEN`"
+            )
         return None
+
+    def _knows_token(self, query: str, headers: Mapping[str, str]) -> bool:
+        if self.token is None:
+            return True
+        given = [*parse_qs(query).get("token", ())]
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(bearer.strip())
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+        except CookieError:
+            morsel = None
+        if morsel is not None:
+            given.append(morsel.value)
+        return any(hmac.compare_digest(each.encode("utf-8", "replace"), self.token.encode()) for each in given)
 
     def _is_own(self, host: str) -> bool:
         """Return whether a Host header names this server: by address, by the computer's name, or as given."""
@@ -114,7 +126,11 @@ class Gate:
             name, port = (parts.hostname or "").rstrip("."), parts.port or 80
         except ValueError:
             return False
-        if "@" in host or "/" in host or port != self.port:
+        if "@" in host or "/" in host:
+            return False
+        if host.lower() in self._names or name in self._names:
+            return True
+        if port != self.port:
             return False
         if name in ("localhost", self._host.lower()):
             return True

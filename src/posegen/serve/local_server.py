@@ -13,7 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from posegen.errors import OutputError, PosegenError
-from posegen.serve.gate import Gate
+from posegen.serve.gate import HEADERS, Gate
 
 POLICY = (
     "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:; "
@@ -82,10 +82,12 @@ def start_server(host: str, port: int, page: Served, token: str | None = None) -
 
     Raises `OutputError` for an unknown host or a port that is taken.
     """
-    gate = Gate(page.application, host, token)
+    gate = Gate(host, token)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # werkzeug prints what went wrong, and exits
-            server = make_server(host, port, _noted(gate), threaded=True, request_handler=_Handler)
+            server = make_server(
+                host, port, _noted(GatedApplication(page.application, gate)), threaded=True, request_handler=_Handler
+            )
         gate.port = server.port
         return server, gate
     except (OSError, SystemExit) as error:
@@ -96,6 +98,29 @@ def start_server(host: str, port: int, page: Served, token: str | None = None) -
                 f"--host {host} is unknown, or no address of this computer ({text}): give one like 127.0.0.1"
             ) from None
         raise OutputError(f"cannot listen on {host}:{port} ({text}): choose another --port") from None
+
+
+class GatedApplication:
+    """A WSGI application behind a gate."""
+
+    def __init__(self, application: Callable[[dict[str, Any], Any], Iterable[bytes]], gate: Gate) -> None:
+        self._application, self._gate = application, gate
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Refuse the request, or pass it on."""
+        request = Request(environ)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        query = environ.get("QUERY_STRING", "")
+        refusal = self._gate.refusal(request.method, request.path, query, headers)
+        cookie = None if refusal is not None else self._gate.cookie_to_set(query)
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            cookies = [] if cookie is None else [("Set-Cookie", cookie)]
+            return start_response(status, [*headers, *HEADERS.items(), *cookies], *more)
+
+        if refusal is not None:
+            return Response(f"{refusal[1]}\n", refusal[0], mimetype="text/plain")(environ, start)
+        return self._application(environ, start)
 
 
 def _noted(application: Any) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
