@@ -19,8 +19,8 @@ from posegen.model.sources import describe_model
 from posegen.synthetic.clip import SyntheticClip, SyntheticClipSettings
 from posegen.synthetic.shard_writer import ShardSettings, place_of
 
-SEED, PERSON, FRAMING = 7, 22, "half-body"
-"""Validation identities are never trained on; this one was chosen among 24 by looking at them."""
+SEED, PERSON, FRAMING, STYLE = 7, 159, "half-body", "lively"
+"""Validation identities are never trained on; this one turns, raises both arms, comes near and shows both hands."""
 FRAME_SIZE, SIZE, FPS = (512, 288), (256, 144), 16
 FRAMES, REFERENCE = 12 * FPS, 200
 CLIP_FRAMES = 14 * FPS
@@ -35,7 +35,7 @@ def main() -> None:
     model = describe_model("mini")
     place = place_of(ShardSettings("val-same", PERSON + 1, SEED), PERSON)
     clip = SyntheticClip(
-        place.identity_seed, place.seed, SyntheticClipSettings(*FRAME_SIZE, CLIP_FRAMES, float(FPS)), FRAMING
+        place.identity_seed, place.seed, SyntheticClipSettings(*FRAME_SIZE, CLIP_FRAMES, float(FPS), STYLE), FRAMING
     )
     frames = clip.frames()
     drawing = Drawing(model.draw_scale, model.skeleton_colors)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "dev,docs,synthetic,evaluate,prepare,train,serve"
+EXTRAS = "dev,docs,synthetic,evaluate,prepare,train,serve,motion"
 GIGABYTES = {"demo": 2.5, "all": 5.0}
 """Free space that a set-up from nothing needs, pip's temporary files included."""
 NO_NETWORK = re.compile(
