@@ -4,8 +4,9 @@
 
 Ways: adapters beside the layers or merged, torch's attention or attention by products, a block's elementwise arithmetic
 plain or fused (`model/block_arithmetic.py`). Times are CPU seconds of the process and seconds on the wall, the minimum
-of several passes, taken in turns. The error is relative to the merged model in float32, on the demo's own first segment
-at four noise levels. Also: decoding and encoding a segment with contiguous and channels-last weights.
+of several passes, taken in turns; on a machine with other work compare CPU seconds alone. The error is relative to the
+merged model in float32, on the demo's own first segment at four noise levels. Also: decoding and encoding a segment
+with contiguous and channels-last weights.
 """
 
 import argparse

@@ -121,6 +121,27 @@ def test_products_are_taken_in_bfloat16_alone(monkeypatch):
         assert not cpu_attention.is_preferred(query)
 
 
+@pytest.mark.parametrize(
+    ("avx512", "amx", "dtype", "words"),
+    [
+        (True, False, torch.bfloat16, "by matrix products"),
+        (True, True, torch.bfloat16, "torch's own"),
+        (False, False, torch.bfloat16, "emulated"),
+        (False, False, torch.float32, "no bfloat16 instructions"),
+    ],
+)
+def test_the_processor_decides_and_is_described(monkeypatch, avx512, amx, dtype, words):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    cpu_attention.suits_processor.cache_clear()
+    try:
+        assert words in cpu_attention.describe_processing(torch.device("cpu"), dtype)
+        query = torch.zeros(1, 2, 1, 4, dtype=dtype)
+        assert cpu_attention.is_preferred(query) == (words == "by matrix products")
+    finally:
+        cpu_attention.suits_processor.cache_clear()
+
+
 @pytest.mark.filterwarnings("ignore:Mismatch dtype")  # torch's slower norms of float32 weights
 def test_training_in_autocast_is_as_exact_with_products(model, inputs, monkeypatch):
     """Gradients of both ways differ from those in float32 by about as much."""

@@ -1,6 +1,7 @@
 """Writes the result, frame by frame as they become final, with the driving video's sound; and a side-by-side video.
 
-While it is being written a second file, OUTPUT.growing.mp4, plays as far as it goes; the result appears at once.
+While it is being written a second file, OUTPUT.growing.mp4, plays as far as it goes; the result appears at once. Frames
+are encoded on a thread of their own, while the next segment is made.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,11 @@ from posegen.conditions.folder import Conditions
 from posegen.generate.job.job_folder import growing_path, side_by_side_path
 from posegen.media.files import remove_leftovers
 from posegen.media.video import VideoWriter
+from posegen.media.write_behind import WriteBehind
 from posegen.types import Frame, Image
+
+_FRAMES_WAITING = 16
+"""Frames that wait to be encoded at most, so that memory does not grow with a segment's length."""
 
 
 def write_videos(
@@ -59,7 +64,12 @@ def write_videos(
             )
         )
         skeletons = conditions.iterate_skeletons()
-        for frame in frames:
+
+        def write(frame: Frame) -> None:
             writer.write(frame)
             if beside is not None and reference is not None:
                 beside.write(np.hstack([reference, next(skeletons), frame]))
+
+        behind = stack.enter_context(WriteBehind(write, _FRAMES_WAITING))
+        for frame in frames:
+            behind.put(frame)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from posegen.generate.background.mask_pictures import draw_sharing, keep_masks, kept_masks, masks_path
 from posegen.generate.background.shared_background import SharedBackground, make_store
 from posegen.generate.background.sharing_plan import SharingPlan
+from posegen.generate.conditions_ahead import ConditionsAhead
 from posegen.generate.job.job_folder import Job, background_folder
 from posegen.generate.segment_inputs import SegmentInputs
 from posegen.generate.segments import Segment, SegmentPlan
@@ -51,6 +52,7 @@ class SegmentMaker:
         self.pipeline, self.sampling, self.fps = inputs.pipeline, inputs.sampling, fps
         self.background = self._plan_background()
         self._anchor_conditioning: Conditioning | None = None
+        self._ahead = ConditionsAhead(inputs.conditioning, self.pipeline.vae.device)
         self._told: set[str] = set()
 
     def _plan_background(self) -> SharedBackground | None:
@@ -196,18 +198,24 @@ class SegmentMaker:
         tail: PreservedFrames | None = None,
         hooks: StepHooks = NO_HOOKS,
     ) -> Latents:
-        conditioning = self.inputs.conditioning(segment, head, tail)
+        conditioning = self._ahead.conditioning(segment, head, tail)
         self.pipeline.use_adapter("base" if segment.kind == "base" else "stitch")
         whole = hooks.stop_after is None
         total = self.sampling.steps if hooks.stop_after is None else hooks.stop_after
         task = f"segment {segment.name}" if whole else f"background of {segment.name}"
         self.progress.update(task, 0, total)
-        return denoise(
-            self.pipeline.transformer,
-            self.pipeline.scheduler,
-            self.inputs.noise(segment.stop - segment.start),
-            conditioning,
-            self.sampling,
-            background,
-            replace(hooks, on_step=lambda step: self.progress.update(task, step, total)),
-        )
+        with self._ahead.encoding(self._next_base(segment)):
+            return denoise(
+                self.pipeline.transformer,
+                self.pipeline.scheduler,
+                self.inputs.noise(segment.stop - segment.start),
+                conditioning,
+                self.sampling,
+                background,
+                replace(hooks, on_step=lambda step: self.progress.update(task, step, total)),
+            )
+
+    def _next_base(self, segment: Segment) -> Segment | None:
+        """The base segment that is made after this one, whose conditions need no other segment's frames; or None."""
+        missing = (other for other in self.plan.base_segments if other != segment and not self.job.path(other).exists())
+        return next(missing, None)

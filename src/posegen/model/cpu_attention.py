@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from posegen.devices import computes_bfloat16
+
 MAX_SCORES = 2**25
 """Maximum elements of the score matrix, 64 MB; more queries are processed in pieces."""
 CACHED_SCORES = 2**22
@@ -27,6 +29,20 @@ _MINIMUM_ROWS = 64
 def suits_processor() -> bool:
     """Return True if plain products beat the fused kernel here: bfloat16 instructions of AVX-512, but no AMX."""
     return bool(torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported())
+
+
+def describe_processing(device: torch.device, dtype: torch.dtype) -> str:
+    """Describe in one line what a model computes on, and which instructions decide how."""
+    name = str(dtype).removeprefix("torch.")
+    if device.type != "cpu":
+        return f"{device}, {name}"
+    if dtype != torch.bfloat16:
+        return f"cpu, {name}" + ("" if computes_bfloat16(device) else ": the processor has no bfloat16 instructions")
+    if suits_processor():
+        return f"cpu, {name}: instructions of AVX-512 without AMX, so attention is computed by matrix products"
+    if torch.cpu._is_amx_tile_supported():
+        return f"cpu, {name}: AMX instructions, so attention is torch's own"
+    return f"cpu, {name}: emulated, because the processor has no instructions for it; --dtype float32 is much faster"
 
 
 def is_preferred(query: Tensor) -> bool:

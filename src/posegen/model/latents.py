@@ -39,7 +39,7 @@ def _statistics(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def use_channels_last(vae: Any) -> None:
-    """Store the weights of an autoencoder on a CPU channels-last: 0.7 to 0.8 x the time (benchmarks/cpu_forward.py)."""
+    """Store the weights of an autoencoder on a CPU channels-last: 0.9 x the time (benchmarks/cpu_forward.py)."""
     if vae.device.type == "cpu":
         for module in vae.modules():
             if isinstance(module, torch.nn.Conv2d):

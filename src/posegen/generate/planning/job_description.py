@@ -7,6 +7,7 @@ from posegen.generate.planning.job_inputs import JobInputs
 from posegen.generate.planning.job_needs import JobNeeds
 from posegen.generate.planning.resolved_settings import ResolvedSettings
 from posegen.media.fitting import Fit
+from posegen.model.cpu_attention import describe_processing
 from posegen.model.denoise import Sampling
 from posegen.model.sources import ModelDescription
 from posegen.types import Size
@@ -29,6 +30,7 @@ def describe_job(inputs: JobInputs, settings: ResolvedSettings, reference_fit: F
         + ("" if sampling.pose_strength == 1.0 else f", pose strength {sampling.pose_strength:g}"),
         f"background {_describe_sharing(config, settings.sharing, needs, len(plan.segments))}",
         f"tokens     {video} video + {reference} reference tokens a segment",
+        f"device     {describe_processing(settings.device, settings.dtype)}",
         f"memory     about {needs.memory / 1e9:.1f} GB (estimated)",
         f"sound      {settings.sound.describe()}",
         f"prompt     {sampling.prompt}",
