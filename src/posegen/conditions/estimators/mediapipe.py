@@ -1,8 +1,9 @@
 """Default pose estimator: MediaPipe's pose and hand landmarkers, on the CPU, from local task files.
 
-BlazePose's 33 points are converted to COCO-WholeBody's body and feet. It has no small toes and no 68 face points: those
-keep score 0 (the skeleton has no face). Hands are searched in 256-pixel crops around each wrist, because the hand model
-does not find small hands in whole frames, and belong to the wrist they were found at.
+BlazePose's 33 points are converted to COCO-WholeBody's body and feet, and a hand's root is moved back to the wrist. It
+has no small toes and no 68 face points: those keep score 0 (the skeleton has no face). Hands are searched in 256-pixel
+crops around each wrist, because the hand model does not find small hands in whole frames, and belong to the wrist they
+were found at.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from posegen.conditions.framing import FACE_NAMES, face_hidden
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
-VERSION = "3"
+VERSION = "4"
 """Version, increased when the same frames would give other keypoints."""
 MAX_PEOPLE = 4
 """Maximum number of people searched in a frame; more than one is only needed to follow the right one and to warn."""
@@ -58,6 +59,9 @@ BLAZE = {
     "right_heel": 30,
 }
 """BlazePose's index of each COCO-WholeBody point that it has."""
+_BEYOND_WRIST = 0.2
+"""Distance from the wrist, where COCO's annotators mark it, to MediaPipe's root of the hand, as a part of the line from
+that root to the middle knuckle: over all hands of `benchmarks/extraction_accuracy.py` whose wrists are visible."""
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
 
 
@@ -194,6 +198,7 @@ class MediaPipePose:
             found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
         for side, hand in enumerate(found):
             if hand is not None:
+                hand[0] += _BEYOND_WRIST * (hand[0] - hand[9])
                 keypoints[HANDS[side]], scores[HANDS[side]] = hand[:, :2], HAND_FOUND
                 hands[side] = hand - np.array([0, 0, hand[0, 2]], np.float32)
         return PersonPose(keypoints, scores, hands)
