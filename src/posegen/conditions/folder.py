@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.keypoints import PoseSequence
 from posegen.conditions.skeleton import Colors
 from posegen.conditions.tracking_report import PersonSummary, TrackingReport
@@ -54,7 +55,8 @@ class Conditions:
     """Conditions of the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
 
     report: lines for the user; start, end: the part of the driving video in seconds, None for its ends; cuts: frames
-    that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known.
+    that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known;
+    bystanders: where the others are, None in folders of an older version or another tool.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Conditions:
     cuts: tuple[int, ...] | None = None
     people: tuple[PersonSummary, ...] = ()
     followed: int | None = None
+    bystanders: Bystanders | None = None
 
     @property
     def num_frames(self) -> int:
@@ -149,7 +152,8 @@ def save_conditions(
     folder: Path, pose: PoseSequence, inputs: Inputs, report: list[str], tracking: TrackingReport | None = None
 ) -> Conditions:
     """Write keypoints and, last, the manifest beside the two finished videos; `tracking` if a person was followed."""
-    pose.save(folder / KEYPOINTS)
+    bystanders = None if tracking is None else tracking.bystanders
+    pose.save(folder / KEYPOINTS, None if bystanders is None else bystanders.arrays())
     manifest: dict[str, Any] = {
         "inputs": inputs.as_json(),
         "report": report,
@@ -161,10 +165,12 @@ def save_conditions(
         manifest["people"] = [person.as_json() for person in tracking.people]
         manifest["followed"] = tracking.followed
     write_whole(folder / MANIFEST, checked_json(manifest))
-    return _conditions(folder, pose, inputs, manifest)
+    return _conditions(folder, pose, inputs, manifest, bystanders)
 
 
-def _conditions(folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict[str, Any]) -> Conditions:
+def _conditions(
+    folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict[str, Any], bystanders: Bystanders | None
+) -> Conditions:
     """Build the conditions that a manifest describes."""
     report = tuple(manifest["report"])
     if not all(isinstance(line, str) for line in report):
@@ -181,6 +187,7 @@ def _conditions(folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict
         None if cuts is None else tuple(int(cut) for cut in cuts),
         people,
         None if followed is None else int(followed),
+        bystanders,
     )
 
 
@@ -211,8 +218,8 @@ def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
     """Open finished conditions and their inputs. Raises `PosegenError` if there are none."""
     manifest, inputs = open_manifest(folder)
     try:
-        pose = PoseSequence.load(folder / KEYPOINTS)
-        return _conditions(folder, pose, inputs, manifest), inputs
+        pose, bystanders = PoseSequence.load(folder / KEYPOINTS), Bystanders.load(folder / KEYPOINTS)
+        return _conditions(folder, pose, inputs, manifest, bystanders), inputs
     except _UNREADABLE as error:
         raise PosegenError(f"the conditions in {folder} are damaged ({KEYPOINTS}: {error}): {_AGAIN}") from None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.cuts import CutFinder
 from posegen.conditions.detections import DetectionRecorder, Detections
 from posegen.conditions.estimators.interfaces import PoseEstimator, SecondLook
@@ -215,6 +216,7 @@ def _report(
         followed=following.person.number,
         people=tuple(_summary(detections, person) for person in following.people),
         cuts=tuple(cuts),
+        bystanders=Bystanders.of(detections, following),
     )
 
 

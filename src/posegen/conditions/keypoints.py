@@ -5,7 +5,7 @@ estimator places outside the frame: it counts as not seen, its absolute value is
 Keypoints are found, tracked and drawn elsewhere.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -143,8 +143,8 @@ class PoseSequence:
             fps,
         )
 
-    def save(self, path: Path) -> None:
-        """Write as NPZ, atomically. Raises `OutputError`."""
+    def save(self, path: Path, more: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write as NPZ, atomically, with other arrays by name, if there are `more`. Raises `OutputError`."""
         file = AtomicFile(path)
         try:
             with output_errors(path):
@@ -155,6 +155,7 @@ class PoseSequence:
                     hands=self.hands,
                     size_hw=np.array(self.size),
                     fps=np.array([self.fps.numerator, self.fps.denominator]),
+                    **(more or {}),
                 )
             file.commit()
         finally:
