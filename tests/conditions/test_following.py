@@ -208,7 +208,7 @@ def test_a_number_is_looked_up_among_all_people():
 
 
 def test_everybody_else_is_kept_as_boxes_also_in_short_gaps():
-    """The bystander is missed in two frames; whoever is chosen is not among the boxes, and no ankles mean more below."""
+    """The bystander is missed in two frames; the followed one has no boxes, and no ankles mean more below."""
     frames = [
         [(figure(200), RED)] + ([(figure(450, only=UPPER), BLUE)] if frame not in (10, 11) else [])
         for frame in range(30)

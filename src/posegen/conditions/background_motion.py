@@ -164,8 +164,8 @@ def measure_background_motion(
 
     conditions: made from this video; they give the frame rate, the keypoints of the person and the boxes of others (a
     frame without anybody is all background); fit: fits the video to the size of the result, so that only the visible
-    part counts; progress: called with (frames done, total frames). Raises `PosegenError` if the video cannot be read or has another number of
-    frames than the conditions.
+    part counts; progress: called with (frames done, total frames). Raises `PosegenError` if the video cannot be read or
+    has another number of frames than the conditions.
     """
     key = _key(driving, conditions, fit)
     found = BackgroundMotion.load(kept, key)
