@@ -25,7 +25,7 @@ from posegen.conditions.folder import Conditions
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import state_of, write_checked
-from posegen.media.fitting import Fit, plan_fit
+from posegen.media.fitting import Fit
 from posegen.media.read_ahead import read_ahead
 from posegen.media.video import iterate_frames
 
@@ -181,7 +181,7 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
     pose = conditions.pose
     scale = _LONG_SIDE / max(fit.target)
     height, width = (max(1, round(side * scale)) for side in fit.target)
-    small = plan_fit(fit.source, (height, width), fit.mode)
+    small = fit.at_size((height, width))
     picture = _inside_padding(small)
     tracker = CameraTracker(small.target)
     steps: list[Step] = []
@@ -225,6 +225,8 @@ def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
         parts += ["bystanders", hashlib.sha256(others.frames.tobytes() + others.boxes.tobytes()).hexdigest()]
     if conditions.cuts is not None:
         parts += ["cuts", *conditions.cuts]
+    if fit.centre != (0.5, 0.5):
+        parts += ["centre", *fit.centre]
     if (conditions.start, conditions.end) != (None, None):
         parts += [conditions.start, conditions.end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

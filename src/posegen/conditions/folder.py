@@ -9,7 +9,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ class Conditions:
 
     report: lines for the user; start, end: the part of the driving video in seconds, None for its ends; cuts: frames
     that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known;
-    bystanders: where the others are, None in folders of an older version or another tool.
+    bystanders: where the others are, None in folders of an older version or another tool; centre: that of the crop, as
+    in `Fit`.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Conditions:
     people: tuple[PersonSummary, ...] = ()
     followed: int | None = None
     bystanders: Bystanders | None = None
+    centre: tuple[float, float] = (0.5, 0.5)
 
     @property
     def num_frames(self) -> int:
@@ -79,6 +81,10 @@ class Conditions:
     def fps(self) -> Fraction:
         """Frames per second."""
         return self.pose.fps
+
+    def cropping(self, fit: Fit) -> Fit:
+        """Return the fit of the driving video with the crop of these conditions."""
+        return replace(fit, centre=self.centre)
 
     def skeleton_frames(self, start: int, stop: int) -> Frames:
         """Read skeleton frames [start, stop)."""
@@ -149,7 +155,12 @@ class Inputs:
 
 
 def save_conditions(
-    folder: Path, pose: PoseSequence, inputs: Inputs, report: list[str], tracking: TrackingReport | None = None
+    folder: Path,
+    pose: PoseSequence,
+    inputs: Inputs,
+    report: list[str],
+    tracking: TrackingReport | None = None,
+    centre: tuple[float, float] = (0.5, 0.5),
 ) -> Conditions:
     """Write keypoints and, last, the manifest beside the two finished videos; `tracking` if a person was followed."""
     bystanders = None if tracking is None else tracking.bystanders
@@ -159,6 +170,7 @@ def save_conditions(
         "report": report,
         "size": list(inputs.fit.target),
         "files": digests_of(folder, FILES),
+        "centre": list(centre),
     }
     if tracking is not None:
         manifest["cuts"] = list(tracking.cuts)
@@ -176,6 +188,7 @@ def _conditions(
     if not all(isinstance(line, str) for line in report):
         raise ValueError("report is not a list of lines")
     cuts, followed = manifest.get("cuts"), manifest.get("followed")
+    down, across = manifest.get("centre", (0.5, 0.5))
     people = tuple(PersonSummary.from_json(values) for values in manifest.get("people", ()))
     return Conditions(
         folder,
@@ -188,6 +201,7 @@ def _conditions(
         people,
         None if followed is None else int(followed),
         bystanders,
+        (float(down), float(across)),
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.heavy_pose import heavy_task_file
+from posegen.conditions.estimators.layouts import hand_from_wrist
 from posegen.conditions.estimators.task_files import POSE_BUNDLE, task_file
 from posegen.conditions.framing import FACE_NAMES, face_hidden
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
@@ -59,9 +60,6 @@ BLAZE = {
     "right_heel": 30,
 }
 """BlazePose's index of each COCO-WholeBody point that it has."""
-_BEYOND_WRIST = 0.2
-"""Distance from the wrist, where COCO's annotators mark it, to MediaPipe's root of the hand, as a part of the line from
-that root to the middle knuckle: over all hands of `benchmarks/extraction_accuracy.py` whose wrists are visible."""
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
 
 
@@ -196,9 +194,9 @@ class MediaPipePose:
         found = list(self._threads.map(lambda side: self._find_hand(frame, person, side), sides))
         if self._followers and _is_one_hand(found):  # one track jumped to the other hand: search both again
             found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
-        for side, hand in enumerate(found):
-            if hand is not None:
-                hand[0] += _BEYOND_WRIST * (hand[0] - hand[9])
+        for side, seen in enumerate(found):
+            if seen is not None:
+                hand = hand_from_wrist(seen)
                 keypoints[HANDS[side]], scores[HANDS[side]] = hand[:, :2], HAND_FOUND
                 hands[side] = hand - np.array([0, 0, hand[0, 2]], np.float32)
         return PersonPose(keypoints, scores, hands)
