@@ -5,6 +5,7 @@ A file belongs to the whole driving video at its own rate, or to just the frames
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
