@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -145,18 +146,18 @@ class PoseSequence:
 
     def save(self, path: Path, more: Mapping[str, np.ndarray] | None = None) -> None:
         """Write as NPZ, atomically, with other arrays by name, if there are `more`. Raises `OutputError`."""
+        arrays: dict[str, Any] = {
+            "keypoints": self.keypoints,
+            "scores": self.scores,
+            "hands": self.hands,
+            "size_hw": np.array(self.size),
+            "fps": np.array([self.fps.numerator, self.fps.denominator]),
+            **(more or {}),
+        }
         file = AtomicFile(path)
         try:
             with output_errors(path):
-                np.savez_compressed(
-                    file.temporary,
-                    keypoints=self.keypoints,
-                    scores=self.scores,
-                    hands=self.hands,
-                    size_hw=np.array(self.size),
-                    fps=np.array([self.fps.numerator, self.fps.denominator]),
-                    **(more or {}),
-                )
+                np.savez_compressed(file.temporary, **arrays)
             file.commit()
         finally:
             file.discard()
