@@ -1,6 +1,7 @@
 """Measure if the right person is followed, upright and whole, on synthetic clips of several people (exact keypoints).
 
     python benchmarks/following.py --keep clips [--against ../before] [--groups crossing leaving] [--name following]
+    python benchmarks/following.py --keep clips --against ../before --speed-alone --name following_speed
 
 `following_clips.py` makes 51 clips: people in the background, two who cross, leaving and returning, fast movement,
 heads and bodies turned away, people cut by the frame, people who really are upside down, and ordinary clips whose
@@ -320,6 +321,7 @@ def main() -> None:
     parser.add_argument("--groups", nargs="*", help="only these groups of clips")
     parser.add_argument("--seed", type=int, default=1, help="other people, clothes, rooms; keep them in another folder")
     parser.add_argument("--runs", type=int, default=3, help="of each checkout, for the speed; 0: none")
+    parser.add_argument("--speed-alone", action="store_true", help="only time the clips; nothing else is measured")
     parser.add_argument("--name", default="following", help="of the result file")
     parser.add_argument("--only-measure", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--only-speed", nargs="*", help=argparse.SUPPRESS)
@@ -352,6 +354,12 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     checkouts = {"after": ROOT}
     if arguments.against:
         checkouts = {"before": arguments.against.resolve(), "after": ROOT}
+    timed_clips = [folder / f"{name}.mp4" for name in SPEED_CLIPS if name in clips]
+    if arguments.speed_alone:
+        speeds = speed(checkouts, timed_clips, arguments.runs)
+        print(*speeds.items(), sep="\n")
+        write_result(arguments.name, {"clips": list(SPEED_CLIPS), "speed_720p": speeds}, show=False)
+        return
     videos = [folder / f"{name}.mp4" for name in clips]
     figures: dict[str, Any] = {"clips": len(clips), "frames": sum(clip.frames for clip in clips.values())}
     for name, checkout in checkouts.items():
@@ -363,7 +371,6 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
             "frames_not_right": {clip: figure["frames_not_right"] for clip, figure in found.items()
                                  if figure.get("frames_not_right")},
         }  # fmt: skip
-    timed_clips = [folder / f"{name}.mp4" for name in SPEED_CLIPS if name in clips]
     if arguments.runs and timed_clips:
         figures["speed_720p"] = speed(checkouts, timed_clips, arguments.runs)
     figures["targets"] = TARGETS

@@ -362,6 +362,8 @@ def write_mediapipe_holistic(path, points, scores, size):
     path = path.with_suffix(".json")
 
     def hand(hand_points):
+        hand_points = hand_points.copy()
+        hand_points[0] = (hand_points[0] + 0.2 * hand_points[9]) / 1.2  # MediaPipe's root lies in the palm
         shares = hand_points / np.array([size[1], size[0]], np.float32)
         return [{"x": float(x), "y": float(y), "z": 0.0} for x, y in shares]
 

@@ -10,6 +10,7 @@ import pytest
 
 from posegen.conditions import background_motion
 from posegen.conditions.background_motion import STILL, BackgroundMotion, measure_background_motion
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.camera import person_mask
 from posegen.conditions.estimators.mediapipe import MediaPipePose
 from posegen.conditions.extraction import estimate_pose
@@ -153,6 +154,24 @@ def test_only_what_is_seen_after_fitting_counts(picture, measure):
     middle = measure(wide, name="middle", fit=plan_fit((240, 960), (240, 300), "crop"))
     assert middle.distance(*ends) < STILL / 5
     assert np.nanmax(middle.residual) < 1e-4
+
+
+def test_other_people_who_walk_by_are_no_camera(picture, tmp_path):
+    """A textured patch crosses most of a still frame: masked, the camera stands still; else it seems to move."""
+    still = list(filmed.film(picture, [(1 + 0j, 0j)] * 12))
+    patch = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+    boxes = np.array([[4 * number, 0, 4 * number + 200, 240] for number in range(12)], np.float32)
+    for frame, (left, _, right, _) in zip(still, boxes.astype(int), strict=True):
+        frame[:, left:right] = patch
+    path = filmed.write(tmp_path / "video.mkv", still)
+    fit = plan_fit(filmed.SIZE, filmed.SIZE, "crop")
+    alone = filmed.conditions_of(filmed.nobody(12), tmp_path)
+    crowd = replace(alone, bystanders=Bystanders(np.arange(12, dtype=np.int32), boxes))
+    ends = np.array([0]), np.array([11])
+    moved, masked = (measure_background_motion(path, each, fit, tmp_path / "kept.npz") for each in (alone, crowd))
+    assert moved.distance(*ends) > STILL
+    assert masked.known.all()
+    assert masked.distance(*ends) < STILL / 5
 
 
 def test_a_result_is_kept_until_something_changes(picture, tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def test_videos_are_lossless_drawings_at_the_results_size(clip, extracted, fit, 
     plain = extract_conditions(clip, tmp_path, fit, Fraction(30), chosen=kept)
     assert np.array_equal(plain.pose.keypoints, extracted.pose.keypoints)
     assert np.array_equal(plain.pose.hands, extracted.pose.hands, equal_nan=True)
-    person = extract.fit_pose(extracted.pose[5], fit)
+    person = extract.fit_pose(extracted.pose[5], plain.cropping(fit))
     assert np.array_equal(plain.skeleton_frames(5, 6)[0], draw_skeleton(person.keypoints, person.scores, TARGET))
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.folder import (
     HAND_NORMALS,
     KEYPOINTS,
@@ -19,6 +20,7 @@ from posegen.conditions.folder import (
     save_conditions,
 )
 from posegen.conditions.keypoints import PoseSequence
+from posegen.conditions.tracking_report import TrackingReport
 from posegen.errors import PosegenError
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter
@@ -57,6 +59,21 @@ def test_what_was_saved_is_opened_found_and_accepted(made):
     assert find_conditions(folder, inputs) is not None
     assert find_conditions(folder, replace(inputs, estimators=("another",))) is None
     check_conditions(conditions, found, replace(inputs, estimators=("another",)), FRAMES)
+
+
+def test_boxes_of_other_people_are_kept_and_older_folders_have_none(made):
+    folder, inputs = made
+    pose = open_conditions(folder)[0].pose
+    assert open_conditions(folder)[0].bystanders is None
+    boxes = Bystanders(np.array([1, 1, 4], np.int32), np.arange(12, dtype=np.float32).reshape(3, 4))
+    save_conditions(folder, pose, inputs, [], TrackingReport(FRAMES, FRAMES, 0, 0, 2, bystanders=boxes))
+    found = open_conditions(folder)[0].bystanders
+    assert found is not None
+    assert np.array_equal(found.frames, boxes.frames)
+    assert np.array_equal(found.boxes, boxes.boxes)
+    pose.save(folder / KEYPOINTS, {"bystander_frames": boxes.frames, "bystander_boxes": boxes.boxes[:2]})
+    with pytest.raises(PosegenError, match="boxes"):
+        open_conditions(folder)
 
 
 WRONG = {

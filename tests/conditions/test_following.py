@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from people_in_frames import BLUE, GREEN, RED, SIZE, figure, middles, watched
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.following import follow_person
 from posegen.conditions.people import choose_person
 from posegen.conditions.plausibility import body_angles, usual_direction
 from posegen.config import parse_person
 from posegen.errors import PosegenError
+from posegen.media.fitting import plan_fit
 
 RATES = (8, 24, 30, 60)
+UPPER = ("nose", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_hip", "right_hip")
 
 
 def followed(frames, fps=30, cuts=(), person="largest"):
@@ -202,3 +205,22 @@ def test_a_number_is_looked_up_among_all_people():
     people = follow_person(detections, (), "largest").people
     assert choose_person(detections, people, parse_person("1")) is people[0]
     assert detections.size == SIZE
+
+
+def test_everybody_else_is_kept_as_boxes_also_in_short_gaps():
+    """The bystander is missed in two frames; the followed one has no boxes, and no ankles mean more below."""
+    frames = [
+        [(figure(200), RED)] + ([(figure(450, only=UPPER), BLUE)] if frame not in (10, 11) else [])
+        for frame in range(30)
+    ]
+    detections = watched(frames, 30)
+    for choice, at, low in (("left", 450, True), ("right", 200, False)):
+        following = follow_person(detections, (), choice)
+        others = Bystanders.of(detections, following)
+        assert others.frames.tolist() == list(range(30))
+        middles = (others.boxes[:, 0] + others.boxes[:, 2]) / 2
+        assert middles == pytest.approx(np.full(30, at), abs=1)
+        assert (others.boxes[:, 3] == 360).all() == low
+        mask = others.mask(10, plan_fit(SIZE, (180, 320), "crop"))
+        assert mask[120, at // 2]
+        assert 0.02 < mask.mean() < 0.3

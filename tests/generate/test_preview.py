@@ -187,8 +187,8 @@ def test_missing_weights_are_told_and_not_taken_for_nobody(config):
 
 def test_a_cut_off_person_is_told_and_padding_helps(config, media):
     driving = media / "presenter.mp4"
-    assert has(looked(config, driving=driving, size="96x64").warnings, "is cut off")
-    assert not has(looked(config, driving=driving, size="96x64", fit="pad").warnings, "is cut off")
+    assert has(looked(config, driving=driving, size="96x64").warnings, "cuts off")
+    assert not has(looked(config, driving=driving, size="96x64", fit="pad").warnings, "cuts off")
 
 
 def test_missing_people_and_hands_are_told(config, driving, tmp_path):

@@ -25,7 +25,7 @@ from posegen.conditions.folder import Conditions
 from posegen.digests import file_digest
 from posegen.errors import PosegenError, logger
 from posegen.media.checksums import state_of, write_checked
-from posegen.media.fitting import Fit, plan_fit
+from posegen.media.fitting import Fit
 from posegen.media.read_ahead import read_ahead
 from posegen.media.video import iterate_frames
 
@@ -162,10 +162,10 @@ def measure_background_motion(
 ) -> BackgroundMotion:
     """Measure the background motion of `driving`, or load it from the file `kept` if nothing changed.
 
-    conditions: made from this video; they give the frame rate and the keypoints of the person (a frame without a person
-    is all background); fit: fits the video to the size of the result, so that only the visible part counts; progress:
-    called with (frames done, total frames). Raises `PosegenError` if the video cannot be read or has another number of
-    frames than the conditions.
+    conditions: made from this video; they give the frame rate, the keypoints of the person and the boxes of others (a
+    frame without anybody is all background); fit: fits the video to the size of the result, so that only the visible
+    part counts; progress: called with (frames done, total frames). Raises `PosegenError` if the video cannot be read or
+    has another number of frames than the conditions.
     """
     key = _key(driving, conditions, fit)
     found = BackgroundMotion.load(kept, key)
@@ -181,7 +181,7 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
     pose = conditions.pose
     scale = _LONG_SIDE / max(fit.target)
     height, width = (max(1, round(side * scale)) for side in fit.target)
-    small = plan_fit(fit.source, (height, width), fit.mode)
+    small = fit.at_size((height, width))
     picture = _inside_padding(small)
     tracker = CameraTracker(small.target)
     steps: list[Step] = []
@@ -194,6 +194,8 @@ def _measure(driving: Path, conditions: Conditions, fit: Fit, progress: Callable
             grey = cv2.cvtColor(small.apply(frame), cv2.COLOR_RGB2GRAY)
             points = small.apply_points(pose.keypoints[number])
             background = picture & ~person_mask(points, pose.scores[number], small.target)
+            if conditions.bystanders is not None:
+                background &= ~conditions.bystanders.mask(number, small)
             may_cut = conditions.cuts is None or any(abs(cut - number) <= 1 for cut in conditions.cuts)
             steps.append(tracker.add(grey, background, may_cut))
             progress(len(steps), len(pose))
@@ -218,8 +220,13 @@ def _key(driving: Path, conditions: Conditions, fit: Fit) -> str:
     pose = conditions.pose
     points = hashlib.sha256(pose.keypoints.tobytes() + pose.scores.tobytes()).hexdigest()
     parts: list[str | int | float | None] = [_VERSION, video, points, str(pose.fps), fit.mode, *fit.source, *fit.target]
+    others = conditions.bystanders
+    if others is not None and len(others.frames):
+        parts += ["bystanders", hashlib.sha256(others.frames.tobytes() + others.boxes.tobytes()).hexdigest()]
     if conditions.cuts is not None:
         parts += ["cuts", *conditions.cuts]
+    if fit.centre != (0.5, 0.5):
+        parts += ["centre", *fit.centre]
     if (conditions.start, conditions.end) != (None, None):
         parts += [conditions.start, conditions.end]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

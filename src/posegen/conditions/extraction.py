@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from posegen.conditions.clip_crop import crop_about_person
 from posegen.conditions.cuts import describe_cuts
 from posegen.conditions.drawings import drawn, laid_over
 from posegen.conditions.estimators.choosing import (
@@ -48,7 +49,7 @@ from posegen.conditions.skeleton import Colors, draw_skeleton
 from posegen.conditions.tracking_report import TrackingReport, describe_quality
 from posegen.config import EstimatorConfig, parse_person
 from posegen.errors import PosegenError, logger
-from posegen.media.fitting import Fit, plan_fit
+from posegen.media.fitting import Fit
 from posegen.media.read_ahead import read_ahead
 from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
 
@@ -117,6 +118,7 @@ def extract_conditions(
         pose, repaired = finish_pose(pose, tracking.cuts, chosen.smoothing, guesses_faces=chosen.pose == "mediapipe")
         report.append(repaired.describe())
         report.append(describe_back(pose.keypoints, pose.scores))
+    fit = crop_about_person(fit, pose)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     skeletons = _skeletons(pose, driving, chosen, fit, colors, draw_scale)
@@ -129,7 +131,7 @@ def extract_conditions(
         report.append(_describe_hands(pose, with_hands, total))
     if tracking is not None:
         report.append(describe_quality(pose, tracking, hands, chosen.smoothing))
-    return save_conditions(folder, pose, inputs, [line for line in report if line], tracking)
+    return save_conditions(folder, pose, inputs, [line for line in report if line], tracking, fit.centre)
 
 
 def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:
@@ -166,7 +168,7 @@ def fit_pose(person: PersonPose, fit: Fit) -> PersonPose:
 def draw_fitted(person: PersonPose, fit: Fit, colors: Colors, draw_scale: int) -> UInt8[np.ndarray, "height width 3"]:
     """Draw the skeleton of a person at the fit's target size, at `draw_scale` times that size and then reduced."""
     height, width = fit.target
-    large = plan_fit(fit.source, (height * draw_scale, width * draw_scale), fit.mode)
+    large = fit.at_size((height * draw_scale, width * draw_scale))
     drawn = fit_pose(person, large)
     picture = draw_skeleton(drawn.keypoints, drawn.scores, large.target, colors=colors)
     return picture if draw_scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

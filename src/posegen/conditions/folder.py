@@ -9,7 +9,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.keypoints import PoseSequence
 from posegen.conditions.skeleton import Colors
 from posegen.conditions.tracking_report import PersonSummary, TrackingReport
@@ -54,7 +55,9 @@ class Conditions:
     """Conditions of the model: `pose` in pixels of the driving video, skeleton and hand frames at `size` (H, W).
 
     report: lines for the user; start, end: the part of the driving video in seconds, None for its ends; cuts: frames
-    that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known.
+    that begin a new scene; people: everybody who was seen, and the number of the followed one, if that is known;
+    bystanders: where the others are, None in folders of an older version or another tool; centre: that of the crop, as
+    in `Fit`.
     """
 
     folder: Path
@@ -66,6 +69,8 @@ class Conditions:
     cuts: tuple[int, ...] | None = None
     people: tuple[PersonSummary, ...] = ()
     followed: int | None = None
+    bystanders: Bystanders | None = None
+    centre: tuple[float, float] = (0.5, 0.5)
 
     @property
     def num_frames(self) -> int:
@@ -76,6 +81,10 @@ class Conditions:
     def fps(self) -> Fraction:
         """Frames per second."""
         return self.pose.fps
+
+    def cropping(self, fit: Fit) -> Fit:
+        """Return the fit of the driving video with the crop of these conditions."""
+        return replace(fit, centre=self.centre)
 
     def skeleton_frames(self, start: int, stop: int) -> Frames:
         """Read skeleton frames [start, stop)."""
@@ -146,30 +155,40 @@ class Inputs:
 
 
 def save_conditions(
-    folder: Path, pose: PoseSequence, inputs: Inputs, report: list[str], tracking: TrackingReport | None = None
+    folder: Path,
+    pose: PoseSequence,
+    inputs: Inputs,
+    report: list[str],
+    tracking: TrackingReport | None = None,
+    centre: tuple[float, float] = (0.5, 0.5),
 ) -> Conditions:
     """Write keypoints and, last, the manifest beside the two finished videos; `tracking` if a person was followed."""
-    pose.save(folder / KEYPOINTS)
+    bystanders = None if tracking is None else tracking.bystanders
+    pose.save(folder / KEYPOINTS, None if bystanders is None else bystanders.arrays())
     manifest: dict[str, Any] = {
         "inputs": inputs.as_json(),
         "report": report,
         "size": list(inputs.fit.target),
         "files": digests_of(folder, FILES),
+        "centre": list(centre),
     }
     if tracking is not None:
         manifest["cuts"] = list(tracking.cuts)
         manifest["people"] = [person.as_json() for person in tracking.people]
         manifest["followed"] = tracking.followed
     write_whole(folder / MANIFEST, checked_json(manifest))
-    return _conditions(folder, pose, inputs, manifest)
+    return _conditions(folder, pose, inputs, manifest, bystanders)
 
 
-def _conditions(folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict[str, Any]) -> Conditions:
+def _conditions(
+    folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict[str, Any], bystanders: Bystanders | None
+) -> Conditions:
     """Build the conditions that a manifest describes."""
     report = tuple(manifest["report"])
     if not all(isinstance(line, str) for line in report):
         raise ValueError("report is not a list of lines")
     cuts, followed = manifest.get("cuts"), manifest.get("followed")
+    down, across = manifest.get("centre", (0.5, 0.5))
     people = tuple(PersonSummary.from_json(values) for values in manifest.get("people", ()))
     return Conditions(
         folder,
@@ -181,6 +200,8 @@ def _conditions(folder: Path, pose: PoseSequence, inputs: Inputs, manifest: dict
         None if cuts is None else tuple(int(cut) for cut in cuts),
         people,
         None if followed is None else int(followed),
+        bystanders,
+        (float(down), float(across)),
     )
 
 
@@ -211,8 +232,8 @@ def open_conditions(folder: Path) -> tuple[Conditions, Inputs]:
     """Open finished conditions and their inputs. Raises `PosegenError` if there are none."""
     manifest, inputs = open_manifest(folder)
     try:
-        pose = PoseSequence.load(folder / KEYPOINTS)
-        return _conditions(folder, pose, inputs, manifest), inputs
+        pose, bystanders = PoseSequence.load(folder / KEYPOINTS), Bystanders.load(folder / KEYPOINTS)
+        return _conditions(folder, pose, inputs, manifest, bystanders), inputs
     except _UNREADABLE as error:
         raise PosegenError(f"the conditions in {folder} are damaged ({KEYPOINTS}: {error}): {_AGAIN}") from None
 

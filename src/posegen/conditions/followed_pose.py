@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.cuts import CutFinder
 from posegen.conditions.detections import DetectionRecorder, Detections
 from posegen.conditions.estimators.interfaces import PoseEstimator, SecondLook
@@ -69,7 +70,7 @@ def estimate_pose(
         raise NobodyError(f"no person is seen in {driving}: use a video that shows a moving person")
 
     def read(numbers: Sequence[int]) -> Iterator[Frame]:
-        return sample_frames(driving, numbers, fps, start, end) if numbers else iter(())
+        return sample_frames(driving, numbers, fps, start, end, quality="rough") if numbers else iter(())
 
     found = _second_look(detections, following, cuts, attention, read, hands)
     seen = _settle(sequence, detections, following, guess, found)
@@ -99,7 +100,7 @@ def _watch(
     guess: list[int] = []
 
     def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
-        frames = read_ahead(iterate_frames(driving, fps, *part))
+        frames = read_ahead(iterate_frames(driving, fps, *part, quality="rough"))
         while batch := list(islice(frames, estimator.batch_size)):
             yield batch, estimator.estimate_batch(batch)
 
@@ -215,6 +216,7 @@ def _report(
         followed=following.person.number,
         people=tuple(_summary(detections, person) for person in following.people),
         cuts=tuple(cuts),
+        bystanders=Bystanders.of(detections, following),
     )
 
 

@@ -18,7 +18,7 @@ from posegen.conditions.people import SeenPerson, areas, choose_person, recognis
 from posegen.conditions.plausibility import judge
 from posegen.config import PersonChoice
 
-VERSION = "3"
+VERSION = "4"
 """Version, increased when the same detections would give another person or other frames."""
 
 

@@ -36,10 +36,15 @@ class CapsuleHandNormals:
     def estimate(self, person: PersonPose, size: tuple[int, int], frame: Frame | None = None) -> Frame:
         """Draw a hand-normal map (H, W, 3) of both hands; black without hands. The frame is not used."""
         image = np.zeros((*size, 3), np.uint8)
-        depth = np.full(size, -np.inf, np.float32)
-        for joints in person.hands:
-            if np.isfinite(joints).any():
-                _draw_hand(image, depth, joints)
+        hands = [joints for joints in person.hands if np.isfinite(joints).any()]
+        window = _window(hands, size)
+        if window is not None:
+            rows, columns = window
+            moved = [joints - np.array([columns.start, rows.start, 0], np.float32) for joints in hands]
+            part = image[rows, columns]
+            depth = np.full(part.shape[:2], -np.inf, np.float32)
+            for joints in moved:
+                _draw_hand(part, depth, joints)
         return image
 
     def estimate_batch(
@@ -50,6 +55,18 @@ class CapsuleHandNormals:
 
     def close(self) -> None:
         """Do nothing: no resources are held."""
+
+
+def _window(hands: Sequence[Float[np.ndarray, "21 3"]], size: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the image that the hands can touch; None without any."""
+    if not hands:
+        return None
+    low = np.min([np.nanmin(joints[:, :2], axis=0) for joints in hands], axis=0)
+    high = np.max([np.nanmax(joints[:, :2], axis=0) for joints in hands], axis=0)
+    reach = float(_RADII.max()) * max(palm_length(joints) for joints in hands) + 1
+    left, top = np.clip(np.floor(low - reach), 0, (size[1], size[0])).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(high + reach) + 1, 0, (size[1], size[0])).astype(int).tolist()
+    return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
 
 
 def _draw_hand(image: Frame, depth: Float[np.ndarray, "height width"], joints: Float[np.ndarray, "21 3"]) -> None:

@@ -5,10 +5,11 @@ estimator places outside the frame: it counts as not seen, its absolute value is
 Keypoints are found, tracked and drawn elsewhere.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -143,19 +144,20 @@ class PoseSequence:
             fps,
         )
 
-    def save(self, path: Path) -> None:
-        """Write as NPZ, atomically. Raises `OutputError`."""
+    def save(self, path: Path, more: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write as NPZ, atomically, with other arrays by name, if there are `more`. Raises `OutputError`."""
+        arrays: dict[str, Any] = {
+            "keypoints": self.keypoints,
+            "scores": self.scores,
+            "hands": self.hands,
+            "size_hw": np.array(self.size),
+            "fps": np.array([self.fps.numerator, self.fps.denominator]),
+            **(more or {}),
+        }
         file = AtomicFile(path)
         try:
             with output_errors(path):
-                np.savez_compressed(
-                    file.temporary,
-                    keypoints=self.keypoints,
-                    scores=self.scores,
-                    hands=self.hands,
-                    size_hw=np.array(self.size),
-                    fps=np.array([self.fps.numerator, self.fps.denominator]),
-                )
+                np.savez_compressed(file.temporary, **arrays)
             file.commit()
         finally:
             file.discard()

@@ -29,7 +29,7 @@ _EARS_TO_EYES, _EARS_TO_NECK, _EARS_TO_SHOULDERS = 2.3, 0.65, 0.4
 """Distance between the ears in those between the eyes, nose and middle of the shoulders, and the shoulders."""
 _AROUND = 0.15
 """Margin about a person's points, in longer sides of their box: hands, hair and clothes extend beyond them."""
-_PARTS = {
+PARTS = {
     "head": _HEAD_POINTS,
     "shoulders": _SHOULDERS,
     "hips": _HIPS,
@@ -95,7 +95,7 @@ def parts_outside(person: PersonPose, size: tuple[int, int]) -> list[str]:
     """Name the parts of a person whose seen points lie outside a frame of `size` = (height, width), from the head."""
     x, y = person.keypoints[:, 0], person.keypoints[:, 1]
     outside = (person.scores >= SEEN) & ((x < -0.5) | (y < -0.5) | (x > size[1] - 0.5) | (y > size[0] - 0.5))
-    return [name for name, points in _PARTS.items() if outside[points].any()]
+    return [name for name, points in PARTS.items() if outside[points].any()]
 
 
 def describe_place(pose: PoseSequence) -> list[str]:

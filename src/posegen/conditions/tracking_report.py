@@ -1,12 +1,13 @@
 """Reports how a person was followed through a clip, and how good the resulting keypoints are, in lines for the user."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from posegen.conditions.bystanders import Bystanders
 from posegen.conditions.framing import standing_height
 from posegen.conditions.keypoints import BODY, HAND_DRAWN, HANDS, SEEN, PoseSequence
 
@@ -71,6 +72,8 @@ class TrackingReport:
     people: tuple[PersonSummary, ...] = ()
     cuts: tuple[int, ...] = ()
     """Frames that begin a new scene."""
+    bystanders: Bystanders | None = field(default=None, compare=False)
+    """Where other people are."""
 
     def describe(self) -> str:
         """Describe the tracking in one line."""

@@ -74,7 +74,8 @@ def compare_with_driving(video: VideoPlan, beside: Path) -> Comparison:
     person = load_person(conditions.folder)
     generated = np.stack(list(iterate_frames(config.output)))
     driving = iterate_frames(config.movements, settings.fps, settings.start, settings.end)
-    ground_truth = np.stack([settings.driving_fit.apply(frame) for frame in driving])
+    fit = conditions.cropping(settings.driving_fit)
+    ground_truth = np.stack([fit.apply(frame) for frame in driving])
     reference = video.reference.image
     with VideoWriter(beside, settings.fps, size=(height, 4 * width)) as writer:
         for skeleton, frame, true_frame in zip(conditions.iterate_skeletons(), generated, ground_truth, strict=True):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from posegen.conditions.background_motion import MOTION, STILL, BackgroundMotion, measure_background_motion
+from posegen.conditions.clip_crop import describe_crop
 from posegen.conditions.folder import Conditions
 from posegen.conditions.keypoints import SEEN, PoseSequence
 from posegen.conditions.retargeted_conditions import fit_sequence, save_retargeted
@@ -159,7 +160,7 @@ def carry_clip(
     pose = fit_sequence(conditions.pose, driving_fit)
     if config.retarget == "off":
         line = describe_outside(pose, conditions.pose.scores)
-        return pose, None, [] if line is None else [line]
+        return pose, None, [each for each in (line, describe_crop(conditions.pose, driving_fit)) if each is not None]
     motion, whole = None, None
     camera = "follow" if config.motion is not None else parse_camera(config.camera)  # a virtual camera stands still
     if camera != "follow" and (pose.scores >= SEEN).any():
@@ -173,4 +174,6 @@ def carry_clip(
             lambda done, total: progress.update("camera", done, total),
         )
         whole = driving_fit if cropped else None
-    return pose, *carry_over(config.retarget, pose, reference, camera, motion, whole)
+    moved, lines = carry_over(config.retarget, pose, reference, camera, motion, whole)
+    cut_off = describe_crop(conditions.pose, driving_fit) if moved is None else None
+    return pose, moved, [*lines, *([cut_off] if cut_off else [])]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from posegen.conditions.clip_crop import describe_crop
 from posegen.conditions.extraction import extract_conditions, write_overlay
 from posegen.config import ExtractConfig, parse_fps, parse_size
 from posegen.devices import choose_device
@@ -54,11 +55,12 @@ def extract_job(config: ExtractConfig, progress: Progress | None = None) -> Extr
         device=config.device,
         edited=True,
     )
-    for line in conditions.report:
+    fit = conditions.cropping(fit)
+    cut_off = describe_crop(conditions.pose, fit)
+    report = (*conditions.report, *([cut_off] if cut_off else []))
+    for line in report:
         progress.say(line)
     overlay = config.output / "overlay.mp4"
     embedded = config.pose == "mediapipe" and config.normals == "mediapipe"
     write_overlay(conditions, config.driving, overlay, None if embedded else fit)
-    return ExtractResult(
-        config.output, overlay, conditions.num_frames, conditions.fps, conditions.size, tuple(conditions.report)
-    )
+    return ExtractResult(config.output, overlay, conditions.num_frames, conditions.fps, conditions.size, report)

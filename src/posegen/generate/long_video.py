@@ -68,6 +68,7 @@ def _make(video: VideoPlan, job: Job, progress: Progress, load: LoadPipeline) ->
     config, folder = inputs.config, work_folder(job.output) / "conditions"
     job.record_disk_usage(estimate_disk_usage(inputs, settings, video.needs, settings.plan))
     driving = driving_conditions(inputs, settings, folder, progress)
+    settings = replace(settings, driving_fit=driving.cropping(settings.driving_fit))
     plan = plan_job(driving.num_frames, inputs.model, config)
     settings = with_framing(inputs, settings, driving, progress)
     needs = estimate_needs(inputs, settings, job.folder)
@@ -88,7 +89,8 @@ def _make(video: VideoPlan, job: Job, progress: Progress, load: LoadPipeline) ->
         maker = SegmentMaker(encoded, plan, sharing, job, settings.fps, progress)
         frames = blend_segments(plan, maker.frames_of)
     report = SeamReport(plan)
-    boxes = person_boxes(conditions.pose, plan_fit(conditions.pose.size, settings.size, config.fit))
+    shown = conditions.cropping(plan_fit(conditions.pose.size, settings.size, config.fit))
+    boxes = person_boxes(conditions.pose, shown)
     sound = None if settings.sound.track is None else config.movements
     beside = reference.image if config.side_by_side else None
     write_videos(config.output, conditions, watch_seams(frames, report, boxes), sound, beside)

@@ -55,13 +55,15 @@ def iterate_frames(
     start: float | int | None = None,
     end: float | int | None = None,
     longest: int | None = None,
+    quality: Quality = "exact",
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield the frames from `start` to `end` (seconds) at the constant rate `fps`, by default the video's average rate.
 
     Frames are RGB 0..255, C-contiguous, upright, with square pixels, and owned by the caller. Frame i shows what the
     video shows at `start + i / fps` (see `timing.resample`). A constant-rate video at its own rate yields each frame
     once; frames are deinterlaced. `longest`: maximum of the longer side in pixels; larger frames are scaled down with
-    lower accuracy, for viewing, not for keeping.
+    lower accuracy, for viewing, not for keeping. `quality`: of the colours, see `RgbConverter`; "rough" is for frames
+    in which people are searched, not for frames that are kept.
 
     Raises `PosegenError` at once for what `probe_video` refuses, a rate outside 1..240 or a part outside the video, and
     during iteration, with the time in seconds, if frames cannot be decoded.
@@ -72,7 +74,7 @@ def iterate_frames(
         logger.info("%s: HDR colours are mapped to the standard range (BT.709)", path)
     if source.is_interlaced:
         logger.info("%s: is interlaced; the earlier field of each frame is taken", path)
-    return _iterate(source, shown.tolist(), longest)
+    return _iterate(source, shown.tolist(), longest, quality)
 
 
 def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> UInt8[np.ndarray, "f h w 3"]:
@@ -108,6 +110,7 @@ def sample_frames(
     start: float | int | None = None,
     end: float | int | None = None,
     longest: int | None = None,
+    quality: Quality = "exact",
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Yield single frames of `iterate_frames` with the same arguments by rising numbers, without decoding all.
 
@@ -124,7 +127,7 @@ def sample_frames(
             runs.append([])
         runs[-1].append(index)
     for run in runs:
-        yield from _iterate(source, run, longest)
+        yield from _iterate(source, run, longest, quality, skipping=True)
 
 
 @dataclass(frozen=True)
@@ -218,12 +221,21 @@ def _output_rate(info: VideoInfo, fps: Fraction | float | int | None) -> Fractio
         raise PosegenError(f"{info.path}: {error}; set --fps") from error
 
 
-def _iterate(source: Source, shown: list[int], longest: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Yield source frame `shown[i]` as output frame i; the indices never fall."""
+def _iterate(
+    source: Source,
+    shown: list[int],
+    longest: int | None = None,
+    quality: Quality = "exact",
+    skipping: bool = False,
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield source frame `shown[i]` as output frame i; the indices never fall.
+
+    skipping: other frames are not decoded if no other frame depends on them.
+    """
     size = _at_most(source.stored_size, longest)
-    convert = RgbConverter(size, source.orientation, "rough" if size != source.stored_size else "exact")
+    convert = RgbConverter(size, source.orientation, "rough" if size != source.stored_size else quality)
     position, latest = 0, None
-    for index, frame in _decode(source, shown[0]):
+    for index, frame in _decode(source, shown[0], set(shown) if skipping else None):
         while shown[position] < index:
             # nothing before it could be decoded (a small loss, else _decode had raised): the first good frame is
             # shown instead

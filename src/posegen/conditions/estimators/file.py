@@ -5,6 +5,7 @@ A file belongs to the whole driving video at its own rate, or to just the frames
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from posegen.conditions.estimators.keypoint_files import KeypointFile, read_keyp
 from posegen.conditions.estimators.model_weights import identity
 from posegen.conditions.keypoints import HAND_DRAWN, SEEN, PersonPose
 from posegen.errors import PosegenError
-from posegen.media.fitting import Fit, plan_fit
+from posegen.media.fitting import Fit
 from posegen.media.video import iterate_frames, probe_video
 from posegen.types import Frame
 
-VERSION = "3"
+VERSION = "4"
 """Version, increased when the same file of keypoints would give other people."""
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 _SAME_SHAPE = 0.02
@@ -130,7 +131,7 @@ def video_of_pictures(
             f"{driving_size[1]}: {what} must show the same scene, at any scale"
         )
     indices = chosen(path, what, info.num_frames, shown, num_source_frames)
-    own_fit = plan_fit((info.height, info.width), fit.target, fit.mode)
+    own_fit = replace(fit, source=(info.height, info.width))
     return _picked(path, indices, own_fit)
 
 

@@ -18,7 +18,14 @@ from posegen.conditions.estimators.keypoint_content import (
     person_of,
     plane_of,
 )
-from posegen.conditions.estimators.layouts import LAYOUTS, OPENPOSE_18, Layouts, layouts_with_names, to_wholebody
+from posegen.conditions.estimators.layouts import (
+    LAYOUTS,
+    OPENPOSE_18,
+    Layouts,
+    hand_from_wrist,
+    layouts_with_names,
+    to_wholebody,
+)
 from posegen.conditions.keypoints import (
     FACE,
     FEET,
@@ -177,6 +184,7 @@ def landmark_people(frame: dict[str, Any], path: Path, layouts: Layouts) -> Peop
                 points = points[0]
             if points:
                 places = numbers_of([_columns(point)[:2] for point in points])
+                places = hand_from_wrist(places) if len(places) == place.stop - place.start else places
                 people[0].keypoints[place], people[0].scores[place] = _finite(places, np.ones(len(places), np.float32))
     return people
 

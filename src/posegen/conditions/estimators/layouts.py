@@ -48,6 +48,9 @@ _HUMAN36M_17 = (
     "neck_base", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
 )  # fmt: skip  # a table, read in rows
 
+_BEYOND_WRIST = 0.2
+"""Distance from the wrist, where COCO's annotators mark it, to MediaPipe's root of the hand, as a part of the line from
+that root to the middle knuckle: over all hands of `benchmarks/extraction_accuracy.py` whose wrists are visible."""
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 
 
@@ -218,6 +221,13 @@ def layout_of_count(count: int, where: str, layouts: Layouts | None = None) -> L
     if count not in known:
         raise PosegenError(f"{where}: no known layout has {count} points per person; known are {KNOWN}")
     return known[count]
+
+
+def hand_from_wrist(hand: Float[np.ndarray, "21 axes"]) -> Float[np.ndarray, "21 axes"]:
+    """Return a hand of MediaPipe, whose root lies in the palm, with its root at the wrist, as COCO-WholeBody's."""
+    moved = hand.copy()
+    moved[0] += _BEYOND_WRIST * (hand[0] - hand[9])
+    return moved
 
 
 def to_wholebody(

@@ -1,8 +1,9 @@
 """Default pose estimator: MediaPipe's pose and hand landmarkers, on the CPU, from local task files.
 
-BlazePose's 33 points are converted to COCO-WholeBody's body and feet. It has no small toes and no 68 face points: those
-keep score 0 (the skeleton has no face). Hands are searched in 256-pixel crops around each wrist, because the hand model
-does not find small hands in whole frames, and belong to the wrist they were found at.
+BlazePose's 33 points are converted to COCO-WholeBody's body and feet, and a hand's root is moved back to the wrist. It
+has no small toes and no 68 face points: those keep score 0 (the skeleton has no face). Hands are searched in 256-pixel
+crops around each wrist, because the hand model does not find small hands in whole frames, and belong to the wrist they
+were found at.
 """
 
 import contextlib
@@ -19,12 +20,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from posegen.conditions.estimators.heavy_pose import heavy_task_file
+from posegen.conditions.estimators.layouts import hand_from_wrist
 from posegen.conditions.estimators.task_files import POSE_BUNDLE, task_file
 from posegen.conditions.framing import FACE_NAMES, face_hidden
 from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
-VERSION = "3"
+VERSION = "4"
 """Version, increased when the same frames would give other keypoints."""
 MAX_PEOPLE = 4
 """Maximum number of people searched in a frame; more than one is only needed to follow the right one and to warn."""
@@ -192,8 +194,9 @@ class MediaPipePose:
         found = list(self._threads.map(lambda side: self._find_hand(frame, person, side), sides))
         if self._followers and _is_one_hand(found):  # one track jumped to the other hand: search both again
             found = list(self._threads.map(lambda side: self._search(frame, person, side), sides))
-        for side, hand in enumerate(found):
-            if hand is not None:
+        for side, seen in enumerate(found):
+            if seen is not None:
+                hand = hand_from_wrist(seen)
                 keypoints[HANDS[side]], scores[HANDS[side]] = hand[:, :2], HAND_FOUND
                 hands[side] = hand - np.array([0, 0, hand[0, 2]], np.float32)
         return PersonPose(keypoints, scores, hands)

@@ -102,6 +102,8 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     count, fps, start = settings.num_frames, settings.fps, settings.start or 0.0
     numbers = np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
     found, conditions = _look(inputs, settings, numbers, quick, progress)
+    if conditions is not None:
+        settings = replace(settings, driving_fit=conditions.cropping(settings.driving_fit))
     fit, size = settings.driving_fit, settings.size
     pose = _fitted(found.people, fit, fps)
     seen = np.array([each is not None for each in found.people])
@@ -122,8 +124,8 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     warnings += [line] if line else []
     if found.skeletons is None:
         warnings += _about_people(numbers / float(fps) + start, seen, found)
-        warnings += describe_place(sequence_of(found.people, settings.driving_fit.source, fps))
-        warnings += _about_fit(config.fit, pose) if moved is None else []
+        warnings += describe_place(sequence_of(found.people, (inputs.driving.height, inputs.driving.width), fps))
+        warnings += _about_fit(config.fit, pose) if moved is None and conditions is None else []
         warnings += _about_hands(pose, found, seen) if config.hands else []
     framing = _framing(pose, size)
     warnings += _about_framing(reference.person, framing, size)
@@ -200,7 +202,7 @@ def _look(
     except NobodyError:
         nobody = samples_without_people(config.movements, chosen, fit, settings.fps, settings.start, settings.end)
         return nobody, None
-    return kept_samples(conditions, config.driving, chosen, fit), conditions
+    return kept_samples(conditions, config.driving, chosen, conditions.cropping(fit)), conditions
 
 
 def _job_conditions(inputs: JobInputs, settings: ResolvedSettings, progress: Progress) -> Conditions:
@@ -335,8 +337,8 @@ def _about_fit(mode: FitMode, pose: PoseSequence) -> list[str]:
     if share <= _CUT_OFF or mode == "pad":
         return []
     return [
-        f"{100 * share:.0f} % of the person is cut off: the result shows the middle of the driving video "
-        "(--fit pad shows all of it, --size another shape)"
+        f"{100 * share:.0f} % of the person is cut off: the result shows a part of the driving video's frames "
+        "(--fit pad shows all of them, --size another shape)"
     ]
 
 
