@@ -139,6 +139,9 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
         *(Small(f"posegen train {stage} {TRAIN_MINI}", ONE_STEP, WHY_ONE_STEP,
                 makes=(f"runs/mini/{stage}/model/model_index.json",))
           for stage in ("vae", "pretrain", "base", "stitch")),
+        Small(f"posegen train distill {TRAIN_MINI.replace('mini --out', 'mini-distill --out')}",
+              {"--recipe": "distill.toml", "--cache": "data/cache"}, WHY_ONE_STEP,
+              makes=("runs/mini/distill/model/model_index.json",)),
         Small("posegen generate --model",
               {"--model": "runs/mini/stitch/model", "--reference": "person.png", "--driving": "dance.mp4",
                "--output": "result.mp4", "--end": "0.5", "--steps": "1"},
@@ -147,6 +150,7 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
     "train at 14B": (
         Small("posegen train base --recipe wan2.1-i2v-14b --dry-run --processes 8",
               says="on each of 8 device(s)"),
+        Small("posegen train distill --recipe wan2.1-i2v-14b-distill --dry-run", says="stage distill"),
         Small("posegen train base --recipe wan2.1-i2v-14b --data data/real --validation data/real "
               "--output runs/real", {"--dry-run": ""}, FOURTEEN_B, says="wan2.1-i2v-14b, stage base"),
         Small("posegen train base --recipe wan2.1-i2v-14b --data https://host/real --validation "

@@ -291,6 +291,9 @@ class DistillSettings(AdapterSettings):
 
     few_steps: PositiveInt = 4
     """Denoising steps that the model is made for."""
+    teacher_steps: NonNegativeInt = 0
+    """Steps of the starting model, guided as it is by default, that each of the few steps replaces; a copy of it stays
+    in memory. 0: the steps lead to the clips instead, which gives more accurate and softer frames."""
     learning: Learning = "adapters"
     """Weights that learn: the whole transformer with the adapters that it has, or the adapters only (new ones, if it
     has none), on a base that is fast already."""
