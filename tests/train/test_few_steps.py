@@ -279,3 +279,5 @@ def test_memory_counts_what_learns(make_stage, learning):
         replace(stage.settings, discriminator_width=64), "fp32", TransformerInputs(arguments, (4, 4), 16, 65)
     )
     assert wider.activations > found.activations
+    taught = estimate(replace(stage.settings, teacher_steps=2), "fp32", TransformerInputs(arguments, (4, 4), 16, 65))
+    assert taught.frozen - found.frozen == pytest.approx(4 * found.parameters, rel=0.01)

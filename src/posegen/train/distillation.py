@@ -129,7 +129,7 @@ class DistillStage(DiffusionStage):
             {} if hands is None else {"unposed_hands": torch.where(given, hands, black)}
         )
 
-    def loss(self, module: nn.Module, batch: FewStepBatch, device: torch.device) -> torch.Tensor:
+    def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
         """Return the mean loss of a batch: regression, adversarial, and the discriminator's own."""
         loss: torch.Tensor = module(batch.to(device))
         return loss
@@ -166,9 +166,10 @@ class DistillStage(DiffusionStage):
         noise = torch.randn(row["latents"][None].shape, generator=generator(5))
         batch = self._batch([row], encoding, noise, torch.zeros(1))
         made = denoise(self.pipeline.transformer, self.pipeline.scheduler, noise, conditioning_of(batch), self.sampling)
-        truth, person = clip.frames(0, encoding.num_frames), torch.from_numpy(clip.person(0, encoding.num_frames))
-        frames, decoded = (decode_latents(self.cache.vae, latents) for latents in (made, batch.latents))
-        frames, decoded, truth = (torch.from_numpy(np.ascontiguousarray(video)) for video in (frames, decoded, truth))
+        person = torch.from_numpy(clip.person(0, encoding.num_frames))
+        videos = [decode_latents(self.cache.vae, latents) for latents in (made, batch.latents)]
+        videos.append(clip.frames(0, encoding.num_frames))
+        frames, decoded, truth = (torch.from_numpy(np.ascontiguousarray(video)) for video in videos)
         return {
             "few_steps_psnr": region_psnr(frames, truth, person),
             "few_steps_sharpness": sharpness_ratio(frames, truth, person),

@@ -67,9 +67,10 @@ class Teacher:
         pose = self.sampling.pose_guidance
         led = torch.tensor([pose.leads(value) for value in level.tolist()], device=latents.device)
         if led.any():
-            part = items_of(batch, led)
-            part = replace(part, condition_latents=part.unposed_latents, hand_latents=part.unposed_hands)
-            unposed = predict_velocity_of(self.transformer, part, latents[led], level[led])
+            if batch.unposed_latents is None:
+                raise ValueError("pose guidance needs the conditions without a pose")
+            bare = replace(batch, condition_latents=batch.unposed_latents, hand_latents=batch.unposed_hands)
+            unposed = predict_velocity_of(self.transformer, items_of(bare, led), latents[led], level[led])
             guided = guided.clone()
             guided[led] += (pose.scale - 1.0) * (positive[led] - unposed)
         return guided
@@ -78,12 +79,13 @@ class Teacher:
         """Return the batch with the pose as strong as the model is sampled with (`PoseGenPipeline.encode_pose`)."""
         if self.pose_strength == 1.0 or batch.unposed_latents is None:
             return batch
-        hands = batch.hand_latents
-        return replace(
+        strong = replace(
             batch,
             condition_latents=torch.lerp(batch.unposed_latents, batch.condition_latents, self.pose_strength),
-            hand_latents=None if hands is None else torch.lerp(batch.unposed_hands, hands, self.pose_strength),
         )
+        if batch.hand_latents is None or batch.unposed_hands is None:
+            return strong
+        return replace(strong, hand_latents=torch.lerp(batch.unposed_hands, batch.hand_latents, self.pose_strength))
 
     def _use(self, kind: str, device: torch.device) -> None:
         if self.transformer.device != device:
