@@ -230,7 +230,7 @@ class TransformerSettings(StageSettings):
 
     @property
     def weighs_regions(self) -> bool:
-        """Whether face or hands count more or less than the rest."""
+        """Return True if faces or hands count more or less than the rest."""
         return (self.face_weight, self.hand_weight) != (1.0, 1.0)
 
     def check_phase(self, phase: Phase) -> None:
