@@ -44,7 +44,7 @@ def losses(model: str, recipe: Recipe, folder: Path, split: str, clips: int) -> 
     shards = open_shards(folder, split, phase.num_frames)
     pipeline = load_pipeline(model, CPU, torch.float32)
     cache = LatentCache(folder / "cache", pipeline, torch.float32)
-    stage = LossesOnly("base", pipeline, settings, recipe.model, shards, shards, cache)
+    stage = LossesOnly(pipeline, settings, recipe.model, shards, shards, cache)
     stage.prepare(lambda *_: None, 0, 1, CPU)
     stage.ready()
     stage.module.eval()

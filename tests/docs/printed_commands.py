@@ -142,6 +142,9 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
         Small("posegen synth --output data/lively --style lively --clips 200",
               {"--clips": "1", "--size": "64x64", "--frames": "9", "--workers": "0"}, "one tiny clip, in this process",
               makes=("data/lively/train-000000.tar",)),
+        Small(f"posegen train distill {TRAIN_MINI.replace('mini --out', 'mini-distill --out')}",
+              {"--recipe": "distill.toml", "--cache": "data/cache"}, WHY_ONE_STEP,
+              makes=("runs/mini/distill/model/model_index.json",)),
         Small("posegen generate --model",
               {"--model": "runs/mini/stitch/model", "--reference": "person.png", "--driving": "dance.mp4",
                "--output": "result.mp4", "--end": "0.5", "--steps": "1"},
@@ -150,6 +153,7 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
     "train at 14B": (
         Small("posegen train base --recipe wan2.1-i2v-14b --dry-run --processes 8",
               says="on each of 8 device(s)"),
+        Small("posegen train distill --recipe wan2.1-i2v-14b-distill --dry-run", says="stage distill"),
         Small("posegen train base --recipe wan2.1-i2v-14b --data data/real --validation data/real "
               "--output runs/real", {"--dry-run": ""}, FOURTEEN_B, says="wan2.1-i2v-14b, stage base"),
         Small("posegen train base --recipe wan2.1-i2v-14b --data https://host/real --validation "

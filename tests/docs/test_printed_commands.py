@@ -74,6 +74,10 @@ def inputs_of_a_reader(folder, narrow):
         text, count = re.subn(line, smaller, text, flags=re.MULTILINE)
         assert count, f"the recipe mini has no line {line} any more"
     (folder / "small.toml").write_text(text)
+    distill = (RECIPES / "mini-distill.toml").read_text()
+    for line, smaller in SMALLER_RECIPE.items():
+        distill = re.sub(line, smaller, distill, flags=re.MULTILINE)
+    (folder / "distill.toml").write_text(distill)
 
 
 def results_of_a_reader(folder, narrow):

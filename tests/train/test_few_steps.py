@@ -10,7 +10,7 @@ from posegen.data.latent_cache import LatentCache
 from posegen.data.shards import open_shards
 from posegen.errors import PosegenError
 from posegen.model import lora
-from posegen.model.denoise import Sampling, StepHooks, denoise
+from posegen.model.denoise import Conditioning, PoseGuidance, PoseLatents, Sampling, StepHooks, denoise
 from posegen.model.mini import TRANSFORMER, build_mini
 from posegen.train.checkpoint import trained_parameters
 from posegen.train.diffusion import conditioning_of
@@ -38,9 +38,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def make_stage(folder):
-    def make(adapters: bool = True, **settings) -> DistillStage:
+    def make(sampled: dict | None = None, adapters: bool = True, **settings) -> DistillStage:
         shards = open_shards(folder / "shards", "train")
         pipeline = build_mini(adapters=adapters, layers=2, heads=1)
+        pipeline.register_to_config(**(sampled or {}))
         settings = {"phases": (PHASE,), "precision": "fp32", "validation_clips": 2, "few_steps": 3, "sample_steps": 1,
                     "discriminator_width": 8, "warmup": 0.0, **NO_DROPOUT, **settings}  # fmt: skip  # in rows
         cache = LatentCache(folder / "cache", pipeline, torch.float32)
@@ -111,6 +112,49 @@ def test_own_steps_are_those_of_the_sampler(make_stage):
         torch.testing.assert_close(starts[item : item + 1], seen[item], atol=1e-4, rtol=1e-4)
 
 
+def test_a_teacher_shows_where_its_own_guided_steps_lead(make_stage):
+    """From noise over all of the few steps: where `denoise` ends, with the pose as strong as it is sampled with."""
+    sampled = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.95, "default_pose_strength": 1.2}
+    stage = make_stage(sampled, few_steps=2, teacher_steps=2, own_share=1.0, flow_share=0.0)
+    batch = stage.make_batch(0, PHASE, 0, slice(0, 2)).to(CPU)
+    teacher = stage.module.teacher[0]
+    assert torch.equal(teacher.sigmas[::2], stage.sigmas)
+    latents = batch.noise
+    for number, (level, after) in enumerate(zip(stage.sigmas[:-1], stage.sigmas[1:], strict=True)):
+        at = replace(batch, sigmas=level.expand(2), taught=torch.full((2,), float(number)))
+        ends = stage.module.ends(at, latents)
+        latents = latents + (after - level) * (latents - ends) / level
+    pose = batch.condition_latents[:, 4:]
+    black = stage.black_latents(pose).expand_as(pose).float()
+    strong = PoseLatents(
+        torch.cat([batch.condition_latents[:, :4], torch.lerp(black, pose, 1.2)], dim=1),
+        torch.lerp(black, batch.hand_latents, 1.2),
+        torch.cat([batch.condition_latents[:, :4], black], dim=1),
+        black,
+    )
+    conditioning = Conditioning(strong, batch.reference_latents, batch.text, None, batch.image)
+    sampling = Sampling(4, guidance=1.0, pose_guidance=PoseGuidance(2.0, 0.95))
+    wanted = denoise(stage.pipeline.transformer, stage.pipeline.scheduler, batch.noise, conditioning, sampling)
+    torch.testing.assert_close(latents, wanted, atol=1e-3, rtol=1e-3)
+    unguided = denoise(
+        stage.pipeline.transformer, stage.pipeline.scheduler, batch.noise, conditioning, Sampling(4, guidance=1.0)
+    )
+    assert (wanted - unguided).abs().max() > 0.01
+
+
+def test_a_teacher_stays_as_it_was_and_is_not_kept(make_stage):
+    stage = make_stage({}, teacher_steps=2, flow_share=0.0, learning="whole")
+    kept = [parameter.clone() for parameter in stage.module.teacher[0].transformer.parameters()]
+    assert len(stage.module.state_dict()) == len(make_stage(learning="whole").module.state_dict())
+    batch = stage.make_batch(0, PHASE, 0, slice(0, 2))
+    optimizer = torch.optim.SGD([p for _, p in trained_parameters(stage.module)], lr=0.1)
+    stage.loss(stage.module, batch, CPU).backward()
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(stage.module.teacher[0].transformer.parameters(), kept, strict=True))
+    others = zip(stage.pipeline.transformer.parameters(), kept, strict=True)
+    assert any(not torch.equal(own, before) for own, before in others)
+
+
 class Guess(torch.nn.Module):
     """A transformer whose velocity is its only weight."""
 
@@ -127,7 +171,7 @@ def guessed(adversarial):
     latents, noise, velocity = (torch.randn(2, 4, 3, 4, 4, generator=random) for _ in range(3))
     batch = FewStepBatch(
         latents, torch.randn(2, 8, 3, 4, 4, generator=random), None, None, torch.zeros(2, 1, 1), None, noise,
-        torch.tensor([0.5, 0.25]), None, torch.zeros(2), torch.full((2,), adversarial),
+        torch.tensor([0.5, 0.25]), own_steps=torch.zeros(2), adversarial=torch.full((2,), adversarial),
     )  # fmt: skip  # a table, read in rows
     torch.manual_seed(1)
     model = FewStepModel(Guess(velocity), LatentDiscriminator(4, 16, 6), step_sigmas(2, 1.0))
@@ -235,3 +279,5 @@ def test_memory_counts_what_learns(make_stage, learning):
         replace(stage.settings, discriminator_width=64), "fp32", TransformerInputs(arguments, (4, 4), 16, 65)
     )
     assert wider.activations > found.activations
+    taught = estimate(replace(stage.settings, teacher_steps=2), "fp32", TransformerInputs(arguments, (4, 4), 16, 65))
+    assert taught.frozen - found.frozen == pytest.approx(4 * found.parameters, rel=0.01)

@@ -179,13 +179,17 @@ class DiffusionStage:
 
     def _no_hands(self, hands: torch.Tensor, encoding: Encoding) -> torch.Tensor:
         """Replace hand latents by those of black frames, except for the preserved frames of a stitch segment."""
-        black = np.zeros((encoding.num_frames, *(8 * side for side in hands.shape[-2:]), 3), np.uint8)
-        key = tuple(hands.shape)
-        if key not in self._black:
-            self._black[key] = self.cache.latents(black).to(hands)
         height, width = hands.shape[-2:]
         mask = preserve_mask(encoding.num_frames, encoding.head, encoding.tail, height, width)[0, -1:]
-        return torch.where(mask > 0, hands, self._black[key])
+        return torch.where(mask > 0, hands, self.black_latents(hands))
+
+    def black_latents(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the latents (c, f, h, w) of black frames, with the shape of `like`'s last four dimensions."""
+        key = tuple(like.shape[-4:])
+        if key not in self._black:
+            frames, height, width = 1 + (key[1] - 1) * self.pipeline.temporal_stride, 8 * key[2], 8 * key[3]
+            self._black[key] = self.cache.latents(np.zeros((frames, height, width, 3), np.uint8)).to(like)
+        return self._black[key]
 
     def _batch(
         self, rows: list[dict[str, torch.Tensor]], encoding: Encoding, noise: torch.Tensor, sigmas: torch.Tensor

@@ -62,7 +62,8 @@ def conditions_of(batch: FlowBatch) -> Float[Tensor, "b m f h w"]:
 def weighted(scores: Float[Tensor, "b 1 f h w"], weights: Float[Tensor, "b 1 f wh ww"] | None) -> Float[Tensor, " b"]:
     """Return the mean score of each item, with places weighted; weights have a mean of 1 and any resolution."""
     if weights is not None:
-        scores = scores * functional.adaptive_avg_pool3d(weights, scores.shape[2:])
+        frames, height, width = scores.shape[2:]
+        scores = scores * functional.adaptive_avg_pool3d(weights, (frames, height, width))
     return scores.flatten(1).mean(1)
 
 

@@ -5,7 +5,7 @@ Data and validation of losses are those of the other stages of the transformer (
 model says how many steps it is made for, and generates in so many by default.
 """
 
-from dataclasses import fields
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from posegen.data.encoders import Encoders
 from posegen.data.encoding import Encoding
 from posegen.data.latent_cache import LatentCache, clips_left_out
 from posegen.data.shards import Shard
-from posegen.model.denoise import Sampling, denoise
+from posegen.model.denoise import PoseGuidance, Sampling, denoise
 from posegen.model.folder_sources import set_flow_shift
 from posegen.model.latents import decode_latents
 from posegen.model.pipeline import PoseGenPipeline
@@ -29,7 +29,10 @@ from posegen.train.objective import FlowBatch, region_psnr, sharpness_ratio
 from posegen.train.schedule import generator
 from posegen.train.stage import Validation
 from posegen.train.stage_settings import DistillSettings, Phase
+from posegen.train.teacher import Teacher
 from posegen.train.train_recipe import ModelSettings
+
+_REPLACED = ("sigmas", "unposed_latents", "unposed_hands")
 
 
 class DistillStage(DiffusionStage):
@@ -55,7 +58,25 @@ class DistillStage(DiffusionStage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             discriminator = make_discriminator(pipeline.transformer.config, settings)
-        self.model_in_training = FewStepModel(pipeline.transformer, discriminator, self.sigmas, self.channel_weights)
+        self.model_in_training = FewStepModel(
+            pipeline.transformer, discriminator, self.sigmas, self.channel_weights, teacher=self._make_teacher()
+        )
+
+    def _make_teacher(self) -> Teacher | None:
+        """Copy the starting model, with the settings by which it is sampled; None if it teaches nothing."""
+        if not self.settings.teacher_steps:
+            return None
+        config, steps = self.pipeline.config, self.settings.teacher_steps * self.settings.few_steps
+        pose = PoseGuidance(float(config.default_pose_guidance), float(config.pose_guidance_until))
+        sampling = Sampling(steps, float(config.default_guidance), pose)
+        negative = self.pipeline.encode_text(config.negative_prompt)[0] if sampling.guidance != 1.0 else None
+        return Teacher(
+            copy.deepcopy(self.pipeline.transformer),
+            sampling,
+            float(config.default_pose_strength),
+            step_sigmas(steps, self.shift),
+            negative,
+        )
 
     @property
     def module(self) -> nn.Module:
@@ -86,14 +107,29 @@ class DistillStage(DiffusionStage):
         rising = min((step + 1) / max(settings.warmup * settings.steps, 1.0), 1.0)
         later = index / (settings.few_steps - 1) if settings.few_steps > 1 else torch.ones(len(index))
         return FewStepBatch(
-            **{item.name: getattr(flow, item.name) for item in fields(FlowBatch) if item.name != "sigmas"},
+            **{name: value for name, value in vars(flow).items() if name not in _REPLACED},
             sigmas=sigmas,
+            **self._without_pose(flow),
             own_steps=torch.where(own, index, 0).float(),
+            taught=torch.where(few, index, -1).float(),
             adversarial=torch.where(few, settings.adversarial * rising * later, 0.0),
             kind="stitch" if self.kind_of_step(step, {}) == "stitch" else "base",
         )
 
-    def loss(self, module: nn.Module, batch: FewStepBatch, device: torch.device) -> torch.Tensor:
+    def _without_pose(self, batch: FlowBatch) -> dict[str, torch.Tensor]:
+        """Return the conditions of a batch without skeletons and hands: black but for the preserved frames."""
+        if not self.settings.teacher_steps:
+            return {}
+        stride = self.pipeline.temporal_stride
+        mask, pose = batch.condition_latents[:, :stride], batch.condition_latents[:, stride:]
+        black, given = self.black_latents(pose), mask[:, -1:] > 0
+        unposed = torch.cat([mask, torch.where(given, pose, black)], dim=1)
+        hands = batch.hand_latents
+        return {"unposed_latents": unposed} | (
+            {} if hands is None else {"unposed_hands": torch.where(given, hands, black)}
+        )
+
+    def loss(self, module: nn.Module, batch: FlowBatch, device: torch.device) -> torch.Tensor:
         """Return the mean loss of a batch: regression, adversarial, and the discriminator's own."""
         loss: torch.Tensor = module(batch.to(device))
         return loss
@@ -130,9 +166,10 @@ class DistillStage(DiffusionStage):
         noise = torch.randn(row["latents"][None].shape, generator=generator(5))
         batch = self._batch([row], encoding, noise, torch.zeros(1))
         made = denoise(self.pipeline.transformer, self.pipeline.scheduler, noise, conditioning_of(batch), self.sampling)
-        truth, person = clip.frames(0, encoding.num_frames), torch.from_numpy(clip.person(0, encoding.num_frames))
-        frames, decoded = (decode_latents(self.cache.vae, latents) for latents in (made, batch.latents))
-        frames, decoded, truth = (torch.from_numpy(np.ascontiguousarray(video)) for video in (frames, decoded, truth))
+        person = torch.from_numpy(clip.person(0, encoding.num_frames))
+        videos = [decode_latents(self.cache.vae, latents) for latents in (made, batch.latents)]
+        videos.append(clip.frames(0, encoding.num_frames))
+        frames, decoded, truth = (torch.from_numpy(np.ascontiguousarray(video)) for video in videos)
         return {
             "few_steps_psnr": region_psnr(frames, truth, person),
             "few_steps_sharpness": sharpness_ratio(frames, truth, person),

@@ -1,24 +1,25 @@
 """Objective of distillation: the transformer learns to generate in a few given steps, with a discriminator beside it.
 
 Three parts, for the noise levels that the sampler visits in so few steps. Regression: from noise, from noised clips,
-and from latents that the model's own earlier steps have left, the velocity should lead to the clip. An adversarial
+and from latents that the model's own earlier steps have left, a step should lead where the slow model goes in several
+guided ones (`teacher.py`), or to the clip. An adversarial
 part: what such a step makes should look like a clip to a discriminator of latents, the more the later the step; the
 first one, from pure noise, is left to regression, which finds where things are. And ordinary flow matching
-at any noise level for a share of the items, so that many steps remain possible. Clips teach it, not a slower model: no
-trajectories are computed, and their quality is no bound.
+at any noise level for a share of the items, so that many steps remain possible.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from posegen.model import lora
 from posegen.model.denoise import flow_sigmas
 from posegen.train.discriminator import LatentDiscriminator, conditions_of, discriminator_loss, weighted
-from posegen.train.objective import FlowBatch, noised, predict_velocity_of, velocity_errors
+from posegen.train.objective import FlowBatch, items_of, noised, predict_velocity_of, velocity_errors
+from posegen.train.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class FewStepBatch(FlowBatch):
     """Steps from the noise that the model takes itself before it learns from the next one; 0: from a noised clip."""
     adversarial: Float[Tensor, " b"] | None = None
     """Norm of the adversarial gradient at the clean latents, relative to that of the regression."""
+    taught: Float[Tensor, " b"] | None = None
+    """The step of the few that the teacher shows; -1: the item leads to its clip."""
     kind: str = "base"
     """The adapter that learns, if the model has it."""
 
@@ -37,12 +40,6 @@ def step_sigmas(steps: int, shift: float) -> Float[Tensor, " levels"]:
     """Return the noise levels at which the sampler begins its steps, and 0 at the end."""
     levels = torch.from_numpy(flow_sigmas(steps))
     return torch.cat([shift * levels / (1.0 + (shift - 1.0) * levels), torch.zeros(1, dtype=torch.float64)]).float()
-
-
-def items_of(batch: FewStepBatch, chosen: Bool[Tensor, " b"]) -> FewStepBatch:
-    """Return the chosen items of a batch."""
-    values = {item.name: getattr(batch, item.name) for item in fields(batch)}
-    return replace(batch, **{name: value[chosen] for name, value in values.items() if isinstance(value, Tensor)})
 
 
 class FewStepModel(nn.Module):
@@ -55,11 +52,16 @@ class FewStepModel(nn.Module):
         sigmas: Float[Tensor, " levels"],
         channel_weights: Float[Tensor, " c"] | None = None,
         smoothness: float = 0.1,
+        teacher: Teacher | None = None,
     ) -> None:
-        """sigmas: `step_sigmas`. channel_weights: of the regression. smoothness: of the discriminator."""
+        """sigmas: `step_sigmas`. channel_weights: of the regression. smoothness: of the discriminator.
+
+        teacher: the model whose steps are learned; without one, the steps lead to the clips.
+        """
         super().__init__()
         self.transformer, self.discriminator = transformer, discriminator
         self.sigmas, self.channel_weights, self.smoothness = sigmas, channel_weights, smoothness
+        self.teacher = (teacher,)  # in a tuple, and no part of this module: it is neither trained nor kept
         self._learning = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
 
     def use(self, kind: str) -> None:
@@ -76,7 +78,7 @@ class FewStepModel(nn.Module):
         clean = noisy - sigmas * predict_velocity_of(self.transformer, batch, noisy, batch.sigmas)
         weights = None if self.channel_weights is None else self.channel_weights.to(noisy)
         # of the velocity that leads to the clip: for a noised one the error of flow matching
-        errors = velocity_errors(clean / sigmas, batch.latents / sigmas, batch.weights, weights)
+        errors = velocity_errors(clean / sigmas, self.ends(batch, noisy) / sigmas, batch.weights, weights)
         judged = torch.zeros_like(batch.sigmas) > 0 if batch.adversarial is None else batch.adversarial > 0
         if not judged.any():
             return errors.mean()
@@ -103,6 +105,19 @@ class FewStepModel(nn.Module):
             self.discriminator, batch.latents, made.detach(), batch.noise, conditions, batch.weights, self.smoothness
         )
         return towards - towards.detach() + (scale * fooled).detach() + own
+
+    @torch.no_grad()
+    def ends(self, batch: FewStepBatch, noisy: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c f h w"]:
+        """Return the clean latents that the velocity should lead to: the clips', or by the teacher's velocity."""
+        teacher, taught = self.teacher[0], batch.taught
+        if teacher is None or taught is None or not (taught >= 0).any():
+            return batch.latents
+        shown, steps = taught >= 0, (len(teacher.sigmas) - 1) // (len(self.sigmas) - 1)
+        part = items_of(batch, shown)
+        velocity = teacher.velocity(part, noisy[shown], taught[shown] * steps, steps, batch.kind)
+        ends = batch.latents.clone()
+        ends[shown] = noisy[shown] - part.sigmas.view(-1, 1, 1, 1, 1) * velocity
+        return ends
 
     @torch.no_grad()
     def starts(self, batch: FewStepBatch) -> Float[Tensor, "b c f h w"]:

@@ -98,7 +98,8 @@ def make_optimizers(module: nn.Module, settings: StageSettings) -> list[torch.op
 
 def discriminator_and_others(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the parameters that learn: those of a discriminator, if there is one, and all others."""
-    judges, others = [], []
+    judges: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in trained_parameters(module):
         (judges if _DISCRIMINATOR in name else others).append(parameter)
     return judges, others

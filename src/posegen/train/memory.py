@@ -106,8 +106,11 @@ def estimate(
         judging, judged = _discriminator(settings, inputs, processes)
         activations, trained, everything = activations + judged, trained + judging, everything + judging
     shards = processes if settings.strategy == "fsdp" else 1
+    frozen = (everything - trained) * _BYTES[base_weights]
+    if isinstance(settings, DistillSettings) and settings.teacher_steps:
+        frozen += everything * _BYTES[base_weights]  # the starting model beside the one that learns
     return Memory(
-        frozen=(everything - trained) * _BYTES[base_weights] // shards,
+        frozen=frozen // shards,
         trained=trained * _bytes_to_learn(settings) // shards,
         activations=activations,
         tokens=tokens,

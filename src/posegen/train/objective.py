@@ -3,8 +3,8 @@
 Random numbers come in as arguments. The stages choose the weights and the data.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -14,6 +14,7 @@ from torch.nn import functional
 from posegen.errors import PosegenError
 
 NUM_TRAIN_TIMESTEPS = 1000
+Batch = TypeVar("Batch", bound="FlowBatch")
 
 
 def shifted(u: Float[Tensor, " b"], shift: float) -> Float[Tensor, " b"]:
@@ -35,11 +36,20 @@ class FlowBatch:
     sigmas: Float[Tensor, " b"]
     weights: Float[Tensor, "b 1 f h w"] | None = None
     """Weights of latents in the loss, mean 1 in each item (`region_weights`); None: all 1."""
+    unposed_latents: Float[Tensor, "b m f h w"] | None = None
+    unposed_hands: Float[Tensor, "b c f h w"] | None = None
+    """The same conditions without a pose, for the guidance of a teacher."""
 
     def to(self, device: torch.device) -> "FlowBatch":
         """Return the batch on a device in float32; encoded clips are moved as bfloat16, at half the size."""
         moved = {name: value.to(device).float() for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
+
+
+def items_of(batch: Batch, chosen: Bool[Tensor, " b"]) -> Batch:
+    """Return the chosen items of a batch."""
+    values = {item.name: getattr(batch, item.name) for item in fields(batch)}
+    return replace(batch, **{name: value[chosen] for name, value in values.items() if isinstance(value, Tensor)})
 
 
 def region_weights(shares: Float[Tensor, "b 2 f h w"], face: float, hands: float) -> Float[Tensor, "b 1 f h w"]:

@@ -230,7 +230,7 @@ class TransformerSettings(StageSettings):
 
     @property
     def weighs_regions(self) -> bool:
-        """Whether face or hands count more or less than the rest."""
+        """Return True if faces or hands count more or less than the rest."""
         return (self.face_weight, self.hand_weight) != (1.0, 1.0)
 
     def check_phase(self, phase: Phase) -> None:
@@ -291,6 +291,9 @@ class DistillSettings(AdapterSettings):
 
     few_steps: PositiveInt = 4
     """Denoising steps that the model is made for."""
+    teacher_steps: NonNegativeInt = 0
+    """Steps of the starting model, guided as it is by default, that each of the few steps replaces; a copy of it stays
+    in memory. 0: the steps lead to the clips instead, which gives more accurate and softer frames."""
     learning: Learning = "adapters"
     """Weights that learn: the whole transformer with the adapters that it has, or the adapters only (new ones, if it
     has none), on a base that is fast already."""
