@@ -242,6 +242,7 @@ NEEDED_OPTIONS = {
     "generate": "--reference a.png --driving b.mp4 --output c.mp4",
     "preview": "--reference a.png --driving b.mp4 --output c.mp4",
     "extract": "--driving b.mp4 --output folder",
+    "motion": "walk.bvh",
     "prompt": "--reference a.png",
     "synth": "--output folder",
     "prepare": "videos --output folder",
