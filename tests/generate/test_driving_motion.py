@@ -1,6 +1,7 @@
 """Jobs with a motion file instead of a driving video: the person, the time, what is refused, and what is shown."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,12 +102,12 @@ def test_the_preview_shows_the_skeleton_where_the_result_has_it(moving):
     ("changes", "named"),
     [
         ({"motion": None}, "neither"),
-        ({"driving": "a.mp4"}, "both"),
+        ({"driving": Path("a.mp4")}, "both"),
         ({"camera": "still"}, "front, auto"),
         ({"camera": "400,0"}, "azimuth"),
         ({"camera": "0,95"}, "elevation"),
-        ({"pose": "file", "pose_file": "a.json"}, "no estimator"),
-        ({"conditions": "folder"}, "conditions"),
+        ({"pose": "file", "pose_file": Path("a.json")}, "no estimator"),
+        ({"conditions": Path("folder")}, "conditions"),
         ({"person": "left"}, "number"),
         ({"motion_fps": "0"}, "motion_fps"),
     ],
@@ -148,4 +149,11 @@ def test_the_command_shows_what_is_understood_and_a_figure_that_turns(tmp_path, 
     widths = [np.ptp(np.flatnonzero((frame.max(axis=2) > 150).any(axis=0))) for frame in frames]
     assert min(widths) < 0.7 * max(widths)  # seen from the side it is narrow
     with pytest.raises(PosegenError, match="seconds"):
-        MotionConfig(file="wave.trc", seconds=0)
+        MotionConfig(file=Path("wave.trc"), seconds=0.0)
+
+
+def test_motion_in_the_place_of_a_video_or_of_keypoints_is_told_where_it_belongs(config, moving):
+    with pytest.raises(PosegenError, match="as motion"):
+        generate_video(replace(config, driving=moving.motion))
+    with pytest.raises(PosegenError, match="generate --motion"):
+        generate_video(replace(config, pose="file", pose_file=moving.motion))

@@ -162,7 +162,7 @@ def _cut(picture: Frame) -> Frame:
 
 
 def _draw_floor(
-    body: WholeBody, camera: "VirtualCamera", front: float, metres: float | None, size: tuple[int, int]
+    body: WholeBody, camera: VirtualCamera, front: float, metres: float | None, size: tuple[int, int]
 ) -> Frame:
     """Draw the grid of the floor, and the direction of the front, from the lowest point of the feet."""
     picture = np.zeros((*size, 3), np.uint8)
@@ -183,7 +183,7 @@ def _draw_floor(
     return picture
 
 
-def _line(picture: Frame, camera: "VirtualCamera", ends: list[tuple[float, ...]], colour: tuple[int, int, int]) -> None:
+def _line(picture: Frame, camera: VirtualCamera, ends: list[tuple[float, ...]], colour: tuple[int, int, int]) -> None:
     pixels, depth, _ = camera.project(np.array(ends)[None])
     if (depth > 0).all() and (np.abs(pixels) < 30_000).all():
         (left, top), (right, bottom) = pixels[0].round().astype(int).tolist()
