@@ -177,14 +177,18 @@ def _draw_floor(
     lines = range(-3, 4)
     for number in lines:
         for ends in (((number, -3), (number, 3)), ((-3, number), (3, number))):
-            _line(picture, camera, [(*(middle + step * np.array(end)), floor) for end in ends], _FLOOR)
+            _line(picture, camera, _on_floor(middle + step * np.array(ends), floor), _FLOOR)
     ahead = middle + 1.5 * step * np.array([np.cos(front), np.sin(front)])
-    _line(picture, camera, [(*middle, floor), (*ahead, floor)], _FRONT)
+    _line(picture, camera, _on_floor(np.stack([middle, ahead]), floor), _FRONT)
     return picture
 
 
-def _line(picture: Frame, camera: VirtualCamera, ends: list[tuple[float, ...]], colour: tuple[int, int, int]) -> None:
-    pixels, depth, _ = camera.project(np.array(ends)[None])
+def _on_floor(places: np.ndarray, height: float) -> np.ndarray:
+    return np.column_stack([places, np.full(len(places), height)]).astype(np.float64)
+
+
+def _line(picture: Frame, camera: VirtualCamera, ends: np.ndarray, colour: tuple[int, int, int]) -> None:
+    pixels, depth, _ = camera.project(ends[None])
     if (depth > 0).all() and (np.abs(pixels) < 30_000).all():
         (left, top), (right, bottom) = pixels[0].round().astype(int).tolist()
         cv2.line(picture, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)

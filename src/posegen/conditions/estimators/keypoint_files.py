@@ -124,7 +124,7 @@ def _read_file(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
     else:
         if path.suffix.lower() in MOTION_SUFFIXES:
             raise PosegenError(
-                f"{path}: is motion, not keypoints of a video's frames: `posegen generate --motion {path.name}` takes it "
+                f"{path}: is motion, not keypoints of a video: `posegen generate --motion {path.name}` takes it "
                 "in the place of a driving video"
             )
         raise PosegenError(f"{path}: not a known keypoint format; known are {FORMATS}")
