@@ -20,6 +20,7 @@ from posegen.motion import (
     pose_files,
     sleap,
     trc,
+    vmd,
 )
 from posegen.motion.motion_data import Asked, Motion
 
@@ -65,6 +66,7 @@ READERS: tuple[Reader, ...] = (
     Reader(deeplabcut.FORM, (".csv", ".h5"), deeplabcut.is_deeplabcut, deeplabcut.read_deeplabcut),
     Reader(sleap.FORM, (".slp", ".h5"), hdf5_files.is_hdf5, _read_hdf5),
     Reader(freemocap.FORM, (".npy", ".csv"), _is_freemocap, freemocap.read_freemocap),
+    Reader(vmd.FORM, (".vmd",), vmd.is_vmd, vmd.read_vmd),
     Reader(pose_files.FORM, (".pose",), pose_files.is_pose, pose_files.read_pose),
 )
 KNOWN = ", ".join(reader.name for reader in READERS)
