@@ -64,9 +64,8 @@ for _side, _japanese, _sign in (("Left", "左", 1), ("Right", "右", -1)):
             _reach = (0.035 if _finger == "Thumb" else 0.09) if _joint == 0 else 0.03
             _ahead = _across if _joint == 0 else 0.0
             _digit = "０１２３"[_first + _joint]
-            _SKELETON[f"{_side}{_finger}{_name}"] = (
-                f"{_japanese}{_word}{_digit}", _before, (_reach * _arm[0], _reach * _arm[1], _ahead),
-            )  # fmt: skip
+            _offset = (_reach * _arm[0], _reach * _arm[1], _ahead)
+            _SKELETON[f"{_side}{_finger}{_name}"] = (f"{_japanese}{_word}{_digit}", _before, _offset)
             _before = f"{_side}{_finger}{_name}"
 _LEGS = ("左足", "右足", "左ひざ", "右ひざ")
 _IK = ("左足ＩＫ", "右足ＩＫ", "左足IK", "右足IK")
