@@ -208,3 +208,24 @@ def test_uneven_times_are_placed_where_they_belong():
     rate, (values,), lines = even_times(np.round(np.arange(50) / 30, 2), np.arange(50.0))
     assert rate is not None
     assert (float(rate), len(values), lines) == (pytest.approx(30, rel=0.01), 50, ())
+
+
+def test_points_of_an_image_keep_their_places_and_hands_their_depth():
+    people = walker(turn=0.0, frames=12)
+    places = np.stack([people[name] for name in WITH_HANDS], axis=1)
+    pixels = np.stack([240 + 200 * places[..., 0], 400 - 200 * places[..., 2]], axis=2).astype(np.float32)
+    depth = (200 * places[..., 1]).astype(np.float32)
+    motion = Motion("test", tuple(WITH_HANDS), pixels, Fraction(1, 30), size=SIZE, depth=depth)
+    pose = film_motion(motion, "a", "auto", (96, 64)).pose
+    assert pose.size == SIZE
+    np.testing.assert_allclose(
+        pose.keypoints[:, INDEX["left_knee"]], pixels[:, WITH_HANDS.index("left_knee")], rtol=1e-5
+    )
+    np.testing.assert_allclose(pose.hands[:, 0, 8, 2], depth[:, WITH_HANDS.index("left_hand_8")], rtol=1e-5)
+    fitted = film_motion(Motion("test", tuple(WITH_HANDS), pixels / 99, Fraction(1, 30)), "a", "auto", SIZE).pose
+    seen = fitted.keypoints[fitted.scores >= SEEN]
+    assert (seen >= 0).all()
+    assert (seen <= SIZE[::-1]).all()
+    assert np.ptp(seen[:, 1]) > 0.5 * SIZE[0]
+    with pytest.raises(PosegenError, match="camera"):
+        film_motion(motion, "a", "front", SIZE)
