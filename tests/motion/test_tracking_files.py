@@ -246,3 +246,19 @@ def test_json_of_other_programs_is_no_motion(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"asset": 1}))
     with pytest.raises(PosegenError, match=r"a\.json"):
         read_motion(tmp_path / "a.json")
+
+
+def test_frames_that_people_labelled_are_read_in_their_order(tmp_path):
+    points = pixels(walker(frames=5))
+    bodyparts = [name for name in SORTED for _ in "xy"]
+    levels = {"scorer": ["me"] * 16, "bodyparts": bodyparts, "coords": ["x", "y"] * 8}
+    lines = [",".join((level, "", "", *words)) for level, words in levels.items()]
+    for number, row in enumerate(points):
+        values = [f"{value:.3f}" for value in row.ravel()]
+        values[4:6] = ["", ""] if number == 2 else values[4:6]
+        lines.append(",".join(["labeled-data", "video", f"img{7 * number:04}.png", *values]))
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    motion = read_motion(tmp_path / "a.csv")
+    assert len(motion) == 5
+    np.testing.assert_allclose(motion.positions[4], points[4], atol=1e-3)
+    assert not motion.known[2, 2]

@@ -60,8 +60,8 @@ def _read_csv(path: Path) -> tuple[Columns, np.ndarray, np.ndarray]:
     filled = table.replace("\r", "").replace(",,", ",nan,").replace(",,", ",nan,").replace(",\n", ",nan\n")
     filled += "nan" if filled.endswith(",") else ""
     if skipped:
-        lines = [line.split(",")[1 + skipped :] for line in filled.split("\n")]
-        filled = "\n".join(f"{number},{','.join(line)}" for number, line in enumerate(lines))
+        rows = [line.split(",")[1 + skipped :] for line in filled.split("\n")]
+        filled = "\n".join(f"{number},{','.join(line)}" for number, line in enumerate(rows))
     try:
         values = np.loadtxt(io.StringIO(filled), delimiter=",", ndmin=2)
     except ValueError as error:

@@ -7,6 +7,7 @@ skeleton to the caller.
 """
 
 import struct
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def _matrices(quaternions: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3
     return np.asarray(Rotation.from_quat(np.where(length > 1e-9, quaternions, (0, 0, 0, 1))).as_matrix())
 
 
-def _check_legs(keys: dict[str, tuple[np.ndarray, ...]], path: Path) -> list[str]:
+def _check_legs(keys: Mapping[str, tuple[np.ndarray, ...]], path: Path) -> list[str]:
     """Return the IK targets that move beside keyed legs. Raises `PosegenError` where they alone move the legs."""
     turned = []
     for name in _LEGS:
