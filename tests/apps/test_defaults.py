@@ -33,6 +33,7 @@ SCORED = "--benchmark {}/set --methods a={}/results --output {}/report"
 REQUIRED = {
     "generate": ON,
     "preview": ON,
+    "motion": f"{DEMO}/driving.mp4",
     "extract": f"--driving {DEMO}/driving.mp4 --output {{}}/c",
     "prompt": f"--reference {DEMO}/reference.png",
     "synth": "--output {}/people",

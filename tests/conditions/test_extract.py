@@ -136,7 +136,7 @@ def test_an_interrupted_extraction_is_not_taken_for_a_finished_one(clip, fit, tm
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extract, "_draw", interrupt)
+    monkeypatch.setattr(extract, "draw_videos", interrupt)
     with pytest.raises(KeyboardInterrupt):
         extract_conditions(clip, tmp_path, fit, Fraction(10))
     assert not (tmp_path / "manifest.json").exists()

@@ -103,6 +103,10 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
               "'A realistic video of a woman in a red dress in a living room. The camera does not move.'",
               {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
               makes=("result.mp4",)),
+        Small("posegen motion walk.bvh", says="left_wrist = LeftHand", makes=("walk_motion.mp4",)),
+        Small("posegen generate --reference person.png --motion walk.bvh --output result.mp4",
+              {"--end": "0.5", "--size": "128x80", "--steps": "1", "--model": "{narrow}"}, FEW_STEPS,
+              says="camera: at the person's front", makes=("result.mp4",)),
         Small("posegen jobs", says="result.mp4", process=True),
         Small("posegen jobs --clean finished", {"--yes": ""}, "nobody is there to be asked", says="freed",
               process=True),
@@ -213,7 +217,7 @@ READ_ONLY = (
     ReadOnly("source .venv/bin/activate", SET_UP),
     ReadOnly("pip install 'posegen[serve]'", SET_UP),
     *(ReadOnly(f"pip install -e '.[{extras}]'", SET_UP)
-      for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3")),
+      for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3", "motion")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
     ReadOnly("hf download PekingU/rtdetr_r50vd_coco_o365", "a download"),
     ReadOnly("posegen generate --reference person.png --driving dance.mp4 --output result.mp4 "
@@ -252,6 +256,7 @@ NEEDED_OPTIONS = {
     "generate": "--reference a.png --driving b.mp4 --output c.mp4",
     "preview": "--reference a.png --driving b.mp4 --output c.mp4",
     "extract": "--driving b.mp4 --output folder",
+    "motion": "walk.bvh",
     "prompt": "--reference a.png",
     "synth": "--output folder",
     "prepare": "videos --output folder",

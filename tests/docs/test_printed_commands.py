@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from pages import HISTORY, PAGES, REPOSITORY, commands, name_of, taken_apart
 from printed_commands import READ_ONLY, RUN_ELSEWHERE, SMALLER_RECIPE, STORIES, options_of
 
+from moving_skeleton import write_bvh
 from posegen.apps import cli
 from posegen.errors import PosegenError
 from posegen.evaluate.study.study_database import ASPECTS
@@ -69,6 +70,7 @@ def inputs_of_a_reader(folder, narrow):
     shutil.copy(DEMO / "reference.png", folder / "person.png")
     shutil.copy(DEMO / "reference.png", folder / "me.png")
     shutil.copy(DEMO / "driving.mp4", folder / "dance.mp4")
+    write_bvh(folder / "walk.bvh")
     text = (RECIPES / "mini.toml").read_text()
     for line, smaller in SMALLER_RECIPE.items():
         text, count = re.subn(line, smaller, text, flags=re.MULTILINE)

@@ -130,6 +130,14 @@ def test_another_library_reads_the_same(tmp_path):
                 np.testing.assert_allclose(place, np.array(joint.PositionWorld), atol=1e-3)
 
 
+def test_a_second_library_reads_the_same(tmp_path):
+    pybvh = pytest.importorskip("pybvh")
+    path = written(tmp_path, PLAIN)
+    np.testing.assert_allclose(
+        read_bvh(path).positions[:, :4], pybvh.read_bvh_file(str(path)).node_positions(), atol=1e-4
+    )
+
+
 def test_what_another_library_writes_is_read_as_it_was(tmp_path):
     pybvh = pytest.importorskip("pybvh")
     source = pybvh.read_bvh_file(str(written(tmp_path, PLAIN)))

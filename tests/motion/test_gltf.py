@@ -68,8 +68,9 @@ def content(kind="LINEAR", rotations=None, times=TIMES, extensions=None, names=N
     }  # fmt: skip
     if kind == "CUBICSPLINE":
         animation["channels"].pop()
-    found = {"asset": {"version": "2.0"}, "nodes": nodes, "animations": [animation], "bufferViews": views,
-             "accessors": accessors, "buffers": [{"byteLength": len(data)}]}  # fmt: skip
+    found = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": nodes,
+             "animations": [animation], "bufferViews": views, "accessors": accessors,
+             "buffers": [{"byteLength": len(data)}]}  # fmt: skip
     return found | ({"extensions": extensions} if extensions else {}), data
 
 

@@ -197,7 +197,7 @@ def test_damaged_trc_is_refused_with_the_line(tmp_path):
     names, points = joint_centres(walker(frames=3))
     trc_file(tmp_path / "a.trc", names, points)
     text = (tmp_path / "a.trc").read_text()
-    for damaged, named in ((text.replace("\n2\t", "\n2\tx"), "line 8"), ("\n".join(text.split("\n")[:4]), "lines")):
+    for damaged, named in ((text.replace("\n2\t", "\n2\tx"), "line 8"), ("\n".join(text.split("\n")[:4]), "no motion")):
         (tmp_path / "b.trc").write_text(damaged)
         with pytest.raises(PosegenError, match=named):
             read_trc(tmp_path / "b.trc")

@@ -122,6 +122,43 @@ def slp_labels(sio, tracked):
     return sio.Labels(frames), points
 
 
+def write_slp(path, points, tracked):
+    """Write what `slp_labels` holds as SLEAP lays it out, which needs no library of it."""
+    h5py = pytest.importorskip("h5py")
+    nodes = {"skeletons": [{"nodes": [{"id": number} for number in range(len(SORTED))]}],
+             "nodes": [{"name": name} for name in SORTED]}  # fmt: skip
+    frame_kind = [("frame_id", "u8"), ("video", "u4"), ("frame_idx", "u8"), ("instance_id_start", "u8"),
+                  ("instance_id_end", "u8")]  # fmt: skip
+    kind = [("instance_id", "i8"), ("instance_type", "u1"), ("frame_id", "u8"), ("skeleton", "u4"), ("track", "i4"),
+            ("from_predicted", "i8"), ("score", "f4"), ("point_id_start", "u8"), ("point_id_end", "u8")]  # fmt: skip
+    frames, instances, rows = [], [], []
+    for number, index in enumerate((0, 1, 2, 4, 7)):
+        first = len(instances)
+        for person in (1, 0)[:: 1 if index == 2 else -1]:
+            if (index, person) == (0, 0):
+                continue
+            begin = len(rows)
+            rows += [(x, y, not np.isnan(x), True, 0.8) for x, y in points[index] + 100 * person]
+            track = person if tracked else -1
+            instances.append((len(instances), 1, number, 0, track, -1, 0.9 - person / 9, begin, len(rows)))
+        frames.append((number, 0, index, first, len(instances)))
+    with h5py.File(path, "w") as file:
+        file.create_group("metadata").attrs.update({"json": np.bytes_(json.dumps(nodes)), "format_id": 1.2})
+        file["frames"], file["instances"] = np.array(frames, frame_kind), np.array(instances, kind)
+        point = [("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")]
+        file["pred_points"], file["points"] = np.array(rows, [*point, ("score", "f8")]), np.zeros(0, point)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_project_of_sleap_is_read_by_track_or_score(tmp_path, tracked):
+    points = pixels(walker(frames=10))
+    write_slp(tmp_path / "a.slp", points, tracked)
+    motion = read_motion(tmp_path / "a.slp")
+    assert (motion.people, motion.names, len(motion)) == (2, tuple(SORTED), 8)
+    np.testing.assert_allclose(motion.positions[2], points[2] + (100 if tracked else 0), rtol=1e-6)
+    assert not motion.known[3].any()
+
+
 @pytest.mark.parametrize("tracked", [True, False])
 def test_what_sleaps_library_writes_is_read_by_track_or_score(tmp_path, tracked):
     pytest.importorskip("h5py")
@@ -209,3 +246,19 @@ def test_json_of_other_programs_is_no_motion(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"asset": 1}))
     with pytest.raises(PosegenError, match=r"a\.json"):
         read_motion(tmp_path / "a.json")
+
+
+def test_frames_that_people_labelled_are_read_in_their_order(tmp_path):
+    points = pixels(walker(frames=5))
+    bodyparts = [name for name in SORTED for _ in "xy"]
+    levels = {"scorer": ["me"] * 16, "bodyparts": bodyparts, "coords": ["x", "y"] * 8}
+    lines = [",".join((level, "", "", *words)) for level, words in levels.items()]
+    for number, row in enumerate(points):
+        values = [f"{value:.3f}" for value in row.ravel()]
+        values[4:6] = ["", ""] if number == 2 else values[4:6]
+        lines.append(",".join(["labeled-data", "video", f"img{7 * number:04}.png", *values]))
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    motion = read_motion(tmp_path / "a.csv")
+    assert len(motion) == 5
+    np.testing.assert_allclose(motion.positions[4], points[4], atol=1e-3)
+    assert not motion.known[2, 2]

@@ -50,8 +50,12 @@ from posegen.conditions.tracking_report import TrackingReport, describe_quality
 from posegen.config import EstimatorConfig, parse_person
 from posegen.errors import PosegenError, logger
 from posegen.media.fitting import Fit
+from posegen.media.flat_footage import describe_flat
 from posegen.media.read_ahead import read_ahead
-from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, shown_frames
+from posegen.media.video import VideoInfo, VideoWriter, iterate_frames, probe_video, sample_frames, shown_frames
+
+_LOOKED_AT = 5
+"""Number of frames by which flat footage is told."""
 
 
 def extract_conditions(
@@ -114,6 +118,7 @@ def extract_conditions(
             estimator.close()
         about_people, about_cuts = tracking.warnings(fps, start or 0.0), describe_cuts(tracking.cuts, fps, start or 0.0)
         report += [tracking.describe(), *(f"warning: {line}" for line in (*about_people, about_cuts) if line)]
+        report.append(_about_flat_footage(driving, fps, start, end, total))
         report += [f"warning: {line}" for line in describe_place(pose)]  # also where these conditions are used again
         pose, repaired = finish_pose(pose, tracking.cuts, chosen.smoothing, guesses_faces=chosen.pose == "mediapipe")
         report.append(repaired.describe())
@@ -132,6 +137,13 @@ def extract_conditions(
     if tracking is not None:
         report.append(describe_quality(pose, tracking, hands, chosen.smoothing))
     return save_conditions(folder, pose, inputs, [line for line in report if line], tracking, fit.centre)
+
+
+def _about_flat_footage(driving: Path, fps: Fraction, start: float | None, end: float | None, total: int) -> str | None:
+    """Warn of camera log, by a few frames."""
+    numbers = np.unique(np.linspace(0, total - 1, min(total, _LOOKED_AT)).round().astype(int)).tolist()
+    line = describe_flat(sample_frames(driving, numbers, fps, start, end, longest=320))
+    return None if line is None else f"warning: {line}"
 
 
 def check_estimators(chosen: EstimatorConfig, info: VideoInfo, fit: Fit, fps: Fraction, hands: bool = True) -> None:

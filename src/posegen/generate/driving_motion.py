@@ -15,11 +15,11 @@ from posegen.conditions.folder import Conditions
 from posegen.config import GenerateConfig, chosen_person, parse_motion_fps, parse_viewpoint
 from posegen.errors import PosegenError
 from posegen.media.audio import SILENT, Sound
-from posegen.media.video import VideoInfo
+from posegen.media.video import VideoInfo, probe_video
 from posegen.motion.joint_names import check_names, keypoint_sources
 from posegen.motion.motion_conditions import motion_conditions, usual_rate
 from posegen.motion.motion_data import Asked, Motion
-from posegen.motion.motion_files import read_motion
+from posegen.motion.motion_files import looks_like_motion, read_motion
 from posegen.types import Size
 
 NO_SOUND = Sound(SILENT.track, SILENT.is_copied, SILENT.codec, losses=("a motion file has no sound",))
@@ -79,6 +79,19 @@ class DrivingMotion:
         if self.usual_rate != motion.fps:
             line += f"; the result has {float(self.usual_rate):g} frames/s by default (--fps)"
         return line
+
+
+def probe_driving(path: Path) -> VideoInfo:
+    """Inspect a driving video, as `probe_video`. Raises `PosegenError`, which names `--motion` for a motion file."""
+    try:
+        return probe_video(path)
+    except PosegenError:
+        form = looks_like_motion(path)
+        if form is None:
+            raise
+        raise PosegenError(
+            f"--driving {path}: is motion ({form}), not a video: give it to `posegen generate` as --motion"
+        ) from None
 
 
 def still_background(conditions: Conditions) -> BackgroundMotion:

@@ -8,9 +8,9 @@ from posegen.conditions.clip_crop import describe_crop
 from posegen.conditions.extraction import extract_conditions, write_overlay
 from posegen.config import ExtractConfig, parse_fps, parse_size
 from posegen.devices import choose_device
+from posegen.generate.driving_motion import probe_driving
 from posegen.media.files import check_writable
 from posegen.media.fitting import check_size, choose_size, plan_fit
-from posegen.media.video import probe_video
 from posegen.model.sources import describe_model
 from posegen.progress import NullProgress, Progress
 
@@ -35,7 +35,7 @@ def extract_job(config: ExtractConfig, progress: Progress | None = None) -> Extr
     """Extract conditions; raises `PosegenError` for anything the user can mend."""
     progress = progress or NullProgress()
     choose_device(config.device)
-    driving, model = probe_video(config.driving), describe_model(config.model)
+    driving, model = probe_driving(config.driving), describe_model(config.model)
     source = (driving.height, driving.width)
     size = parse_size(config.size) if config.size else choose_size(source, source[0] * source[1], model.size_multiple)
     check_size(size, model.size_multiple)

@@ -16,6 +16,7 @@ HIDDEN = -2
 UNKNOWN = -1
 """Order of a packet that does not state when its frame is shown: it follows the previously decoded one."""
 
+_SHORTEST_DELAY, _USUAL_DELAY = 0.010, 0.100  # seconds: up to the first, browsers show a frame as long as the second
 _MAX_REORDERED = 16  # frames by which any codec's order of decoding differs from that of showing
 _NEAR = 10.0  # seconds by which audio and frames of one part of a file may be apart
 _FALL = 1.0  # seconds: audio that falls by more restarts, by less it is a duplicate
@@ -129,6 +130,27 @@ def filled_clock(
 def uncounted_clock(moments: Float64[np.ndarray, " n"], are_shown: Bool[np.ndarray, " n"]) -> Clock:
     """Build the clock of a file whose times do not give the order of showing: the order of the decoder is used."""
     return Clock(np.sort(moments[are_shown]), np.where(are_shown, UNKNOWN, HIDDEN), (), ())
+
+
+def viewed_clock(pictures: Stamps, are_shown: Bool[np.ndarray, " n"]) -> Clock | None:
+    """Build the clock of an animated picture as browsers show it; None if it is the file's own.
+
+    Frames of up to 10 ms are shown for 100 ms: old programs wrote these delays without meaning them.
+    """
+    moments = pictures.moments[are_shown]
+    ranks = np.argsort(np.argsort(moments, kind="stable"), kind="stable")
+    own = pictures.lengths[are_shown][np.argsort(moments, kind="stable")]
+    lengths = np.array([viewed_length(length) for length in own.tolist()])
+    if np.array_equal(lengths, own):
+        return None
+    order = np.full(len(are_shown), HIDDEN)
+    order[are_shown] = ranks
+    return Clock(moments.min() + np.concatenate([[0], np.cumsum(lengths[:-1])]), order, (), ())
+
+
+def viewed_length(seconds: float) -> float:
+    """Return how long browsers show a frame of an animated picture."""
+    return _USUAL_DELAY if seconds <= _SHORTEST_DELAY + 1e-6 else seconds
 
 
 def sound_clocks(pictures: Stamps, sounds: Sequence[Stamps]) -> tuple[Shifts, ...]:

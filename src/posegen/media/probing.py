@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from jaxtyping import Bool, Float64, Int64
 
 from posegen.errors import PosegenError, logger
+from posegen.media.animated_webp import readable
 from posegen.media.clock import (
     Clock,
     Shifts,
@@ -30,6 +31,8 @@ from posegen.media.clock import (
     filled_clock,
     sound_clocks,
     uncounted_clock,
+    viewed_clock,
+    viewed_length,
 )
 from posegen.media.colour import Orientation, is_hdr
 from posegen.media.files import check_input
@@ -43,10 +46,12 @@ MAX_PIXELS = 1 << 26
 # no playlists or scripts (they open other files), no still images; and only the file itself is opened.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,ogg,asf,gif,mxf,"
-    "mjpeg,yuv4mpegpipe,nut,dv"
+    "mjpeg,yuv4mpegpipe,nut,dv,apng"
 )
 _TIMELESS = {"h264", "hevc", "mpegvideo", "m4v", "av1", "obu", "mjpeg"}
 """Raw streams: for some of them FFmpeg makes up a rate."""
+_ANIMATED = {"gif", "apng"}
+"""Animated pictures, which browsers show in a time of their own; so they do AVIF of the brand `avis`."""
 _NUT = b"nut/multimedia container\0"
 """Signature at the beginning of NUT, which occurs nowhere else in it."""
 _ONLY_THE_FIRST = "of which only the first is read"
@@ -55,7 +60,7 @@ _CUT_OFF = 4
 are joined, packets are marked as well, but are complete."""
 _DISCONTINUOUS = {"mpegts", "mpeg"}
 """Containers whose standard allows clocks to restart."""
-OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS, "default_fps": "10"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     _check_video(path)
     try:
         # "file:" keeps names such as `concat:a` from being read as protocols
-        container = av.open(f"file:{path}", container_options=OPEN_OPTIONS, metadata_errors="replace")
+        container = av.open(f"file:{readable(path)}", container_options=OPEN_OPTIONS, metadata_errors="replace")
     except av.error.FFmpegError as error:
         hint = (
             "it is another kind of file, or cut off before its index"
@@ -175,9 +180,15 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         if not pictures or pictures[0].codec_context is None:
             raise PosegenError(f"{path}: holds no video that can be decoded")
         stream = pictures[0]
+        if _is_animated_avif(container):  # beside the still picture that the file begins with
+            stream = max(pictures, key=lambda each: each.frames)
         check_frame_size(str(path), stream)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _is_animated_avif(container: Any) -> bool:
+    return container.metadata.get("major_brand") == "avis"
 
 
 def check_frame_size(name: str, stream: Any) -> None:
@@ -341,6 +352,7 @@ def _walk_packets(path: Path) -> _Packets:
         declared_frames, declared_duration = stream.frames, (container.duration or 0) / av.time_base
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         formats, is_reordered = set(container.format.name.split(",")), bool(stream.codec_context.has_b_frames)
+        is_animated = bool(formats & _ANIMATED) or _is_animated_avif(container)
     if followed := _describe_following(path, read_to, formats):
         logger.warning("%s: is several files in one, %s; join them with ffmpeg's concat demuxer", path, followed)
     stamps, are_shown, are_corrupt = pictures.stamps(), np.array(visible, bool), np.array(corrupt, bool)
@@ -356,6 +368,8 @@ def _walk_packets(path: Path) -> _Packets:
         clock = filled_clock(stamps, are_shown, beside, tolerance)
     elif "avi" in formats and is_reordered:  # it stores the order of decoding only
         clock = uncounted_clock(stamps.moments, are_shown)
+    elif is_animated:
+        clock = viewed_clock(stamps, are_shown)
     else:
         clock = continued_clock(stamps, are_shown, beside, tolerance)
     missing = [0.0]
@@ -370,13 +384,17 @@ def _walk_packets(path: Path) -> _Packets:
     if has_times and not np.isnan(moments).all():
         latest = len(moments) - 1 - int(np.nanargmax(moments[::-1])) if clock is None else len(moments) - 1
         last_duration = float(lengths[latest])
+        last_duration = viewed_length(last_duration) if is_animated else last_duration
     sound_shifts = sound_clocks(stamps, beside) if clock is None else clock.sounds
     if clock is None:
         numbers = np.searchsorted(times, stamps.moments[are_shown & are_corrupt])
     else:
         numbers = clock.order[are_shown & are_corrupt]
     doubtful = frozenset(numbers.tolist())
-    return _Packets(times, has_times, last_duration, max(missing), clock, stamps.are_keys, sound_shifts, doubtful)
+    are_keys = stamps.are_keys
+    if is_animated and clock is not None:  # frames are drawn over those before
+        are_keys = np.arange(len(are_keys)) == 0
+    return _Packets(times, has_times, last_duration, max(missing), clock, are_keys, sound_shifts, doubtful)
 
 
 def _describe_following(path: Path, read_to: int, formats: set[str]) -> str | None:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -145,14 +146,14 @@ def _parse_motion_head(content: bytes, path: Path) -> tuple[int, Fraction, int, 
     return int(found[1]), rate, found.end(), found[0].count(b"\n")
 
 
-def _read_rows(stream: object, width: int, path: Path, line: int) -> tuple[np.ndarray, bool]:
+def _read_rows(stream: BufferedReader, width: int, path: Path, line: int) -> tuple[np.ndarray, bool]:
     """Read all numbers, in pieces; return the frames (n, width), and whether the last one is incomplete."""
     if width == 0:
         raise PosegenError(f"{path}: its joints have no channels")
     pieces: list[np.ndarray] = []
     total, rest = 0, b""
     while True:
-        read = stream.read(_PIECE)  # type: ignore[attr-defined]
+        read = stream.read(_PIECE)
         total += len(read)
         if total > _MAX_BYTES:
             raise PosegenError(f"{path}: larger than {_MAX_BYTES // MEGABYTE} MB, the maximum for BVH")

@@ -47,7 +47,7 @@ class _Parameters:
 
 def is_c3d(head: bytes) -> bool:
     """Return True if a file that begins with these bytes is C3D."""
-    return len(head) >= 2 and 2 <= head[0] <= 64 and head[1] == 0x50
+    return len(head) >= 20 and 2 <= head[0] <= 64 and head[1] == 0x50 and b"\0" in head[:20]  # no text
 
 
 def read_c3d(path: Path, asked: Asked = Asked()) -> Motion:  # noqa: B008 - it is frozen

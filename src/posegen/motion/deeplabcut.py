@@ -60,8 +60,8 @@ def _read_csv(path: Path) -> tuple[Columns, np.ndarray, np.ndarray]:
     filled = table.replace("\r", "").replace(",,", ",nan,").replace(",,", ",nan,").replace(",\n", ",nan\n")
     filled += "nan" if filled.endswith(",") else ""
     if skipped:
-        filled = "\n".join(f"{number},{','.join(line.split(',')[1 + skipped :])}"
-                           for number, line in enumerate(filled.split("\n")))  # fmt: skip
+        rows = [line.split(",")[1 + skipped :] for line in filled.split("\n")]
+        filled = "\n".join(f"{number},{','.join(line)}" for number, line in enumerate(rows))
     try:
         values = np.loadtxt(io.StringIO(filled), delimiter=",", ndmin=2)
     except ValueError as error:
@@ -93,8 +93,8 @@ def _read_hdf5(path: Path) -> tuple[Columns, np.ndarray, np.ndarray]:
         blocks = [name for name in content.dtype.names if name.startswith("values_block_")]
         order: list[tuple[str, ...]] = []
         for block in blocks:
-            order += [tuple(map(str, names)) for names in
-                      _Plain(io.BytesIO(bytes(table.attrs[f"{block}_kind"]))).load()]  # fmt: skip
+            names_in_block = _Plain(io.BytesIO(bytes(table.attrs[f"{block}_kind"]))).load()
+            order += [tuple(map(str, names)) for names in names_in_block]
         values = np.concatenate([content[block].reshape(len(content), -1) for block in blocks], axis=1)
         index = content["index"]
         frames = index.astype(float) if index.dtype.kind in "iuf" else np.arange(len(content), dtype=float)

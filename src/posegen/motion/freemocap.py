@@ -82,10 +82,9 @@ def _load(path: Path) -> np.ndarray:
     with open_input(path, "an array") as stream:
         try:
             version = np.lib.format.read_magic(stream)
-            shape, _, dtype = (
-                np.lib.format.read_array_header_1_0(stream) if version == (1, 0)
-                else np.lib.format.read_array_header_2_0(stream)
-            )  # fmt: skip
+            old = version == (1, 0)
+            read_header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read_header(stream)
             if dtype.kind not in "fiu" or len(shape) != 3 or shape[2] not in (3, 4) or np.prod(shape) > MAX_VALUES:
                 raise ValueError(f"shape {shape} of {dtype}")
             stream.seek(0)

@@ -10,6 +10,17 @@ from posegen.errors import PosegenError
 from posegen.extras import require_extra
 from posegen.media.files import check_input
 
+_DAMAGES = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+)
+"""Errors that h5py raises for damaged content."""
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -40,6 +51,5 @@ def hdf5_error(path: Path) -> Iterator[None]:
         yield
     except PosegenError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError,
-            pickle.UnpicklingError, EOFError) as error:  # fmt: skip
+    except _DAMAGES as error:
         raise PosegenError(f"{path}: its content is damaged or another program's ({error!r:.120})") from None

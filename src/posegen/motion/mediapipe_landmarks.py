@@ -51,18 +51,18 @@ _BONES = ((11, 12), (11, 13), (12, 14), (13, 15), (14, 16), (23, 25), (24, 26), 
 """Bones between MediaPipe's landmarks, whose lengths do not change."""
 _HAND_NAMES = {side: tuple(f"{side}_hand_{joint}" for joint in range(21)) for side in ("left", "right")}
 _COLUMNS = {"frame", "type", "landmark_index", "x", "y", "z"}
-Points = Float32[np.ndarray, "frames points 4"]
+Landmarks = Float32[np.ndarray, "frames points 4"]
 
 
 @dataclass
 class _Landmarks:
     """Arrays of x, y, z, visibility for each frame; NaN where a frame has none."""
 
-    world: Points | None = None
-    image: Points | None = None
+    world: Landmarks | None = None
+    image: Landmarks | None = None
     names: tuple[str, ...] = MEDIAPIPE_NAMES
-    hands_world: dict[str, Points] | None = None
-    hands: dict[str, Points] | None = None
+    hands_world: dict[str, Landmarks] | None = None
+    hands: dict[str, Landmarks] | None = None
     seconds: np.ndarray | None = None
     fps: Fraction | None = None
     size: tuple[int, int] | None = None
@@ -147,7 +147,7 @@ def _from_json(path: Path, asked: Asked) -> _Landmarks:
 
 def _points(
     frames: list[dict[str, Any]], name: str, count: int, asked: Asked, path: Path
-) -> tuple[Points, int, tuple[str, ...] | None]:
+) -> tuple[Landmarks, int, tuple[str, ...] | None]:
     """Return the landmarks of one person in all frames, the number of people, and names if the file has them."""
     result, people, own = np.full((len(frames), count, 4), np.nan, np.float32), 1, None
     for index, frame in enumerate(frames):
@@ -223,7 +223,7 @@ def _from_table(path: Path) -> _Landmarks:
     frames = int(max(values[:, 0].max() for values in given.values())) - first + 1
     check_amount(str(path), frames, 75, 4)
 
-    def placed(kind: str, count: int) -> Points:
+    def placed(kind: str, count: int) -> Landmarks:
         result = np.full((frames, count, 4), np.nan, np.float32)
         values = given[kind]
         frame, joint = values[:, 0].astype(int) - first, values[:, 1].astype(int)
@@ -278,7 +278,7 @@ def _metres_per_pixel(found: _Landmarks) -> np.ndarray | None:
     return np.asarray(np.median(lengths, axis=0))
 
 
-def _pixels(points: Points, found: _Landmarks) -> tuple[np.ndarray, tuple[int, int], str | None]:
+def _pixels(points: Landmarks, found: _Landmarks) -> tuple[np.ndarray, tuple[int, int], str | None]:
     """Return x, y and depth in pixels, the image's size, and a line if its shape is a guess."""
     line = None
     size = found.size
@@ -300,7 +300,7 @@ def _words(aspect: float) -> str:
     return next(f"{wide}:{high}" for wide, high in known if abs(wide / high - aspect) < 1e-6)
 
 
-def _guess_aspect(image: Points) -> tuple[float, bool]:
+def _guess_aspect(image: Landmarks) -> tuple[float, bool]:
     """Return the shape of the image with which bones change their length least, and whether that is clear."""
     step = max(1, len(image) // 500)
     sample = image[::step, :, :3].astype(np.float64)

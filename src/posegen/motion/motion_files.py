@@ -20,10 +20,11 @@ from posegen.motion import (
     pose_files,
     sleap,
     trc,
+    vmd,
 )
 from posegen.motion.motion_data import Asked, Motion
 
-_HEAD = 4096
+_HEAD = 65536
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ READERS: tuple[Reader, ...] = (
     Reader(deeplabcut.FORM, (".csv", ".h5"), deeplabcut.is_deeplabcut, deeplabcut.read_deeplabcut),
     Reader(sleap.FORM, (".slp", ".h5"), hdf5_files.is_hdf5, _read_hdf5),
     Reader(freemocap.FORM, (".npy", ".csv"), _is_freemocap, freemocap.read_freemocap),
+    Reader(vmd.FORM, (".vmd",), vmd.is_vmd, vmd.read_vmd),
     Reader(pose_files.FORM, (".pose",), pose_files.is_pose, pose_files.read_pose),
 )
 KNOWN = ", ".join(reader.name for reader in READERS)
@@ -90,12 +92,14 @@ def _reader_of(path: Path) -> Reader:
     for reader in READERS:
         if reader.is_one(head):
             return reader
+    if path.suffix.lower() == ".json" and head.lstrip()[:1] in (b"[", b"{"):  # landmarks may come late in a file
+        return next(reader for reader in READERS if reader.name == mediapipe_landmarks.FORM)
     for reader in READERS:
         if path.suffix.lower() in reader.suffixes:
             raise PosegenError(
                 f"{path}: is named like {reader.name}, but its content is not: it is damaged or another file"
             )
-    raise PosegenError(f"{path}: not a motion file that can be read; known are {KNOWN}")
+    raise PosegenError(f"{path}: not a motion file that can be read; known are {KNOWN} (others: export BVH or glTF)")
 
 
 def looks_like_motion(path: Path) -> str | None:

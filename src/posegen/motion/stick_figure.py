@@ -19,7 +19,7 @@ from posegen.media.video import VideoWriter
 from posegen.motion.joint_names import check_names, keypoint_sources
 from posegen.motion.motion_conditions import film_motion, usual_rate
 from posegen.motion.motion_data import Motion
-from posegen.motion.viewpoint import Camera, choose_view, project_pose
+from posegen.motion.viewpoint import VirtualCamera, choose_view, project_pose
 from posegen.motion.whole_body import WholeBody, whole_body
 from posegen.types import Frame
 
@@ -134,12 +134,12 @@ def show_motion(
     )
     normals, total = CapsuleHandNormals(), len(shown)
     around = replace(view, elevation=_ELEVATION) if viewpoint == "auto" else view
-    reach = Camera.reach_around(body)
+    reach = VirtualCamera.reach_around(body)
     with VideoWriter(video, shown.fps, size=_even(size)) as writer:
         for index in range(total):
             if viewpoint == "auto":
                 around = replace(around, azimuth=360.0 * index / total)
-            camera = Camera.at(reach, around, size)
+            camera = VirtualCamera.at(reach, around, size)
             pose = project_pose(body, camera, slice(index, index + 1), size, shown.fps)
             picture = draw_skeleton(pose.keypoints[0], pose.scores[0], size)
             hands = normals.estimate(pose[0], size)
@@ -161,7 +161,9 @@ def _cut(picture: Frame) -> Frame:
     return np.ascontiguousarray(picture[:height, :width])
 
 
-def _draw_floor(body: WholeBody, camera: "Camera", front: float, metres: float | None, size: tuple[int, int]) -> Frame:
+def _draw_floor(
+    body: WholeBody, camera: VirtualCamera, front: float, metres: float | None, size: tuple[int, int]
+) -> Frame:
     """Draw the grid of the floor, and the direction of the front, from the lowest point of the feet."""
     picture = np.zeros((*size, 3), np.uint8)
     feet = [INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("heel", "big_toe", "ankle")]
@@ -175,14 +177,18 @@ def _draw_floor(body: WholeBody, camera: "Camera", front: float, metres: float |
     lines = range(-3, 4)
     for number in lines:
         for ends in (((number, -3), (number, 3)), ((-3, number), (3, number))):
-            _line(picture, camera, [(*(middle + step * np.array(end)), floor) for end in ends], _FLOOR)
+            _line(picture, camera, _on_floor(middle + step * np.array(ends), floor), _FLOOR)
     ahead = middle + 1.5 * step * np.array([np.cos(front), np.sin(front)])
-    _line(picture, camera, [(*middle, floor), (*ahead, floor)], _FRONT)
+    _line(picture, camera, _on_floor(np.stack([middle, ahead]), floor), _FRONT)
     return picture
 
 
-def _line(picture: Frame, camera: "Camera", ends: list[tuple[float, ...]], colour: tuple[int, int, int]) -> None:
-    pixels, depth, _ = camera.project(np.array(ends)[None])
+def _on_floor(places: np.ndarray, height: float) -> np.ndarray:
+    return np.column_stack([places, np.full(len(places), height)]).astype(np.float64)
+
+
+def _line(picture: Frame, camera: VirtualCamera, ends: np.ndarray, colour: tuple[int, int, int]) -> None:
+    pixels, depth, _ = camera.project(ends[None])
     if (depth > 0).all() and (np.abs(pixels) < 30_000).all():
         (left, top), (right, bottom) = pixels[0].round().astype(int).tolist()
         cv2.line(picture, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)

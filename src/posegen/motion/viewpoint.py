@@ -31,7 +31,7 @@ _HIDDEN = {"nose": -0.35, "left_eye": -0.2, "right_eye": -0.2, "left_ear": -0.45
 
 
 @dataclass(frozen=True)
-class View:
+class Viewing:
     """Place of the camera: azimuth in degrees from the person's front, counterclockwise from above; elevation.
 
     At azimuth 90 the camera is at the person's left side. line: how it was chosen, for the user.
@@ -44,20 +44,20 @@ class View:
     line: str
 
 
-def choose_view(body: WholeBody, azimuth: float | None, elevation: float, room: float | None = None) -> View:
+def choose_view(body: WholeBody, azimuth: float | None, elevation: float, room: float | None = None) -> Viewing:
     """Place the camera. azimuth: degrees from the front; None for the front, or where `room` is better kept.
 
     room: width of the frame over its height; with it the camera may leave the front for somebody who walks sideways.
     """
     front, words = _front_of(body)
     if azimuth is not None:
-        return View(azimuth, elevation, front, f"camera: {azimuth:g}° from {words}, {elevation:g}° up")
+        return Viewing(azimuth, elevation, front, f"camera: {azimuth:g}° from {words}, {elevation:g}° up")
     chosen = 0 if room is None else _least_travel(body, front, room)
     line = f"camera: at {words}"
     if chosen:
         where = "left" if chosen > 0 else "right"
         line = f"camera: {abs(chosen)}° to the person's {where} from {words}, since they walk sideways"
-    return View(chosen, elevation, front, line)
+    return Viewing(float(chosen), elevation, front, line)
 
 
 def _front_of(body: WholeBody) -> tuple[float, str]:
@@ -91,14 +91,14 @@ def _least_travel(body: WholeBody, front: float, room: float) -> int:
     return min(_ASIDE, key=lambda azimuth: (cost(azimuth), abs(azimuth)))
 
 
-def film(body: WholeBody, view: View, motion: Motion, size: tuple[int, int]) -> PoseSequence:
+def film(body: WholeBody, view: Viewing, motion: Motion, size: tuple[int, int]) -> PoseSequence:
     """Project the points into frames of `size` (height, width), with the whole movement inside."""
-    camera = Camera.at(Camera.reach_around(body), view, size)
+    camera = VirtualCamera.at(VirtualCamera.reach_around(body), view, size)
     return project_pose(body, camera, slice(0, len(body.points)), size, motion.fps)
 
 
 def project_pose(
-    body: WholeBody, camera: "Camera", frames: slice, size: tuple[int, int], fps: Fraction
+    body: WholeBody, camera: "VirtualCamera", frames: slice, size: tuple[int, int], fps: Fraction
 ) -> PoseSequence:
     """Project some frames; points of the face that the head hides get score 0."""
     count = frames.stop - frames.start
@@ -132,7 +132,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Camera:
+class VirtualCamera:
     """Pinhole camera: place, axes (rows: right, down, ahead), pixels per unit at 1 unit, middle of the frame."""
 
     eye: Float[np.ndarray, " 3"]
@@ -153,7 +153,7 @@ class Camera:
         return Reach(low.astype(np.float64), high.astype(np.float64), body.height or 1.0)
 
     @classmethod
-    def at(cls, reach: Reach, view: View, size: tuple[int, int]) -> "Camera":
+    def at(cls, reach: Reach, view: Viewing, size: tuple[int, int]) -> "VirtualCamera":
         """Place a camera that sees all of the movement from a view."""
         angle, rise = view.front + np.radians(view.azimuth), np.radians(view.elevation)
         towards = np.array([np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
@@ -180,7 +180,7 @@ class Camera:
         return seen[..., :2] * scale[..., None] + self.centre, seen[..., 2], scale
 
 
-def _hidden_face(points: Float[np.ndarray, "frames 133 3"], camera: Camera) -> Bool[np.ndarray, "frames 5"]:
+def _hidden_face(points: Float[np.ndarray, "frames 133 3"], camera: VirtualCamera) -> Bool[np.ndarray, "frames 5"]:
     """Return which of nose, eyes and ears the head hides."""
     left_ear, right_ear, nose = (points[:, INDEX[name]] for name in ("left_ear", "right_ear", "nose"))
     middle = (left_ear + right_ear) / 2

@@ -27,8 +27,8 @@ _FACE = {
     "right_ear": (0.0, -0.21, 0.06),
 }
 """Places around the middle of the head: forward, to the person's left, up, in widths of the shoulders."""
-_HEAD_ABOVE, _TOP_ABOVE = 0.55, 0.95
-"""Distances of the middle and the top of the head from the middle of the shoulders, in widths of the shoulders."""
+_HEAD_ABOVE = 0.5
+"""Distance of the middle of the head from the middle of the shoulders, in widths of the shoulders."""
 _FEET = {"big_toe": (1.45, -0.2), "small_toe": (1.1, 0.35), "heel": (-0.35, 0.0)}
 """Places along the foot and outward, in distances from the ankle to the ball of the foot."""
 _HAND = 6
@@ -120,7 +120,7 @@ def _order(name: str) -> int:
 
 def _upright_axes(
     motion: Motion, named: dict[str, np.ndarray], where: str
-) -> tuple[Float[np.ndarray, "3 3"], list[str]]:
+) -> tuple[Float32[np.ndarray, "3 3"], list[str]]:
     """Return the rotation that makes z point up, and a line where the axis had to be guessed."""
     if motion.up is not None:
         return _rotation_to_z(motion.up), []
@@ -146,12 +146,12 @@ def _body_direction(named: dict[str, np.ndarray]) -> Float[np.ndarray, " 3"]:
     return np.asarray((vectors[usable] / lengths[usable]).mean(axis=0)) if usable.any() else np.zeros(3)
 
 
-def _rotation_to_z(axis: str) -> Float[np.ndarray, "3 3"]:
+def _rotation_to_z(axis: str) -> Float32[np.ndarray, "3 3"]:
     """Return the rotation that turns a signed axis to +z (no mirroring)."""
     up = np.zeros(3)
     up["xyz".index(axis[1])] = 1 if axis[0] == "+" else -1
     right = np.eye(3)[0] if axis[1] != "x" else np.eye(3)[1]
-    return np.stack([right, np.cross(up, right), up])
+    return np.stack([right, np.cross(up, right), up]).astype(np.float32)
 
 
 def _standing_height(points: np.ndarray) -> float:
@@ -214,14 +214,16 @@ def _add_face(points: np.ndarray, named: dict[str, np.ndarray]) -> None:
         if "head" not in named and "head_top" not in named:
             up = np.where(np.isfinite(_middle(points, "hip")), shoulders - _middle(points, "hip"), up)
         up = _unit(np.where(np.linalg.norm(up, axis=1, keepdims=True) > 0.1 * width, up, np.nan))
-        middle = shoulders + _HEAD_ABOVE * width * up
         forward = _unit(np.cross(left, up))
         aside = np.cross(up, forward)
-        for name, (ahead, across, above) in _FACE.items():
-            place = middle + width * (ahead * forward + across * aside + above * up)
+        places = {
+            name: width * (ahead * forward + across * aside + above * up)
+            for name, (ahead, across, above) in _FACE.items()
+        }
+        middle = np.where(np.isfinite(nose), nose - places["nose"], shoulders + _HEAD_ABOVE * width * up)
+        for name, place in places.items():
             missing = ~np.isfinite(points[:, INDEX[name]]).all(axis=1)
-            if name == "nose" or not np.isfinite(nose).all(axis=1).any():
-                points[missing, INDEX[name]] = place[missing]
+            points[missing, INDEX[name]] = (middle + place)[missing]
 
 
 def _add_feet(points: np.ndarray, named: dict[str, np.ndarray]) -> None:

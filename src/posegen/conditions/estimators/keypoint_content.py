@@ -83,7 +83,8 @@ def lifted(where: Path) -> PosegenError:
     """Return the error for points with three coordinates."""
     return PosegenError(
         f"{where}: its points have three coordinates, as from a 3-D lifter, not positions in the frame: use the 2-D "
-        "keypoints that they were made from"
+        "keypoints that they were made from (in the place of a driving video, `posegen generate --motion` reads "
+        "MediaPipe's landmarks in space, and tables with named columns)"
     )
 
 

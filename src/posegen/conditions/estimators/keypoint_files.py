@@ -39,6 +39,10 @@ FORMATS = (
     "for each frame), NPZ with keypoints (frames, points, 2) and scores (frames, points), or a skeleton video (.mp4, "
     ".mkv, .mov, .webm)"
 )
+MOTION_SUFFIXES = (
+    ".bvh", ".c3d", ".trc", ".pose", ".h5", ".slp", ".csv", ".npy", ".glb", ".gltf", ".vrm", ".vrma", ".vmd",
+)  # fmt: skip  # a list, read in rows
+"""Suffixes of files that `--motion` reads (`posegen.motion`)."""
 MAX_BYTES = 512 * MEGABYTE
 """Maximum size of a JSON file: 20 minutes or more of one person's 133 points. NPZ takes a fifth of that."""
 _MAX_MEMORY = 2048 * MEGABYTE
@@ -118,6 +122,11 @@ def _read_file(path: Path, num_frames: int) -> tuple[Content, list[int] | None]:
     elif path.suffix.lower() == ".json":
         content = _known(_load(path, num_frames), path)
     else:
+        if path.suffix.lower() in MOTION_SUFFIXES:
+            raise PosegenError(
+                f"{path}: is motion, not keypoints of a video: `posegen generate --motion {path.name}` takes it "
+                "in the place of a driving video"
+            )
         raise PosegenError(f"{path}: not a known keypoint format; known are {FORMATS}")
     return _in_order(content, [entry.number for entry in content.entries])
 

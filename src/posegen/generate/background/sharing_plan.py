@@ -56,6 +56,9 @@ def with_framing(
     config, sharing, fit, pose = inputs.config, settings.sharing, settings.driving_fit, conditions.pose
     if sharing.config is None or config.sharing != "release" or config.framing != "auto":
         return settings
+    if inputs.motion is not None:  # its camera shows the whole movement, whatever the result shows
+        progress.say(f"framing: that of a motion file is not measured, taken as {sharing.framing} (--framing)")
+        return settings
     try:
         framing = choose_framing(fit.apply_points(pose.keypoints), pose.scores, fit.target)
     except PosegenError:

@@ -13,10 +13,10 @@ from posegen.conditions.folder import Conditions, Inputs, open_conditions
 from posegen.config import GenerateConfig, parse_lora
 from posegen.digests import file_digest
 from posegen.errors import PosegenError
-from posegen.generate.driving_motion import DrivingMotion
+from posegen.generate.driving_motion import DrivingMotion, probe_driving
 from posegen.generate.job.job_folder import growing_path, side_by_side_path
 from posegen.media.image import read_image
-from posegen.media.video import VideoInfo, probe_video
+from posegen.media.video import VideoInfo
 from posegen.model.lora_files import Lora
 from posegen.model.sources import ModelDescription, describe_loras, describe_model, model_identity
 from posegen.types import Image, Size
@@ -77,7 +77,7 @@ def read_inputs(config: GenerateConfig) -> JobInputs:
     """
     model = describe_model(config.model)
     reference = read_image(config.reference)
-    driving = None if config.driving is None else probe_video(config.driving)
+    driving = None if config.driving is None else probe_driving(config.driving)
     motion = DrivingMotion.of(config)
     beside = [side_by_side_path(config.output)] if config.side_by_side else []
     protect_inputs(config, (config.output, growing_path(config.output), *beside))
