@@ -45,7 +45,7 @@ def flow_matching_loss(
 ) -> Float[Tensor, " b"]:
     """Return the mean squared error of the velocity for each item, with channels weighted by `channel_weights`.
 
-    Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, as Wan; PoseGen Eq. 1).
+    Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, arXiv:2209.03003, in Wan's notation).
     """
     sigmas = batch.sigmas.view(-1, 1, 1, 1, 1)
     noisy = (1.0 - sigmas) * batch.latents + sigmas * batch.noise
