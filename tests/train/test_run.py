@@ -25,6 +25,7 @@ from posegen.model import lora
 from posegen.model.sources import describe_model, load_pipeline
 from posegen.progress import NullProgress
 from posegen.train import loop as loop_module
+from posegen.train.interruption import Interruption
 from posegen.train.stage_settings import Phase
 from posegen.train.train_recipe import read_recipe
 from posegen.train.training import TrainingPaths, train
@@ -117,6 +118,60 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, based, m
         for folder in (whole, broken)
     ]
     assert losses[0] == losses[1]
+
+
+class SignalAfter(NullProgress):
+    """Sends a signal to this process once a number of steps is done."""
+
+    def __init__(self, number, step):
+        self.number, self.step = number, step
+
+    def update(self, task, done, total):
+        if task.startswith("train ") and done == self.step:
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_with_a_checkpoint_of_its_step(number, pretrained, based, make_run, tmp_path):
+    seldom = "checkpoint_every = 100\n"
+    run = tmp_path / "run"
+    ended = signal.default_int_handler if number == signal.SIGINT else lambda *_: sys.exit(number)
+    before = signal.signal(number, ended)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train("base", *make_run(run, str(pretrained), base=seldom), SignalAfter(number, 2))
+        assert signal.getsignal(number) is ended
+    finally:
+        signal.signal(number, before)
+    assert [path.name for path in (run / "base" / "checkpoints").iterdir()] == ["step-0000002"]
+    train("base", *make_run(run, str(pretrained), base=seldom))
+    assert_same_bits(based, run / "base" / "model")
+
+
+def test_a_second_signal_acts_at_once_and_an_ignored_one_never():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append("acted"))
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interruption.came
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.came
+            assert not came
+            signal.raise_signal(signal.SIGTERM)
+            assert came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, ignored)
+
+
+def test_checkpoints_are_written_by_time_too(pretrained, make_run, tmp_path):
+    run = tmp_path / "run"
+    often = "checkpoint_every = 100\ncheckpoint_minutes = 1e-6\n"
+    with pytest.raises(KeyboardInterrupt):  # not a signal: nothing is written for it
+        train("base", *make_run(run, str(pretrained), base=often), StopAfter(3))
+    assert [path.name for path in sorted((run / "base" / "checkpoints").iterdir())][-1] == "step-0000002"
 
 
 def test_a_decoder_alone_keeps_what_was_encoded_and_trained(based, make_run, shards, tmp_path):
