@@ -16,10 +16,10 @@ from posegen.config import EvaluateConfig
 from posegen.devices import choose_device
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import Benchmark, read_benchmark
-from posegen.evaluate.matching import Matched, Result, match, parse_methods
+from posegen.evaluate.matching import Matched, Result, clip_under, match, parse_methods
 from posegen.evaluate.metrics.metric import ClipScores, Metric, Score
 from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
-from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.protocols import DISCO, Protocol, find_protocol
 from posegen.evaluate.report.score_tables import Cell, best_methods, frechet_cell, mean_cell
 from posegen.evaluate.scoring import TRUTH, Scoring
 from posegen.progress import Progress
@@ -62,7 +62,7 @@ def evaluate(config: EvaluateConfig, progress: Progress) -> Evaluation:
         estimator = None
         if config.people or config.arcface is not None:
             estimator = stack.enter_context(contextlib.closing(_estimator()))
-        metrics = choose_metrics(config, estimator)
+        metrics = choose_metrics(config, estimator, rules)
         return _score(config, benchmark, rules, methods, metrics, estimator, progress)
 
 
@@ -79,7 +79,7 @@ def _score(
     results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
     ground_truths = {
         clip.name: Result(TRUTH, clip, clip.ground_truth, clip.ground_truth.num_frames)
-        for clip in benchmark.clips
+        for clip in (clip_under(each, rules) for each in benchmark.clips)
         if clip.ground_truth is not None and any(clip.name in found for found in results.values())
     }
     if ground_truths and any(metric.ground_truth != "needed" for metric in metrics):
@@ -97,7 +97,7 @@ def _score(
     return tabulate(benchmark, rules, methods, results, metrics, clips)
 
 
-def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
+def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None, rules: Protocol = DISCO) -> list[Metric]:
     """The metrics of the settings, with their networks loaded and checked."""
     from posegen.evaluate.metrics import lpips_fid_fvd
     from posegen.evaluate.metrics.embedded import LiteMetrics
@@ -105,7 +105,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
     from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
 
     device = choose_device(config.device)
-    metrics: list[Metric] = [FrameDifferences()]
+    metrics: list[Metric] = [FrameDifferences(rules)]
     if config.lpips is not None:
         metrics.append(lpips_fid_fvd.LpipsMetric(config.lpips, device))
     for path, make in (

@@ -5,6 +5,7 @@ float64. `appearance.py` identifies people.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -41,9 +42,14 @@ def l1_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, "
     return np.abs(generated.astype(np.int16) - ground_truth.astype(np.int16)).mean(axis=(1, 2, 3), dtype=np.float64)
 
 
-def ssim_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, " frames"]:
-    """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows, as in published tables."""
+def ssim_per_frame(
+    generated: Frames, ground_truth: Frames, of: Literal["grey", "colour"] = "grey"
+) -> Float[np.ndarray, " frames"]:
+    """SSIM of each frame, 7 x 7 uniform windows: on 8-bit grey (BT.601), as in published tables, or of each colour."""
     _check_shapes(generated, ground_truth)
+    if of == "colour":
+        pairs = zip(generated, ground_truth, strict=True)
+        return np.array([structural_similarity(left, right, channel_axis=-1) for left, right in pairs])
     return np.array(
         [
             structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))

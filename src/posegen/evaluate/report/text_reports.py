@@ -41,9 +41,10 @@ def coverage(evaluation: Evaluation, row: str) -> str:
 
 def resolutions(evaluation: Evaluation, score: Score, rows: Sequence[str]) -> list[str]:
     """Sizes, WIDTH×HEIGHT, at which the frames of these rows were measured."""
-    sizes = {result.footage.size for row in rows for result in evaluation.results[row].values()}
-    fitted = score.name in evaluation.fitted
-    return sorted({evaluation.rules.describe(size) if fitted else "{1}×{0}".format(*size) for size in sizes})
+    results = [result for row in rows for result in evaluation.results[row].values()]
+    if score.name in evaluation.fitted:
+        return sorted({evaluation.rules.describe(each.truth_size or each.footage.size) for each in results})
+    return sorted({"{1}×{0}".format(*each.footage.size) for each in results})
 
 
 def how_measured(evaluation: Evaluation, score: Score) -> str:
@@ -52,7 +53,8 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
     sizes = resolutions(evaluation, score, [*evaluation.results])
     size = f"{sizes[0]} (width × height)" if len(sizes) == 1 else f"{len(sizes)} sizes"
     if rules.size is not None and score.name in evaluation.fitted:
-        size = f"{sizes[0]} (the central square of each frame)"
+        part = "central part of each frame" if rules.fit == "crop" else "whole frame, stretched"
+        size = f"{' or '.join(sizes)} ({part})"
     windows = f", windows of {rules.window} frames, stride {rules.stride}" if score.per == "window" else ""
     counts = [
         cell.samples for (row, name), cell in evaluation.cells.items() if name == score.name and row in evaluation.rows
@@ -73,6 +75,7 @@ def markdown(evaluation: Evaluation) -> str:
         "`truth` is the ground truth, scored like a method.",
         "",
     ]
+    lines += [*(f"- {rule}" for rule in rules.rules()), ""]
     lines += ["| method | clips | " + " | ".join(heading(score) for score in scores) + " |"]
     lines += ["|---" * (len(scores) + 2) + "|"]
     for row in evaluation.rows:
