@@ -13,8 +13,10 @@ from scored_frames import run
 from skimage.metrics import structural_similarity
 
 from posegen.conditions.keypoints import BODY, INDEX, PersonPose, PoseSequence, empty_hands
+from posegen.config import EvaluateConfig
 from posegen.errors import PosegenError
-from posegen.evaluate.benchmark_file import BenchmarkClip
+from posegen.evaluate.benchmark_file import BenchmarkClip, write_benchmark
+from posegen.evaluate.evaluation import evaluate
 from posegen.evaluate.footage import open_footage
 from posegen.evaluate.matching import Result, clip_under
 from posegen.evaluate.metrics.embedded import LiteMetrics, Windows, describe_window
@@ -28,6 +30,7 @@ from posegen.evaluate.report.score_tables import best_methods, frechet_cell, mea
 from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, read_frames
+from posegen.progress import NullProgress
 
 NATIVE, DISCO = find_protocol("native"), find_protocol("disco")
 SIZE = (96, 64)
@@ -518,3 +521,27 @@ def test_the_truth_is_scored_without_itself(pair, tmp_path):
     found = Scoring(NATIVE, tmp_path / "cache", None).score(ground_truth, [FrameDifferences(), Flicker()])
     assert "PSNR" not in found.values
     assert found.samples["worst jump"] == 19
+
+
+def test_a_short_result_is_compared_with_as_many_frames_of_the_ground_truth(tmp_path):
+    """A result that is the ground truth's first half is no distance away, whatever the other half shows."""
+    first, second = moving(20), 255 - moving(20, seed=3)
+    footage = written(tmp_path / "truth.mkv", np.concatenate([first, second]))
+    write_image(tmp_path / "ref.png", first[0])
+    (tmp_path / "ours").mkdir()
+    written(tmp_path / "ours" / "a.mkv", first)
+    write_benchmark(
+        tmp_path / "benchmark.yaml", "one", "", [{"name": "a", "reference": "ref.png", "truth": "truth.mkv"}]
+    )
+    config = EvaluateConfig(
+        tmp_path / "benchmark.yaml", (f"ours={tmp_path / 'ours'}",), tmp_path / "report", protocol="native",
+        allow_missing=True, people=False, cache=tmp_path / "cache",
+    )  # fmt: skip  # short arguments, read in rows
+    evaluation = evaluate(config, NullProgress())
+    assert footage.num_frames == 40
+    names = [score.name for score in evaluation.scores if score.frechet]
+    assert names
+    for name in names:
+        cell = evaluation.cells["ours", name]
+        assert cell.value < 1e-6, name
+        assert cell.bias > 0

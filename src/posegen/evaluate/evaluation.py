@@ -5,7 +5,7 @@ Each part is in the file imported here; `report/` writes the report.
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -92,9 +92,29 @@ def _score(
             clips.setdefault(name, {})[clip] = scoring.score(result, measured)
             done += 1
             progress.update("videos", done, total)
+    shorter = {
+        name: _truth_of_short_results(found, ground_truths, scoring, metrics)
+        for name, found in results.items()
+        if name != TRUTH
+    }
     if scoring.found_again:
         progress.say(f"{scoring.found_again} scores of clips were known already (kept in {scoring.cache})")
-    return tabulate(benchmark, rules, methods, results, metrics, clips)
+    return tabulate(benchmark, rules, methods, results, metrics, clips, shorter)
+
+
+def _truth_of_short_results(
+    found: Mapping[str, Result], ground_truths: Mapping[str, Result], scoring: Scoring, metrics: list[Metric]
+) -> dict[str, ClipScores]:
+    """Return features of as many frames of the ground truth as a result has, for clips whose result is shorter.
+
+    The bias of a Fréchet distance depends on the number of samples of both sides.
+    """
+    distances = [metric for metric in metrics if any(score.frechet for score in metric.scores)]
+    return {
+        clip: scoring.score(replace(ground_truths[clip], num_frames=result.num_frames), distances)
+        for clip, result in found.items()
+        if distances and clip in ground_truths and result.num_frames < ground_truths[clip].num_frames
+    }
 
 
 def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None, rules: Protocol = DISCO) -> list[Metric]:
@@ -143,8 +163,12 @@ def tabulate(
     results: dict[str, dict[str, Result]],
     metrics: list[Metric],
     clips: dict[str, dict[str, ClipScores]],
+    shorter: Mapping[str, Mapping[str, ClipScores]] | None = None,
 ) -> Evaluation:
-    """Tables from scores. Raises `PosegenError` where nothing at all was measured."""
+    """Tables from scores. Raises `PosegenError` where nothing at all was measured.
+
+    shorter: method -> clip -> features of the ground truth's first frames only, instead of all, for short results.
+    """
     cells: dict[tuple[str, str], Cell] = {}
     best: dict[str, list[str]] = {}
     scores, warnings = [], []
@@ -153,7 +177,8 @@ def tabulate(
         column: dict[str, Cell | None] = {}
         for name, found in clips.items():
             if score.frechet:
-                cell, warning = frechet_cell(score, found, clips.get(TRUTH, {})) if name != TRUTH else (None, None)
+                truths = {**clips.get(TRUTH, {}), **(shorter or {}).get(name, {})}
+                cell, warning = frechet_cell(score, found, truths) if name != TRUTH else (None, None)
                 if warning and warning not in warnings:
                     warnings.append(warning)
             else:

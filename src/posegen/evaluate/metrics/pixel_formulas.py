@@ -1,10 +1,9 @@
-"""Scores of frames against ground truth: L1, PSNR, SSIM, movement in time, and intervals of means over clips.
+"""Scores of frames against ground truth: L1, PSNR, SSIM, and movement in time.
 
 Frames are uint8 (F, H, W, 3), masks bool (F, H, W). All sums are exact: differences are taken in integers, squares in
 float64. `appearance.py` identifies people.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -101,15 +100,6 @@ def motion_chance(distances: Distances, tolerance: int = 1) -> float:
     votes = (nearest / nearest.sum(axis=1, keepdims=True)).mean(axis=0)
     near = np.abs(np.arange(ground_truth) - np.arange(generated)[:, None]) <= tolerance
     return float((near @ votes).mean())
-
-
-def bootstrap_interval(values: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
-    """Interval of the mean of `values` (one per clip) by the percentile bootstrap over clips, always the same draws."""
-    random = np.random.default_rng(0)
-    sample = np.asarray(values, np.float64)
-    means = sample[random.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _squared_errors(generated: np.ndarray, ground_truth: np.ndarray) -> Float[np.ndarray, "frames height width"]:

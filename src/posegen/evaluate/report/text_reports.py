@@ -9,7 +9,7 @@ from posegen.evaluate.metrics.metric import Score
 from posegen.evaluate.report.score_tables import Cell
 
 _COLUMNS = ("method", "score", "better", "unit", "value", "low", "high", "clips", "samples", "protocol", "resolution",
-            "window", "stride", "network")  # fmt: skip  # a table, read in rows
+            "window", "stride", "network", "sampling_bias")  # fmt: skip  # a table, read in rows
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -62,7 +62,10 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
     samples = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
     unit = score.per.replace("window", f"window of {rules.window}")
     weight = "" if score.frechet else f"; every {'measurement' if rules.weighted else 'clip'} counts alike"
-    return f"{size}{windows}; samples ({unit}): {samples}; network: {score.network}{weight}"
+    cells = [evaluation.cells.get((row, score.name)) for row in evaluation.rows]
+    biases = [cell.bias for cell in cells if cell is not None and cell.bias is not None]
+    sampling = f"; sampling alone adds at least {number(score, max(biases))}" if biases else ""
+    return f"{size}{windows}; samples ({unit}): {samples}; network: {score.network}{weight}{sampling}"
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -112,9 +115,11 @@ def scores_csv(evaluation: Evaluation) -> str:
             if cell is not None:
                 sizes = resolutions(evaluation, score, [row])
                 windows = (rules.window, rules.stride) if score.per == "window" else ("", "")
+                size = sizes[0] if len(sizes) == 1 else "several"
+                bias = "" if cell.bias is None else cell.bias
                 rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high,
-                             len(cell.clips), cell.samples, rules.name, sizes[0] if len(sizes) == 1 else "several",
-                             *windows, score.network])  # fmt: skip  # a table, read in rows
+                             len(cell.clips), cell.samples, rules.name, size, *windows, score.network,
+                             bias])  # fmt: skip  # a table, read in rows
     return _csv(rows)
 
 
