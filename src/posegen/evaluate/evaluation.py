@@ -219,4 +219,4 @@ def default_cache() -> Path:
 def _estimator() -> PoseEstimator:
     from posegen.conditions.estimators.mediapipe import MediaPipePose
 
-    return MediaPipePose(single_image=True)
+    return MediaPipePose(single_image=True, mouth=True)
