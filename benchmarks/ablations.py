@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from posegen.evaluate.ablations import ABLATIONS
-from posegen.evaluate.metrics.pixel_formulas import bootstrap_interval
+from posegen.evaluate.metrics.intervals import mean_interval
 from posegen.media.image import read_image, write_image
 from results_file import RESULTS, write_result
 
@@ -57,7 +57,7 @@ def differences(folder: Path, baseline: str) -> dict[str, dict[str, object]]:
             pairs = sorted(clips.keys() & values[baseline].get(score, {}).keys())
             apart = [clips[clip] - values[baseline][score][clip] for clip in pairs]
             if apart:
-                low, high = bootstrap_interval(apart)
+                low, high = mean_interval(apart)
                 result.setdefault(variant, {})[score] = {
                     "mean": round(sum(apart) / len(apart), 4), "interval": [round(low, 4), round(high, 4)],
                     "clips": len(apart),

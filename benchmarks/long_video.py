@@ -28,7 +28,8 @@ from posegen.data.clips import Drawing
 from posegen.evaluate.comparison import load_person
 from posegen.evaluate.filming import FilmFormat, film
 from posegen.evaluate.metrics.appearance import describe_appearance
-from posegen.evaluate.metrics.pixel_formulas import bootstrap_interval, psnr
+from posegen.evaluate.metrics.intervals import mean_interval
+from posegen.evaluate.metrics.pixel_formulas import psnr
 from posegen.evaluate.metrics.steadiness import (
     background_difference,
     mean_background,
@@ -126,7 +127,7 @@ def seams_over_mean(report: dict) -> float:
 
 def summary(values: list[float]) -> dict[str, object]:
     values = [value for value in values if np.isfinite(value)]
-    low, high = bootstrap_interval(values)
+    low, high = mean_interval(values)
     return {"mean": round(float(np.mean(values)), 3), "interval": [round(low, 3), round(high, 3)], "n": len(values)}
 
 

@@ -6,7 +6,7 @@
 val-same: the reference is another moment of the same clip, so the clip is the ground truth. val-cross: it is another
 person. Baselines for val-same: the reference image repeated, and the model with another clip's skeletons and hands.
 Clips are made with a seed of their own; all conditions are the renderer's, so no estimator's errors are in the scores.
-Figures are means over clips, in brackets the 95 % interval of the mean (bootstrap over clips). PSNR of a clip pools the
+Figures are means over clips, in brackets their 95 % intervals (Student's t). PSNR of a clip pools the
 squared errors of all its frames. The autoencoder's last frames are compared with its first ones on clips that run
 forwards and, beside that, also backwards: people begin calmer than they go on, and calm frames are easier. Movement:
 for each generated frame, which true frame is nearest, wherever the person is in any frame of the clip; chance is the
@@ -36,8 +36,8 @@ from posegen.data.shards import open_shards
 from posegen.devices import choose_dtype
 from posegen.evaluate.filming import FilmFormat, film
 from posegen.evaluate.metrics.appearance import describe_appearance, identify
+from posegen.evaluate.metrics.intervals import mean_interval
 from posegen.evaluate.metrics.pixel_formulas import (
-    bootstrap_interval,
     frame_distances,
     motion_chance,
     motion_score,
@@ -125,11 +125,11 @@ def mean(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float]) -> list[float]:
-    return [round(bound, 3) for bound in bootstrap_interval(values)]
+    return [round(bound, 3) for bound in mean_interval(values)]
 
 
 def bracket(values: Sequence[float]) -> str:
-    low, high = bootstrap_interval(values)
+    low, high = mean_interval(values)
     return f"[{low:.2f}, {high:.2f}]"
 
 

@@ -135,8 +135,18 @@ def test_other_sizes_matter_where_the_protocol_keeps_them(folder):
     with pytest.raises(PosegenError, match="a is 80x72"):
         matched(folder, protocol="native")
     assert matched(folder, protocol="native", allow_missing=True).missing == ["a"]
-    note = "a: 80x72, the ground truth 64x72 (height x width); of both the central square is compared"
-    assert matched(folder, protocol="disco").notes == [note]
+    assert len(matched(folder, protocol="disco").notes) == 1
+    assert "80x72, the ground truth 64x72" in matched(folder, protocol="disco").notes[0]
+
+
+def test_a_protocol_that_takes_every_third_frame_expects_as_many(folder):
+    found = matched(folder, protocol="humanvid")
+    assert [each.num_frames for each in found.results] == [2, 2]
+    assert not found.notes
+    assert found.results[0].clip.ground_truth.num_frames == 2
+    video(folder / "ours" / "a.mp4", frames=3)
+    with pytest.raises(PosegenError, match="a has 1 frames instead of 2"):
+        matched(folder, protocol="humanvid")
 
 
 def test_another_frame_rate_is_refused_or_resampled(folder):

@@ -7,7 +7,6 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from posegen.evaluate.metrics.pixel_formulas import (
-    bootstrap_interval,
     frame_distances,
     l1_per_frame,
     motion_chance,
@@ -106,15 +105,6 @@ def test_a_person_who_stands_still_gives_no_more_than_chance(everywhere):
     still = np.repeat(clip(1, 1), FRAMES, axis=0)
     distances = frame_distances(still, still, everywhere)
     assert motion_score(distances) == pytest.approx(motion_chance(distances))
-
-
-def test_the_interval_holds_the_mean_and_narrows_with_clips():
-    values = np.random.default_rng(0).normal(5, 2, 400)
-    low, high = bootstrap_interval(values.tolist())
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert bootstrap_interval(values[:20].tolist())[1] - bootstrap_interval(values[:20].tolist())[0] > 2 * (high - low)
-    assert bootstrap_interval([3.0, 3.0]) == (3.0, 3.0)
 
 
 def noisy_pair(frames=3, height=48, width=40):

@@ -122,7 +122,7 @@ def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
         tables = tabulate(
             evaluation.benchmark, find_protocol("disco"), list(evaluation.methods), evaluation.results, metrics, scores
         )
-    fitted, own = "256×256 (the central square of each frame); ", "96×128 (width × height); "
+    fitted, own = "256×256 (central part of each frame); ", "96×128 (width × height); "
     expected = dict(zip(names, (fitted, fitted, fitted, own, own, own), strict=True))
     for score in tables.scores:
         assert how_measured(tables, score).startswith(expected[score.name]), score.name

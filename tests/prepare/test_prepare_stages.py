@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared_clips import PERSON, RECIPE, brightness_scorer, looked, person_video, scored, work_in, write_recipe
 
+from posegen.conditions.keypoints import HANDS, PersonPose
+from posegen.data.clips import OUTSIDE, VISIBLE
 from posegen.errors import PosegenError
 from posegen.media.checksums import checked_json, read_checked_json
 from posegen.media.video import VideoWriter, iterate_frames
@@ -40,6 +42,7 @@ from posegen.prepare.stages.messages import (
     to_text,
 )
 from posegen.prepare.stages.packing import check_shards, open_packing, shards_in
+from posegen.prepare.stages.samples import _known_places, _visibility
 from posegen.prepare.stages.scenes import look_through, place_windows
 from posegen.prepare.stages.stage_work import CLIPS_PER_TASK, clip_key, tasks_of
 from posegen.prepare.stages.worker_calls import make_functions
@@ -707,3 +710,17 @@ def test_files_that_are_exchanged_count_as_damaged(tmp_path):
     (tmp_path / "scores" / "a.json").replace(tmp_path / "scores" / "b.json")
     assert parsed(store.read("scores/b.json"), store.path("scores/b.json")) is None
     assert "belongs to a.json" in take_damaged()[0]
+
+
+def test_hands_below_the_score_at_which_generation_draws_them_are_unknown():
+    """PoseGen draws bodies from 0.3 and hands from 0.7, in training as in generation."""
+    keypoints = np.full((133, 2), 20.0, np.float32)
+    scores = np.full(133, 0.5, np.float32)
+    scores[HANDS[1]] = 0.8
+    settings = ConditionSettings()
+    seen = _visibility(PersonPose(keypoints, scores), settings, (64, 64))
+    known = _known_places(PersonPose(keypoints, scores), settings)
+    assert (seen[:17] == VISIBLE).all()
+    assert (seen[HANDS[1]] == VISIBLE).all()
+    assert (seen[HANDS[0]] == OUTSIDE).all()
+    assert not known[HANDS[0]].any()

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,9 +26,18 @@ from posegen.model import lora
 from posegen.model.sources import describe_model, load_pipeline
 from posegen.progress import NullProgress
 from posegen.train import loop as loop_module
+from posegen.train.interruption import Interruption
+from posegen.train.run_needs import bytes_of_clip, checkpoint_bytes
 from posegen.train.stage_settings import Phase
 from posegen.train.train_recipe import read_recipe
-from posegen.train.training import TrainingPaths, train
+from posegen.train.training import (
+    TrainingPaths,
+    _count_clips,
+    _transformer_inputs,
+    dry_run,
+    estimate_memory,
+    train,
+)
 from serving_files import serving, write_index
 from tiny_shards import break_clip, write_shards
 
@@ -124,6 +134,60 @@ def test_an_interrupted_run_ends_bit_identical(stage, more, pretrained, based, m
         for folder in (whole, broken)
     ]
     assert losses[0] == losses[1]
+
+
+class SignalAfter(NullProgress):
+    """Sends a signal to this process once a number of steps is done."""
+
+    def __init__(self, number, step):
+        self.number, self.step = number, step
+
+    def update(self, task, done, total):
+        if task.startswith("train ") and done == self.step:
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_with_a_checkpoint_of_its_step(number, pretrained, based, make_run, tmp_path):
+    seldom = "checkpoint_every = 100\n"
+    run = tmp_path / "run"
+    ended = signal.default_int_handler if number == signal.SIGINT else lambda *_: sys.exit(number)
+    before = signal.signal(number, ended)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train("base", *make_run(run, str(pretrained), base=seldom), SignalAfter(number, 2))
+        assert signal.getsignal(number) is ended
+    finally:
+        signal.signal(number, before)
+    assert [path.name for path in (run / "base" / "checkpoints").iterdir()] == ["step-0000002"]
+    train("base", *make_run(run, str(pretrained), base=seldom))
+    assert_same_bits(based, run / "base" / "model")
+
+
+def test_a_second_signal_acts_at_once_and_an_ignored_one_never():
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append("acted"))
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interruption.came
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.came
+            assert not came
+            signal.raise_signal(signal.SIGTERM)
+            assert came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, ignored)
+
+
+def test_checkpoints_are_written_by_time_too(pretrained, make_run, tmp_path):
+    run = tmp_path / "run"
+    often = "checkpoint_every = 100\ncheckpoint_minutes = 1e-6\n"
+    with pytest.raises(KeyboardInterrupt):  # not a signal: nothing is written for it
+        train("base", *make_run(run, str(pretrained), base=often), StopAfter(3))
+    assert [path.name for path in sorted((run / "base" / "checkpoints").iterdir())][-1] == "step-0000002"
 
 
 def test_a_decoder_alone_keeps_what_was_encoded_and_trained(based, make_run, shards, tmp_path):
@@ -551,3 +615,27 @@ def test_a_model_from_scratch_says_at_which_size_it_was_trained(pretrained, shar
     (size,) = {sample.size for shard in open_shards(shards, "train") for sample in shard.samples}
     assert describe_model(str(pretrained)).trained_size == tuple(size)
     assert describe_model(str(pretrained)).size_for((500, 900)) == tuple(size)
+
+
+def test_a_dry_run_tells_the_disk_for_encoded_clips_and_for_checkpoints(pretrained, based, make_run, shards, tmp_path):
+    recipe, places = make_run(tmp_path / "run", str(pretrained))
+    cache = tmp_path / "cache"
+    model, inputs = describe_model(str(pretrained)), _transformer_inputs(recipe, str(pretrained), (32, 32))
+    train("base", recipe, dataclasses.replace(places, cache=cache), encode_only=True)
+    files = list(cache.glob("*.safetensors"))
+    written = sum(path.stat().st_size for path in files)
+    expected = _count_clips(places) * bytes_of_clip(recipe.base, model, inputs)
+    assert expected <= written <= expected + 4000 * len(files)  # their headers
+    memory = estimate_memory("base", recipe, str(pretrained), (32, 32), 1)
+    newest = max((based.parent / "checkpoints").iterdir())
+    found = sum(path.stat().st_size for path in newest.iterdir())
+    assert found == pytest.approx(checkpoint_bytes(recipe.base, memory), rel=0.15)  # names of tensors beside them
+    assert "time: 4.0 hours" in dry_run("base", recipe, places, 1, 3600.0)
+
+
+def test_a_dry_run_names_what_would_be_downloaded_and_downloads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    nothing = TrainingPaths(tmp_path, tmp_path, tmp_path, tmp_path)
+    said = dry_run("base", read_recipe("wan2.1-i2v-14b"), nothing, 8)
+    assert "downloads Wan-AI/Wan2.1-I2V-14B-720P-Diffusers" in said
+    assert not (tmp_path / "hub").exists()

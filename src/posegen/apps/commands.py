@@ -66,7 +66,7 @@ def train_stage(config: TrainConfig) -> None:
     recipe = read_recipe(config.recipe)
     paths = TrainingPaths.of(config, recipe)
     if config.dry_run:
-        print(dry_run(config.stage, recipe, paths, config.processes))
+        print(dry_run(config.stage, recipe, paths, config.processes, config.seconds_per_step))
         return
     require_extra("train", "training")
     with Terminal() as terminal:

@@ -20,6 +20,8 @@ from posegen.media.files import AtomicFile, output_errors
 
 NUM_KEYPOINTS = 133
 BODY, FEET, FACE = slice(0, 17), slice(17, 23), slice(23, 91)
+MOUTH = (FACE.start + 48, FACE.start + 54)
+"""Right and left corner of the mouth, among the 68 points of the face."""
 LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
 HANDS = (LEFT_HAND, RIGHT_HAND)
 BODY_NAMES = (

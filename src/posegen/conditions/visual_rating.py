@@ -17,7 +17,8 @@ from posegen.errors import PosegenError
 from posegen.offline import no_network
 
 LEVELS = ("excellent", "good", "fair", "poor", "bad")
-_WORTH = (5.0, 4.0, 3.0, 2.0, 1.0)
+_WORTH = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Levels 5 to 1 as Q-Align's authors scale them: (level - 1) / 4. Every place that shows a rating has this scale."""
 PROMPT = "USER: How would you rate the quality of this image?\n<image>\nASSISTANT: The quality of the image is"
 VIDEO_PROMPT = "USER: How would you rate the quality of this video?\n{images}\nASSISTANT: The quality of the video is"
 
@@ -40,11 +41,11 @@ class RatingModel:
         self.levels = level_tokens(self.processor.tokenizer, folder)
 
     def rate(self, frame: UInt8[np.ndarray, "height width 3"]) -> float:
-        """Return the expected level, 1 to 5, of one image."""
+        """Return the expected level of one image, 0 to 1."""
         return self._ask([frame], PROMPT)
 
     def rate_video(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]]) -> float:
-        """Return the expected level, 1 to 5, of a video, from a few of its frames."""
+        """Return the expected level of a video, 0 to 1, from a few of its frames."""
         return self._ask(frames, VIDEO_PROMPT.format(images="<image>" * len(frames)))
 
     def _ask(self, frames: Sequence[UInt8[np.ndarray, "height width 3"]], prompt: str) -> float:
@@ -56,7 +57,7 @@ class RatingModel:
 
 
 def expected_level(logits: Float[torch.Tensor, " levels"]) -> float:
-    """Return the mean of the level values, weighted by a softmax over the levels (Q-Align, "the inference of LMMs")."""
+    """Return the mean level, 0 (bad) to 1, weighted by a softmax over the levels (Q-Align, "the inference of LMMs")."""
     return float(torch.softmax(logits, 0) @ torch.tensor(_WORTH, dtype=logits.dtype))
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from posegen.config.base import Settings
 from posegen.config.checks import check_methods, check_range
@@ -20,8 +19,9 @@ class EvaluateConfig(Settings):
     for "seam flicker" NAME.seams.json; see docs/evaluate.md."""
     output: Path
     """Folder for report.html, report.md, scores.csv and clips.csv."""
-    protocol: Literal["disco", "native"] = "disco"
-    """disco: as in published tables, the central square of frames at 256 x 256; native: at the videos' own size."""
+    protocol: str = "disco"
+    """disco: as in published tables, the central square of frames at 256 x 256; disco-native: the same formulas at the
+    videos' own size; humanvid: 896 x 512, every third of 72 frames; native; or a TOML file (docs/evaluate.md)."""
     allow_missing: bool = False
     """Score the available results if some are missing or too short, and count them in the report."""
     resample: bool = False

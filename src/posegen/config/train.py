@@ -34,12 +34,16 @@ class TrainConfig(Settings):
     processes: int = 1
     """Number of devices assumed by `--dry-run`; the launcher (accelerate, torchrun) sets the actual number."""
     dry_run: bool = False
-    """Print the training plan and its estimated memory, and stop."""
+    """Print the training plan, its estimated memory, disk and downloads, and stop."""
+    seconds_per_step: float | None = None
+    """A measured rate, from which `--dry-run` computes hours."""
     encode_only: bool = False
     """Encode clips into the cache, and stop; training then starts without delay."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("--processes", self.processes, 1, 100_000)
+        if self.seconds_per_step is not None:
+            check_range("--seconds-per-step", self.seconds_per_step, 0, 1e6)
         if self.output is None and not self.dry_run:
             raise PosegenError("missing --output, the folder of the run (required except for --dry-run)")

@@ -5,7 +5,7 @@ Each part is in the file imported here; `report/` writes the report.
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,10 +16,10 @@ from posegen.config import EvaluateConfig
 from posegen.devices import choose_device
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import Benchmark, read_benchmark
-from posegen.evaluate.matching import Matched, Result, match, parse_methods
+from posegen.evaluate.matching import Matched, Result, clip_under, match, parse_methods
 from posegen.evaluate.metrics.metric import ClipScores, Metric, Score
 from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
-from posegen.evaluate.protocols import Protocol, find_protocol
+from posegen.evaluate.protocols import DISCO, Protocol, find_protocol
 from posegen.evaluate.report.score_tables import Cell, best_methods, frechet_cell, mean_cell
 from posegen.evaluate.scoring import TRUTH, Scoring
 from posegen.progress import Progress
@@ -62,7 +62,7 @@ def evaluate(config: EvaluateConfig, progress: Progress) -> Evaluation:
         estimator = None
         if config.people or config.arcface is not None:
             estimator = stack.enter_context(contextlib.closing(_estimator()))
-        metrics = choose_metrics(config, estimator)
+        metrics = choose_metrics(config, estimator, rules)
         return _score(config, benchmark, rules, methods, metrics, estimator, progress)
 
 
@@ -79,7 +79,7 @@ def _score(
     results = {matched.method.name: {each.clip.name: each for each in matched.results} for matched in methods}
     ground_truths = {
         clip.name: Result(TRUTH, clip, clip.ground_truth, clip.ground_truth.num_frames)
-        for clip in benchmark.clips
+        for clip in (clip_under(each, rules) for each in benchmark.clips)
         if clip.ground_truth is not None and any(clip.name in found for found in results.values())
     }
     if ground_truths and any(metric.ground_truth != "needed" for metric in metrics):
@@ -92,12 +92,32 @@ def _score(
             clips.setdefault(name, {})[clip] = scoring.score(result, measured)
             done += 1
             progress.update("videos", done, total)
+    shorter = {
+        name: _truth_of_short_results(found, ground_truths, scoring, metrics)
+        for name, found in results.items()
+        if name != TRUTH
+    }
     if scoring.found_again:
         progress.say(f"{scoring.found_again} scores of clips were known already (kept in {scoring.cache})")
-    return tabulate(benchmark, rules, methods, results, metrics, clips)
+    return tabulate(benchmark, rules, methods, results, metrics, clips, shorter)
 
 
-def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> list[Metric]:
+def _truth_of_short_results(
+    found: Mapping[str, Result], ground_truths: Mapping[str, Result], scoring: Scoring, metrics: list[Metric]
+) -> dict[str, ClipScores]:
+    """Return features of as many frames of the ground truth as a result has, for clips whose result is shorter.
+
+    The bias of a Fréchet distance depends on the number of samples of both sides.
+    """
+    distances = [metric for metric in metrics if any(score.frechet for score in metric.scores)]
+    return {
+        clip: scoring.score(replace(ground_truths[clip], num_frames=result.num_frames), distances)
+        for clip, result in found.items()
+        if distances and clip in ground_truths and result.num_frames < ground_truths[clip].num_frames
+    }
+
+
+def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None, rules: Protocol = DISCO) -> list[Metric]:
     """The metrics of the settings, with their networks loaded and checked."""
     from posegen.evaluate.metrics import lpips_fid_fvd
     from posegen.evaluate.metrics.embedded import LiteMetrics
@@ -105,7 +125,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None) -> l
     from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
 
     device = choose_device(config.device)
-    metrics: list[Metric] = [FrameDifferences()]
+    metrics: list[Metric] = [FrameDifferences(rules)]
     if config.lpips is not None:
         metrics.append(lpips_fid_fvd.LpipsMetric(config.lpips, device))
     for path, make in (
@@ -143,8 +163,12 @@ def tabulate(
     results: dict[str, dict[str, Result]],
     metrics: list[Metric],
     clips: dict[str, dict[str, ClipScores]],
+    shorter: Mapping[str, Mapping[str, ClipScores]] | None = None,
 ) -> Evaluation:
-    """Tables from scores. Raises `PosegenError` where nothing at all was measured."""
+    """Tables from scores. Raises `PosegenError` where nothing at all was measured.
+
+    shorter: method -> clip -> features of the ground truth's first frames only, instead of all, for short results.
+    """
     cells: dict[tuple[str, str], Cell] = {}
     best: dict[str, list[str]] = {}
     scores, warnings = [], []
@@ -153,7 +177,8 @@ def tabulate(
         column: dict[str, Cell | None] = {}
         for name, found in clips.items():
             if score.frechet:
-                cell, warning = frechet_cell(score, found, clips.get(TRUTH, {})) if name != TRUTH else (None, None)
+                truths = {**clips.get(TRUTH, {}), **(shorter or {}).get(name, {})}
+                cell, warning = frechet_cell(score, found, truths) if name != TRUTH else (None, None)
                 if warning and warning not in warnings:
                     warnings.append(warning)
             else:
@@ -194,4 +219,4 @@ def default_cache() -> Path:
 def _estimator() -> PoseEstimator:
     from posegen.conditions.estimators.mediapipe import MediaPipePose
 
-    return MediaPipePose(single_image=True)
+    return MediaPipePose(single_image=True, mouth=True)

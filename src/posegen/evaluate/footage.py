@@ -3,6 +3,7 @@
 Frames come one by one, never all at once. `matching.py` finds the videos that belong together, and checks them.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +23,17 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class Footage:
-    """A video: path, (H, W) and number of its frames, frames per second; `stills`: its frames as files."""
+    """A video: path, (H, W) and number of its frames, frames per second; `stills`: its frames as files.
+
+    step: every `step`-th frame of the file is taken; rate and number are those of the taken ones.
+    """
 
     path: Path
     size: tuple[int, int]
     fps: Fraction
     num_frames: int
     stills: tuple[Path, ...] = ()
+    step: int = 1
 
     def at_rate(self, fps: Fraction) -> "Footage":
         """The same video sampled at another rate. Raises `PosegenError` for a folder of frames, which has none."""
@@ -38,10 +43,20 @@ class Footage:
             raise PosegenError(f"{self.path}: a folder of frames cannot be brought to another frame rate")
         return Footage(self.path, self.size, fps, count_frames(probe_video(self.path), fps))
 
+    def every(self, step: int, most: int = 0) -> "Footage":
+        """Return every `step`-th frame of the video from its first one, at most `most` of them (0: all)."""
+        if step == 1 and not most:
+            return self
+        stills = self.stills[::step]
+        count = len(stills) if stills else -(-self.num_frames // step)
+        count = min(count, most) if most else count
+        return Footage(self.path, self.size, self.fps / step, count, stills[:count], self.step * step)
+
     def frames(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """All frames in order. Raises `PosegenError` where one cannot be read or has another size."""
         if not self.stills:
-            yield from iterate_frames(self.path, self.fps)
+            decoded = iterate_frames(self.path, self.fps * self.step)
+            yield from itertools.islice(decoded, 0, self.num_frames * self.step if self.step > 1 else None, self.step)
             return
         for path in self.stills:
             frame = read_image(path)

@@ -3,7 +3,7 @@
 Missing and short results are refused, or left out and counted; nothing is dropped silently.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from posegen.errors import PosegenError
@@ -34,6 +34,11 @@ class Result:
     footage: Footage
     num_frames: int
     seams: tuple[int, ...] = ()
+
+    @property
+    def truth_size(self) -> tuple[int, int] | None:
+        """(H, W) of the ground truth; None without one."""
+        return None if self.clip.ground_truth is None else self.clip.ground_truth.size
 
 
 @dataclass
@@ -68,7 +73,7 @@ def match(
 
     Raises `PosegenError` where the folder holds none at all or a video that cannot be read; where one has another frame
     rate (unless `resample`); and, unless `allow_missing`, where some are missing, too short, or of another size than
-    the ground truth (which matters where the protocol keeps sizes). A file that belongs to no clip is only noted.
+    the ground truth where the protocol refuses that. A file that belongs to no clip is only noted.
     """
     matched, problems, wrong_rate = Matched(method), [], []
     for clip in benchmark.clips:
@@ -86,20 +91,25 @@ def match(
                 continue
             matched.notes.append(f"{clip.name}: {float(footage.fps):g} fps brought to {float(clip.ground_truth.fps):g}")
             footage = footage.at_rate(clip.ground_truth.fps)
-        expected = expected_frames(clip, footage)
+        expected = protocol.frames_of(expected_frames(clip, footage))
+        footage = footage.every(protocol.frame_step, protocol.max_frames)
         if clip.ground_truth is not None and clip.ground_truth.size != footage.size:
             sizes = f"{_text(footage.size)}, the ground truth {_text(clip.ground_truth.size)} (height x width)"
-            if protocol.size is None:
+            if protocol.other_sizes == "refuse" and footage.size != protocol.size_of(clip.ground_truth.size):
                 problems.append(f"{clip.name} is {sizes}")
                 matched.missing.append(clip.name)
                 continue
-            matched.notes.append(f"{clip.name}: {sizes}; of both the central square is compared")
+            if footage.size == protocol.size_of(clip.ground_truth.size):
+                matched.notes.append(f"{clip.name} is {sizes}: it has the protocol's size, and is taken as it is")
+            else:
+                matched.notes.append(f"{clip.name} is {sizes}: it is resized to that before it is compared")
         if expected is not None and footage.num_frames != expected:
             lengths = f"{clip.name} has {footage.num_frames} frames instead of {expected}"
             problems.append(lengths)
             matched.notes.append(f"{lengths}: the first {min(footage.num_frames, expected)} are scored")
         count = min(footage.num_frames, expected or footage.num_frames)
-        matched.results.append(Result(method.name, clip, footage, count, read_seams(path)))
+        seams = read_seams(path) if protocol.frame_step == 1 else ()
+        matched.results.append(Result(method.name, clip_under(clip, protocol), footage, count, seams))
     if wrong_rate:
         raise PosegenError(f"{method.folder}: {some(wrong_rate)}: pass --resample to take the frames of these moments")
     if not matched.results:
@@ -116,6 +126,12 @@ def match(
             0, f"{len(matched.missing)} of {len(benchmark.clips)} clips are not scored: {some(matched.missing)}"
         )
     return matched
+
+
+def clip_under(clip: BenchmarkClip, protocol: Protocol) -> BenchmarkClip:
+    """Return the clip with the frames of its ground truth that the protocol compares."""
+    truth = clip.ground_truth
+    return clip if truth is None else replace(clip, ground_truth=truth.every(protocol.frame_step, protocol.max_frames))
 
 
 def expected_frames(clip: BenchmarkClip, footage: Footage) -> int | None:

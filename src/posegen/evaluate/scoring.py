@@ -40,7 +40,7 @@ TRUTH = "truth"
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """Errors that numpy raises for a damaged archive."""
 _PIXELS_AT_ONCE = 4_000_000
-_FITTED_AS = "central square"
+_FITTED_AS = "central part, other sizes resized"
 """Version of the way in which frames are brought to a protocol's size: part of the scores' key."""
 
 
@@ -94,14 +94,16 @@ class Scoring:
             driving=self._driving(clip, footage, sampled_as.sampled),
             aligned=clip.aligned,
             seams=result.seams,
+            truth_size=result.truth_size,
         )
         scorers = [metric.start(inputs) for metric in metrics]
         pairs = against is not None and any(metric.ground_truth != "ignored" for metric in metrics)
         true_batches: Iterator[Batch | None] = itertools.repeat(None)
         if against is not None and pairs:
-            true_batches = self._batches(against, result.num_frames, footage)
+            true_batches = self._batches(against, result.num_frames, footage, result.truth_size)
+        batches = self._batches(footage, result.num_frames, footage, result.truth_size)
         seen = 0
-        for batch, true_batch in zip(self._batches(footage, result.num_frames, footage), true_batches, strict=False):
+        for batch, true_batch in zip(batches, true_batches, strict=False):
 
             def add(number: int, batch: Batch = batch, ground_truth: Batch | None = true_batch) -> None:
                 metric = metrics[number]
@@ -115,15 +117,15 @@ class Scoring:
             raise PosegenError(f"{footage.path}: {result.num_frames} frames were expected, {seen} could be read")
         return [scorer.finish() for scorer in scorers]
 
-    def _batches(self, footage: Footage, count: int, like: Footage) -> Iterator[Batch]:
+    def _batches(self, footage: Footage, count: int, result: Footage, like: tuple[int, int] | None) -> Iterator[Batch]:
         """Frames in batches, decoded and fitted on another thread; batches of truth and result go together."""
-        at_once = max(1, min(16, _PIXELS_AT_ONCE // (like.size[0] * like.size[1])))
-        return read_ahead(self._decode(footage, count, at_once), depth=2)
+        at_once = max(1, min(16, _PIXELS_AT_ONCE // (result.size[0] * result.size[1])))
+        return read_ahead(self._decode(footage, count, at_once, like), depth=2)
 
-    def _decode(self, footage: Footage, count: int, at_once: int) -> Iterator[Batch]:
+    def _decode(self, footage: Footage, count: int, at_once: int, like: tuple[int, int] | None) -> Iterator[Batch]:
         frames = itertools.islice(footage.frames(), count)
         while batch := list(itertools.islice(frames, at_once)):
-            yield Batch(np.stack(batch), np.stack([self.rules.fit(frame) for frame in batch]))
+            yield Batch(np.stack(batch), np.stack([self.rules.fitted(frame, like) for frame in batch]))
 
     def _driving(self, clip: BenchmarkClip, footage: Footage, sampled: range) -> PoseSequence | None:
         """Driving keypoints at the sampled moments, in pixels of the result; estimated once if they were not given."""
@@ -179,12 +181,13 @@ class Scoring:
             _FITTED_AS,
             str(footage.fps),
             str(result.num_frames),
+            str(result.truth_size),
             str(clip.aligned),
             str(result.seams),
             str(clip.fps),
         ]
         who = "" if self.estimator is None else f"{self.estimator.name} {self.estimator.version}"
-        return _hash([metric.identity, who, repr(dataclasses.replace(self.rules, name="")), *digests, *how])
+        return _hash([metric.identity, who, repr(dataclasses.replace(self.rules, name="", about="")), *digests, *how])
 
 
 def save_scores(path: Path, scores: ClipScores) -> None:

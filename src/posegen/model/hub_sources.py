@@ -53,6 +53,10 @@ class StockWan:
         """Raise `PosegenError`: Wan's autoencoder is not trained."""
         raise not_trained_here(AutoencoderKLWan.__name__)
 
+    def downloads(self) -> list[str]:
+        """Return the repositories that are not in this machine's hub cache yet, in words."""
+        return [f"{self.wan} (about {_WEIGHTS_BYTES / 1e9:.0f} GB)"] if not _is_fetched(self.wan) else []
+
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
         """Load the repository as a stock checkpoint."""
         return StockFolder(self.name, _fetch(self.wan)).load(dtype)
@@ -74,6 +78,10 @@ class PublishedWeights(StockWan):
     trained: bool = True
     release: str = RELEASE
 
+    def downloads(self) -> list[str]:
+        """Return the repositories that are not in this machine's hub cache yet, in words."""
+        return [name for name in (self.wan, self.release) if not _is_fetched(name)]
+
     def load(self, dtype: torch.dtype) -> PoseGenPipeline:
         """Load both stages of the release around Wan's parts."""
         wan = self._without_transformer()
@@ -86,6 +94,15 @@ def load_published(wan: Path, base: Path, stitch: Path, area: int, dtype: torch.
     transformer = load_release_checkpoint(base, dtype=dtype, adapter="base")
     load_release_adapter(transformer, stitch, "stitch")
     return pipeline_around(wan, transformer, dtype, default_area=area, skeleton_colors="release")
+
+
+def _is_fetched(repository: str) -> bool:
+    """Return whether a snapshot of a repository is in the hub cache; nothing is asked of the network."""
+    try:
+        snapshot_download(repository, local_files_only=True)
+    except (OSError, ValueError, HfHubHTTPError):
+        return False
+    return True
 
 
 def _fetch(repository: str, allow_patterns: list[str] | None = None, ignore_patterns: list[str] | None = None) -> Path:

@@ -1,8 +1,9 @@
 """LoRA adapters of the transformer, through peft: attach, save, load, switch, merge.
 
 PoseGen has two, `base` and `stitch`: rank 16 on every linear layer of self-attention, cross-attention and feed-forward,
-while the patch embeddings are trained in full. Each adapter therefore has its own copy of the patch embeddings (peft's
-`modules_to_save`), and switching swaps both without reading a file.
+while the new embeddings (reference, hands, hand projection) are trained in full and Wan's own patch embedding stays
+frozen. Each adapter therefore has its own copy of the new embeddings (peft's `modules_to_save`), and switching swaps
+both without reading a file.
 An adapter's folder has diffusers' format: `pytorch_lora_weights.safetensors`, with the configuration inside.
 Adapters are trained, and chosen for segments, elsewhere.
 """
@@ -153,7 +154,7 @@ def train_adapters(transformer: PoseGenTransformer3DModel, names: Sequence[str])
 
 
 def save_adapter(transformer: PoseGenTransformer3DModel, name: str, folder: str | Path) -> None:
-    """Write one adapter: LoRA weights, its copies of the patch embeddings, its configuration.
+    """Write one adapter: LoRA weights, its copies of the new embeddings, its configuration.
 
     Raises:
         PosegenError: no such adapter.

@@ -21,6 +21,7 @@ from posegen.model.folder_sources import (
     StockFolder,
     base_of,
     is_stock,
+    read_part_of_model,
     save_adapters,
 )
 from posegen.model.hub_sources import PublishedWeights, StockWan, load_published
@@ -43,7 +44,9 @@ __all__ = [
     "cast",
     "describe_loras",
     "describe_model",
+    "downloads_of",
     "find_source",
+    "image_tokens",
     "load_folder",
     "load_for_encoding",
     "load_pipeline",
@@ -113,6 +116,26 @@ def transformer_arguments(name: str) -> dict[str, Any]:
 def autoencoder_arguments(name: str) -> dict[str, Any]:
     """Return the constructor arguments of a model's autoencoder. Raises `PosegenError` if posegen cannot train it."""
     return find_source(name).autoencoder_arguments()
+
+
+def downloads_of(name: str) -> list[str]:
+    """Return the repositories that loading a model would download, in words; none for folders and the mini."""
+    source = find_source(name)
+    return source.downloads() if isinstance(source, StockWan) else []
+
+
+def image_tokens(name: str) -> int:
+    """Return the number of tokens that a model's image encoder makes of an image; loads no weights."""
+    source = find_source(name)
+    while isinstance(source, AdapterFolder):
+        source = source.base
+    if not isinstance(source, OwnFolder):
+        return IMAGE_TOKENS
+    config = read_part_of_model(source.folder / "image_encoder" / "config.json")
+    side, patch = config.get("image_size", 224), config.get("patch_size", 32)  # transformers' defaults
+    if not isinstance(side, int) or not isinstance(patch, int) or patch < 1:
+        raise PosegenError(f"{source.folder}: image_encoder/config.json has no whole image_size and patch_size")
+    return (side // patch) ** 2 + 1
 
 
 def model_identity(name: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from posegen.conditions.keypoints import HAND_DRAWN
 from posegen.config import MAX_SIDE, EstimatorConfig
 from posegen.config.toml_settings import build, with_sizes
 from posegen.data.encoding import Encoding
@@ -113,8 +114,8 @@ class ConditionSettings:
     """As in `posegen extract`: Sapiens-1's files can run any code on this machine."""
     body_threshold: float = 0.3
     """Keypoints of the body below this score are not drawn (PoseGen: 0.3)."""
-    hand_threshold: float = 0.3
-    """The same for hands (PoseGen: 0.3)."""
+    hand_threshold: float = HAND_DRAWN
+    """The same for hands (PoseGen: 0.7). Generation draws hands from the same score."""
     least_seen: float = 0.8
     """Clips in which the person is followed in a smaller share of the frames are dropped."""
     caption_model: str | None = None

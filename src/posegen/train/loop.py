@@ -18,6 +18,7 @@ from torch import nn
 from posegen.errors import PosegenError, logger
 from posegen.progress import Progress
 from posegen.train.checkpoint import Checkpoints, Counters, trained_parameters
+from posegen.train.interruption import Interruption
 from posegen.train.logs import Logs
 from posegen.train.prefetcher import Prefetcher
 from posegen.train.schedule import learning_rate, shares
@@ -150,11 +151,13 @@ class Loop:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Do all remaining steps, then export the model."""
+        """Do all remaining steps, then export the model. A signal ends it after a step, with a checkpoint."""
         settings, counters = self.settings, self.counters
         began, before = time.monotonic(), counters.seconds
+        saved = began
         losses: list[float] = []
-        with Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device) as prefetcher:
+        batches = Prefetcher(self._batches, counters.step, settings.steps, self.accelerator.device)
+        with Interruption() as interruption, batches as prefetcher:
             while counters.step < settings.steps:
                 loss, norm = self._step(prefetcher.take())
                 counters.step += 1
@@ -173,11 +176,23 @@ class Loop:
                     }
                     self._log(scalars)
                     losses = []
-                if step % settings.validate_every == 0 or step == settings.steps:
+                stop, late = self._any(interruption.came, time.monotonic() - saved >= 60 * settings.checkpoint_minutes)
+                if not stop and (step % settings.validate_every == 0 or step == settings.steps):
                     self._validate()
-                if step % settings.checkpoint_every == 0 or step == settings.steps:
+                if stop or late or step % settings.checkpoint_every == 0 or step == settings.steps:
                     self.save()
+                    saved = time.monotonic()
+                if stop:
+                    self.progress.say(f"{self.name}: stops after step {step}, with a checkpoint")
+                    interruption.act()
         self._export()
+
+    def _any(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set in any process: all of them write a checkpoint, or none."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        counts = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return [bool(count) for count in self.accelerator.reduce(counts, "sum")]
 
     def _batches(self, step: int) -> list[Any]:
         phase, step_of_phase = self.settings.place(step)

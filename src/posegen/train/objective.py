@@ -104,7 +104,7 @@ def flow_matching_loss(
 ) -> Float[Tensor, " b"]:
     """Return the mean squared error of the velocity for each item, with channels weighted by `channel_weights`.
 
-    The target is ε - x at (1 - σ)·x + σ·ε (PoseGen Eq. 1).
+    Noisy latents (1 - σ)·x + σ·ε, target ε - x (rectified flow, arXiv:2209.03003, in Wan's notation).
     """
     velocity = predict_velocity_of(transformer, batch, noised(batch), batch.sigmas)
     return velocity_errors(velocity, batch.noise - batch.latents, batch.weights, channel_weights)

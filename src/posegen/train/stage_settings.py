@@ -68,8 +68,8 @@ class StageSettings:
 
     stage: ClassVar[StageName]
     without_effect: ClassVar[frozenset[str]] = frozenset({
-        "accumulate", "checkpoint_every", "keep_checkpoints", "log_every", "max_bad_steps", "sample_steps", "strategy",
-        "validate_every", "validation_clips",
+        "accumulate", "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "log_every", "max_bad_steps",
+        "sample_steps", "strategy", "validate_every", "validation_clips",
     })  # fmt: skip  # short arguments, read in rows
     """Settings that do not change the weights: a checkpoint may be resumed with other values of them."""
     replaced_by: ClassVar[dict[str, str]] = {}
@@ -104,6 +104,8 @@ class StageSettings:
     """Seed of new weights, of the order of items, and of all noise."""
     checkpoint_every: PositiveInt = 500
     """Steps between checkpoints."""
+    checkpoint_minutes: PositiveFloat = 30.0
+    """Minutes after which a checkpoint is written whatever the step; slow steps cost no more than that."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that are kept."""
     log_every: PositiveInt = 10

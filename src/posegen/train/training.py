@@ -29,10 +29,11 @@ from posegen.media.checksums import DamagedFileError, check_digests, checked_jso
 from posegen.media.files import output_errors, write_whole
 from posegen.model.mini import VAE, build_mini, transformer_sizes
 from posegen.model.sources import (
-    IMAGE_TOKENS,
     NAMES,
     autoencoder_arguments,
     describe_model,
+    downloads_of,
+    image_tokens,
     load_pipeline,
     model_identity,
     transformer_arguments,
@@ -44,6 +45,7 @@ from posegen.train.diffusion import DiffusionStage, leaves_weights_unused
 from posegen.train.distillation import DistillStage
 from posegen.train.loop import MODEL, Loop
 from posegen.train.memory import Memory, TransformerInputs, check_fits, estimate, estimate_autoencoder
+from posegen.train.run_needs import bytes_of_clip, checkpoint_bytes, describe_disk, describe_hours, host_memory, lines
 from posegen.train.stage import TrainStage
 from posegen.train.stage_settings import STAGES, DistillSettings, StageName, StageSettings, VaeSettings
 from posegen.train.train_recipe import Recipe
@@ -223,31 +225,63 @@ def starting_model(stage: StageName, recipe: Recipe, paths: TrainingPaths, must_
     return recipe.model.start
 
 
-def dry_run(stage: StageName, recipe: Recipe, paths: TrainingPaths, processes: int = 1) -> str:
+def dry_run(
+    stage: StageName,
+    recipe: Recipe,
+    paths: TrainingPaths,
+    processes: int = 1,
+    seconds_per_step: float | None = None,
+) -> str:
     """Describe what a run would do and need, without data or weights, for planning on any machine.
 
+    seconds_per_step: a measured rate, from which the hours are computed.
     What depends on clips or a model that are not there yet is reported as unknown.
     """
     settings = recipe.stage(stage)
     shapes = ", ".join(
         f"{phase.steps:,} steps of {phase.batch_size} x {phase.num_frames} frames" for phase in settings.phases
     )
-    lines = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
+    said = [f"recipe {recipe.name}, stage {stage}: {shapes}"]
     start = starting_model(stage, recipe, paths, must_exist=False)
     written = "" if paths.output is None else f"; writes {paths.output / stage / MODEL}"
     earlier = [name for name in STAGES[: STAGES.index(stage)] if getattr(recipe, name) is not None]
     needed = f"the model of the stage {earlier[-1]}, not trained yet" if start == SCRATCH and earlier else start
-    lines.append(f"starts from {needed}{written}")
+    said.append(f"starts from {needed}{written}")
     if paths.start is None and start != SCRATCH and start not in NAMES and not Path(start).is_dir():
-        lines.append(f"memory is unknown: {start} is not there yet; --init names another model")
-        return "\n".join(lines)
+        said.append(f"memory is unknown: {start} is not there yet; --init names another model")
+        return "\n".join(said)
+    if start != SCRATCH and (missing := downloads_of(start)):
+        said.append(f"downloads {' and '.join(missing)}")
+    said.append(describe_hours(settings, seconds_per_step))
     size, clips = _size_of_clips(stage, recipe, paths)
     if size is None:
-        lines.append(f"{clips}; memory depends on it")
-        return "\n".join(lines)
+        said.append(f"{clips}; memory and disk depend on it")
+        return "\n".join(said)
     memory = estimate_memory(stage, recipe, start, size, processes)
-    lines.append(f"{clips}; on each of {processes} device(s), estimated:")
-    return "\n".join([*lines, memory.describe()])
+    name = "mini" if start == SCRATCH else start
+    description = describe_model(name)
+    each = 0
+    if not isinstance(settings, VaeSettings):
+        each = bytes_of_clip(settings, description, _transformer_inputs(recipe, start, size))
+    host = host_memory(description.weights_bytes, recipe.model.base_weights, memory, processes, recipe.data.encoders)
+    checkpoint = checkpoint_bytes(settings, memory)
+    said += lines(describe_disk(each, _count_clips(paths), checkpoint, settings.keep_checkpoints))
+    said.append(f"host memory while loading, {processes} process(es) on one machine: about {host / 1e9:,.1f} GB")
+    said.append(f"{clips}; on each of {processes} device(s), estimated:")
+    return "\n".join([*said, memory.describe()])
+
+
+def _count_clips(paths: TrainingPaths) -> int | None:
+    """Count the clips to train and validate on; None while there are none to train on."""
+    try:
+        train_on = open_shards(paths.train, "train")
+    except NoShardsError:
+        return None
+    try:
+        beside = open_shards(paths.validation, "val-same")
+    except NoShardsError:
+        beside = []
+    return sum(len(shard.samples) for shard in (*train_on, *beside))
 
 
 def _size_of_clips(stage: StageName, recipe: Recipe, paths: TrainingPaths) -> tuple[tuple[int, int] | None, str]:
@@ -278,17 +312,20 @@ def estimate_memory(stage: StageName, recipe: Recipe, start: str, size: tuple[in
     scratch, settings = start == SCRATCH, recipe.stage(stage)
     if isinstance(settings, VaeSettings):
         return estimate_autoencoder(settings, VAE if scratch else autoencoder_arguments(start), size, processes)
+    return estimate(settings, recipe.model.base_weights, _transformer_inputs(recipe, start, size), processes)
+
+
+def _transformer_inputs(recipe: Recipe, start: str, size: tuple[int, int]) -> TransformerInputs:
+    scratch, model = start == SCRATCH, recipe.model
     name = "mini" if scratch else start
     description = describe_model(name)
     stride = description.spatial_stride
-    model = recipe.model
-    inputs = TransformerInputs(
+    return TransformerInputs(
         arguments=transformer_sizes(model.layers, model.heads) if scratch else transformer_arguments(name),
         latent_size=(size[0] // stride, size[1] // stride),
         text_tokens=description.max_text_tokens,
-        image_tokens=IMAGE_TOKENS,
+        image_tokens=image_tokens(name),
     )
-    return estimate(settings, model.base_weights, inputs, processes)
 
 
 def with_known_sizes(start: str, recipe: Recipe, settings: StageSettings, shards: list[Shard]) -> list[Shard]:

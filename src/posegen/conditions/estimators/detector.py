@@ -1,6 +1,7 @@
 """Detects the boxes of people in images, for top-down pose models, with RT-DETR or D-FINE from transformers.
 
-Thresholds of score and overlap are those of PoseGen's preprocessing (0.3 and 0.3).
+Thresholds of score and overlap (0.3 and 0.3) are carried over from PoseGen's preprocessing, where they belong to
+RTMDet; the scores of the detectors here have another scale.
 """
 
 from collections.abc import Sequence

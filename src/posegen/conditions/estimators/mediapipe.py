@@ -23,7 +23,7 @@ from posegen.conditions.estimators.heavy_pose import heavy_task_file
 from posegen.conditions.estimators.layouts import hand_from_wrist
 from posegen.conditions.estimators.task_files import POSE_BUNDLE, task_file
 from posegen.conditions.framing import FACE_NAMES, face_hidden
-from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
+from posegen.conditions.keypoints import HAND_FOUND, HANDS, INDEX, MOUTH, NUM_KEYPOINTS, SEEN, PersonPose, empty_hands
 from posegen.types import Frame
 
 VERSION = "4"
@@ -59,7 +59,9 @@ BLAZE = {
     "right_big_toe": 32,
     "right_heel": 30,
 }
-"""BlazePose's index of each COCO-WholeBody point that it has."""
+"""BlazePose's index of each COCO-WholeBody point that it has, except for the mouth."""
+_BLAZE_MOUTH = (10, 9)
+"""Right and left corner of the mouth."""
 _ARMS = (("left_shoulder", "left_elbow", "left_wrist"), ("right_shoulder", "right_elbow", "right_wrist"))
 
 
@@ -108,7 +110,8 @@ class MediaPipePose:
     `single_image=True` processes each frame independently (for images). `in_clip`: the frames are of a clip, whose
     hidden faces and points outside the frame are decided later (`finishing.py`); by default unless `single_image`.
     `heavy=True` uses the heavy pose model where it was fetched (`heavy_pose`), half as fast. finds: "bodies" loads no
-    hand models, so that `add_hands` finds none. Raises `PosegenError` without set-up.
+    hand models, so that `add_hands` finds none. `mouth=True` also gives the corners of the mouth. Raises
+    `PosegenError` without set-up.
     """
 
     name = "mediapipe"
@@ -122,11 +125,13 @@ class MediaPipePose:
         in_clip: bool | None = None,
         heavy: bool = False,
         finds: Literal["bodies and hands", "bodies"] = "bodies and hands",
+        mouth: bool = False,
     ) -> None:
         pose_file, hand_file = task_file(POSE_BUNDLE), task_file("hand.task")
         if heavy:
             pose_file = heavy_task_file() or pose_file
-        self.version = f"{version('mediapipe')} {VERSION}"
+        self.version = f"{version('mediapipe')} {VERSION}{' mouth' if mouth else ''}"
+        self._mouth = mouth
         self._single_image = single_image
         self._in_clip = not single_image if in_clip is None else in_clip
         self._time = 0
@@ -179,7 +184,7 @@ class MediaPipePose:
         """Find the bodies and feet of the people in an RGB frame."""
         result = self._detect(self._picture(frame))
         height, width = frame.shape[:2]
-        return [body_pose(landmarks, width, height, self._in_clip) for landmarks in result.pose_landmarks]
+        return [body_pose(landmarks, width, height, self._in_clip, self._mouth) for landmarks in result.pose_landmarks]
 
     def estimate_batch(self, frames: Sequence[Frame]) -> list[list[PersonPose]]:
         """Find the people in the next frames."""
@@ -258,7 +263,7 @@ def _is_one_hand(found: Sequence[Hand | None]) -> bool:
     return float(np.linalg.norm(left - right, axis=1).mean()) < 0.2 * size
 
 
-def body_pose(landmarks: Any, width: int, height: int, in_clip: bool = False) -> PersonPose:
+def body_pose(landmarks: Any, width: int, height: int, in_clip: bool = False, mouth: bool = False) -> PersonPose:
     """Convert one person's landmarks to keypoints in pixels of the frame.
 
     In a single image, points outside it get score 0, and a face seen from behind is removed. In a clip both are decided
@@ -266,22 +271,23 @@ def body_pose(landmarks: Any, width: int, height: int, in_clip: bool = False) ->
     """
     keypoints = np.zeros((NUM_KEYPOINTS, 2), np.float32)
     scores = np.zeros(NUM_KEYPOINTS, np.float32)
-    for name, number in BLAZE.items():
+    rows = [(INDEX[name], number) for name, number in BLAZE.items()]
+    for row, number in [*rows, *zip(MOUTH, _BLAZE_MOUTH, strict=True)] if mouth else rows:
         point = landmarks[number]
-        keypoints[INDEX[name]] = point.x * width, point.y * height
+        keypoints[row] = point.x * width, point.y * height
         inside = 0 <= point.x <= 1 and 0 <= point.y <= 1  # BlazePose guesses points outside the frame, COCO never does
         score = min(point.visibility, point.presence)
-        scores[INDEX[name]] = score if inside else -score if in_clip else 0.0
+        scores[row] = score if inside else -score if in_clip else 0.0
     person = PersonPose(keypoints, scores)
     return person if in_clip else without_hidden_face(person)
 
 
 def without_hidden_face(person: PersonPose) -> PersonPose:
-    """Remove nose and eyes of a person seen from behind; BlazePose reports them with high scores all the same."""
+    """Remove nose, eyes and mouth of a person seen from behind, which BlazePose reports with high scores."""
     if not face_hidden(person.keypoints, person.scores):
         return person
     scores = person.scores.copy()
-    scores[[INDEX[name] for name in FACE_NAMES]] = 0
+    scores[[*(INDEX[name] for name in FACE_NAMES), *MOUTH]] = 0
     return PersonPose(person.keypoints, scores, person.hands)
 
 

@@ -1,7 +1,7 @@
 """Scores without ground truth that need the user's weights: DINO consistency, and visual quality.
 
-Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Frames
-keep their shape: the shorter side is brought to the network's size and the middle is taken.
+Both are loaded from folders in transformers' layout, or from the hub's cache, by transformers' own classes. Subject
+consistency is VBench's; "DINO consistency" is this project's older one, of the middle square and neighbours only.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ _MEAN, _DEVIATION = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.40
 
 
 class DinoMetric:
-    """Cosine similarity of neighbouring frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
+    """Consistency of frames' class tokens, from a DINO (ViT) or DINOv2: a folder or a hub name."""
 
     fitted = False
     ground_truth: Literal["ignored"] = "ignored"
@@ -37,22 +37,39 @@ class DinoMetric:
         folder = model_folder(weights, "--dino")
         kind = str(model_config(folder, "DINO").model_type)
         if kind not in self._KINDS:
-            raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vits16's")
-        self.device = device
+            raise PosegenError(f"{folder}: a {kind} model, not DINO: give a folder like facebook/dino-vitb16's")
+        self.device, self.kind = device, kind
         self.network = load_whole(AutoModel, folder, "DINO").to(device)
         self.side = 224
-        self.identity = f"DINO 1 {content_digest(folder)}"
+        self.identity = f"DINO 2 {content_digest(folder)}"
         self.scores = (
             Score("DINO consistency", "higher", f"{Path(weights).name} ({kind}), class token, 224×224", per="step",
                   digits=4, about="cosine similarity of neighbouring frames; a still image scores 1"),
+            Score("subject consistency (VBench)", "higher", f"{Path(weights).name} ({kind}), class token", per="step",
+                  digits=4, about="as VBench: mean of the similarity to the first and to the previous frame, none "
+                  "below 0; whole frames with the shorter side at 224; VBench's network is DINO ViT-B/16; a still "
+                  "image scores 1"),
         )  # fmt: skip  # a table, read in rows
 
     def embed(self, frames: Frames) -> Float[Tensor, "frames features"]:
-        """Unit vectors of frames."""
+        """Unit vectors of frames' middle squares."""
         small = np.stack([middle(frame, self.side) for frame in frames]).astype(np.float32) / 255
-        pixels = torch.from_numpy(((small - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2))
+        return self._tokens(torch.from_numpy(((small - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2)))
+
+    def embed_whole(self, frames: Frames) -> Float[Tensor, "frames features"]:
+        """Unit vectors of whole frames, prepared as VBench does: shorter side at 224, bilinear without smoothing."""
+        height, width = frames.shape[1:3]
+        shorter = min(height, width)
+        size = (int(self.side * height / shorter), int(self.side * width / shorter))
+        pixels = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float()
+        pixels = functional.interpolate(pixels, size, mode="bilinear", align_corners=False).round().clamp(0, 255) / 255
+        mean, deviation = (torch.from_numpy(each).view(3, 1, 1) for each in (_MEAN, _DEVIATION))
+        return self._tokens((pixels - mean) / deviation)
+
+    def _tokens(self, pixels: Tensor) -> Float[Tensor, "frames features"]:
+        more = {"interpolate_pos_encoding": True} if self.kind == "vit" else {}  # DINOv2 always does
         with torch.inference_mode():
-            hidden = self.network(pixel_values=pixels.contiguous().to(self.device)).last_hidden_state
+            hidden = self.network(pixel_values=pixels.contiguous().to(self.device), **more).last_hidden_state
         return functional.normalize(hidden[:, 0].cpu().double(), dim=1)
 
     def start(self, clip: ClipInputs) -> FrameScorer:
@@ -64,17 +81,31 @@ class _DinoScorer(FrameScorer):
     def __init__(self, metric: DinoMetric) -> None:
         self.metric = metric
         self.before: Tensor | None = None
+        self.whole: Tensor | None = None
+        self.first: Tensor | None = None
         self.steps: list[float] = []
+        self.subject: list[float] = []
 
     def add(self, generated: Frames, ground_truth: GroundTruthFrames | None) -> None:
+        self._add_whole(self.metric.embed_whole(generated))
         vectors = self.metric.embed(generated)
         together = vectors if self.before is None else torch.cat([self.before, vectors])
         self.steps += (together[1:] * together[:-1]).sum(1).tolist()
         self.before = vectors[-1:]
 
+    def _add_whole(self, vectors: Tensor) -> None:
+        if self.first is None:
+            self.first = vectors[:1]
+        together = vectors if self.whole is None else torch.cat([self.whole, vectors])
+        previous = (together[1:] * together[:-1]).sum(1).clamp_min(0)
+        first = (together[1:] * self.first).sum(1).clamp_min(0)
+        self.subject += ((previous + first) / 2).tolist()
+        self.whole = vectors[-1:]
+
     def finish(self) -> ClipScores:
         result = ClipScores()
         result.add_curve("DINO consistency", list(range(1, len(self.steps) + 1)), self.steps)
+        result.add_curve("subject consistency (VBench)", list(range(1, len(self.subject) + 1)), self.subject)
         return result
 
 
@@ -90,15 +121,16 @@ class QualityMetric:
     def __init__(self, weights: str, device: torch.device) -> None:
         folder = model_folder(weights, "--q-align")
         self.model = RatingModel(folder, device)
-        self.identity = f"Q-Align rule 1 {content_digest(folder)}"
+        self.identity = f"Q-Align rule 2 {content_digest(folder)}"
         self.scores = (
-            Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="1–5",
+            Score("Q-Align", "higher", f"{Path(weights).name} ({self.model.kind})", per="sampled frame", unit="0–1",
                   digits=3,
-                  about="expected level of visual quality by Q-Align's rule and prompt, asked of the model named here"),
+                  about="expected level of visual quality, (level - 1) / 4, by Q-Align's rule and prompt, asked of the "
+                  "model named here, which is not the one that Q-Align published"),
         )  # fmt: skip  # a table, read in rows
 
     def rate(self, frame: Frames) -> float:
-        """The expected level, 1 to 5, of one frame (1, H, W, 3)."""
+        """The rating, 0 to 1, of one frame (1, H, W, 3)."""
         return self.model.rate(frame[0])
 
     def start(self, clip: ClipInputs) -> FrameScorer:

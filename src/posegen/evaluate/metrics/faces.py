@@ -1,7 +1,7 @@
 """Identifies faces with an ArcFace network from the user's ONNX file, aligned by the pose estimator's points.
 
-Published numbers use a face detector of their own and align five points. Here eyes and nose of the pose estimator are
-aligned to the same template, so the numbers are close to published ones but not the same: the table says so.
+Published numbers align five points of a face detector of their own. Here the same five points (eyes, nose, corners of
+the mouth) come from the pose estimator, so the numbers are close to published ones but not the same: the table says so.
 """
 
 from pathlib import Path
@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from skimage.transform import SimilarityTransform
 
-from posegen.conditions.keypoints import INDEX, SEEN, PersonPose
+from posegen.conditions.keypoints import INDEX, MOUTH, SEEN, PersonPose
 from posegen.digests import content_digest
 from posegen.errors import PosegenError
 from posegen.extras import require_extra
 from posegen.media.files import check_input
 
 _SIDE, _FEATURES = 112, 512
-_POINTS = ("right_eye", "left_eye", "nose")
-_TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]])
+_POINTS = (INDEX["right_eye"], INDEX["left_eye"], INDEX["nose"], *MOUTH)
+_TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 """Points where ArcFace expects them in its 112 x 112 pixels; the person's right eye is at the left of the image."""
 _SMALLEST = 6.0
 """Minimum distance of the eyes in pixels; smaller faces are not identified."""
@@ -28,7 +30,7 @@ _SMALLEST = 6.0
 class ArcFace:
     """A face network (`person_motion.FaceNetwork`). Raises `PosegenError` for a file of something else."""
 
-    name = "ArcFace (user's ONNX), aligned by the pose estimator's eyes and nose"
+    name = "ArcFace (user's ONNX), aligned by five points of the pose estimator"
 
     def __init__(self, path: Path) -> None:
         check_input(path, "an ArcFace network (.onnx)")
@@ -47,12 +49,12 @@ class ArcFace:
                 "the file that is usually called w600k_r50.onnx"
             )
         self._input = inputs[0].name
-        self.identity = f"ArcFace 1 {content_digest(path)}"
+        self.identity = f"ArcFace 2 {content_digest(path)}"
 
     def embed(
         self, frame: UInt8[np.ndarray, "height width 3"], person: PersonPose
     ) -> Float[np.ndarray, " features"] | None:
-        """The face as a unit vector; None where eyes and nose are not seen, or too small."""
+        """The face as a unit vector; None where eyes, nose or mouth are not seen, or too small."""
         face = aligned_face(frame, person)
         if face is None:
             return None
@@ -68,8 +70,8 @@ class ArcFace:
 def aligned_face(
     frame: UInt8[np.ndarray, "height width 3"], person: PersonPose
 ) -> UInt8[np.ndarray, "112 112 3"] | None:
-    """The face, turned and scaled so that eyes and nose lie where ArcFace wants them (least squares, no shear)."""
-    rows = [INDEX[name] for name in _POINTS]
+    """The face, turned and scaled so that its five points lie where ArcFace wants them (least squares, no shear)."""
+    rows = list(_POINTS)
     points = person.keypoints[rows].astype(np.float64)
     if (person.scores[rows] < SEEN).any() or np.linalg.norm(points[0] - points[1]) < _SMALLEST:
         return None

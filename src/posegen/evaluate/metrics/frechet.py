@@ -99,3 +99,13 @@ def frechet_distance(left: FeatureSet, right: FeatureSet) -> float:
     shared = np.linalg.svd(factor_left @ factor_right.T, compute_uv=False).sum()
     apart = ((mean_left - mean_right) ** 2).sum()
     return float(max(apart + (factor_left**2).sum() + (factor_right**2).sum() - 2 * shared, 0.0))
+
+
+def sampling_bias(left: FeatureSet, right: FeatureSet) -> float:
+    """Return the part of a Fréchet distance that comes from the number of samples alone, at the minimum.
+
+    Means of N independent samples scatter by C / N, so even two sets from one distribution are tr(C1)/N1 + tr(C2)/N2
+    apart in |m1 - m2|². The covariances' part is positive and not counted; nor is it that samples of one clip (and
+    overlapping windows all the more) are alike, which makes N smaller in effect.
+    """
+    return sum(float((each.mean_and_factor()[1] ** 2).sum()) / each.count for each in (left, right))

@@ -19,7 +19,10 @@ from posegen.evaluate.metrics.frechet import FeatureSet
 from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.types import Frames
 
-_WINDOWS_ABOUT = "windows of the frames themselves; published tables pass theirs through GIFs of 256 colours first"
+_WINDOWS_ABOUT = (
+    "windows of the frames themselves, as in DisCo's present code; its first release passed them through GIFs of 256 "
+    "colours"
+)
 _AT_ONCE = 4
 """Windows, or frames, that go through a network together."""
 
@@ -130,7 +133,7 @@ class LpipsMetric:
                 "LPIPS",
                 "lower",
                 f"LPIPS 0.1, {perceptual.NAME}",
-                about="protocol disco feeds the network 0..1 as the tables do, others -1..1 as it was made for",
+                about="of 0..1 as DisCo feeds the network, or of -1..1 as it was made for: see the protocol",
             ),
         )
 

@@ -45,7 +45,7 @@ class ClipInputs:
 
     size: (H, W) of the frames as the metric will see them; driving: keypoints of the driving person, in pixels of
     those frames, at `sampled` frame numbers; aligned: driving and result show the person at the same place.
-    seams: frames whose step to the next belongs to a seam.
+    seams: frames whose step to the next belongs to a seam; truth_size: (H, W) of the ground truth's own frames.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ClipInputs:
     driving: PoseSequence | None = None
     aligned: bool = True
     seams: tuple[int, ...] = ()
+    truth_size: tuple[int, int] | None = None
 
     @property
     def sampled(self) -> range:

@@ -270,7 +270,9 @@ class _HandScorer(FrameScorer):
         (x, y), half = square[0], square[1] / 2
         # keypoints are in the clip's own pixels, frames at the protocol's size
         corners = self.clip.rules.place(
-            np.array([(x - half, y - half), (x + half, y + half)], np.float64), self.clip.size
+            np.array([(x - half, y - half), (x + half, y + half)], np.float64),
+            self.clip.size,
+            self.clip.truth_size,
         )
         (left, top), (right, bottom) = corners.round().astype(int).tolist()
         rows, columns = slice(max(0, top), min(size[0], bottom)), slice(max(0, left), min(size[1], right))

@@ -1,10 +1,10 @@
-"""Scores of frames against ground truth: L1, PSNR, SSIM, movement in time, and intervals of means over clips.
+"""Scores of frames against ground truth: L1, PSNR, SSIM, and movement in time.
 
 Frames are uint8 (F, H, W, 3), masks bool (F, H, W). All sums are exact: differences are taken in integers, squares in
 float64. `appearance.py` identifies people.
 """
 
-from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -41,9 +41,14 @@ def l1_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, "
     return np.abs(generated.astype(np.int16) - ground_truth.astype(np.int16)).mean(axis=(1, 2, 3), dtype=np.float64)
 
 
-def ssim_per_frame(generated: Frames, ground_truth: Frames) -> Float[np.ndarray, " frames"]:
-    """SSIM of each frame on 8-bit grey (BT.601), 7 x 7 uniform windows, as in published tables."""
+def ssim_per_frame(
+    generated: Frames, ground_truth: Frames, of: Literal["grey", "colour"] = "grey"
+) -> Float[np.ndarray, " frames"]:
+    """SSIM of each frame, 7 x 7 uniform windows: on 8-bit grey (BT.601), as in published tables, or of each colour."""
     _check_shapes(generated, ground_truth)
+    if of == "colour":
+        pairs = zip(generated, ground_truth, strict=True)
+        return np.array([structural_similarity(left, right, channel_axis=-1) for left, right in pairs])
     return np.array(
         [
             structural_similarity(cv2.cvtColor(left, cv2.COLOR_RGB2GRAY), cv2.cvtColor(right, cv2.COLOR_RGB2GRAY))
@@ -95,15 +100,6 @@ def motion_chance(distances: Distances, tolerance: int = 1) -> float:
     votes = (nearest / nearest.sum(axis=1, keepdims=True)).mean(axis=0)
     near = np.abs(np.arange(ground_truth) - np.arange(generated)[:, None]) <= tolerance
     return float((near @ votes).mean())
-
-
-def bootstrap_interval(values: Sequence[float], level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
-    """Interval of the mean of `values` (one per clip) by the percentile bootstrap over clips, always the same draws."""
-    random = np.random.default_rng(0)
-    sample = np.asarray(values, np.float64)
-    means = sample[random.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _squared_errors(generated: np.ndarray, ground_truth: np.ndarray) -> Float[np.ndarray, "frames height width"]:

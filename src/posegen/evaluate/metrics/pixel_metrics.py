@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Curves, FrameScorer, GroundTruthFrames, Score
 from posegen.evaluate.metrics.pixel_formulas import l1_per_frame, psnr_per_frame, ssim_per_frame
+from posegen.evaluate.protocols import DISCO
+from posegen.evaluate.protocols import Protocol as Rules
 from posegen.types import Frames
 
 PERFECT = 100.0
@@ -20,22 +22,32 @@ PERFECT = 100.0
 class FrameDifferences:
     """L1, PSNR and SSIM of frames against the ground truth, exact in 8 bits."""
 
-    identity, fitted = "frame differences 1", True
+    identity, fitted = "frame differences 2", True
     ground_truth: Literal["needed"] = "needed"
-    scores = (
-        Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
-        Score("L1 (DisCo)", "lower", "none", unit="E-04", digits=2,
-              about="as published tables print it: L1 divided by height x width once more, times 10,000"),
-        Score("PSNR", "higher", "none", unit="dB", digits=2, about="mean over frames; identical frames count 100 dB"),
-        Score("SSIM", "higher", "none", about="on grey, 7 x 7 windows"),
-    )  # fmt: skip  # a table, read in rows
+
+    def __init__(self, rules: Rules = DISCO) -> None:
+        power = rules.l1_digits
+        published = f"as published tables print it: L1 divided by height x width once more, times 10^{power}"
+        ssim = "on grey" if rules.ssim == "grey" else "mean over red, green and blue"
+        self.scores = (
+            Score("L1", "lower", "none", unit="of 255", about="mean absolute difference of all pixels"),
+            Score("L1 (DisCo)", "lower", "none", unit=f"E-0{power}", digits=2, about=published),
+            Score(
+                "PSNR", "higher", "none", unit="dB", digits=2, about="mean over frames; identical frames count 100 dB"
+            ),
+            Score("SSIM", "higher", "none", about=f"{ssim}, 7 x 7 windows"),
+        )
 
     def start(self, clip: ClipInputs) -> FrameScorer:
         """Begin with a clip."""
-        return _FrameDifferences("L1", "L1 (DisCo)", "PSNR", "SSIM")
+        return _FrameDifferences(clip.rules)
 
 
 class _FrameDifferences(Curves):
+    def __init__(self, rules: Rules) -> None:
+        super().__init__("L1", "L1 (DisCo)", "PSNR", "SSIM")
+        self.rules = rules
+
     def measure(
         self, generated: Frames, ground_truth: GroundTruthFrames | None
     ) -> dict[str, Float[np.ndarray, " frames"]]:
@@ -43,9 +55,9 @@ class _FrameDifferences(Curves):
         plain = l1_per_frame(generated, ground_truth)
         return {
             "L1": plain,
-            "L1 (DisCo)": plain * 1e4 / (generated.shape[1] * generated.shape[2]),
+            "L1 (DisCo)": plain * 10**self.rules.l1_digits / (generated.shape[1] * generated.shape[2]),
             "PSNR": np.minimum(psnr_per_frame(generated, ground_truth), PERFECT),
-            "SSIM": ssim_per_frame(generated, ground_truth),
+            "SSIM": ssim_per_frame(generated, ground_truth, self.rules.ssim),
         }
 
 

@@ -1,7 +1,8 @@
 """Makes tables of the scores of clips: means or Fréchet distances per method, with intervals over clips.
 
-Means: percentile bootstrap over clips. Fréchet distances: jackknife over groups of clips (a bootstrap would count some
-clips twice, which makes sets look less varied and so moves the distance itself).
+Means: Student's t over clips (`intervals.py` has its measured coverage). Fréchet distances: jackknife over groups of
+clips (a bootstrap would count some clips twice, which makes sets look less varied and so moves the distance itself),
+beside a lower bound of what sampling alone adds to the distance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
+from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance, sampling_bias
+from posegen.evaluate.metrics.intervals import mean_interval, student_quantile
 from posegen.evaluate.metrics.metric import ClipScores, Score
 
 Scores = Mapping[str, ClipScores]
@@ -18,13 +20,17 @@ Scores = Mapping[str, ClipScores]
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table: value, 95 % interval (None for a single clip), its clips, number of measurements."""
+    """One number of the table: value, 95 % interval (None for a single clip), its clips, number of measurements.
+
+    bias: minimum that sampling alone adds to a Fréchet distance, see `sampling_bias`.
+    """
 
     value: float
     low: float | None
     high: float | None
     clips: tuple[str, ...]
     samples: int
+    bias: float | None = None
 
 
 def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
@@ -35,7 +41,7 @@ def mean_cell(score: Score, clips: Scores, weighted: bool) -> Cell | None:
     values = np.array([each.values[score.name] for each in having.values()])
     samples = np.array([each.samples.get(score.name, 1) for each in having.values()], np.float64)
     weights = samples if weighted else np.ones(len(values))
-    low, high = weighted_interval(values, weights) if len(values) > 1 else (None, None)
+    low, high = mean_interval(values, weights) if len(values) > 1 else (None, None)
     return Cell(float((values * weights).sum() / weights.sum()), low, high, tuple(having), int(samples.sum()))
 
 
@@ -56,15 +62,8 @@ def frechet_cell(score: Score, clips: Scores, ground_truth: Scores) -> tuple[Cel
             f"{score.name}: {fewest} samples are too few for {left[0].features} features: the distance is "
             "biased upwards; compare only with distances of as many samples"
         )
-    return Cell(value, low, high, measured, sum(each.count for each in left)), warning
-
-
-def weighted_interval(values: np.ndarray, weights: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
-    """95 % interval of a weighted mean: percentile bootstrap over clips, always the same draws."""
-    chosen = np.random.default_rng(0).integers(len(values), size=(draws, len(values)))
-    means = (values * weights)[chosen].sum(axis=1) / weights[chosen].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    bias = sampling_bias(FeatureSet.merged(left), FeatureSet.merged(right))
+    return Cell(value, low, high, measured, sum(each.count for each in left), bias), warning
 
 
 def best_methods(score: Score, cells: Mapping[str, Cell | None], complete: Sequence[str]) -> list[str]:
@@ -92,11 +91,12 @@ def _distance(left: Sequence[FeatureSet], right: Sequence[FeatureSet]) -> float:
 
 
 def _jackknife(left: list[FeatureSet], right: list[FeatureSet], value: float) -> tuple[float, float]:
-    """value ± 1.96 standard errors, from leaving out one group of clips after the other; fewer groups where costly."""
+    """value ± t standard errors, from leaving out one group of clips after the other; fewer groups where costly."""
     groups = np.array_split(np.arange(len(left)), min(len(left), 5 if left[0].features > 1000 else 15))
     without = []
     for group in groups:
         kept = [number for number in range(len(left)) if number not in group]
         without.append(_distance([left[number] for number in kept], [right[number] for number in kept]))
+    reach = student_quantile(0.95, len(groups) - 1)
     spread = np.sqrt((len(groups) - 1) / len(groups) * ((np.array(without) - np.mean(without)) ** 2).sum())
-    return max(0.0, value - 1.96 * float(spread)), value + 1.96 * float(spread)
+    return max(0.0, value - reach * float(spread)), value + reach * float(spread)

@@ -9,7 +9,7 @@ from posegen.evaluate.metrics.metric import Score
 from posegen.evaluate.report.score_tables import Cell
 
 _COLUMNS = ("method", "score", "better", "unit", "value", "low", "high", "clips", "samples", "protocol", "resolution",
-            "window", "stride", "network")  # fmt: skip  # a table, read in rows
+            "window", "stride", "network", "sampling_bias")  # fmt: skip  # a table, read in rows
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -41,9 +41,10 @@ def coverage(evaluation: Evaluation, row: str) -> str:
 
 def resolutions(evaluation: Evaluation, score: Score, rows: Sequence[str]) -> list[str]:
     """Sizes, WIDTH×HEIGHT, at which the frames of these rows were measured."""
-    sizes = {result.footage.size for row in rows for result in evaluation.results[row].values()}
-    fitted = score.name in evaluation.fitted
-    return sorted({evaluation.rules.describe(size) if fitted else "{1}×{0}".format(*size) for size in sizes})
+    results = [result for row in rows for result in evaluation.results[row].values()]
+    if score.name in evaluation.fitted:
+        return sorted({evaluation.rules.describe(each.truth_size or each.footage.size) for each in results})
+    return sorted({"{1}×{0}".format(*each.footage.size) for each in results})
 
 
 def how_measured(evaluation: Evaluation, score: Score) -> str:
@@ -52,7 +53,8 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
     sizes = resolutions(evaluation, score, [*evaluation.results])
     size = f"{sizes[0]} (width × height)" if len(sizes) == 1 else f"{len(sizes)} sizes"
     if rules.size is not None and score.name in evaluation.fitted:
-        size = f"{sizes[0]} (the central square of each frame)"
+        part = "central part of each frame" if rules.fit == "crop" else "whole frame, stretched"
+        size = f"{' or '.join(sizes)} ({part})"
     windows = f", windows of {rules.window} frames, stride {rules.stride}" if score.per == "window" else ""
     counts = [
         cell.samples for (row, name), cell in evaluation.cells.items() if name == score.name and row in evaluation.rows
@@ -60,7 +62,10 @@ def how_measured(evaluation: Evaluation, score: Score) -> str:
     samples = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
     unit = score.per.replace("window", f"window of {rules.window}")
     weight = "" if score.frechet else f"; every {'measurement' if rules.weighted else 'clip'} counts alike"
-    return f"{size}{windows}; samples ({unit}): {samples}; network: {score.network}{weight}"
+    cells = [evaluation.cells.get((row, score.name)) for row in evaluation.rows]
+    biases = [cell.bias for cell in cells if cell is not None and cell.bias is not None]
+    sampling = f"; sampling alone adds at least {number(score, max(biases))}" if biases else ""
+    return f"{size}{windows}; samples ({unit}): {samples}; network: {score.network}{weight}{sampling}"
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -73,6 +78,7 @@ def markdown(evaluation: Evaluation) -> str:
         "`truth` is the ground truth, scored like a method.",
         "",
     ]
+    lines += [*(f"- {rule}" for rule in rules.rules()), ""]
     lines += ["| method | clips | " + " | ".join(heading(score) for score in scores) + " |"]
     lines += ["|---" * (len(scores) + 2) + "|"]
     for row in evaluation.rows:
@@ -109,9 +115,11 @@ def scores_csv(evaluation: Evaluation) -> str:
             if cell is not None:
                 sizes = resolutions(evaluation, score, [row])
                 windows = (rules.window, rules.stride) if score.per == "window" else ("", "")
+                size = sizes[0] if len(sizes) == 1 else "several"
+                bias = "" if cell.bias is None else cell.bias
                 rows.append([row, score.name, score.better, score.unit, cell.value, cell.low, cell.high,
-                             len(cell.clips), cell.samples, rules.name, sizes[0] if len(sizes) == 1 else "several",
-                             *windows, score.network])  # fmt: skip  # a table, read in rows
+                             len(cell.clips), cell.samples, rules.name, size, *windows, score.network,
+                             bias])  # fmt: skip  # a table, read in rows
     return _csv(rows)
 
 

@@ -72,7 +72,9 @@ DEFAULT_THRESHOLDS: dict[str, Threshold] = {
     "image_quality": Threshold("technical_quality", minimum=0.5),
     "video_quality": Threshold("temporal_quality", minimum=0.5),
 }
-"""Name -> what is kept, with embedded backends. Area, face and head as in PoseGen (0.3, 0.75, 0.75).
+"""Name -> what is kept, with embedded backends. The numbers of area, face and head (0.3, 0.75, 0.75) are
+carried over from PoseGen, which applies them to the boxes of RTMDet and the scores of a YOLO detector of faces and
+heads.
 `camera_known` drops nothing: a camera whose movement cannot be seen counts as still, unless a recipe raises this."""
 QALIGN_THRESHOLDS = {
     "image_quality": Threshold("qalign_image", minimum=0.7),

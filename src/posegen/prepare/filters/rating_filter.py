@@ -11,7 +11,7 @@ _SHOWN = 8
 
 
 class QAlignFilter:
-    """`qalign_image` and `qalign_video`, 0 to 1 as Q-Align's authors scale them: (level - 1) / 4."""
+    """`qalign_image` and `qalign_video`, 0 to 1 as Q-Align's authors scale them."""
 
     def __init__(self, model: RatingModel, image: bool, video: bool) -> None:
         """`image`, `video`: which of the two is asked for."""
@@ -25,7 +25,7 @@ class QAlignFilter:
         frames = [clip.frames[number] for number in chosen]
         scores = {}
         if self._image:
-            scores["qalign_image"] = float(np.mean([(self.model.rate(frame) - 1) / 4 for frame in frames]))
+            scores["qalign_image"] = float(np.mean([self.model.rate(frame) for frame in frames]))
         if self._video:
-            scores["qalign_video"] = (self.model.rate_video(frames) - 1) / 4
+            scores["qalign_video"] = self.model.rate_video(frames)
         return scores
