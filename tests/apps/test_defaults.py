@@ -43,6 +43,7 @@ REQUIRED = {
     "ablate": "sharing --output {}/ablation",
     "study": SCORED,
     "screen": "{}",
+    "serve": "--folder {}/server",
     "jobs": "",
     "models": "",
     "setup": "",

@@ -1,4 +1,4 @@
-"""Every error of the API as one JSON object: what went wrong, the field, what to do, and a status that fits."""
+"""Answers every error of the API with one JSON object: the cause, the field, what to do, and a status that fits."""
 
 import errno
 import sqlite3

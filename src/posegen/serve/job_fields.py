@@ -106,7 +106,7 @@ class JobField:
 
 
 @cache
-def job_fields(kind: type[GenerateConfig] = GenerateConfig) -> dict[str, JobField]:
+def job_fields(kind: Any = GenerateConfig) -> dict[str, JobField]:
     """Return the fields of videos (`GenerateConfig`) or previews (`PreviewConfig`) by name."""
     docs, limits = field_docs(kind), ranges(kind)
     types = alternatives_of(kind)
