@@ -1,12 +1,12 @@
 """The page of the job server in a real browser: from two files to a video that plays, with a `kill -9` between."""
 
-import re
 import time
 
 import pytest
 
 pytest.importorskip("fastapi", reason="tests of the job server need the extra `serve`")
 
+from page_checks import low_contrasts
 from test_serve_command import posegen_serve
 
 from posegen.config import GenerateConfig, ServeConfig
@@ -22,31 +22,6 @@ def test_every_field_is_on_the_page_once():
     shown = ["reference", "driving_video", *BASIC, *(name for _, names in grouped_fields() for name in names)]
     assert sorted(shown) == sorted(job_fields())
     assert set(page_settings(ServeConfig())["fields"]) == set(job_fields())
-
-
-def contrast(one, other):
-    """Contrast of two colours `rgb(r, g, b)` after WCAG 2."""
-
-    def luminance(colour):
-        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-COLOURS = """() => {
-  const kinds = 'h1, h2, label, p, button, a, input, select, textarea, li, summary, span, figcaption';
-  const seen = (element) => element.checkVisibility() && element.textContent.trim() && !element.disabled;
-  const clear = (element) => getComputedStyle(element).backgroundColor === 'rgba(0, 0, 0, 0)';
-  return [...document.querySelectorAll(kinds)].filter(seen).map((element) => {
-    let behind = element;
-    while (behind && clear(behind)) behind = behind.parentElement;
-    const ground = behind ? getComputedStyle(behind).backgroundColor : 'rgb(255, 255, 255)';
-    return [element.outerHTML.slice(0, 80), getComputedStyle(element).color, ground];
-  });
-}"""
 
 
 @pytest.mark.timeout(900)
@@ -115,12 +90,7 @@ def test_from_two_files_to_a_video(browser, tmp_path, media, narrow):
             page.set_viewport_size({"width": width, "height": 844})
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-            low = [
-                (what, round(found, 2))
-                for what, *colours in page.evaluate(COLOURS)
-                if (found := contrast(*colours)) < 4.5
-            ]
-            assert not low
+            assert not low_contrasts(page)
         page.focus("text=copy settings")
         time.sleep(2)  # the list is refreshed meanwhile
         assert page.evaluate("() => document.activeElement.textContent") == "copy settings"

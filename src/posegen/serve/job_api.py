@@ -177,7 +177,7 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
         """List videos by the time at which they were made."""
         found, places = store.jobs("video", limit + 1, after, order == "asc"), store.places()
         data = [service.video(job, places) for job in found[:limit]]
-        ids = [video.id for video in data] or [None]
+        ids: list[str | None] = [video.id for video in data] or [None]
         return VideoList(data=data, first_id=ids[0], last_id=ids[-1], has_more=len(found) > limit)
 
     @api.get("/v1/videos/{job}", response_model=VideoObject, tags=["videos"], responses=documented(400, 404))
@@ -282,7 +282,7 @@ def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
         """List previews by the time at which they were made."""
         found = store.jobs("preview", limit + 1, after, order == "asc")
         data = [service.preview(job) for job in found[:limit]]
-        ids = [preview.id for preview in data] or [None]
+        ids: list[str | None] = [preview.id for preview in data] or [None]
         return PreviewList(data=data, first_id=ids[0], last_id=ids[-1], has_more=len(found) > limit)
 
     @api.get("/v1/previews/{job}", response_model=PreviewObject, tags=["previews"], responses=documented(400, 404))
