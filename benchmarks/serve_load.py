@@ -24,9 +24,8 @@ import time
 from importlib import resources
 from pathlib import Path
 
-from results_file import installed_versions, write_result
-
 from posegen.serve.client import Client, ServerError
+from results_file import installed_versions, write_result
 
 DEMO = Path(str(resources.files("posegen") / "demo"))
 JOB = {"seed": 1, "retarget": "off", "person_check": False, "size": "256x144"}

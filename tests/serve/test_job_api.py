@@ -390,6 +390,12 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(serving_jobs, inputs)
         assert store.jobs("video") == []
 
 
+def test_an_address_names_all_its_methods(serving_jobs):
+    with serving_jobs() as (client, _):
+        status, headers, _ = raw(client, "PUT", "/v1/videos", b"{}", {"Content-Type": "application/json"})
+        assert (status, headers["allow"]) == (405, "GET, POST")
+
+
 def test_a_client_that_says_nothing_is_given_up(serving_jobs, monkeypatch):
     from posegen.serve import web_server
 

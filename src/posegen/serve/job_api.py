@@ -308,10 +308,9 @@ def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
 
 def _add_uploads(api: FastAPI, service: JobService) -> None:
     kinds: dict[str, FileKind] = {field.name: field.file for field in job_fields().values() if field.file is not None}
-    form = _form_schema(
-        {name: job_fields()[name].schema() for name in kinds},
-        [],
-    )
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    form = _form_schema({name: file | {"description": job_fields()[name].description} for name in kinds}, [])
+    form["requestBody"]["content"]["multipart/form-data"]["schema"] |= {"minProperties": 1, "maxProperties": 1}
 
     @api.post(
         "/v1/uploads",
@@ -326,9 +325,9 @@ def _add_uploads(api: FastAPI, service: JobService) -> None:
         async with _form(request) as (texts, files):
             if texts or len(files) != 1 or next(iter(files)) not in kinds:
                 raise FieldError(f"one file is expected, as one of {', '.join(kinds)}", None, "missing")
-            ((field, file),) = files.items()
-            name = file.filename or "file"
-            return upload_object(await run_in_threadpool(service.uploads.keep, file.file, name, kinds[field], field))
+            ((field, sent),) = files.items()
+            name = sent.filename or "file"
+            return upload_object(await run_in_threadpool(service.uploads.keep, sent.file, name, kinds[field], field))
 
     @api.get("/v1/uploads/{upload}", response_class=FileResponse, tags=["uploads"], responses=_FILE_RESPONSES)
     def get_upload(upload: Annotated[str, InPath(description="Id of the upload.", max_length=100)]) -> FileResponse:

@@ -77,7 +77,7 @@ class Worker:
         """Note what clients should know of the models; one that cannot be used says why."""
         from posegen.model.sources import describe_model
 
-        described = {}
+        described: dict[str, dict[str, Any]] = {}
         for name in self.config.models:
             try:
                 model = describe_model(name)
