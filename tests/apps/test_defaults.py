@@ -44,6 +44,7 @@ REQUIRED = {
     "ablate": "sharing --output {}/ablation",
     "study": SCORED,
     "screen": "{}",
+    "serve": "--folder {}/server",
     "jobs": "",
     "models": "",
     "setup": "",

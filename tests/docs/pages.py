@@ -22,7 +22,7 @@ PAGES = sorted(
 )
 HISTORY = {"CHANGELOG.md"}
 """Pages of commands as they were at the time: not run."""
-PROGRAMS = ("posegen", "make", "python", "pip", "torchrun", "hf", "git", "source", "cd", "cp", "pre-commit")
+PROGRAMS = ("posegen", "make", "python", "pip", "torchrun", "hf", "git", "source", "cd", "cp", "pre-commit", "curl")
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _VARIABLES = r"(?:[A-Z_]+=\S* )*"

@@ -167,7 +167,20 @@ STORIES: dict[str, tuple[Small | str, ...]] = {
 }  # fmt: skip  # a table, read in rows
 
 PREPARE = "tests/prepare/test_prepare_runs.py"
+SERVED = "http://127.0.0.1:8420/v1/videos"
 RUN_ELSEWHERE = (
+    *(Elsewhere(f"curl {words}", "tests/serve/test_serve_command.py::test_the_command_serves_and_stops",
+                "it needs the server of that test")
+      for words in (
+          f"-s {SERVED} -F reference=@person.png -F driving_video=@dance.mp4 -F seed=7",
+          f"-s {SERVED}/video_...",
+          f"-sN {SERVED}/video_.../events",
+          f"-sN -o so_far.mp4 {SERVED}/video_.../growing",
+          f"-s -X POST {SERVED}/video_.../pause",
+          f"-s -o result.mp4 {SERVED}/video_.../content",
+          f"-s {SERVED}",
+          f"-s -X DELETE {SERVED}/video_...",
+      )),
     Elsewhere("posegen ablate hand-normals --output ablations/hand-normals",
               "tests/evaluate/test_ablations.py::test_one_command_makes_scores_and_goes_on", "several videos"),
     Elsewhere(f"posegen study {VAL_SAME} --output study",

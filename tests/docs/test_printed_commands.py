@@ -150,7 +150,9 @@ def test_a_command_that_runs_elsewhere_is_right_as_printed(entry, capfd):
     file, function = entry.test.split("::")
     tree = ast.parse((REPOSITORY / file).read_text())
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{entry.test} is gone"
-    read_by_posegen(shlex.split(entry.printed)[1:])
+    program, *words = shlex.split(entry.printed)
+    if program == "posegen":  # the others are run there as they are printed
+        read_by_posegen(words)
 
 
 # ---- commands that are only read

@@ -125,14 +125,20 @@ def test_conditions_come_as_a_zip_whose_paths_do_not_matter(serving_jobs, inputs
         return content.getvalue()
 
     good = packed(
-        manifest_dot_json="{}", keypoints_dot_npz="k", a__b__skeleton_dot_mkv="s", **{"..__.._dot_hands_dot_mkv": "x"},
+        manifest_dot_json="{}",
+        keypoints_dot_npz="k",
+        a__b__skeleton_dot_mkv="s",
+        **{"..__.._dot_hands_dot_mkv": "x"},
         **{"..__..__hands_dot_mkv": "h"},
-    )  # fmt: skip  # one archive
+    )
     (tmp_path / "good.zip").write_bytes(good)
     unpack_conditions(tmp_path / "good.zip", tmp_path / "into" / "it")
     assert sorted(path.name for path in tmp_path.rglob("*.*") if path.suffix != ".zip") == [
-        "hands.mkv", "keypoints.npz", "manifest.json", "skeleton.mkv",
-    ]  # fmt: skip  # one list
+        "hands.mkv",
+        "keypoints.npz",
+        "manifest.json",
+        "skeleton.mkv",
+    ]
     with serving_jobs() as (client, _):
         for bad in (b"no zip", packed(manifest_dot_json="{}")):
             (tmp_path / "bad.zip").write_bytes(bad)
@@ -234,9 +240,11 @@ def test_the_document_is_complete(serving_jobs):
     schema = document["paths"]["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(schema["required"]) == {"reference", "driving_video"}
     assert schema["properties"]["steps"] == {
-        "type": "integer", "minimum": 1, "maximum": 1000,
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1000,
         "description": schema["properties"]["steps"]["description"],
-    }  # fmt: skip  # one object
+    }
     assert all(each["description"] for each in schema["properties"].values())
     for name, each in document["components"]["schemas"].items():
         for field, of_field in each.get("properties", {}).items():
@@ -244,8 +252,19 @@ def test_the_document_is_complete(serving_jobs):
             assert told or field in SELF_EVIDENT, (name, field)
 
 
-SELF_EVIDENT = {"data", "deleted", "error", "first_id", "has_more", "id", "object", "running", "status", "version",
-                "workers"}  # fmt: skip  # a list
+SELF_EVIDENT = {
+    "data",
+    "deleted",
+    "error",
+    "first_id",
+    "has_more",
+    "id",
+    "object",
+    "running",
+    "status",
+    "version",
+    "workers",
+}
 
 
 MALFORMED = [
@@ -290,9 +309,11 @@ def test_malformed_requests_are_never_errors_of_the_server(serving_jobs, inputs,
     chance = random.Random(7)
     picture = inputs["reference"].read_bytes()[:2000]
     whole, kind = form(
-        ('name="reference"; filename="a.png"', picture), ('name="driving_video"; filename="b.mp4"', picture),
-        ('name="steps"', b"three"), ('name="prompt"', "é".encode() * 50),
-    )  # fmt: skip  # one form
+        ('name="reference"; filename="a.png"', picture),
+        ('name="driving_video"; filename="b.mp4"', picture),
+        ('name="steps"', b"three"),
+        ('name="prompt"', "é".encode() * 50),
+    )
     odd = [
         form(('name="steps"', b"3" * 40_000)),
         form(*[('name="lora"', b"x")] * 150),
@@ -367,6 +388,12 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(serving_jobs, inputs)
             raw(client, "GET", "/healthz")
         assert not list((store.folder / "temporary").iterdir())
         assert store.jobs("video") == []
+
+
+def test_an_address_names_all_its_methods(serving_jobs):
+    with serving_jobs() as (client, _):
+        status, headers, _ = raw(client, "PUT", "/v1/videos", b"{}", {"Content-Type": "application/json"})
+        assert (status, headers["allow"]) == (405, "GET, POST")
 
 
 def test_a_client_that_says_nothing_is_given_up(serving_jobs, monkeypatch):

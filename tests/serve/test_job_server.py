@@ -54,9 +54,13 @@ def until(client, name, holds, seconds=240):
 def test_videos_are_the_commands_and_one_model_serves_them(working, media, short_dance, narrow, tmp_path):
     inputs = {"reference": media / "man.png", "driving_video": short_dance}
     command = GenerateConfig(
-        reference=media / "man.png", driving=short_dance, output=tmp_path / "command.mp4", model=narrow, device="cpu",
+        reference=media / "man.png",
+        driving=short_dance,
+        output=tmp_path / "command.mp4",
+        model=narrow,
+        device="cpu",
         **FIELDS,
-    )  # fmt: skip  # one call
+    )
     generate_video(command)
     whole = command.output.read_bytes()
     with working() as (client, store, workers):

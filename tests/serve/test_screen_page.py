@@ -1,6 +1,5 @@
 """`posegen screen` in a real browser: clips are played, kept, dropped and tagged by keyboard, and resumed."""
 
-import threading
 from pathlib import Path
 
 import cv2
@@ -8,14 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from werkzeug.test import Client
+from asgi_client import AsgiClient
+from page_checks import low_contrasts
 
 from posegen.config import ScreenConfig
 from posegen.errors import PosegenError
 from posegen.media.video import VideoWriter, probe_video
 from posegen.prepare.answers import FILE, Answer, read_answers
 from posegen.progress import NullProgress
-from posegen.serve.local_server import start_server
+from posegen.serve.local_page import start_page
 from posegen.serve.screening import ScreenPage, open_screening, screen
 
 SIZE = (96, 128)
@@ -41,21 +41,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def served(page):
-    server, _ = start_server("127.0.0.1", 0, page)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    return server, thread
-
-
 def answers_in(folder):
     return read_answers((folder / FILE).read_bytes())
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("width", [1280, 375])
-def test_clips_are_screened_by_keyboard(browser, folder, tmp_path, width):
-    server, thread = served(open_screening(ScreenConfig(folder, show="all", tags=("hands", "dark"), port=0)))
+def test_clips_are_screened_by_keyboard(browser, folder, width):
+    opened = open_screening(ScreenConfig(folder, show="all", tags=("hands", "dark"), port=0))
+    server, _ = start_page(opened.application, "127.0.0.1", 0)
+    with server:
+        screen_all(browser, server, folder, width)
+
+
+def screen_all(browser, server, folder, width):
     context = browser.new_context(viewport={"width": width, "height": 800})
     context.set_default_timeout(120_000)
     page, troubles = context.new_page(), []
@@ -84,6 +83,13 @@ def test_clips_are_screened_by_keyboard(browser, folder, tmp_path, width):
     at(2, "2.0–3.0 s")
     assert page.inner_text("#verdict") == "dropped by blur"
     assert answers_in(folder) == {"c0": Answer(True), "c1": Answer(False, ("dark", "odd kdu"))}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert not low_contrasts(page)
+    page.focus("#tags button")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.dataset.tag") == "hands"  # focus stays
+    page.focus("#keep")
     page.keyboard.press("u")
     at(1, "1.0–2.0 s")
     assert answers_in(folder) == {"c0": Answer(True)}
@@ -97,20 +103,18 @@ def test_clips_are_screened_by_keyboard(browser, folder, tmp_path, width):
     page.wait_for_function("() => document.getElementById('still').naturalWidth === 40")  # its video is not there
     page.click("#drop")
     page.wait_for_selector("text=All clips are looked at")
+    assert page.evaluate("() => document.activeElement.id") == "undo-last"
     assert answers_in(folder)["c1"] == Answer(None)
     assert answers_in(folder)["c5"] == Answer(False)
     assert not troubles
     context.close()
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_requests_that_do_not_fit_are_refused(folder):
     page = open_screening(ScreenConfig(folder, port=0))
     assert isinstance(page, ScreenPage)
     assert [row.clip for row in page.rows] == ["c0", "c1", "c3", "c4", "c5"]
-    client = Client(page.application)
+    client = AsgiClient(page.application)
     assert client.post("/say", json={"row": 2, "keep": True}).status_code == 404  # not among those that are shown
     assert client.post("/say", json={"row": 0, "keep": "yes"}).status_code == 400
     assert client.post("/say", json={"row": 0, "keep": True, "tags": ["x" * 99]}).status_code == 400

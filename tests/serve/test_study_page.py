@@ -1,22 +1,21 @@
 """`posegen study` in a real browser: a person enters, rates and chooses; what the page is told stays blind."""
 
-import threading
-
 import av
 import cv2
 import numpy as np
 import pytest
-from werkzeug.test import Client
+from asgi_client import AsgiClient
+from page_checks import low_contrasts
 
 from posegen.config import StudyConfig
 from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import write_benchmark
 from posegen.evaluate.study.study_database import ASPECTS
-from posegen.evaluate.study.study_results import summarise
+from posegen.evaluate.study.study_results import markdown, summarise
 from posegen.media.image import write_image
 from posegen.media.video import VideoWriter, probe_video, read_frames
 from posegen.progress import NullProgress
-from posegen.serve.local_server import start_server
+from posegen.serve.local_page import start_page
 from posegen.serve.rating_study import StudyPage, open_study
 
 SIZE = (128, 96)
@@ -44,19 +43,15 @@ def config(tmp_path):
         clips.append({"name": clip, "reference": f"{clip}.png", "truth": f"truth/{clip}.mp4"})
     write_benchmark(tmp_path / "benchmark.yaml", "study", "", clips)
     methods = tuple(f"{name}={tmp_path / name}" for name in ("secretours", "secrettheirs"))
-    return StudyConfig(tmp_path, methods, tmp_path / "study", port=0)
+    return StudyConfig(tmp_path, methods, tmp_path / "study", port=0, pairwise=True)
 
 
 @pytest.fixture
 def address(config):
     opened = open_study(config, NullProgress())
-    server, _ = start_server(config.host, config.port, StudyPage(*opened))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}", opened[0]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    server, _ = start_page(StudyPage(*opened).application, config.host, config.port)
+    with server:
+        yield f"http://127.0.0.1:{server.port}", opened[0]
 
 
 @pytest.mark.timeout(900)
@@ -84,7 +79,15 @@ def test_a_person_answers_everything(browser, address, tmp_path, width):
         pair = page.locator("video").count() == 2
         for scale in page.locator(".scale").all():
             scale.locator("label").nth(0 if pair else 4).click()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert not low_contrasts(page)
+        if pair and width < 600:
+            page.click("#large")
+            assert min(video.bounding_box()["width"] for video in page.locator("video").all()) > 0.85 * width
+            page.click("#large")
         page.click("#send")
+        page.wait_for_function("() => ['title', 'thanks'].includes(document.activeElement.id)")
     page.wait_for_selector("text=Thank you")
     # going back to the page, or coming again under the same name, asks nothing twice
     page.reload()
@@ -97,6 +100,9 @@ def test_a_person_answers_everything(browser, address, tmp_path, width):
     assert len(study.ratings()) == 4 * len(ASPECTS)
     results = summarise(study.ratings(), study.choices())
     assert {found.value for found in results.means.values()} == {4.0}
+    asked = summarise(study.ratings(), study.choices(), ["secretours", "unanswered"])
+    assert asked.methods == ("secretours", "secrettheirs", "unanswered")
+    assert "| unanswered | – | – | – | – | 0 |" in markdown(asked)
     assert len(study.choices()) == 2
     assert all(choice.better == choice.methods[0] for choice in study.choices())
     assert not any("secret" in text for pair in seen for text in pair)
@@ -134,21 +140,19 @@ def test_what_browsers_do_not_play_is_encoded_again(config, codec, pixels, suffi
 
 def test_answers_that_do_not_fit_are_refused(config):
     opened = open_study(config, NullProgress())
-    client = Client(StudyPage(*opened).application)
+    client = AsgiClient(StudyPage(*opened).application)
     assert client.get("/next").json == {"question": "who"}
     assert client.post("/enter", data={"name": "x"}).status_code == 400  # a form, as another site could send it
     assert client.post("/enter", json={"name": "Ann"}).status_code == 200
     question = client.get("/next").json["question"]
     media = f"/media/{question['token']}"
-    whole = client.get(f"{media}/left", buffered=True).data
-    part = client.get(f"{media}/left", headers={"Range": "bytes=5-9"}, buffered=True)
+    whole = client.get(f"{media}/left").data
+    part = client.get(f"{media}/left", headers={"Range": "bytes=5-9"})
     assert (part.status_code, part.data) == (206, whole[5:10])
     assert client.get(f"{media}/right").status_code == 404
     assert client.get("/media/00/left").status_code == 400
-    assert client.get("/media/../answers.sqlite").status_code == 400
-    assert (
-        Client(StudyPage(*opened).application).get(f"{media}/left", buffered=True).status_code == 400
-    )  # somebody else
+    assert client.get("/media/../answers.sqlite").status_code in (400, 404)
+    assert AsgiClient(StudyPage(*opened).application).get(f"{media}/left").status_code == 400  # somebody else
     answer = {"question": question["token"], "answer": dict.fromkeys(ASPECTS, 3)}
     assert client.post("/answer", json={**answer, "answer": dict.fromkeys(ASPECTS, 7)}).status_code == 400
     assert client.post("/answer", json=[1]).status_code == 400
@@ -161,13 +165,13 @@ def test_answers_that_do_not_fit_are_refused(config):
 def test_a_port_that_is_taken_is_named(config, address):
     port = int(address[0].rsplit(":", 1)[1])
     with pytest.raises(PosegenError, match="choose another port"):
-        start_server("127.0.0.1", port, StudyPage(*open_study(config, NullProgress())))
+        start_page(StudyPage(*open_study(config, NullProgress())).application, "127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["foo.invalid", "192.0.2.1"])
 def test_a_host_that_is_unknown_is_named(host, config, capfd):
     with pytest.raises(PosegenError, match=f"host {host} is unknown, or no address of this computer"):
-        start_server(host, 0, StudyPage(*open_study(config, NullProgress())))
+        start_page(StudyPage(*open_study(config, NullProgress())).application, host, 0)
     assert capfd.readouterr().err == ""
 
 

@@ -4,16 +4,16 @@ import ast
 import inspect
 import itertools
 import textwrap
-from dataclasses import is_dataclass
 from functools import cache
+from typing import Any
 
 
 @cache
-def field_docs(kind: type) -> dict[str, str]:
+def field_docs(kind: Any) -> dict[str, str]:
     """Return the documentation of each field of a settings class, inherited ones included, as one line each."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
-        if not is_dataclass(each):
+        if not hasattr(each, "__dataclass_fields__"):
             continue
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         body = definition.body if isinstance(definition, ast.ClassDef) else []

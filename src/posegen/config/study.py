@@ -19,8 +19,8 @@ class StudyConfig(Settings):
     """Folder for answers.sqlite and, with --results, ratings.csv, choices.csv and study.md."""
     results: bool = False
     """Write the results of the answers so far, and stop."""
-    pairwise: bool = True
-    """Also ask which of two videos of the same clip is better."""
+    pairwise: bool = False
+    """Also ask which of two videos of the same clip is better: many more questions with several methods."""
     per_person: int | None = None
     """Number of questions for each person; those with the fewest answers come first. By default all."""
     allow_missing: bool = False

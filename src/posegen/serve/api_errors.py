@@ -1,4 +1,4 @@
-"""Every error of the API as one JSON object: what went wrong, the field, what to do, and a status that fits."""
+"""Answers every error of the API with one JSON object: the cause, the field, what to do, and a status that fits."""
 
 import errno
 import sqlite3
@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from posegen.errors import DiskFullError, PosegenError, logger
 from posegen.media.files import readable_size
@@ -74,13 +75,23 @@ def response_to(error: Exception) -> JSONResponse:
     return error_response(500, f"a defect of posegen ({type(error).__name__}): see the server's log", None, "defect")
 
 
+def _methods_at(request: Request) -> list[str]:
+    """Return all methods that the address takes; each is a route of its own."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
 def handle_errors(application: FastAPI) -> None:
     """Make an application answer every error in this way."""
 
     def answer(_: Request, error: Exception) -> JSONResponse:
         return response_to(error)
 
-    def of_http(_: Request, error: Exception) -> JSONResponse:
+    def of_http(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             return response_to(error)
         status = error.status_code
@@ -93,6 +104,8 @@ def handle_errors(application: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed", 416: "range"}.get(status, "invalid_request")
         response = error_response(status, message.get(status, str(error.detail)), None, code)
         response.headers.update(error.headers or {})
+        if status == 405:
+            response.headers["Allow"] = ", ".join(_methods_at(request))
         return response
 
     def of_values(_: Request, error: Exception) -> JSONResponse:

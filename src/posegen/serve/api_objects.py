@@ -11,7 +11,7 @@ from posegen.serve.job_store import JobStatus, ServerJob, StoredUpload
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong, and what to do."""
+    """An error: its cause, and what to do."""
 
     message: str = Field(description="One line: what was expected, what came, what to do.")
     field: str | None = Field(description="Name of the field that it is about; null if it is about no single one.")
@@ -33,7 +33,7 @@ class SentFileObject(BaseModel):
 
 
 class JobObject(BaseModel):
-    """What videos and previews have in common."""
+    """Common part of videos and previews."""
 
     id: str = Field(description="Identifier of the job.")
     status: JobStatus
@@ -144,7 +144,7 @@ class ModelList(BaseModel):
 
 
 class Move(BaseModel):
-    """Where a queued video goes."""
+    """New place of a queued video."""
 
     before: str | None = Field(description="Id of the queued video that comes after it; null for the end of the queue.")
 

@@ -30,6 +30,7 @@ from posegen.serve.api_objects import (
     upload_object,
 )
 from posegen.serve.job_fields import FieldError, FileKind, job_fields
+from posegen.serve.job_page import add_page
 from posegen.serve.job_service import CONFIGS, JobService
 from posegen.serve.job_store import JobKind, ServerJob, UnknownJobError, WrongStatusError
 from posegen.serve.live_streams import Changes, growing_video, job_events
@@ -61,6 +62,7 @@ def make_api(service: JobService, workers: WorkerProcesses, stops: Callable[[], 
     _add_previews(api, service, changes)
     _add_uploads(api, service)
     _add_server(api, service, workers)
+    add_page(api, service.config)
     return api
 
 
@@ -134,8 +136,13 @@ async def _create(service: JobService, kind: JobKind, request: Request) -> Serve
 
 
 def _add_events(api: FastAPI, service: JobService, changes: Changes, kind: JobKind) -> None:
-    @api.get(f"/v1/{kind}s/{{job}}/events", response_class=StreamingResponse, responses=_EVENTS, tags=[f"{kind}s"],
-             operation_id=f"{kind}_events")  # fmt: skip
+    @api.get(
+        f"/v1/{kind}s/{{job}}/events",
+        response_class=StreamingResponse,
+        responses=_EVENTS,
+        tags=[f"{kind}s"],
+        operation_id=f"{kind}_events",
+    )
     async def events(job: JobId, request: Request) -> StreamingResponse:
         """Follow a job by server-sent events until it ends; `Last-Event-ID` resumes after an event."""
 
@@ -154,8 +161,13 @@ def _add_events(api: FastAPI, service: JobService, changes: Changes, kind: JobKi
 def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
     store = service.store
 
-    @api.post("/v1/videos", response_model=VideoObject, tags=["videos"], openapi_extra=_job_form("video"),
-              responses=documented(400, 413, 429, 507))  # fmt: skip
+    @api.post(
+        "/v1/videos",
+        response_model=VideoObject,
+        tags=["videos"],
+        openapi_extra=_job_form("video"),
+        responses=documented(400, 413, 429, 507),
+    )
     async def create_video(request: Request) -> VideoObject:
         """Queue a video."""
         return service.video(await _create(service, "video", request))
@@ -165,7 +177,7 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
         """List videos by the time at which they were made."""
         found, places = store.jobs("video", limit + 1, after, order == "asc"), store.places()
         data = [service.video(job, places) for job in found[:limit]]
-        ids = [video.id for video in data] or [None]
+        ids: list[str | None] = [video.id for video in data] or [None]
         return VideoList(data=data, first_id=ids[0], last_id=ids[-1], has_more=len(found) > limit)
 
     @api.get("/v1/videos/{job}", response_model=VideoObject, tags=["videos"], responses=documented(400, 404))
@@ -179,8 +191,12 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
         service.delete(store.job(job, "video"))
         return Deleted(id=job, object="video.deleted")
 
-    @api.get("/v1/videos/{job}/content", response_class=FileResponse, tags=["videos"],
-             responses=_FILE_RESPONSES | documented(409))  # fmt: skip
+    @api.get(
+        "/v1/videos/{job}/content",
+        response_class=FileResponse,
+        tags=["videos"],
+        responses=_FILE_RESPONSES | documented(409),
+    )
     def video_content(
         job: JobId,
         variant: Annotated[
@@ -195,8 +211,12 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
         path = service.output_path(found, variant)
         return _file(path, f"{job}{'' if variant == 'video' else f'_{variant}'}{path.suffix}")
 
-    @api.get("/v1/videos/{job}/growing", response_class=StreamingResponse, tags=["videos"],
-             responses={200: _CONTENT, **documented(400, 404, 409)})  # fmt: skip
+    @api.get(
+        "/v1/videos/{job}/growing",
+        response_class=StreamingResponse,
+        tags=["videos"],
+        responses={200: _CONTENT, **documented(400, 404, 409)},
+    )
     async def growing(job: JobId) -> StreamingResponse:
         """Watch a video while it is made: a response that lasts as long as the work."""
         found = await run_in_threadpool(store.job, job, "video")
@@ -216,9 +236,15 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
         return StreamingResponse(stream, media_type="video/mp4", headers={"Cache-Control": "no-store"})
 
     def change(name: str, does: Callable[[str], ServerJob], text: str) -> None:
-        @api.post(f"/v1/videos/{{job}}/{name}", response_model=VideoObject, tags=["videos"], description=text,
-                  operation_id=f"{name}_video", summary=f"{name.capitalize()} a video",
-                  responses=documented(400, 404, 409))  # fmt: skip
+        @api.post(
+            f"/v1/videos/{{job}}/{name}",
+            response_model=VideoObject,
+            tags=["videos"],
+            description=text,
+            operation_id=f"{name}_video",
+            summary=f"{name.capitalize()} a video",
+            responses=documented(400, 404, 409),
+        )
         def changed(job: JobId) -> VideoObject:
             store.job(job, "video")
             return service.video(does(job))
@@ -240,8 +266,13 @@ def _add_videos(api: FastAPI, service: JobService, changes: Changes) -> None:
 def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
     store = service.store
 
-    @api.post("/v1/previews", response_model=PreviewObject, tags=["previews"], openapi_extra=_job_form("preview"),
-              responses=documented(400, 413, 429, 507))  # fmt: skip
+    @api.post(
+        "/v1/previews",
+        response_model=PreviewObject,
+        tags=["previews"],
+        openapi_extra=_job_form("preview"),
+        responses=documented(400, 413, 429, 507),
+    )
     async def create_preview(request: Request) -> PreviewObject:
         """Queue a preview: what a video with these fields would be. A video with the same files takes up its work."""
         return service.preview(await _create(service, "preview", request))
@@ -251,7 +282,7 @@ def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
         """List previews by the time at which they were made."""
         found = store.jobs("preview", limit + 1, after, order == "asc")
         data = [service.preview(job) for job in found[:limit]]
-        ids = [preview.id for preview in data] or [None]
+        ids: list[str | None] = [preview.id for preview in data] or [None]
         return PreviewList(data=data, first_id=ids[0], last_id=ids[-1], has_more=len(found) > limit)
 
     @api.get("/v1/previews/{job}", response_model=PreviewObject, tags=["previews"], responses=documented(400, 404))
@@ -259,8 +290,9 @@ def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
         """Return a preview's status, and what was found."""
         return service.preview(store.job(job, "preview"))
 
-    @api.get("/v1/previews/{job}/files/{name}", response_class=FileResponse, tags=["previews"],
-             responses=_FILE_RESPONSES)  # fmt: skip
+    @api.get(
+        "/v1/previews/{job}/files/{name}", response_class=FileResponse, tags=["previews"], responses=_FILE_RESPONSES
+    )
     def preview_file(job: JobId, name: Annotated[str, InPath(description="As the preview names it.")]) -> FileResponse:
         """Download a picture or a video of a preview."""
         return _file(service.preview_path(store.job(job, "preview"), name))
@@ -276,22 +308,26 @@ def _add_previews(api: FastAPI, service: JobService, changes: Changes) -> None:
 
 def _add_uploads(api: FastAPI, service: JobService) -> None:
     kinds: dict[str, FileKind] = {field.name: field.file for field in job_fields().values() if field.file is not None}
-    form = _form_schema(
-        {name: job_fields()[name].schema() for name in kinds},
-        [],
-    )
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    form = _form_schema({name: file | {"description": job_fields()[name].description} for name in kinds}, [])
+    form["requestBody"]["content"]["multipart/form-data"]["schema"] |= {"minProperties": 1, "maxProperties": 1}
 
-    @api.post("/v1/uploads", response_model=UploadObject, tags=["uploads"], openapi_extra=form,
-              responses=documented(400, 413, 507))  # fmt: skip
+    @api.post(
+        "/v1/uploads",
+        response_model=UploadObject,
+        tags=["uploads"],
+        openapi_extra=form,
+        responses=documented(400, 413, 507),
+    )
     async def upload_file(request: Request) -> UploadObject:
         """Send one file ahead, under the name of the field for which it is; its id then stands for it."""
         service.housekeeping.check_room(int(request.headers.get("content-length") or 0))
         async with _form(request) as (texts, files):
             if texts or len(files) != 1 or next(iter(files)) not in kinds:
                 raise FieldError(f"one file is expected, as one of {', '.join(kinds)}", None, "missing")
-            ((field, file),) = files.items()
-            name = file.filename or "file"
-            return upload_object(await run_in_threadpool(service.uploads.keep, file.file, name, kinds[field], field))
+            ((field, sent),) = files.items()
+            name = sent.filename or "file"
+            return upload_object(await run_in_threadpool(service.uploads.keep, sent.file, name, kinds[field], field))
 
     @api.get("/v1/uploads/{upload}", response_class=FileResponse, tags=["uploads"], responses=_FILE_RESPONSES)
     def get_upload(upload: Annotated[str, InPath(description="Id of the upload.", max_length=100)]) -> FileResponse:

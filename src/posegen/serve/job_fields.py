@@ -105,9 +105,13 @@ class JobField:
         return schema
 
 
-@cache
-def job_fields(kind: type[GenerateConfig] = GenerateConfig) -> dict[str, JobField]:
+def job_fields(kind: Any = GenerateConfig) -> dict[str, JobField]:
     """Return the fields of videos (`GenerateConfig`) or previews (`PreviewConfig`) by name."""
+    return _fields_of(kind)
+
+
+@cache
+def _fields_of(kind: Any) -> dict[str, JobField]:
     docs, limits = field_docs(kind), ranges(kind)
     types = alternatives_of(kind)
     made = {}

@@ -1,4 +1,4 @@
-"""What the API does, without HTTP: takes jobs in, shows them, and removes them with their files."""
+"""The API's work without HTTP: takes jobs in, shows them, and removes them with their files."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -76,18 +76,18 @@ class JobService:
         place = None
         if job.status == "queued":
             place = (self.store.places() if places is None else places).get(job.id)
-        return VideoObject(
-            **self._shared(job),
-            queue_place=place,
-            segment=progress.get("segment"),
-            segments=progress.get("segments"),
-            seconds_left=progress.get("seconds_left"),
-            growing=job.status == "in_progress" and self.growing_path(job).is_file(),
-            prompt=result.get("prompt") or job.fields.get("prompt"),
-            **{
-                name: result.get(name) if job.status == "completed" else None
-                for name in ("width", "height", "fps", "frames", "seconds", "first_segment_after")
-            },
+        made = ("width", "height", "fps", "frames", "seconds", "first_segment_after")
+        return VideoObject.model_validate(
+            {
+                **self._shared(job),
+                "queue_place": place,
+                "segment": progress.get("segment"),
+                "segments": progress.get("segments"),
+                "seconds_left": progress.get("seconds_left"),
+                "growing": job.status == "in_progress" and self.growing_path(job).is_file(),
+                "prompt": result.get("prompt") or job.fields.get("prompt"),
+                **{name: result.get(name) if job.status == "completed" else None for name in made},
+            }
         )
 
     def preview(self, job: ServerJob) -> PreviewObject:
@@ -99,7 +99,7 @@ class JobService:
             findings["people"] = [{**person, "picture": address + person["picture"]} for person in findings["people"]]
             findings["videos"] = {name: address + file for name, file in findings["videos"].items()}
             findings["reference"] = address + findings["reference"]
-        return PreviewObject(**self._shared(job), findings=findings)
+        return PreviewObject.model_validate({**self._shared(job), "findings": findings})
 
     def _shared(self, job: ServerJob) -> dict[str, Any]:
         progress = job.progress if job.status == "in_progress" else {}

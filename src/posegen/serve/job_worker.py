@@ -1,4 +1,4 @@
-"""The process that makes videos or previews for the server: `python -m posegen.serve.job_worker` and a line of JSON.
+"""The process that makes videos or previews for the server, which starts it and sends it a line of JSON.
 
 It takes jobs from the store, one after the other, and ends with the server: at once when that is killed (its standard
 input closes; nothing is lost, since finished segments are kept), after a step when that stops (SIGTERM).
@@ -33,9 +33,14 @@ _TAKEOVER = 60.0
 _TRIES = 20
 """Speeds that are kept for estimates."""
 _SHARED = (
-    "model", "size", "fps", "fit", "hands", "conditions", "reference_person", "retarget", "camera",
+    "model",
+    "size",
+    "fps",
+    "fit",
+    "hands",
+    "conditions",
     *(field.name for field in fields(EstimatorConfig)),
-)  # fmt: skip
+)
 """Settings that two jobs must share for one to take up the other's conditions (extraction checks the rest)."""
 
 
@@ -72,7 +77,7 @@ class Worker:
         """Note what clients should know of the models; one that cannot be used says why."""
         from posegen.model.sources import describe_model
 
-        described = {}
+        described: dict[str, dict[str, Any]] = {}
         for name in self.config.models:
             try:
                 model = describe_model(name)

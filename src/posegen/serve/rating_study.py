@@ -5,15 +5,13 @@ Nothing that is sent names a method: videos are addressed by the question's toke
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
-from werkzeug.exceptions import NotFound
-from werkzeug.routing import Map, Rule
-from werkzeug.utils import send_file
-from werkzeug.wrappers import Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from posegen.config import StudyConfig
 from posegen.digests import content_digest
@@ -28,20 +26,20 @@ from posegen.media.files import check_writable
 from posegen.media.fitting import plan_fit
 from posegen.media.video import VideoWriter, probe_video
 from posegen.progress import Progress
-from posegen.serve.local_server import POLICY, json_body, json_response, start_server
+from posegen.serve.local_page import (
+    BlindFileResponse,
+    ConflictError,
+    NotThereError,
+    json_body,
+    json_response,
+    local_application,
+    page_text,
+    start_page,
+)
 
 _SUFFIXES, _CODECS = (".mp4", ".webm"), ("h264", "vp8", "vp9", "av1")
 """Files that browsers play; of H.264 only 4:2:0 in 8 bits."""
-_ROUTES = Map(
-    [
-        Rule("/", endpoint="page"),
-        Rule("/next", endpoint="next", methods=["GET"]),
-        Rule("/enter", endpoint="enter", methods=["POST"]),
-        Rule("/answer", endpoint="answer", methods=["POST"]),
-        Rule("/media/<token>/<side>", endpoint="media", methods=["GET"]),
-    ]
-)
-_LARGEST_BODY = 10_000
+_YEAR = 365 * 86400
 
 
 def study(config: StudyConfig, progress: Progress) -> None:
@@ -51,18 +49,19 @@ def study(config: StudyConfig, progress: Progress) -> None:
     if config.results:
         if not opened.ratings() and not opened.choices():
             raise PosegenError(f"{opened.path}: nobody has answered yet")
-        results, paths = write_results(config.output, opened.ratings(), opened.choices())
+        methods = {method for names in opened.videos.values() for method in names}
+        results, paths = write_results(config.output, opened.ratings(), opened.choices(), methods)
         progress.say(markdown(results).strip())
         for path in paths:
             progress.say(f"wrote {path}")
         return
-    server, gate = start_server(config.host, config.port, StudyPage(opened, videos, references), config.token)
+    page = StudyPage(opened, videos, references)
+    server, gate = start_page(page.application, config.host, config.port, config.token)
     progress.say(f"people answer at {gate.address} ; answers are kept in {opened.path}")
     if (exposure := gate.exposure()) is not None:
         progress.say(exposure)
     progress.say("Ctrl-C ends; the same command with --results writes the results")
-    with server:
-        server.serve_forever()
+    server.serve_forever()
 
 
 def open_study(config: StudyConfig, progress: Progress) -> tuple[Study, dict[tuple[str, str], Path], dict[str, Path]]:
@@ -116,61 +115,55 @@ class StudyPage:
 
     def __init__(self, study: Study, videos: Mapping[tuple[str, str], Path], references: Mapping[str, Path]) -> None:
         self.study, self.videos, self.references = study, videos, references
-        folder = resources.files("posegen.serve") / "study_page"
-        style, script, page = ((folder / f"study.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
-        settings = json.dumps({"aspects": ASPECTS})
-        self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
+        routes = [
+            Route("/next", self.show_next),
+            Route("/enter", self.enter, methods=["POST"]),
+            Route("/answer", self.answer, methods=["POST"]),
+            Route("/media/{token}/{side}", self.show_media),
+        ]
+        self.application = local_application(page_text("study_page", "study", {"aspects": ASPECTS}), routes)
+        """The ASGI application."""
 
-        self.application = Request.application(self.respond_or_refuse)
-        """The WSGI application."""
+    # -- routes: raise `PosegenError` for requests that do not fit ---------------------------------------------------
 
-    def respond_or_refuse(self, request: Request) -> Response:
-        """Answer a request; one that does not fit gets a status and a line that says why."""
-        request.max_content_length = _LARGEST_BODY
-        try:
-            return self.respond(request)
-        except AlreadyAnsweredError as error:
-            return json_response({"error": str(error)}, 409)
-        except PosegenError as error:
-            return json_response({"error": str(error)}, 400)
+    async def enter(self, request: Request) -> Response:
+        """Begin or resume as a person, whom a cookie then names."""
+        name = str((await json_body(request)).get("name", ""))
+        person = await run_in_threadpool(self.study.enter, name)
+        response = json_response({})
+        response.set_cookie("person", person, httponly=True, samesite="strict", max_age=_YEAR)
+        return response
 
-    def respond(self, request: Request) -> Response:
-        """Answer a request; raises `PosegenError` for one that does not fit, `HTTPException` for unknown places."""
-        endpoint, values = _ROUTES.bind_to_environ(request.environ).match()
-        if endpoint == "page":
-            response = Response(self.page, mimetype="text/html")
-            response.headers["Content-Security-Policy"] = POLICY
-            return response
-        if endpoint == "enter":
-            response = json_response({})
-            person = self.study.enter(str(json_body(request).get("name", "")))
-            response.set_cookie("person", person, httponly=True, samesite="Strict", max_age=365 * 86400)
-            return response
+    def show_next(self, request: Request) -> Response:
+        """The person's next question."""
         person = request.cookies.get("person", "")
-        if endpoint == "next":
-            known = bool(person) and self.study.knows(person)
-            return json_response({"question": _shown(self.study.next_question(person)) if known else "who"})
-        if endpoint == "answer":
-            body = json_body(request)
-            token, answer = body.get("question"), body.get("answer")
-            if not isinstance(token, str) or not isinstance(answer, dict):
-                raise PosegenError("a question and an answer are needed")
-            self.study.answer(person, token, answer)
-            return json_response({"question": _shown(self.study.next_question(person))})
-        question = self.study.question(person, values["token"])
-        method = {"left": question.first, "right": question.second}.get(values["side"])
-        if values["side"] == "reference":
+        known = bool(person) and self.study.knows(person)
+        return json_response({"question": _shown(self.study.next_question(person)) if known else "who"})
+
+    async def answer(self, request: Request) -> Response:
+        """Keep an answer; return the next question."""
+        person, body = request.cookies.get("person", ""), await json_body(request)
+        token, answer = body.get("question"), body.get("answer")
+        if not isinstance(token, str) or not isinstance(answer, dict):
+            raise PosegenError("a question and an answer are needed")
+        try:
+            await run_in_threadpool(self.study.answer, person, token, answer)
+        except AlreadyAnsweredError as error:
+            raise ConflictError(str(error)) from error
+        return json_response({"question": _shown(await run_in_threadpool(self.study.next_question, person))})
+
+    def show_media(self, request: Request) -> Response:
+        """A video of a question, or its reference image."""
+        side, token = request.path_params["side"], request.path_params["token"]
+        question = self.study.question(request.cookies.get("person", ""), token)
+        method = {"left": question.first, "right": question.second}.get(side)
+        if side == "reference":
             path = self.references[question.clip]
         elif method is not None:
             path = self.videos[question.clip, method]
         else:
-            raise NotFound
-        # no name, date or checksum of the file: they could tell which method made it
-        sent = send_file(
-            path, request.environ, mimetype=_mimetype(path), conditional=True, etag=False, last_modified=0, max_age=0
-        )
-        sent.headers.pop("Content-Disposition", None)
-        return sent
+            raise NotThereError(f"the question has no {side:.20}")
+        return BlindFileResponse(path, _mimetype(path))
 
 
 def _shown(question: Question | None) -> dict[str, object] | None:

@@ -5,21 +5,19 @@ the page is `screen_page/`.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import resources
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import cv2
-from werkzeug.exceptions import NotFound
-from werkzeug.routing import Map, Rule
-from werkzeug.utils import send_file
-from werkzeug.wrappers import Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
 from posegen.config import ScreenConfig
 from posegen.errors import PosegenError
@@ -28,18 +26,8 @@ from posegen.media.video import VideoWriter, iterate_frames, probe_video
 from posegen.prepare.answers import FILE, Answer, Answers
 from posegen.prepare.summary_page import index_errors, open_index
 from posegen.progress import Progress
-from posegen.serve.local_server import POLICY, json_body, json_response, start_server
+from posegen.serve.local_page import NotThereError, json_body, json_response, local_application, page_text, start_page
 
-_ROUTES = Map(
-    [
-        Rule("/", endpoint="page"),
-        Rule("/next", endpoint="next", methods=["GET"]),
-        Rule("/say", endpoint="say", methods=["POST"]),
-        Rule("/undo", endpoint="undo", methods=["POST"]),
-        Rule("/video/<int:row>", endpoint="video", methods=["GET"]),
-        Rule("/picture/<int:row>", endpoint="picture", methods=["GET"]),
-    ]
-)
 _SIDE, _MAXIMUM_FPS = 640, 30
 """Longer side and maximum frame rate of the videos shown."""
 MAX_ROWS = 1_000_000
@@ -65,13 +53,12 @@ class Row:
 def screen(config: ScreenConfig, progress: Progress) -> None:
     """Serve the page until interrupted."""
     page = open_screening(config)
-    server, gate = start_server(config.host, config.port, page, config.token)
+    server, gate = start_page(page.application, config.host, config.port, config.token)
     progress.say(f"look at {len(page.rows)} clips at {gate.address} ; Ctrl-C ends")
     if (exposure := gate.exposure()) is not None:
         progress.say(exposure)
     progress.say(f"answers are kept in {page.answers.path}; `posegen prepare ... --refilter` takes them")
-    with server:
-        server.serve_forever()
+    server.serve_forever()
 
 
 def open_screening(config: ScreenConfig) -> "ScreenPage":
@@ -127,55 +114,57 @@ class ScreenPage:
         self.answers = Answers(folder / FILE)
         self._by_number = {row.number: row for row in rows}
         self._cutting = Lock()
-        page_folder = resources.files("posegen.serve") / "screen_page"
-        style, script, page = (
-            (page_folder / f"screen.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html")
-        )
-        settings = json.dumps({"tags": list(tags)}).replace("<", "\\u003c")
-        self.page = page.replace("/* style */", style).replace("/* script */", script).replace("{settings}", settings)
-        self.application = Request.application(self.respond_or_refuse)
-        """The WSGI application."""
+        routes = [
+            Route("/next", self.show_next),
+            Route("/say", self.say, methods=["POST"]),
+            Route("/undo", self.undo, methods=["POST"]),
+            Route("/video/{row:int}", self.show_video),
+            Route("/picture/{row:int}", self.show_picture),
+        ]
+        self.application = local_application(page_text("screen_page", "screen", {"tags": list(tags)}), routes)
+        """The ASGI application."""
 
-    def respond_or_refuse(self, request: Request) -> Response:
-        """Answer a request; one that does not fit gets a status and a line that says why."""
-        request.max_content_length = 10_000
-        try:
-            return self.respond(request)
-        except PosegenError as error:
-            return json_response({"error": str(error)}, 400)
+    # -- routes: raise `PosegenError` for requests that do not fit ---------------------------------------------------
 
-    def respond(self, request: Request) -> Response:
-        """Answer a request; raises `PosegenError` for one that does not fit, `HTTPException` for unknown places."""
-        endpoint, values = _ROUTES.bind_to_environ(request.environ).match()
-        if endpoint == "page":
-            response = Response(self.page, mimetype="text/html")
-            response.headers["Content-Security-Policy"] = POLICY
-            return response
-        if endpoint == "next":
-            return json_response(self._next(request.args.get("after", -1, type=int)))
-        if endpoint == "say":
-            body = json_body(request)
-            keep, tags = body.get("keep"), body.get("tags", [])
-            if keep not in (True, False, None) or not isinstance(tags, list):
-                raise PosegenError("keep (true, false or null) and a list of tags are needed")
-            row = self._row(body.get("row"))
-            # a clip with tags only has been looked at; it stays with the filters
-            self.answers.say(row.clip, Answer(keep if keep is None else bool(keep), tuple(str(tag) for tag in tags)))
-            return json_response(self._next(row.number))
-        if endpoint == "undo":
-            json_body(request)
-            clip = self.answers.undo()
-            about = next((each for each in self.rows if each.clip == clip), None)
-            return json_response(self._next(-1) if about is None else self._shown(about, self.answers.all()))
-        row = self._row(values["row"])
-        if endpoint == "picture":
-            return Response(thumbnail_of(self.folder / "index.parquet", row.number), mimetype="image/jpeg")
-        return send_file(self.cut(row), request.environ, mimetype="video/mp4", conditional=True)
+    def show_next(self, request: Request) -> Response:
+        """The next clip without an answer."""
+        after = request.query_params.get("after", "-1")
+        return json_response(self._next(int(after) if after.isdecimal() and len(after) < 10 else -1))
+
+    async def say(self, request: Request) -> Response:
+        """Keep an answer; return the next clip."""
+        body = await json_body(request)
+        keep, tags = body.get("keep"), body.get("tags", [])
+        if keep not in (True, False, None) or not isinstance(tags, list):
+            raise PosegenError("keep (true, false or null) and a list of tags are needed")
+        row = self._row(body.get("row"))
+        # a clip with tags only has been looked at; it stays with the filters
+        answer = Answer(keep if keep is None else bool(keep), tuple(str(tag) for tag in tags))
+        await run_in_threadpool(self.answers.say, row.clip, answer)
+        return json_response(await run_in_threadpool(self._next, row.number))
+
+    async def undo(self, request: Request) -> Response:
+        """Take back the last answer; return its clip."""
+        await json_body(request)
+        clip = await run_in_threadpool(self.answers.undo)
+        about = next((each for each in self.rows if each.clip == clip), None)
+        return json_response(self._next(-1) if about is None else self._shown(about, self.answers.all()))
+
+    def show_picture(self, request: Request) -> Response:
+        """The thumbnail of a clip."""
+        row = self._row(request.path_params["row"])
+        return Response(thumbnail_of(self.folder / "index.parquet", row.number), media_type="image/jpeg")
+
+    def show_video(self, request: Request) -> Response:
+        """A clip."""
+        return FileResponse(self.cut(self._row(request.path_params["row"])), media_type="video/mp4")
+
+    # -- clips ---------------------------------------------------------------------------------------------------------
 
     def _row(self, number: object) -> Row:
         row = self._by_number.get(number) if type(number) is int else None
         if row is None:
-            raise NotFound
+            raise NotThereError("no such clip is shown")
         return row
 
     def _next(self, after: int) -> dict[str, Any]:
@@ -224,14 +213,14 @@ def thumbnail_of(index: Path, number: int) -> bytes:
     """The JPEG of one row; only its group of rows is read."""
     file = open_index(index)
     if "thumbnail" not in file.schema_arrow.names:
-        raise NotFound
+        raise NotThereError("the index holds no thumbnails")
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
         if number < count:
             with index_errors(index):
                 content = file.read_row_group(group, columns=["thumbnail"]).column(0)[number].as_py()
             if not content:
-                raise NotFound
+                raise NotThereError("the clip has no thumbnail")
             return bytes(content)
         number -= count
-    raise NotFound
+    raise NotThereError("the index holds no such clip")

@@ -1,7 +1,7 @@
-"""Looks into one uploaded file, as a program of its own: `python -m posegen.serve.upload_check KIND PATH`.
+"""Looks into one uploaded file, as a program of its own.
 
-Decoders meet files of strangers here. A file that ends this process ends nothing else, and none is read by the server.
-Prints what was found, or the error, as JSON; loads no PyTorch.
+Arguments: the kind of file, and its path. Decoders meet files of strangers here. A file that ends this process ends
+nothing else, and none is read by the server. Prints what was found, or the error, as JSON; loads no PyTorch.
 """
 
 import json

@@ -113,7 +113,7 @@ async def _refuse(send: Send, status: int, message: str) -> None:
 class _PatientProtocol(H11Protocol):
     """Gives up on clients that connect and do not complete the head of a request."""
 
-    def connection_made(self, transport: Any) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.loop.call_later(PATIENCE, self._give_up)
 

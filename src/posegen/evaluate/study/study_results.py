@@ -6,7 +6,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,12 @@ class StudyResults:
     agreement: dict[str, float | None]
 
 
-def summarise(ratings: Sequence[Rating], choices: Sequence[Choice]) -> StudyResults:
-    """The figures of all answers. Raises `PosegenError` if there is none."""
+def summarise(ratings: Sequence[Rating], choices: Sequence[Choice], asked: Iterable[str] = ()) -> StudyResults:
+    """The figures of all answers. asked: all methods of the study. Raises `PosegenError` if there is no answer."""
     if not ratings and not choices:
         raise PosegenError("nobody has answered yet")
-    methods = {rating.method for rating in ratings} | {method for choice in choices for method in choice.methods}
+    methods = set(asked)
+    methods |= {rating.method for rating in ratings} | {method for choice in choices for method in choice.methods}
     means, won = {}, {}
     for method in sorted(methods):
         for aspect in ASPECTS:
@@ -146,13 +147,13 @@ def markdown(results: StudyResults) -> str:
 
 
 def write_results(
-    folder: Path, ratings: Sequence[Rating], choices: Sequence[Choice]
+    folder: Path, ratings: Sequence[Rating], choices: Sequence[Choice], asked: Iterable[str] = ()
 ) -> tuple[StudyResults, list[Path]]:
-    """Write ratings.csv, choices.csv (people as numbers, no names) and study.md.
+    """Write ratings.csv, choices.csv (people as numbers, no names) and study.md, with all methods asked about.
 
     Raises `PosegenError` where nobody has answered, `OutputError` where nothing can be written.
     """
-    results = summarise(ratings, choices)
+    results = summarise(ratings, choices, asked)
     rated = [[each.person, each.clip, each.method, each.aspect, each.rating] for each in ratings]
     chosen = [[each.person, each.clip, *each.methods, each.better or "same"] for each in choices]
     contents = {

@@ -30,9 +30,11 @@ function show(state) {
   chosen = new Set();
   $("bar").style.width = `${(100 * state.done) / Math.max(1, state.total)}%`;
   $("at").textContent = `${state.done} of ${state.total} looked at`;
+  const held = $("look").contains(document.activeElement) || $("done").contains(document.activeElement); // the focus
   $("look").hidden = shown === null;
   $("done").hidden = shown !== null;
-  if (shown === null) { $("video").removeAttribute("src"); return; }
+  if (shown === null) { $("video").removeAttribute("src"); if (held) $("undo-last").focus(); return; }
+  if (held && (document.activeElement === document.body || !document.activeElement.checkVisibility())) $("keep").focus();
   $("name").textContent = `${shown.source.split("/").pop()} · ${shown.start.toFixed(1)}–${shown.end.toFixed(1)} s`;
   $("name").title = shown.name;
   $("verdict").textContent = shown.kept ? "the filters keep it" : `dropped by ${shown.dropped_by.join(", ").replaceAll("_", " ")}`;
@@ -58,16 +60,23 @@ $("video").addEventListener("error", () => { // the video is elsewhere: its pict
   $("still").hidden = false;
   $("still").src = `/picture/${shown.row}`;
 });
-function listTags() {
-  $("tags").replaceChildren(...[...new Set([...tags, ...chosen])].map((tag, place) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = tag;
+function listTags() { // buttons stay while they can, and so does the focus
+  const wanted = [...new Set([...tags, ...chosen])];
+  const buttons = [...$("tags").children];
+  for (const button of buttons) if (!wanted.includes(button.dataset.tag)) button.remove();
+  wanted.forEach((tag, place) => {
+    let button = buttons.find((each) => each.dataset.tag === tag);
+    if (!button) {
+      button = document.createElement("button");
+      button.type = "button";
+      button.dataset.tag = tag;
+      button.textContent = tag;
+      if (place < Math.min(9, tags.length)) { const key = document.createElement("kbd"); key.textContent = place + 1; button.append(key); }
+      button.addEventListener("click", () => toggle(tag));
+      $("tags").append(button);
+    }
     button.setAttribute("aria-pressed", chosen.has(tag));
-    if (place < Math.min(9, tags.length)) { const key = document.createElement("kbd"); key.textContent = place + 1; button.append(key); }
-    button.addEventListener("click", () => toggle(tag));
-    return button;
-  }));
+  });
 }
 function toggle(tag) {
   if (!chosen.delete(tag)) chosen.add(tag);

@@ -36,6 +36,8 @@ function show(next) {
   $("done").hidden = next !== null;
   $("ask").hidden = next === "who" || next === null;
   if (!$("ask").hidden) ask();
+  const title = next === null ? $("thanks") : next === "who" ? null : $("title");
+  if (title) title.focus({ preventScroll: true }); // what had the focus is gone: go on from the new question
 }
 function field(name, text, choices, ends) {
   const scale = make("div", { className: "scale" });
@@ -71,6 +73,10 @@ function play() {
   for (const video of document.querySelectorAll("video")) { video.currentTime = 0; video.play().catch(() => {}); }
 }
 $("again").addEventListener("click", play);
+$("large").addEventListener("click", () => {
+  const large = $("videos").classList.toggle("large");
+  $("large").setAttribute("aria-pressed", large);
+});
 $("answer").addEventListener("input", () => { $("send").disabled = !$("answer").checkValidity(); });
 $("answer").addEventListener("submit", (event) => {
   event.preventDefault();
