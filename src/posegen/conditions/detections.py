@@ -142,7 +142,7 @@ class DetectionRecorder:
             if (person.scores[KEPT_POINTS:] > 0).any() or np.isfinite(person.hands).any()
         }
         for column, values in zip(self._columns, rows, strict=True):
-            column.extend(values.tobytes())
+            column.extend(np.asarray(values).tobytes())
         self._whole.update({self._count + number: person for number, person in whole.items()})
         self._count += len(own)
         self._frames += 1

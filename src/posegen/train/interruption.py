@@ -39,7 +39,7 @@ class Interruption:
 
     @property
     def came(self) -> bool:
-        """Whether a signal came."""
+        """True after a signal."""
         return self.number is not None
 
     def act(self) -> None:

@@ -124,7 +124,7 @@ def look_ahead(config: GenerateConfig, progress: Progress, samples: int = SAMPLE
     warnings += [line] if line else []
     if found.skeletons is None:
         warnings += _about_people(numbers / float(fps) + start, seen, found)
-        warnings += describe_place(sequence_of(found.people, (inputs.driving.height, inputs.driving.width), fps))
+        warnings += describe_place(sequence_of(found.people, settings.driving_fit.source, fps))
         warnings += _about_fit(config.fit, pose) if moved is None and conditions is None else []
         warnings += _about_hands(pose, found, seen) if config.hands else []
     framing = _framing(pose, size) if inputs.motion is None else None  # of a virtual camera it says nothing
