@@ -66,6 +66,8 @@ batch_size = 2
 few_steps = 2
 stitch_share = 0.5
 face_weight = 2.0
+teacher_steps = 2
+adversarial = 0.5
 discriminator_width = 8
 ema = 0.5
 {distill}

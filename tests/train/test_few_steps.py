@@ -67,7 +67,7 @@ def test_without_its_additions_it_is_flow_matching_at_the_levels_of_the_sampler(
 
 
 def test_all_levels_and_both_kinds_of_items_are_drawn(make_stage):
-    stage = make_stage(own_share=0.5, flow_share=0.25, stitch_share=0.25)
+    stage = make_stage(own_share=0.5, flow_share=0.25, stitch_share=0.25, adversarial=0.5)
     batches = [stage.make_batch(step, PHASE, step, slice(0, 4)) for step in range(40)]
     assert [batch.kind for batch in batches[:8]] == ["base", "base", "base", "stitch"] * 2
     sigmas, own = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("sigmas", "own_steps"))
@@ -87,10 +87,10 @@ def test_all_levels_and_both_kinds_of_items_are_drawn(make_stage):
 
 
 def test_items_of_a_step_do_not_depend_on_how_a_batch_is_split(make_stage):
-    stage = make_stage()
+    stage = make_stage(adversarial=0.5, teacher_steps=2)
     whole = stage.make_batch(2, PHASE, 2, slice(0, 4))
     parts = [stage.make_batch(2, PHASE, 2, part) for part in (slice(0, 2), slice(2, 4))]
-    for name in ("latents", "noise", "sigmas", "own_steps", "adversarial"):
+    for name in ("latents", "noise", "sigmas", "own_steps", "adversarial", "taught", "unposed_latents"):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts])), name
 
 
@@ -238,7 +238,7 @@ def test_a_discriminator_learns_what_is_soft():
 
 @pytest.mark.parametrize("learning", ["whole", "adapters"])
 def test_what_learns(make_stage, learning):
-    stage = make_stage(learning=learning)
+    stage = make_stage(learning=learning, adversarial=0.5)
     names = {name for name, _ in trained_parameters(stage.module)}
     learning_before = set(names)
     assert any(".lora_A.base." in name for name in names)
@@ -252,6 +252,9 @@ def test_what_learns(make_stage, learning):
     judges = {id(parameter) for parameter in stage.module.discriminator.parameters()}
     assert {id(parameter) for group in optimizers[-1].param_groups for parameter in group["params"]} == judges
     assert rates(stage.settings, 0, len(optimizers)) == pytest.approx([1e-4, 3e-4])
+    alone = replace(stage.settings, adversarial=0.0)
+    assert rates(alone, 0, 2) == pytest.approx([1e-4, 1e-4])
+    assert len(make_optimizers(stage.pipeline.transformer, alone)) == 1
 
 
 def test_new_adapters_begin_on_a_base_without_any(make_stage):
@@ -270,7 +273,7 @@ def test_another_shift_is_the_exported_models(make_stage, tmp_path):
 
 @pytest.mark.parametrize("learning", ["whole", "adapters"])
 def test_memory_counts_what_learns(make_stage, learning):
-    stage = make_stage(learning=learning)
+    stage = make_stage(learning=learning, adversarial=0.5)
     config = stage.pipeline.transformer.config
     arguments = {name: config[name] for name in TRANSFORMER}
     found = estimate(stage.settings, "fp32", TransformerInputs(arguments, (4, 4), 16, 65))
@@ -279,5 +282,7 @@ def test_memory_counts_what_learns(make_stage, learning):
         replace(stage.settings, discriminator_width=64), "fp32", TransformerInputs(arguments, (4, 4), 16, 65)
     )
     assert wider.activations > found.activations
+    alone = estimate(replace(stage.settings, adversarial=0.0), "fp32", TransformerInputs(arguments, (4, 4), 16, 65))
+    assert alone.trained_parameters == sum(p.numel() for _, p in trained_parameters(stage.module.transformer))
     taught = estimate(replace(stage.settings, teacher_steps=2), "fp32", TransformerInputs(arguments, (4, 4), 16, 65))
     assert taught.frozen - found.frozen == pytest.approx(4 * found.parameters, rel=0.01)

@@ -50,14 +50,16 @@ class DistillStage(DiffusionStage):
         cache: LatentCache,
         encoders: Encoders | None = None,
     ) -> None:
-        """Set which weights learn, and build the discriminator."""
+        """Set which weights learn, copy the teacher and build the discriminator, where the settings want them."""
         super().__init__(pipeline, settings, model, train, validation, cache, encoders)
         self.shift = settings.few_step_shift or float(pipeline.scheduler.config.shift)
         set_flow_shift(pipeline, self.shift)
         self.sigmas = step_sigmas(settings.few_steps, self.shift)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            discriminator = make_discriminator(pipeline.transformer.config, settings)
+        discriminator = None
+        if settings.adversarial > 0:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(settings.seed)
+                discriminator = make_discriminator(pipeline.transformer.config, settings)
         self.model_in_training = FewStepModel(
             pipeline.transformer, discriminator, self.sigmas, self.channel_weights, teacher=self._make_teacher()
         )
@@ -80,7 +82,7 @@ class DistillStage(DiffusionStage):
 
     @property
     def module(self) -> nn.Module:
-        """The transformer and its discriminator."""
+        """The transformer, and its discriminator if it has one."""
         return self.model_in_training
 
     @property

@@ -1,11 +1,11 @@
-"""Objective of distillation: the transformer learns to generate in a few given steps, with a discriminator beside it.
+"""Objective of distillation: the transformer learns to generate in a few given steps.
 
 Three parts, for the noise levels that the sampler visits in so few steps. Regression: from noise, from noised clips,
 and from latents that the model's own earlier steps have left, a step should lead where the slow model goes in several
-guided ones (`teacher.py`), or to the clip. An adversarial
-part: what such a step makes should look like a clip to a discriminator of latents, the more the later the step; the
-first one, from pure noise, is left to regression, which finds where things are. And ordinary flow matching
-at any noise level for a share of the items, so that many steps remain possible.
+guided ones (`teacher.py`), or to the clip. Ordinary flow matching at any noise level for a share of the items, so that
+many steps remain possible. And, if wanted, an adversarial part: what a step makes should look like a clip to a
+discriminator of latents, the more the later the step; the first one, from pure noise, is left to regression, which
+finds where things are.
 """
 
 from dataclasses import dataclass
@@ -43,12 +43,12 @@ def step_sigmas(steps: int, shift: float) -> Float[Tensor, " levels"]:
 
 
 class FewStepModel(nn.Module):
-    """The transformer that learns and its discriminator: what a run trains, in one module."""
+    """The transformer that learns, and a discriminator or none: what a run trains, in one module."""
 
     def __init__(
         self,
         transformer: Any,
-        discriminator: LatentDiscriminator,
+        discriminator: LatentDiscriminator | None,
         sigmas: Float[Tensor, " levels"],
         channel_weights: Float[Tensor, " c"] | None = None,
         smoothness: float = 0.1,
@@ -79,15 +79,19 @@ class FewStepModel(nn.Module):
         weights = None if self.channel_weights is None else self.channel_weights.to(noisy)
         # of the velocity that leads to the clip: for a noised one the error of flow matching
         errors = velocity_errors(clean / sigmas, self.ends(batch, noisy) / sigmas, batch.weights, weights)
-        judged = torch.zeros_like(batch.sigmas) > 0 if batch.adversarial is None else batch.adversarial > 0
-        if not judged.any():
+        if self.discriminator is None or batch.adversarial is None or not (batch.adversarial > 0).any():
             return errors.mean()
+        judged = batch.adversarial > 0
         (pull,) = torch.autograd.grad(errors.sum(), clean, retain_graph=True)
-        adversarial = self._adversarial(items_of(batch, judged), clean[judged], pull[judged])
+        adversarial = self._adversarial(self.discriminator, items_of(batch, judged), clean[judged], pull[judged])
         return errors.mean() + adversarial.sum() / len(errors)
 
     def _adversarial(
-        self, batch: FewStepBatch, made: Float[Tensor, "b c f h w"], pull: Float[Tensor, "b c f h w"]
+        self,
+        discriminator: LatentDiscriminator,
+        batch: FewStepBatch,
+        made: Float[Tensor, "b c f h w"],
+        pull: Float[Tensor, "b c f h w"],
     ) -> Float[Tensor, " b"]:
         """Return both adversarial losses of each item: the transformer's and the discriminator's.
 
@@ -95,14 +99,14 @@ class FewStepModel(nn.Module):
         `pull` (as VQGAN's adaptive weight, arXiv 2012.09841 Eq. 7, but for each item): no weight to choose by model.
         """
         conditions = conditions_of(batch)
-        logits = self.discriminator(made, conditions)
+        logits = discriminator(made, conditions)
         fooled = -torch.stack([weighted(scores.float(), batch.weights) for scores in logits]).mean(0)
         (push,) = torch.autograd.grad(fooled.sum(), made)  # not into the discriminator's weights
         assert batch.adversarial is not None
         scale = batch.adversarial * _norm(pull) / _norm(push).clamp_min(1e-12)
         towards = (made * (scale.view(-1, 1, 1, 1, 1) * push)).flatten(1).sum(1)  # its gradient is that of scale·fooled
         own = discriminator_loss(
-            self.discriminator, batch.latents, made.detach(), batch.noise, conditions, batch.weights, self.smoothness
+            discriminator, batch.latents, made.detach(), batch.noise, conditions, batch.weights, self.smoothness
         )
         return towards - towards.detach() + (scale * fooled).detach() + own
 

@@ -102,7 +102,7 @@ def estimate(
     """Estimate the memory of a stage that trains the transformer, on each of `processes` devices."""
     activations, tokens = max(_measure(phase, settings, inputs, processes) for phase in settings.phases)
     trained, everything = _count_parameters(_Structure.of(settings, inputs.arguments))
-    if isinstance(settings, DistillSettings):
+    if isinstance(settings, DistillSettings) and settings.adversarial > 0:
         judging, judged = _discriminator(settings, inputs, processes)
         activations, trained, everything = activations + judged, trained + judging, everything + judging
     shards = processes if settings.strategy == "fsdp" else 1

@@ -308,9 +308,10 @@ class DistillSettings(AdapterSettings):
     others begin from noised clips."""
     flow_share: Share = 0.25
     """Share of items that are trained by ordinary flow matching at any noise level: many steps stay possible."""
-    adversarial: NonNegativeFloat = 1.0
-    """Norm of the discriminator's gradient relative to the regression's in the last step; less in earlier ones, down to
-    nothing in the first, and rising from 0 during the warm-up. 0: no discriminator, softer frames."""
+    adversarial: NonNegativeFloat = 0.0
+    """Norm of a discriminator's gradient relative to the regression's in the last step; less in earlier ones, down to
+    nothing in the first, and rising from 0 during the warm-up. It needs many thousand items: after a few hundred it
+    only adds a grid of noise. 0: no discriminator."""
     discriminator_width: PositiveInt = 96
     """Channels of the discriminator's hidden layers."""
     discriminator_rate: PositiveFloat = 3.0
