@@ -2,8 +2,8 @@
 
     python benchmarks/pack_mini.py runs/mini [runs/longer ...] [--vae runs/autoencoder]
 
-Takes stitch/model of the last run (base weights and both adapters), with the autoencoder of another if it was trained
-further after that. The card's figures come from the runs' own files
+Takes distill/model of the last run, or stitch/model without one (base weights and both adapters), with the autoencoder
+of another if it was trained further after that. The card's figures come from the runs' own files
 and from benchmarks/results/mini_quality.json; run it again after that benchmark.
 """
 
@@ -24,7 +24,12 @@ RESULTS = Path(__file__).parent / "results"
 SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_pose_strength": 1.2}
 """Chosen on clips that are neither in the training nor in the card: guidance in the first of eight steps, which decides
 where limbs are. In more steps, or stronger, limbs are firmer still, but colours and edges are lost."""
-STAGES = ("vae", "pretrain", "base", "stitch")
+STAGES = ("vae", "pretrain", "base", "stitch", "distill")
+GUIDED = """8 steps without classifier-free guidance, with pose guidance of 2 in the first step and a pose strength of
+1.2. Pose guidance is not part of PoseGen; its values were chosen on clips that are not in the table below."""
+FEW = """{steps} steps without any guidance, for which the weights were distilled (`posegen train distill`): each
+replaces several steps of the model before, with its pose guidance of 2 in the first one and its pose strength of 1.2.
+More steps (`--steps 8`) give sharper and less accurate frames."""
 CARD = """# The mini
 
 A small model with the structure of Wan2.1-I2V-14B and PoseGen's reference tokens, hand embedding and two adapters
@@ -36,8 +41,7 @@ also mirrored{parts}. No real person was filmed, and no real video was used.
 **Training.** `posegen train` with `--recipe mini` on {hardware}: {training}. {minutes:.0f} minutes in all, by
 `training.json` beside this file.
 
-**Sampling.** 8 steps without classifier-free guidance, with pose guidance of 2 in the first step and a pose strength of
-1.2. Pose guidance is not part of PoseGen; its values were chosen on clips that are not in the table below.
+**Sampling.** {sampling}
 
 **Licence.** Apache-2.0, as posegen.
 
@@ -102,7 +106,14 @@ def generalization() -> str:
 
 
 def card(
-    runs: list[Path], vae: Path | None, megabytes: float, parameters: float, clips: int, parts: str, hardware: str
+    runs: list[Path],
+    vae: Path | None,
+    megabytes: float,
+    parameters: float,
+    clips: int,
+    parts: str,
+    hardware: str,
+    few_steps: int,
 ) -> str:
     """The model card, from the files of the runs and of the benchmark."""
     finished = [(entry["stage"], entry) for entry in history(runs, vae)]
@@ -122,18 +133,20 @@ def card(
     return CARD.format(
         parameters=parameters / 1e6, megabytes=megabytes, clips=clips, parts=parts, training=training,
         minutes=60 * sum(entry["hours"] for _, entry in finished), hardware=hardware, quality=quality,
-        generalization=generalization(),
+        generalization=generalization(), sampling=FEW.format(steps=few_steps) if few_steps else GUIDED,
     )  # fmt: skip  # two rows
 
 
 def pack(runs: list[Path], vae: Path | None, clips: int, parts: str, hardware: str) -> None:
-    pipeline = load_pipeline(str(runs[-1] / "stitch" / "model"), torch.device("cpu"), torch.float32)
+    last = next(stage for stage in ("distill", "stitch") if (runs[-1] / stage / "model").is_dir())
+    pipeline = load_pipeline(str(runs[-1] / last / "model"), torch.device("cpu"), torch.float32)
+    own = {} if pipeline.config.few_steps else {**SETTINGS, **SAMPLING}  # distilled weights say how they are sampled
     if vae is not None:
         latents = {name: list(pipeline.vae.config[name]) for name in ("latents_mean", "latents_std")}
         pipeline.vae = load_pipeline(str(vae / "vae" / "model"), torch.device("cpu"), torch.float32).vae
         pipeline.vae.register_to_config(**latents)  # the transformer knows no others
     pipeline = cast(pipeline, torch.bfloat16)
-    pipeline.register_to_config(**{**SETTINGS, **SAMPLING, "trained": True})
+    pipeline.register_to_config(**{**own, "trained": True})
     shutil.rmtree(FOLDER, ignore_errors=True)
     pipeline.save_pretrained(FOLDER)
     for path in FOLDER.rglob("*.json"):  # libraries note where a model was loaded from: nobody else's business
@@ -144,7 +157,8 @@ def pack(runs: list[Path], vae: Path | None, clips: int, parts: str, hardware: s
     size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise SystemExit(f"{size / 1e6:.1f} MB is more than {MOST_BYTES / 1e6:.0f} MB")
-    (FOLDER / "README.md").write_text(card(runs, vae, size / 1e6, parameters, clips, parts, hardware))
+    few_steps = int(pipeline.config.few_steps)
+    (FOLDER / "README.md").write_text(card(runs, vae, size / 1e6, parameters, clips, parts, hardware, few_steps))
     print(f"{FOLDER}: {size / 1e6:.1f} MB, {parameters / 1e6:.1f} M parameters")
 
 
