@@ -26,8 +26,9 @@ SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_
 where limbs are. In more steps, or stronger, limbs are firmer still, but colours and edges are lost."""
 LONG_WAY = """8 steps without classifier-free guidance, with pose guidance of 2 in the first step and a pose strength of
 1.2. Pose guidance is not part of PoseGen; its values were chosen on clips that are not in the table below."""
-FEW_STEPS = """{steps} steps without any guidance: it was distilled to them (`posegen train distill`). `--steps 8`
-takes more, for which it was not distilled."""
+FEW_STEPS = """{steps} steps without any guidance, for which the weights were distilled (`posegen train distill`): each
+replaces several steps of the model before, with its pose guidance of 2 in the first one and its pose strength of 1.2.
+More steps (`--steps 8`) give sharper and less accurate frames."""
 STAGES = ("vae", "pretrain", "base", "stitch", "distill")
 CARD = """# The mini
 
@@ -139,7 +140,7 @@ def pack(runs: list[Path], vae: Path | None, before: Path | None, clips: int, pa
         pipeline.vae = load_pipeline(str(vae / "vae" / "model"), torch.device("cpu"), torch.float32).vae
         pipeline.vae.register_to_config(**latents)  # the transformer knows no others
     pipeline = cast(pipeline, torch.bfloat16)
-    few_steps = pipeline.config.get("few_steps")
+    few_steps = pipeline.config.few_steps
     sampling = {"default_steps": few_steps} if few_steps else SAMPLING
     pipeline.register_to_config(**{**SETTINGS, **sampling, "trained": True})
     trained = history(runs, vae, before)
