@@ -2,8 +2,8 @@
 
     python benchmarks/motion_reading.py
 
-The files hold a person with 60 joints (BVH: 63 channels of rotation beside the root, fingers included; C3D and TRC: 60
-points) and are written into a temporary folder first. Each is read in a process of its own; `megabytes` is the peak of
+The files hold a person with 52 joints, fingers included, and 159 channels (BVH) or with 60 points (C3D, TRC), and
+are written into a temporary folder first. Each is read in a process of its own; `megabytes` is the peak of
 its whole memory, Python and NumPy included. `seconds` is the best of three runs, without the start of Python;
 `cpu_seconds` is what that run computed, which other work on the machine changes less.
 """

@@ -96,7 +96,9 @@ def _numbers(content: bytes, columns: int, path: Path, line: int) -> np.ndarray:
     text = content.decode("latin-1")
     table = text.strip("\n")
     rows = table.count("\n") + 1
-    filled = table.replace("\t\t", "\tnan\t").replace("\t\t", "\tnan\t")
+    filled = table
+    if "\t\t" in table:
+        filled = table.replace("\t\t", "\tnan\t").replace("\t\t", "\tnan\t")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
