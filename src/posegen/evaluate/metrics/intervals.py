@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
+from scipy.stats import t as student  # type: ignore[import-untyped]
 
 
 def mean_interval(
