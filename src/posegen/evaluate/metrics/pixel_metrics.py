@@ -106,7 +106,7 @@ class Flicker:
     """Jumps between neighbouring frames at known seams, against what is usual around them.
 
     The largest jump anywhere is no score any more: noise, which makes every step larger, made the ratio smaller than
-    the ground truth's (`benchmarks/results/score_orders.json`). At seams, too, noise hides jumps: methods are not
+    the ground truth's (`docs/results/scores.md`). At seams, too, noise hides jumps: methods are not
     ranked by it.
     """
 
