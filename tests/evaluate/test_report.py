@@ -112,7 +112,7 @@ def test_sizes_are_those_at_which_each_score_was_measured(report, tmp_path):
         ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32)
     ).save_pretrained(tmp_path)
     dino = DinoMetric(str(tmp_path), torch.device("cpu"))
-    names = ("PSNR", "PSNR of hands", "worst jump", "pose error", "background drift", "DINO consistency")
+    names = ("PSNR", "PSNR of hands", "seam flicker", "pose error", "background drift", "DINO consistency")
     scores = {
         row: {clip: ClipScores(dict.fromkeys(names, 1.0)) for clip in found}
         for row, found in evaluation.results.items()

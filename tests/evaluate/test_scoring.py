@@ -24,7 +24,7 @@ from posegen.evaluate.metrics.frechet import FeatureSet, frechet_distance
 from posegen.evaluate.metrics.metric import ClipInputs, ClipScores, Score
 from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics, person_box, pose_error
 from posegen.evaluate.metrics.pixel_formulas import l1_per_frame, psnr_per_frame, ssim_per_frame
-from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences, StepErrors
 from posegen.evaluate.protocols import find_protocol
 from posegen.evaluate.report.score_tables import best_methods, frechet_cell, mean_cell, worst_first
 from posegen.evaluate.scoring import TRUTH, Scoring, load_scores, save_scores
@@ -249,16 +249,36 @@ def test_what_is_no_number_is_an_error(pair, tmp_path):
 
 def test_a_jump_is_found_where_it_is():
     frames = moving(40)
-    steady = run(Flicker(), frames, rules=NATIVE)
-    frames[25:] = np.clip(frames[25:].astype(int) + 25, 0, 255).astype(np.uint8)
-    jumping = run(Flicker(), frames, rules=NATIVE)
-    numbers, values = jumping.curves["worst jump"]
+    jumping = frames.copy()
+    jumping[25:] = np.clip(frames[25:].astype(int) + 25, 0, 255).astype(np.uint8)
+    found = []
+    for each in (frames, jumping):
+        scorer = Flicker().start(ClipInputs("a", 16.0, 40, SIZE, NATIVE, seams=(24,)))
+        scorer.add(each, None)
+        found.append(scorer.finish())
+    numbers, values = found[1].curves["seam flicker"]
     assert numbers[int(np.argmax(values))] == 25
-    assert jumping.values["worst jump"] > 2 * steady.values["worst jump"]
-    clip = ClipInputs("a", 16.0, 40, SIZE, NATIVE, seams=(24,))
-    scorer = Flicker().start(clip)
-    scorer.add(frames, None)
-    assert scorer.finish().values["seam flicker"] == pytest.approx(max(values))
+    assert found[1].values["seam flicker"] == pytest.approx(max(values))
+    assert found[1].values["seam flicker"] > 2 * found[0].values["seam flicker"]
+    assert not run(Flicker(), jumping, rules=NATIVE).values  # nobody says where seams are
+
+
+def test_step_error_is_raised_by_everything_that_is_not_the_ground_truth():
+    frames = moving(30)
+    noise = np.random.default_rng(0).normal(0, 12, frames.shape)
+    ways = {
+        "noise": np.clip(frames + noise, 0, 255).astype(np.uint8),
+        "blur": np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames]),
+        "still": np.repeat(frames[:1], 30, axis=0),
+        "late": np.concatenate([frames[:1], frames[:-1]]),
+        "jump": np.concatenate([frames[:15], 255 - frames[15:]]),
+    }
+    assert run(StepErrors(), frames, frames, rules=NATIVE).values["step error"] == 0
+    found = {name: run(StepErrors(), way, frames, rules=NATIVE).values["step error"] for name, way in ways.items()}
+    assert min(found.values()) > 0.01, found
+    doubled = run(StepErrors(), frames[::2], frames[: len(frames[::2])], rules=NATIVE).values["step error"]
+    assert 0.2 < doubled < 1.5  # about twice the movement: at most one octave and what the squares' turns add
+    assert best_methods(dataclasses.replace(MEAN, ranked=False), dict.fromkeys("ab", None), ["a", "b"]) == []
 
 
 def test_windows_are_those_of_the_definition():
@@ -518,9 +538,10 @@ def test_damaged_keypoints_are_estimated_again(content, pair, tmp_path, caplog):
 def test_the_truth_is_scored_without_itself(pair, tmp_path):
     result, _, _ = pair
     ground_truth = Result(TRUTH, result.clip, result.clip.ground_truth, 20)
+    ground_truth = dataclasses.replace(ground_truth, seams=(9,))
     found = Scoring(NATIVE, tmp_path / "cache", None).score(ground_truth, [FrameDifferences(), Flicker()])
     assert "PSNR" not in found.values
-    assert found.samples["worst jump"] == 19
+    assert found.samples["seam flicker"] == 1
 
 
 def test_a_short_result_is_compared_with_as_many_frames_of_the_ground_truth(tmp_path):

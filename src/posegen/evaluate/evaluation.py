@@ -18,7 +18,7 @@ from posegen.errors import PosegenError
 from posegen.evaluate.benchmark_file import Benchmark, read_benchmark
 from posegen.evaluate.matching import Matched, Result, clip_under, match, parse_methods
 from posegen.evaluate.metrics.metric import ClipScores, Metric, Score
-from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences
+from posegen.evaluate.metrics.pixel_metrics import Flicker, FrameDifferences, StepErrors
 from posegen.evaluate.protocols import DISCO, Protocol, find_protocol
 from posegen.evaluate.report.score_tables import Cell, best_methods, frechet_cell, mean_cell
 from posegen.evaluate.scoring import TRUTH, Scoring
@@ -125,7 +125,7 @@ def choose_metrics(config: EvaluateConfig, estimator: PoseEstimator | None, rule
     from posegen.evaluate.metrics.person_motion import HandRegions, PeopleMetrics
 
     device = choose_device(config.device)
-    metrics: list[Metric] = [FrameDifferences(rules)]
+    metrics: list[Metric] = [FrameDifferences(rules), StepErrors()]
     if config.lpips is not None:
         metrics.append(lpips_fid_fvd.LpipsMetric(config.lpips, device))
     for path, make in (

@@ -39,7 +39,7 @@ class Interruption:
 
     @property
     def came(self) -> bool:
-        """True after a signal."""
+        """True once a signal came."""
         return self.number is not None
 
     def act(self) -> None:

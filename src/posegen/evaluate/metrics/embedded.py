@@ -77,8 +77,9 @@ class LiteMetrics:
             Score("Lite Fréchet, windows", "lower", NAME, per="window", frechet=True, digits=4,
                   about="Fréchet distance of 480 numbers that describe how 96 features move through a window "
                   "(stand-in for FVD and FID-VID, on another scale)"),
-            Score("Lite steadiness", "higher", NAME, per="step", digits=4,
-                  about="cosine similarity of neighbouring frames' pooled features (stand-in for DINO consistency)"),
+            Score("Lite steadiness", "higher", NAME, per="step", digits=4, ranked=False,
+                  about="cosine similarity of neighbouring frames' pooled features (stand-in for DINO consistency); "
+                  "blur raises it, so it ranks nothing"),
         )  # fmt: skip  # a table, read in rows
 
     def start(self, clip: ClipInputs) -> FrameScorer:

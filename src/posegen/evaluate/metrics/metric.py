@@ -26,7 +26,8 @@ class Score:
     """A column of the table.
 
     per: what one sample is ("frame", "window of 16" ...); network: what the score was measured with; frechet: a
-    distance between the sets of all clips, instead of a mean over clips.
+    distance between the sets of all clips, instead of a mean over clips. ranked: False for a score that something
+    worse than the ground truth improves; no method is marked as the best by it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Score:
     unit: str = ""
     digits: int = 3
     frechet: bool = False
+    ranked: bool = True
     about: str = ""
 
 

@@ -58,9 +58,10 @@ class PeopleMetrics:
                   "person's height; after moving and scaling onto them where places differ (aligned: false)"),
             Score("hands found", "higher", name, per="hand in the driving video", unit="%", digits=1,
                   about="share of the driving video's hands that are found again"),
-            Score("background drift", "lower", name, per="second", unit="of 255", digits=2,
+            Score("background drift", "lower", name, per="second", unit="of 255", digits=2, ranked=False,
                   about="mean difference of each second's background from the first second's, outside the person's "
-                  "box (and outside the driving person's, where places agree); a moving camera counts too"),
+                  "box (and outside the driving person's, where places agree); a moving camera counts too; blur "
+                  "lowers it, so it ranks nothing"),
             Score("appearance drift", "lower", name, per="second", unit="ΔE", digits=2,
                   about="difference of the colours of hair, face, clothes and limbs from the reference image's"),
         )  # fmt: skip  # a table, read in rows

@@ -69,10 +69,11 @@ def frechet_cell(score: Score, clips: Scores, ground_truth: Scores) -> tuple[Cel
 def best_methods(score: Score, cells: Mapping[str, Cell | None], complete: Sequence[str]) -> list[str]:
     """Methods with the best printed number; those that lack clips do not compete.
 
-    None where the numbers are of different clips: a method that is measured only in the easy ones would win.
+    None where methods are not ranked by the score, and where the numbers are of different clips: a method that is
+    measured only in the easy ones would win.
     """
     competing = {name: cell for name, cell in cells.items() if cell and name in complete}
-    if len(competing) < 2 or len({frozenset(cell.clips) for cell in competing.values()}) > 1:
+    if not score.ranked or len(competing) < 2 or len({frozenset(cell.clips) for cell in competing.values()}) > 1:
         return []
     shown = {name: round(cell.value, score.digits) for name, cell in competing.items()}
     best = max(shown.values()) if score.better == "higher" else min(shown.values())
