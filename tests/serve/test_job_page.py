@@ -15,7 +15,7 @@ from posegen.serve.client import Client
 from posegen.serve.job_fields import job_fields
 from posegen.serve.job_page import BASIC, grouped_fields, page_settings
 
-SMALL = {"size": "96x64", "steps": "12", "dtype": "float32"}
+SMALL = {"size": "96x64", "steps": "8", "dtype": "float32"}
 
 
 def test_every_field_is_on_the_page_once():
@@ -35,7 +35,7 @@ def test_from_two_files_to_a_video(browser, tmp_path, media, narrow):
         device="cpu",
         person="1",
         size="96x64",
-        steps=12,
+        steps=8,
         dtype="float32",
     )
     generate_video(config)
