@@ -19,7 +19,7 @@ from posegen.serve.client import Client
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-SMALL = "-F seed=7 -F size=96x64 -F steps=6 -F retarget=off -F person_check=false -F dtype=float32"
+SMALL = "-F seed=7 -F size=96x64 -F steps=30 -F retarget=off -F person_check=false -F dtype=float32"
 
 
 @contextlib.contextmanager
