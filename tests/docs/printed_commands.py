@@ -256,6 +256,7 @@ READ_ONLY = (
         "prepare_cost.py",
         "filter_agreement.py",
         "make_demo_inputs.py",
+        "serve_load.py",
     )),
 )  # fmt: skip  # a table, read in rows
 

@@ -14,7 +14,7 @@ from posegen.media.video import VideoWriter, probe_video
 from posegen.serve.client import ServerError
 from posegen.serve.job_worker import Worker
 
-FIELDS = {"size": "96x64", "steps": 4, "retarget": "off", "dtype": "float32", "seed": 5}
+FIELDS = {"size": "96x64", "steps": 6, "retarget": "off", "dtype": "float32", "seed": 5}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def until(client, name, holds, seconds=240):
     deadline = time.monotonic() + seconds
     while not holds(job := client.get(name)):
         assert time.monotonic() < deadline, job
-        assert job["status"] != "failed" or holds(job), job["error"]
+        assert job["status"] not in ("failed", "completed"), job
         time.sleep(0.05)
     return job
 
@@ -65,7 +65,7 @@ def test_videos_are_the_commands_and_one_model_serves_them(working, media, short
     whole = command.output.read_bytes()
     with working() as (client, store, workers):
         first, second = (client.create_video(**inputs, **FIELDS)["id"] for _ in range(2))
-        until(client, second, lambda job: job["segment"] == 2)
+        until(client, second, lambda job: (job["segment"] or 0) >= 2)
         assert client.change(second, "pause")["status"] in ("in_progress", "paused")
         until(client, second, lambda job: job["status"] == "paused")
         assert list((store.folder / "jobs" / second).glob("result.posegen/job-*/segments/*.mkv"))
@@ -135,7 +135,7 @@ def test_a_preview_shows_everybody_and_its_work_is_taken_up(working, media, tmp_
         with pytest.raises(ServerError):
             client._json("GET", f"/v1/previews/{preview['id']}/files/conditions.key")
         name = client.create_video(**inputs, **fields)["id"]
-        job = until(client, name, lambda job: job["segment"] == 1)
+        job = until(client, name, lambda job: (job["segment"] or 0) >= 1)
         counted = [event.data for event in store.events(name) if event.kind == "note"]
         assert not [data for data in counted if "looking for the hands" in data["text"]]  # nothing was extracted again
         client.delete(name)

@@ -102,6 +102,16 @@ def test_a_worker_that_is_stopped_costs_no_attempt(store):
     assert store.job(name).status == "queued"
 
 
+def test_what_a_killed_server_left_is_queued_whatever_its_workers_were_called(store):
+    names = add(store, 3)
+    for worker in ("video-cuda:0", "video-cuda:1"):
+        store.claim("video", worker)
+    store.pause(names[1])
+    store.hand_back_all()
+    assert [store.job(name).status for name in names] == ["queued", "paused", "queued"]
+    assert store.job(names[0]).attempts == 0
+
+
 def test_deleting_waits_for_the_worker(store):
     first, second = add(store, 2)
     assert store.delete(second)

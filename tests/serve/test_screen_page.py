@@ -7,6 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+pytest.importorskip("starlette", reason="tests of local pages need the extra `evaluate`")
+
 from asgi_client import AsgiClient
 from page_checks import low_contrasts
 

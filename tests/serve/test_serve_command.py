@@ -1,4 +1,4 @@
-"""`posegen serve` as a process: the commands and the snippet of its page, `kill -9`, a second start, and its end."""
+"""`posegen serve` as a process: the commands and the snippet of its page, and its end."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from posegen.serve.client import Client
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-SMALL = "-F seed=7 -F size=96x64 -F steps=20 -F retarget=off -F person_check=false -F dtype=float32"
+SMALL = "-F seed=7 -F size=96x64 -F steps=30 -F retarget=off -F person_check=false -F dtype=float32"
 
 
 @contextlib.contextmanager
@@ -60,14 +60,9 @@ def test_the_command_serves_and_stops(tmp_path, media, narrow, short_dance):
         video = json.loads(run(create, tmp_path, server, None))["id"]
         assert json.loads(run(status, tmp_path, server, video))["status"] == "queued"
         client = Client(server)
-        while (client.get(video)["segment"] or 0) < 2:
+        while (client.get(video)["segment"] or 0) < 1:
             time.sleep(0.1)
-        process.kill()
-        process.wait()
-    assert not (tmp_path / "server" / "jobs" / video / "result.mp4").exists()
-    with posegen_serve(tmp_path / "server", narrow) as (process, server):
         assert json.loads(run(pause, tmp_path, server, video))["id"] == video
-        client = Client(server)
         while client.get(video)["status"] != "paused":
             time.sleep(0.1)
         assert client.change(video, "resume")["status"] == "queued"

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("fastapi", reason="tests of local pages need the extra `evaluate`")
+pytest.importorskip("starlette", reason="tests of local pages need the extra `evaluate`")
 
 from asgi_client import AsgiClient
 from hypothesis import HealthCheck, given, settings

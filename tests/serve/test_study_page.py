@@ -4,6 +4,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("starlette", reason="tests of local pages need the extra `evaluate`")
+
 from asgi_client import AsgiClient
 from page_checks import low_contrasts
 

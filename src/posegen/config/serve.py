@@ -44,7 +44,7 @@ class ServeConfig(Settings):
     """Maximum size of the files of one request, together."""
     max_uploads: Annotated[int, Range(1, 1_000_000, "files")] = 1000
     """Maximum number of uploaded files that are kept; the oldest that no job uses go first."""
-    upload_days: Annotated[float, Range(0, 36_500, "days")] = 7.0
+    upload_days: Annotated[float, Range(0.01, 36_500, "days")] = 7.0
     """Days after which uploaded files that no job uses are removed."""
     max_disk: str = "100GB"
     """Maximum size of the server's folder; new jobs are refused beyond it."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
+from python_multipart.exceptions import FormParserError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -71,8 +72,11 @@ async def _form(request: Request) -> AsyncIterator[tuple[dict[str, list[str]], d
     """Read a form: texts, and files by field, which are open inside the block. Raises `FieldError`."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "multipart/form-data":
         raise FieldError("a form with files is expected: send multipart/form-data", None, "invalid_request")
-    limits = {"max_files": _MOST_FILES, "max_fields": _MOST_TEXTS, "max_part_size": _LONGEST_TEXT}
-    async with request.form(**limits) as form:
+    try:
+        form = await request.form(max_files=_MOST_FILES, max_fields=_MOST_TEXTS, max_part_size=_LONGEST_TEXT)
+    except FormParserError as error:
+        raise FieldError(f"the form cannot be read: {error}", None, "invalid_request") from error
+    try:
         texts: dict[str, list[str]] = {}
         files: dict[str, UploadFile] = {}
         for name, value in form.multi_items():
@@ -83,6 +87,8 @@ async def _form(request: Request) -> AsyncIterator[tuple[dict[str, list[str]], d
             elif value.filename or value.size:  # a page's empty choice of a file is none
                 files[name] = value
         yield texts, files
+    finally:
+        await form.close()
 
 
 def _form_schema(schemas: dict[str, dict[str, Any]], required: list[str]) -> dict[str, Any]:

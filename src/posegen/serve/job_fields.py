@@ -50,7 +50,12 @@ _CONDITIONS = (
 )
 _LORA = "A LoRA file of the server's folder of LoRA files: NAME or NAME:STRENGTH. Repeat the field for each file."
 _MODEL = "Model that makes the video, one of GET /v1/models."
-_WORDS = (("reference image", "reference"), ("driving video", "driving_video"))
+_WORDS = (
+    ("reference image", "reference"),
+    ("driving video", "driving_video"),
+    ("a part inside the video", "start"),
+    ("height and width must be multiples", "size"),
+)
 """Words of errors that tell which field is meant where no setting is named."""
 
 
@@ -287,12 +292,10 @@ def explain(error: PosegenError, files: Sequence[SentFile] = ()) -> FieldError:
     for file in files:
         if str(file.path) in text or file.path.name in text:
             text, field = file.renamed(text), field or file.field
-    setting = _OPTION.search(text)
-    if field is None and setting is not None:
-        option = setting[1].replace("-", "_")
-        field = UPLOADED.get(option, (option,))[0]
-        field = field if field in job_fields(PreviewConfig) else None
-    if field is None:
-        places = [(text.find(words), name) for words, name in _WORDS if words in text]
-        field = min(places)[1] if places else None
+    if field is None:  # what is named first is what it is about
+        known = job_fields(PreviewConfig)
+        named = [(option.start(), option[1].replace("-", "_")) for option in _OPTION.finditer(text)]
+        places = [(place, UPLOADED.get(name, (name,))[0]) for place, name in named]
+        places += [(text.find(words), name) for words, name in _WORDS if words in text]
+        field = min(((place, name) for place, name in places if name in known), default=(0, None))[1]
     return FieldError(for_api(text), field)

@@ -58,6 +58,7 @@ def job_server(config: ServeConfig) -> Iterator[tuple[WebServer, Gate, WorkerPro
         stack.callback(setattr, tempfile, "tempdir", before)  # files that are being sent count for the folder's limit
         store = JobStore(config.folder)
         stack.callback(store.close)
+        store.hand_back_all()
         service = JobService(config, store)
         workers = WorkerProcesses(config, store)
         gate = Gate(config.host, config.token, config.names, CHANGES)

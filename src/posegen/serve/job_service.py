@@ -52,6 +52,9 @@ class JobService:
         kept = {name: self._file(field, texts, files) for name, field in of_files.items() if name in places}
         paths = {name: self.uploads.path(upload) for name, upload in kept.items()}
         make_config(config, values, paths, Path("result.mp4"), self.config)
+        lost = [name for name, upload in kept.items() if self.store.upload(upload.sha256) is None]
+        if lost:  # made room for another file of this request
+            raise FieldError(f"{lost[0]}: the server keeps too few files for this job", lost[0], "too_many_files")
         return self.store.add(
             kind, values, {name: upload.sha256 for name, upload in kept.items()}, self.config.max_jobs
         )

@@ -252,6 +252,12 @@ class JobStore:
                 self.end(row["id"], "queued")
         return [row["id"] for row in rows]
 
+    def hand_back_all(self) -> None:
+        """Queue everything that is in progress: what a server that was killed has left, whatever its workers' names."""
+        rows = self._database.execute("SELECT DISTINCT worker FROM jobs WHERE status = 'in_progress'").fetchall()
+        for row in rows:
+            self.hand_back(row["worker"])
+
     # -- what users do -------------------------------------------------------------------------------------------------
 
     def pause(self, name: str) -> ServerJob:

@@ -133,7 +133,8 @@ class Worker:
                 found, code = FieldError("there is not enough memory: choose a smaller size", "size"), "out_of_memory"
             else:
                 found, code = FieldError(f"a defect of posegen ({type(error).__name__}: {text})", None), "defect"
-        self.store.end(job.id, "failed", error={"message": str(found), "field": found.field, "code": code})
+        message = str(found).replace(f"{self.config.folder}/", "")
+        self.store.end(job.id, "failed", error={"message": message, "field": found.field, "code": code})
 
     def _files(self, job: ServerJob) -> list[SentFile]:
         sent = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from posegen.config import ServeConfig
-from posegen.errors import logger
+from posegen.errors import PosegenError, logger
 from posegen.serve.job_store import JobKind, JobStore
 
 _LOOK = 0.1
@@ -87,13 +87,20 @@ class WorkerProcesses:
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK):
             for worker in self._workers:
-                process = worker.process
-                if process is not None and process.poll() is None:
-                    continue
-                if process is not None:
-                    self._died(worker, process.returncode)
-                if time.monotonic() >= worker.began + worker.pause:
-                    self._start(worker)
+                try:
+                    self._look(worker)
+                except (PosegenError, OSError) as error:  # a full disk, no memory for a process: try again later
+                    worker.began, worker.pause = time.monotonic(), _LONGEST_PAUSE / 6
+                    logger.warning("worker %s cannot be started (%s): tried again soon", worker.name, error)
+
+    def _look(self, worker: _Process) -> None:
+        process = worker.process
+        if process is not None and process.poll() is None:
+            return
+        if process is not None:
+            self._died(worker, process.returncode)
+        if time.monotonic() >= worker.began + worker.pause:
+            self._start(worker)
 
     def _died(self, worker: _Process, code: int) -> None:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"

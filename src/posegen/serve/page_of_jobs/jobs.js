@@ -337,7 +337,7 @@ function growing(part) {
 }
 function pair(job) {
   const source = make("video", { src: `/v1/uploads/${job.files.driving_video.id}#t=0.001`, muted: true, playsInline: true, preload: "metadata" });
-  const result = make("video", { src: `/v1/videos/${job.id}/content`, controls: true, playsInline: true, loop: true, preload: "metadata", data: { role: "result" } });
+  const result = make("video", { src: `/v1/videos/${job.id}/content#t=0.001`, controls: true, playsInline: true, loop: true, preload: "metadata", data: { role: "result" } });
   const begin = Number(job.fields.start || 0);
   const align = (exact) => { if (exact || Math.abs(source.currentTime - result.currentTime - begin) > 0.12) source.currentTime = result.currentTime + begin; };
   result.addEventListener("play", () => { align(true); source.play().catch(() => {}); });
