@@ -142,6 +142,14 @@ def test_a_teacher_shows_where_its_own_guided_steps_lead(make_stage):
     assert (wanted - unguided).abs().max() > 0.01
 
 
+def test_a_recipe_can_say_how_the_teacher_is_guided(make_stage):
+    own = make_stage({"default_pose_guidance": 3.0, "pose_guidance_until": 0.5}, teacher_steps=2).module.teacher[0]
+    assert (own.sampling.pose_guidance, own.pose_strength) == (PoseGuidance(3.0, 0.5), 1.0)
+    said = {"teacher_pose_guidance": 2.0, "teacher_guided_until": 0.9, "teacher_pose_strength": 1.2}
+    other = make_stage({"default_pose_guidance": 3.0}, teacher_steps=2, **said).module.teacher[0]
+    assert (other.sampling.pose_guidance, other.pose_strength) == (PoseGuidance(2.0, 0.9), 1.2)
+
+
 def test_a_teacher_stays_as_it_was_and_is_not_kept(make_stage):
     stage = make_stage({}, teacher_steps=2, flow_share=0.0, learning="whole")
     kept = [parameter.clone() for parameter in stage.module.teacher[0].transformer.parameters()]

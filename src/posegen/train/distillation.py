@@ -68,14 +68,17 @@ class DistillStage(DiffusionStage):
         """Copy the starting model, with the settings by which it is sampled; None if it teaches nothing."""
         if not self.settings.teacher_steps:
             return None
-        config, steps = self.pipeline.config, self.settings.teacher_steps * self.settings.few_steps
+        settings, config = self.settings, self.pipeline.config
+        steps = settings.teacher_steps * settings.few_steps
         pose = PoseGuidance(float(config.default_pose_guidance), float(config.pose_guidance_until))
+        if settings.teacher_pose_guidance:
+            pose = PoseGuidance(settings.teacher_pose_guidance, settings.teacher_guided_until)
         sampling = Sampling(steps, float(config.default_guidance), pose)
         negative = self.pipeline.encode_text(config.negative_prompt)[0] if sampling.guidance != 1.0 else None
         return Teacher(
             copy.deepcopy(self.pipeline.transformer),
             sampling,
-            float(config.default_pose_strength),
+            settings.teacher_pose_strength or float(config.default_pose_strength),
             step_sigmas(steps, self.shift),
             negative,
         )

@@ -109,8 +109,10 @@ def discriminator_and_others(module: nn.Module) -> tuple[list[nn.Parameter], lis
 def rates(settings: StageSettings, step: int, count: int) -> list[float]:
     """Return the learning rate of each of the `count` optimizers at a step; a discriminator's is the last."""
     rate = learning_rate(settings, step)
-    judged = isinstance(settings, DistillSettings) and settings.adversarial > 0
-    return [*[rate] * (count - 1), rate * settings.discriminator_rate if judged else rate]
+    last = rate
+    if isinstance(settings, DistillSettings) and settings.adversarial > 0:
+        last *= settings.discriminator_rate
+    return [*[rate] * (count - 1), last]
 
 
 class Loop:

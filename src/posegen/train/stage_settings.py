@@ -296,6 +296,12 @@ class DistillSettings(AdapterSettings):
     teacher_steps: NonNegativeInt = 0
     """Steps of the starting model, guided as it is by default, that each of the few steps replaces; a copy of it stays
     in memory. 0: the steps lead to the clips instead, which gives more accurate and softer frames."""
+    teacher_pose_guidance: NonNegativeFloat = 0.0
+    """Scale of the teacher's pose guidance; 0: as the starting model is sampled by default."""
+    teacher_guided_until: Share = 0.97
+    """Noise level below which that is off, where `teacher_pose_guidance` is set."""
+    teacher_pose_strength: NonNegativeFloat = 0.0
+    """Strength of the pose that the teacher sees; 0: as the starting model is sampled by default."""
     learning: Learning = "adapters"
     """Weights that learn: the whole transformer with the adapters that it has, or the adapters only (new ones, if it
     has none), on a base that is fast already."""
