@@ -26,7 +26,7 @@ SAMPLING = {"default_pose_guidance": 2.0, "pose_guidance_until": 0.97, "default_
 where limbs are. In more steps, or stronger, limbs are firmer still, but colours and edges are lost."""
 LONG_WAY = """8 steps without classifier-free guidance, with pose guidance of 2 in the first step and a pose strength of
 1.2. Pose guidance is not part of PoseGen; its values were chosen on clips that are not in the table below."""
-FEW_STEPS = """{steps} steps without any guidance, for which the weights were distilled (`posegen train distill`): each
+FEW_STEPS = """{steps} steps without any guidance, for which the weights were distilled (the stage `distill`): each
 replaces several steps of the model before, with its pose guidance of 2 in the first one and its pose strength of 1.2.
 More steps (`--steps 8`) give sharper and less accurate frames."""
 STAGES = ("vae", "pretrain", "base", "stitch", "distill")
@@ -35,8 +35,8 @@ CARD = """# The mini
 A small model with the structure of Wan2.1-I2V-14B and PoseGen's reference tokens, hand embedding and two adapters
 (`base`, `stitch`). It runs on any CPU: {parameters:.1f} M parameters, {megabytes:.0f} MB.
 
-**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, seed 0, 33 frames at 16 frames/s), each
-also mirrored{parts}. No real person was filmed, and no real video was used.
+**Data.** {clips} clips of synthetic people (`posegen synth --size 256x144`, 33 frames at 16 frames/s), each also
+mirrored{parts}. No real person was filmed, and no real video was used.
 
 **Training.** `posegen train` with `--recipe mini` on {hardware}: {training}. {minutes:.0f} minutes in all, by
 `training.json` beside this file.

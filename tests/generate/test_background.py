@@ -264,8 +264,10 @@ def test_recomputing_keeps_one_pass_only(lean, monkeypatch):
 
 
 def test_what_is_needed_is_what_the_branches_of_guidance_record(lean):
-    """The mini shares two steps and is led by the pose in the first of them."""
-    inputs = replace(read_inputs(replace(lean, guidance=None, steps=None)), model=describe_model("mini"))
+    """Of eight steps, two are shared, and the pose leads in the first of them."""
+    inputs = replace(
+        read_inputs(replace(lean, guidance=None, steps=8, pose_guidance=2.0)), model=describe_model("mini")
+    )
     sharing = resolve_settings(inputs).sharing
     assert len(sharing.config.steps) == 2
     assert sharing.need.whole == sharing.need.one_layer * len(sharing.config.layers) * 3

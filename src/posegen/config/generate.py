@@ -114,10 +114,9 @@ class GenerateConfig(EstimatorConfig):
     """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
     not at all."""
     camera: str = "auto"
-    """Motion of the driving video's camera: taken out of the retargeted movement (still), since the background of the
-    result stands still, or left in it (follow). auto takes it out where it is measured in nearly all frames and the
-    person then stays in the frame. With --motion, place of the camera: front, auto (front, or up to 60 degrees aside of
-    it where the person walks sideways), or AZIMUTH,ELEVATION in degrees from the front: 90,0 sees their left side."""
+    """Motion of the driving video's camera: taken out of the movement (still), left in it (follow), or decided by how well
+    it is measured (auto). With --motion: the camera's place, front, auto or AZIMUTH,ELEVATION in degrees; 90,0 sees the
+    person's left side."""
     reference_person: str = "largest"
     """Person of the reference image, if it shows several: largest, left, right, a number (`posegen preview` numbers
     them from the left), or a point on them as X,Y in pixels of the image."""

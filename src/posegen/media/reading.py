@@ -255,6 +255,10 @@ def _at_most(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+_SKIPPING = ("h264", "hevc", "mpeg4", "mpeg2video", "vp8")
+"""Decoders that leave out frames which no other depends on. Those of AV1 change other frames, too, when told to."""
+
+
 def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (index, frame) in order, from frame `first` or one before it to the end.
 
@@ -269,6 +273,8 @@ def _decode(source: Source, first: int, wanted: Collection[int] | None = None) -
     previous, left_out = -1, set(source.doubtful)
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(open_video(info.path))
+        if stream.codec_context.name not in _SKIPPING:
+            wanted = None
         if source.order is not None and source.keys is not None:
             begin = _key_before(source.order, source.keys, first)
             previous = int(source.order[begin]) - 1 if begin else -1

@@ -19,6 +19,8 @@ from posegen.config.limits import Range
 from posegen.errors import PosegenError, with_python_names
 
 FileKind = Literal["image", "video", "conditions", "pose", "normals"]
+REQUIRED = ("driving",)
+"""Settings that a command may do without, as with a motion file, which is no field of the API yet."""
 UPLOADED: dict[str, tuple[str, FileKind]] = {
     "reference": ("reference", "image"),
     "driving": ("driving_video", "video"),
@@ -134,7 +136,7 @@ def _fields_of(kind: Any) -> dict[str, JobField]:
             kind="file" if file else _kind_of(allowed, bool(choices)),
             description=text,
             default=None if each.default is MISSING else each.default,
-            required=each.default is MISSING,
+            required=each.default is MISSING or each.name in REQUIRED,
             choices=choices,
             limits=limits.get(each.name),
             file=file,

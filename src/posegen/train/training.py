@@ -275,11 +275,11 @@ def _count_clips(paths: TrainingPaths) -> int | None:
     """Count the clips to train and validate on; None while there are none to train on."""
     try:
         train_on = open_shards(paths.train, "train")
-    except NoShardsError:
+    except PosegenError:  # none, or out of reach: the run itself says so
         return None
     try:
         beside = open_shards(paths.validation, "val-same")
-    except NoShardsError:
+    except PosegenError:
         beside = []
     return sum(len(shard.samples) for shard in (*train_on, *beside))
 
