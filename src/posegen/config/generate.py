@@ -114,9 +114,9 @@ class GenerateConfig(EstimatorConfig):
     """Retarget the movement to the reference person: to their proportions and position, only to their box (align), or
     not at all."""
     camera: str = "auto"
-    """Motion of the driving video's camera: taken out of the movement (still), left in it (follow), or decided by how well
-    it is measured (auto). With --motion: the camera's place, front, auto or AZIMUTH,ELEVATION in degrees; 90,0 sees the
-    person's left side."""
+    """Motion of the driving video's camera: taken out of the movement (still), left in it (follow), or decided by how
+    well it is measured (auto). With --motion: the camera's place, front, auto or AZIMUTH,ELEVATION in degrees; 90,0
+    sees the person's left side."""
     reference_person: str = "largest"
     """Person of the reference image, if it shows several: largest, left, right, a number (`posegen preview` numbers
     them from the left), or a point on them as X,Y in pixels of the image."""
