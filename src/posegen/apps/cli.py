@@ -173,6 +173,7 @@ def dispatch(config: CommandConfig) -> None:
         os.environ.setdefault(name, "error")  # read at import: the terminal is for posegen's own lines
     os.environ.setdefault("TQDM_DELAY", "5")  # seconds: bars of libraries only where there is something to wait for
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # waiting threads give way: on a busy machine they starve others
     # seconds of silence otherwise; shown in a terminal only
     with Console(stderr=True).status("loading libraries"), imported_for_good():
         work = _work_of(config)
