@@ -70,7 +70,7 @@ def estimate_pose(
         raise NobodyError(f"no person is seen in {driving}: use a video that shows a moving person")
 
     def read(numbers: Sequence[int]) -> Iterator[Frame]:
-        return sample_frames(driving, numbers, fps, start, end, quality="rough") if numbers else iter(())
+        return sample_frames(driving, numbers, fps, start, end, quality="exact") if numbers else iter(())
 
     found = _second_look(detections, following, cuts, attention, read, hands)
     seen = _settle(sequence, detections, following, guess, found)
@@ -100,7 +100,7 @@ def _watch(
     guess: list[int] = []
 
     def bodies() -> Iterator[tuple[list[Frame], list[list[PersonPose]]]]:
-        frames = read_ahead(iterate_frames(driving, fps, *part, quality="rough"))
+        frames = read_ahead(iterate_frames(driving, fps, *part, quality="exact"))
         while batch := list(islice(frames, estimator.batch_size)):
             yield batch, estimator.estimate_batch(batch)
 
