@@ -101,7 +101,7 @@ def generalization() -> str:
     losses = json.loads(file.read_text())["figures"]
     known, new = (losses[kind]["loss_true"] for kind in ("trained on", "new people"))
     return (
-        f"their validation losses are {known:.2f} and {new:.2f}\n"
+        f"before its last two stages, their validation losses were {known:.2f} and {new:.2f}\n"
         f"  (`python benchmarks/{file.stem}.py`, in `benchmarks/results/{file.name}`). More clips should help"
     )
 
