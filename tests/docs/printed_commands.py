@@ -244,7 +244,7 @@ READ_ONLY = (
     ReadOnly("posegen synth --size 256x144", "a part of a command of long ago", "--output folder"),
     *(ReadOnly(f"python benchmarks/{words}", MEASURED) for words in (
         "ablations.py --clips 4 --seconds 5.1",
-        "mini_quality.py --clips 48",
+        "mini_quality.py --clips 24",
         "mini_generalization.py",
         "wan_14b.py",
         "sharing_cost.py",
