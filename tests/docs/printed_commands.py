@@ -228,9 +228,8 @@ READ_ONLY = (
     ReadOnly("python -m pytest -W ignore "
              "tests/models/transformers/test_models_transformer_posegen.py", "another repository's tests"),
     ReadOnly("source .venv/bin/activate", SET_UP),
-    ReadOnly("pip install 'posegen[serve]'", SET_UP),
     *(ReadOnly(f"pip install -e '.[{extras}]'", SET_UP)
-      for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3", "motion")),
+      for extras in ("evaluate,synthetic", "synthetic", "prepare", "remote", "s3", "motion", "serve")),
     ReadOnly("hf download facebook/sapiens2-pose-1b", "a download"),
     ReadOnly("hf download PekingU/rtdetr_r50vd_coco_o365", "a download"),
     ReadOnly("posegen generate --reference person.png --driving dance.mp4 --output result.mp4 "

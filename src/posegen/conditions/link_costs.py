@@ -1,7 +1,7 @@
 """Decides which sighting of somebody may be which later one: the limit of movement, size and looks.
 
 The same rule links the detections of a whole clip (`track_pieces`, `linked_pieces`) and guesses who is followed while
-it passes by (`tracking`).
+it passes by (`online_guess`).
 """
 
 from collections.abc import Sequence
